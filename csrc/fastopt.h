@@ -1,0 +1,246 @@
+/* fastopt: gradient-descent steps on plain memory. The C interface.
+ *
+ * There is nothing to set up. One buffer is updated by the function of the rule's name:
+ *
+ *     fo_hyper hyper = fo_defaults(FO_RULE_adam);
+ *     hyper.lr = 1e-3;
+ *     void *state[FO_MAX_STATES] = {exp_avg, exp_avg_sq};
+ *     fo_status status = fo_adam(FO_FLOAT32, n, param, grad, state, 1, &hyper);
+ *
+ * Many buffers are updated by one call of fo_step, which can also clip by their global norm and skip
+ * gradients that are not finite. The formulas stand in rules/, the names of states and
+ * hyper-parameters in rules.def. States start at zero.
+ *
+ * Every function may be called from any thread at any time, as long as no two calls are given the same
+ * buffers. No function aborts, prints, throws or sets a global; errors are returned.
+ */
+#ifndef FASTOPT_H
+#define FASTOPT_H
+
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__GNUC__)
+#define FO_API __attribute__((visibility("default")))
+#else
+#define FO_API
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define FO_VERSION_MAJOR 0
+#define FO_VERSION_MINOR 1
+#define FO_VERSION_PATCH 0
+
+/* The version of this header; fo_version() is that of the library that runs. */
+#define FO_VERSION (10000 * FO_VERSION_MAJOR + 100 * FO_VERSION_MINOR + FO_VERSION_PATCH)
+FO_API int fo_version(void);
+
+typedef enum fo_dtype { FO_FLOAT32, FO_FLOAT64 } fo_dtype;
+
+typedef enum fo_rule {
+#define FO_RULE(name, ...) FO_RULE_##name,
+#include "rules.def"
+    FO_RULE_COUNT
+} fo_rule;
+
+/* Every hyper-parameter that some rule has; a rule reads its own and ignores the others.
+ * Flags are 0 or 1. */
+typedef struct fo_hyper {
+#define FO_HYPER(name, domain) double name;
+#include "rules.def"
+} fo_hyper;
+
+/* The index of a hyper-parameter: its place in fo_hyper, seen as an array of doubles. */
+typedef enum fo_hyper_index {
+#define FO_HYPER(name, domain) FO_##name,
+#include "rules.def"
+    FO_HYPER_COUNT
+} fo_hyper_index;
+
+enum { FO_MAX_STATES = 3 };
+
+/* A group: tensors that share a rule and its hyper-parameters. */
+typedef struct fo_group {
+    fo_rule rule;
+    fo_hyper hyper;
+} fo_group;
+
+/* One parameter with its gradient and states: buffers of n elements, aligned to the element, no
+ * written one overlapping any other. grad is only read; if it is NULL the tensor is left alone. */
+typedef struct fo_tensor {
+    uint32_t group; /* index into the groups of the call */
+    fo_dtype dtype; /* of all its buffers */
+    size_t n;
+    void *param;
+    const void *grad;
+    void *state[FO_MAX_STATES]; /* in the order of rules.def; an optional state may be NULL */
+    uint64_t step;              /* counts from 1 to 2^53; rules that need no count take 0 as well */
+} fo_tensor;
+
+typedef struct fo_options {
+    double grad_scale; /* multiplies every gradient, and each group's own grad_scale */
+    int clip;          /* scale the gradients down where the global norm of grad_scale*grad, over */
+    double max_norm;   /* all tensors, is above max_norm >= 0 */
+    int skip_nonfinite; /* do nothing at all if any gradient is NaN or infinite */
+} fo_options;
+
+/* What NULL stands for: fo_options options = FO_DEFAULT_OPTIONS; */
+#define FO_DEFAULT_OPTIONS {1.0, 0, 0.0, 0}
+
+typedef struct fo_result {
+    double norm;   /* of grad_scale*grad, before clipping; NaN if it was not asked for */
+    int skipped;   /* skip_nonfinite found a reason */
+    size_t tensor; /* FO_BAD_TENSOR, FO_BAD_STEP: which */
+    size_t group;  /* FO_BAD_RULE, FO_BAD_HYPER: which */
+    int hyper;     /* FO_BAD_HYPER: the fo_hyper_index */
+} fo_result;
+
+/* What a caller and the library must agree on: the version up to the minor number, and the sizes of the
+ * structures. Every function that reads or writes a structure of the caller is given the caller's, and
+ * returns FO_BAD_VERSION before it touches one if its own differs; the inline functions below see to
+ * that. (From another language, call the functions in _abi with the number that this header gave when
+ * the binding was written.) */
+#define FO_ABI                                                                                     \
+    ((uint64_t)(FO_VERSION / 100) << 32 | (uint64_t)sizeof(fo_group) << 20 |                       \
+     (uint64_t)sizeof(fo_tensor) << 10 | (uint64_t)(sizeof(fo_options) + sizeof(fo_result)))
+
+typedef enum fo_status {
+    FO_OK,
+    FO_BAD_RULE,   /* no such rule */
+    FO_BAD_HYPER,  /* a hyper-parameter is outside its domain */
+    FO_BAD_OPTION, /* grad_scale or max_norm is not finite, or max_norm is negative */
+    FO_BAD_TENSOR, /* a NULL buffer, an unknown dtype or group */
+    FO_BAD_STEP,   /* step outside 1 … 2^53 */
+    FO_NO_MEMORY,
+    FO_BAD_VERSION /* the caller was compiled with the header of another version */
+} fo_status;
+
+/* A sentence for people; never NULL, whatever the number. */
+FO_API const char *fo_status_text(fo_status status);
+
+/* The rule's defaults. A hyper-parameter that has none and must be set (lr of some rules) is NaN; so are
+ * all of them if there is no such rule or the versions differ, and every step refuses that. */
+FO_API fo_status fo_defaults_abi(uint64_t abi, fo_rule rule, fo_hyper *hyper);
+static inline fo_hyper fo_defaults(fo_rule rule)
+{
+    fo_hyper hyper;
+    if (fo_defaults_abi(FO_ABI, rule, &hyper) != FO_OK)
+        for (int i = 0; i < FO_HYPER_COUNT; i++)
+            ((double *)&hyper)[i] = NAN;
+    return hyper;
+}
+
+/* One step of every tensor. options and result may be NULL. On any status but FO_OK, no buffer has
+ * been written. The bits that are written do not depend on the CPU, the number of threads, the
+ * alignment, or on how the work is divided into tensors; save that with clipping the norm is summed
+ * tensor by tensor, so its last bit is that of this division. */
+FO_API fo_status fo_step_abi(uint64_t abi, const fo_group *groups, size_t group_count,
+                             const fo_tensor *tensors, size_t tensor_count,
+                             const fo_options *options, fo_result *result);
+static inline fo_status fo_step(const fo_group *groups, size_t group_count,
+                                const fo_tensor *tensors, size_t tensor_count,
+                                const fo_options *options, fo_result *result)
+{
+    return fo_step_abi(FO_ABI, groups, group_count, tensors, tensor_count, options, result);
+}
+
+/* One step of one buffer, without structures but for the hyper-parameters:
+ *
+ *     dtype   of all the buffers
+ *     n       elements in each of them; with 0 they are not looked at
+ *     param   written
+ *     grad    read
+ *     state   FO_MAX_STATES pointers in the order of rules.def, written; those that the rule has not are
+ *             ignored, and NULL for its optional state leaves that out. NULL: no states
+ *     step    counts from 1 to 2^53; rules that need no count ignore it
+ *     hyper   NULL: the rule's defaults
+ */
+FO_API fo_status fo_update_abi(uint64_t abi, fo_rule rule, fo_dtype dtype, size_t n, void *param,
+                               const void *grad, void *const *state, uint64_t step,
+                               const fo_hyper *hyper);
+static inline fo_status fo_update(fo_rule rule, fo_dtype dtype, size_t n, void *param,
+                                  const void *grad, void *const *state, uint64_t step,
+                                  const fo_hyper *hyper)
+{
+    return fo_update_abi(FO_ABI, rule, dtype, n, param, grad, state, step, hyper);
+}
+
+/* The same by name, one function for every row of rules.def: fo_sgd, fo_adam, ... */
+#define FO_RULE(name, ...)                                                                         \
+    static inline fo_status fo_##name(fo_dtype dtype, size_t n, void *param, const void *grad,     \
+                                      void *const *state, uint64_t step, const fo_hyper *hyper)    \
+    {                                                                                              \
+        return fo_update(FO_RULE_##name, dtype, n, param, grad, state, step, hyper);               \
+    }
+#include "rules.def"
+
+/* Whether each of the rule's hyper-parameters is in its domain; if not, *bad is the fo_hyper_index of
+ * the first that is outside. bad may be NULL. */
+FO_API fo_status fo_check_hyper_abi(uint64_t abi, const fo_group *group, int *bad);
+static inline fo_status fo_check_hyper(const fo_group *group, int *bad)
+{
+    return fo_check_hyper_abi(FO_ABI, group, bad);
+}
+
+/* What the table says about a rule; see rules.def. These structures are the library's own and are only
+ * for callers whose FO_VERSION / 100 is fo_version() / 100. */
+typedef enum fo_domain { FO_FINITE, FO_NONNEGATIVE, FO_FRACTION, FO_FLAG } fo_domain;
+typedef enum fo_scope {
+    FO_COMMON,     /* a keyword of functions and optimizer classes */
+    FO_CLASS_ONLY, /* a keyword of classes, which count the steps */
+    FO_CALL_ONLY,  /* a keyword of functions; classes take it at each step */
+    FO_FIXED       /* part of what the rule is; no keyword */
+} fo_scope;
+
+typedef struct fo_hyper_info {
+    const char *name;
+    fo_domain domain;
+} fo_hyper_info;
+
+typedef struct fo_hyper_entry {
+    fo_hyper_index index;
+    double value; /* the default; NaN: must be given */
+    fo_scope scope;
+} fo_hyper_entry;
+
+typedef struct fo_rule_info {
+    const char *name;
+    const char *class_name;
+    const char *kernel; /* the file of rules/ that has the formula */
+    const char
+        *states[FO_MAX_STATES]; /* the names of the states that are always needed, then NULL */
+    int state_count;
+    const char *optional_state; /* or NULL: switched on by its presence */
+    const char *optional_flag;  /* the flag of the classes that switches it on */
+    const char *initial_value;  /* or NULL: the flag of the classes that fills the first state */
+    int needs_step;
+    const fo_hyper_entry *hypers;
+    int hyper_count;
+} fo_rule_info;
+
+FO_API const fo_rule_info *fo_rule_describe(fo_rule rule);           /* NULL past the end */
+FO_API const fo_hyper_info *fo_hyper_describe(fo_hyper_index index); /* NULL past the end */
+
+/* Threads. The default is what the affinity mask and the control group allow, or
+ * FASTOPT_NUM_THREADS. Small work is done by the caller alone whatever the number. */
+FO_API int fo_get_num_threads(void);
+FO_API fo_status fo_set_num_threads(int threads); /* 1 … FO_MAX_THREADS, else FO_BAD_OPTION */
+enum { FO_MAX_THREADS = 1024 };
+
+/* The instruction set in use: "baseline", "avx2", "avx512" or "neon". */
+FO_API const char *fo_isa(void);
+/* The name of the index-th instruction set that this CPU and system can run, best last, or NULL. */
+FO_API const char *fo_isa_available(int index);
+/* NULL if the environment's settings are in order, else a sentence that says what is wrong with
+ * them; the library then runs with the defaults. */
+FO_API const char *fo_settings_error(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,67 @@
+/* What a compiled rule is: how its coefficients are computed, and one loop per instruction set and
+ * dtype. Internal. */
+#ifndef FO_KERNEL_H
+#define FO_KERNEL_H
+
+#include "fastopt.h"
+
+typedef enum fo_isa_index {
+    FO_ISA_BASELINE,
+    FO_ISA_AVX2,
+    FO_ISA_AVX512,
+    FO_ISA_NEON,
+    FO_ISA_COUNT
+} fo_isa_index;
+
+/* A loop is compiled once plain and once for each way in which it can do more, so that what is not
+ * asked for costs nothing. */
+enum {
+    FO_PREPARED = 1,     /* the gradient is scaled, negated or decayed before the formula */
+    FO_WITH_OPTIONAL = 2 /* the optional state is there */
+};
+
+/* How a gradient is prepared. The sign of maximize is folded into the scale and an absent decay is a
+ * factor of 1: both are exact. Coupled decay is switched, since adding 0*p would turn -0 into +0 and
+ * an infinite p into NaN. */
+typedef struct fo_preparation {
+    double grad_scale;
+    double param_factor;
+    double weight_decay;
+} fo_preparation;
+
+enum { FO_MAX_COEFFICIENTS = 8 };
+
+/* buffers: param, grad, states. Each coefficient is rounded once to the dtype, in the loop. */
+typedef void fo_loop(unsigned variant, size_t n, void *const *buffers, const double *coefficients,
+                     const fo_preparation *preparation);
+
+typedef struct fo_kernel {
+    void (*coefficients)(const fo_hyper *hyper, uint64_t step, double *c);
+    fo_loop *loop[FO_ISA_COUNT][2];
+} fo_kernel;
+
+#define STATES(...) {__VA_ARGS__}
+#define FO_RULE(name, class_name, kernel, states, ...)                                             \
+    enum { FO_STATES_##name = sizeof((const char *[])states) / sizeof(const char *) };             \
+    extern const fo_kernel fo_kernel_##kernel;
+#include "rules.def"
+#undef STATES
+
+extern const fo_kernel *const fo_kernels[FO_RULE_COUNT];
+
+/* The instruction set chosen when the library was loaded. */
+fo_isa_index fo_isa_in_use(void);
+
+/* beta**t by repeated squaring, lowest bit first: the C library's pow differs between systems. */
+static inline double fo_power(double beta, uint64_t t)
+{
+    double power = 1.0;
+    for (; t; t >>= 1) {
+        if (t & 1)
+            power *= beta;
+        beta *= beta;
+    }
+    return power;
+}
+
+#endif

@@ -1,0 +1,90 @@
+/* The loop around one formula, for one instruction set and dtype. */
+#define FO_FORMULA
+#undef update
+#define update FO_NAME(update)
+#include FO_FILE
+#undef FO_FORMULA
+
+#undef one_vector
+#define one_vector FO_NAME(one_vector)
+/* The vector at element i, or only its first count lanes. whole and variant are constants wherever this
+ * is inlined. */
+FO_INLINE void one_vector(int whole, unsigned variant, size_t i, size_t count, void *const *buffers,
+                          const scalar *c, const scalar *preparation)
+{
+    enum { NEEDED = FO_CAT(FO_STATES, FO_KERNEL) };
+    const int states = NEEDED + ((variant & FO_WITH_OPTIONAL) ? FO_OPTIONALS : 0);
+    stored *const param = (stored *)buffers[0] + i;
+    const stored *const grad = (const stored *)buffers[1] + i;
+    vec p = whole ? load(param) : load_first(param, count);
+    vec g = whole ? load(grad) : load_first(grad, count);
+    vec state[FO_MAX_STATES];
+    for (int k = 0; k < states; k++) {
+        const stored *const from = (const stored *)buffers[2 + k] + i;
+        state[k] = whole ? load(from) : load_first(from, count);
+    }
+    if (variant & FO_PREPARED) {
+        g = preparation[0] * g;
+        if (preparation[3] != 0)
+            g = g + preparation[2] * p;
+        p = preparation[1] * p;
+    }
+    update(&p, g, state, c, (variant & FO_WITH_OPTIONAL) != 0);
+    for (int k = 0; k < states; k++) {
+        stored *const to = (stored *)buffers[2 + k] + i;
+        if (whole)
+            store(to, state[k]);
+        else
+            store_first(to, state[k], count);
+    }
+    if (whole)
+        store(param, p);
+    else
+        store_first(param, p, count);
+}
+
+#undef run
+#define run FO_NAME(run)
+FO_INLINE void run(unsigned variant, size_t n, void *const *buffers, const scalar *c,
+                   const scalar *preparation)
+{
+    /* Vectors of param that straddle cache lines would cost every access twice; the states and the
+     * gradient usually lie on the line like param does, because allocators repeat themselves. */
+    size_t head = (size_t)(-(intptr_t)buffers[0] & (FO_VECTOR_BYTES - 1)) / sizeof(scalar);
+    size_t i = 0;
+    if (head && n >= 8 * LANES) {
+        one_vector(0, variant, 0, head, buffers, c, preparation);
+        i = head;
+    }
+    for (; i + LANES <= n; i += LANES)
+        one_vector(1, variant, i, LANES, buffers, c, preparation);
+    if (i < n)
+        one_vector(0, variant, i, n - i, buffers, c, preparation);
+}
+
+static void FO_NAME(loop)(unsigned variant, size_t n, void *const *buffers,
+                          const double *coefficients, const fo_preparation *prepare)
+{
+    scalar c[FO_MAX_COEFFICIENTS];
+    for (int k = 0; k < COEFFICIENTS; k++)
+        c[k] = (scalar)coefficients[k];
+    /* A decay that rounds to zero still adds its zero. */
+    const scalar preparation[4] = {(scalar)prepare->grad_scale, (scalar)prepare->param_factor,
+                                   (scalar)prepare->weight_decay, prepare->weight_decay != 0};
+    switch (variant) {
+    case 0:
+        run(0, n, buffers, c, preparation);
+        return;
+    case FO_PREPARED:
+        run(FO_PREPARED, n, buffers, c, preparation);
+        return;
+#if FO_OPTIONALS
+    case FO_WITH_OPTIONAL:
+        run(FO_WITH_OPTIONAL, n, buffers, c, preparation);
+        return;
+    case FO_WITH_OPTIONAL | FO_PREPARED:
+        run(FO_WITH_OPTIONAL | FO_PREPARED, n, buffers, c, preparation);
+        return;
+#endif
+    }
+}

@@ -1,0 +1,158 @@
+/* The order of the additions is fixed: each tensor is cut into blocks of BLOCK elements; within a block,
+ * element i is added to accumulator i mod ACCUMULATORS; the accumulators are added in halves; and the
+ * sums of all blocks, in order, are added in pairs until one is left. Squares of floats are exact in
+ * double. */
+#ifndef FO_TEMPLATE
+
+#include "norm.h"
+
+#include "kernel.h"
+#include "parallel.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+enum { BLOCK = 4096, ACCUMULATORS = 32, CHUNK = 16, CACHE_LINE = 64, AHEAD = 4096 };
+
+typedef double block_sum(const void *grad, size_t n);
+
+#define FO_TEMPLATE "norm.c"
+#include "instances.h"
+
+#define FO_BLOCK_SUMS(isa, name)                                                                   \
+    [isa] = {FO_CAT(sum_block, FO_CAT(name, f32)), FO_CAT(sum_block, FO_CAT(name, f64))},
+static block_sum *const block_sums[FO_ISA_COUNT][2] = {FO_ISAS(FO_BLOCK_SUMS)};
+
+static size_t block_count(const fo_tensor *tensor)
+{
+    return tensor->grad ? (tensor->n + BLOCK - 1) / BLOCK : 0;
+}
+
+typedef struct sum_job {
+    const fo_tensor *tensors;
+    const size_t *starts; /* the first block of each tensor, and the end */
+    size_t count;
+    double *sums;
+} sum_job;
+
+static void sum_blocks(void *context, size_t begin, size_t end)
+{
+    const sum_job *job = context;
+    size_t index = fo_find_interval(job->starts, job->count, begin);
+    for (size_t block = begin; block < end; block++) {
+        while (job->starts[index + 1] <= block)
+            index++;
+        const fo_tensor *tensor = &job->tensors[index];
+        const size_t first = (block - job->starts[index]) * BLOCK;
+        const size_t n = tensor->n - first < BLOCK ? tensor->n - first : BLOCK;
+        const size_t size = tensor->dtype == FO_FLOAT64 ? sizeof(double) : sizeof(float);
+        job->sums[block] = block_sums[fo_isa_in_use()][tensor->dtype](
+            (const char *)tensor->grad + first * size, n);
+    }
+}
+
+static double add_in_pairs(double *sums, size_t count)
+{
+    if (!count)
+        return 0.0;
+    while (count > 1) {
+        for (size_t i = 0; i < count / 2; i++)
+            sums[i] = sums[2 * i] + sums[2 * i + 1];
+        if (count & 1)
+            sums[count / 2] = sums[count - 1];
+        count -= count / 2;
+    }
+    return sums[0];
+}
+
+fo_status fo_sum_squares(const fo_tensor *tensors, size_t count, double *sum)
+{
+    size_t *starts = malloc((count + 1) * sizeof *starts);
+    if (!starts)
+        return FO_NO_MEMORY;
+    size_t blocks = 0;
+    for (size_t i = 0; i < count; i++) {
+        starts[i] = blocks;
+        blocks += block_count(&tensors[i]);
+    }
+    starts[count] = blocks;
+    double *sums = malloc((blocks + 1) * sizeof *sums);
+    if (!sums) {
+        free(starts);
+        return FO_NO_MEMORY;
+    }
+    sum_job job = {tensors, starts, count, sums};
+    fo_parallel(fo_threads_for(blocks * BLOCK), blocks, CHUNK, sum_blocks, &job);
+    *sum = add_in_pairs(sums, blocks);
+    free(sums);
+    free(starts);
+    return FO_OK;
+}
+
+int fo_all_finite(const fo_tensor *tensors, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const fo_tensor *tensor = &tensors[i];
+        for (size_t k = 0; tensor->grad && k < tensor->n; k++)
+            if (tensor->dtype == FO_FLOAT64 ? !isfinite(((const double *)tensor->grad)[k])
+                                            : !isfinite(((const float *)tensor->grad)[k]))
+                return 0;
+    }
+    return 1;
+}
+
+#else
+
+#define wide FO_NAME(wide)
+#define narrow FO_NAME(narrow)
+#define WIDE (FO_VECTOR_BYTES / sizeof(double))
+typedef double wide __attribute__((vector_size(FO_VECTOR_BYTES)));
+typedef stored narrow __attribute__((vector_size(FO_VECTOR_BYTES / sizeof(double) * sizeof(stored)),
+                                     aligned(sizeof(stored)), may_alias));
+
+/* By intrinsics: compilers convert the halves of a vector one by one and put them together again. */
+#define widen FO_NAME(widen)
+FO_INLINE wide widen(const stored *from)
+{
+#if FO_DOUBLE
+    return *(const narrow *)from;
+#elif defined(__x86_64__) && FO_VECTOR_BYTES == 64
+    return (wide)_mm512_cvtps_pd(_mm256_loadu_ps(from));
+#elif defined(__x86_64__) && FO_VECTOR_BYTES == 32
+    return (wide)_mm256_cvtps_pd(_mm_loadu_ps(from));
+#else
+    return __builtin_convertvector(*(const narrow *)from, wide);
+#endif
+}
+
+static double FO_NAME(sum_block)(const void *grad, size_t n)
+{
+    const stored *g = grad;
+    wide sums[ACCUMULATORS / WIDE] = {{0}};
+    size_t i = 0;
+    for (; i + ACCUMULATORS <= n; i += ACCUMULATORS) {
+        /* The hardware's own prefetching stops at the end of a page: one stream of reads alone would
+         * wait at each. */
+        for (size_t k = 0; k < ACCUMULATORS * sizeof(stored); k += CACHE_LINE)
+            __builtin_prefetch((const char *)(g + i) + AHEAD + k);
+        for (size_t k = 0; k < ACCUMULATORS / WIDE; k++) {
+            const wide x = widen(g + i + k * WIDE);
+            sums[k] += x * x;
+        }
+    }
+    double lanes[ACCUMULATORS];
+    __builtin_memcpy(lanes, sums, sizeof lanes);
+    for (size_t k = 0; i < n; i++, k++)
+        lanes[k] += (double)g[i] * (double)g[i];
+    for (size_t half = ACCUMULATORS / 2; half; half /= 2)
+        for (size_t k = 0; k < half; k++)
+            lanes[k] += lanes[k + half];
+    return lanes[0];
+}
+
+#undef wide
+#undef widen
+#undef narrow
+#undef WIDE
+
+#endif

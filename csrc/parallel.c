@@ -1,0 +1,312 @@
+/* A pool of threads that sleep until there is work.
+ *
+ * The work is cut into as many ranges as there are threads. Everyone starts on a range of its own, the
+ * same one each time, so that what a core has in its cache it meets again at the next step; whoever is
+ * done goes on with chunks of the others' ranges. So a worker that the system does not let run costs
+ * nothing but its help: the caller does all the chunks itself, closes the job, and waits only for those
+ * who are in the middle of a chunk. One job runs at a time; a second thread that comes with work
+ * meanwhile does its own alone. */
+#include "parallel.h"
+
+#include "fastopt.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <time.h>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+/* One core alone is faster than the hand-over to a second one below this. */
+enum { ELEMENTS_PER_THREAD = 65536 };
+enum { WORKER_STACK_BYTES = 512 * 1024 };
+/* How long a worker looks out for the next job before it sleeps. Steps often follow each other closely,
+ * and to wake a sleeper may take as long as a whole step. */
+enum { WATCH_NANOSECONDS = 200000, SPINS_BETWEEN_LOOKS_AT_CLOCK = 64 };
+/* How often the caller looks, before it sleeps, whether the last chunks are done. */
+enum { SPINS = 1000 };
+enum { MAX_RANGES = 64 };
+
+typedef struct range {
+    _Alignas(64) atomic_size_t next; /* on a cache line of its own */
+    size_t end;
+} range;
+
+typedef struct job {
+    fo_task *task;
+    void *context;
+    size_t chunk;
+    int range_count;
+    unsigned long control; /* the caller's floating-point control register */
+    range ranges[MAX_RANGES];
+} job;
+
+typedef struct worker {
+    pthread_cond_t wake;
+    int asleep;
+} worker;
+
+static struct {
+    pthread_mutex_t mutex; /* guards what is not atomic */
+    pthread_cond_t idle;   /* working has become 0 */
+    int busy;              /* some caller owns the pool */
+    job *job;
+    int wanted;             /* the job is for so many of the workers, the first */
+    atomic_uint generation; /* counts jobs */
+    atomic_int working;     /* so many are in the job */
+    int worker_count;
+    worker workers[FO_MAX_THREADS];
+} pool = {.mutex = PTHREAD_MUTEX_INITIALIZER, .idle = PTHREAD_COND_INITIALIZER};
+
+static atomic_int thread_limit;
+
+/* Workers compute under the caller's rounding mode and flush-to-zero setting, whatever they are, so that
+ * the number of threads changes no bit even then. */
+static unsigned long get_control(void)
+{
+#if defined(__x86_64__)
+    return _mm_getcsr();
+#elif defined(__aarch64__)
+    unsigned long control;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(control));
+    return control;
+#else
+    return 0;
+#endif
+}
+
+static void set_control(unsigned long control)
+{
+#if defined(__x86_64__)
+    _mm_setcsr((unsigned)control);
+#elif defined(__aarch64__)
+    __asm__ volatile("msr fpcr, %0" : : "r"(control));
+#else
+    (void)control;
+#endif
+}
+
+static void pause_briefly(void)
+{
+#if defined(__x86_64__)
+    _mm_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+static void claim_chunks(job *work, int first)
+{
+    for (int i = 0; i < work->range_count; i++) {
+        range *const from = &work->ranges[(first + i) % work->range_count];
+        for (;;) {
+            const size_t begin =
+                atomic_fetch_add_explicit(&from->next, work->chunk, memory_order_relaxed);
+            if (begin >= from->end)
+                break;
+            const size_t left = from->end - begin;
+            work->task(work->context, begin, begin + (left < work->chunk ? left : work->chunk));
+        }
+    }
+}
+
+static long long nanoseconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000000000LL + now.tv_nsec;
+}
+
+/* Look out for the next job for a while. */
+static void watch_for_job(unsigned seen)
+{
+    const long long end = nanoseconds() + WATCH_NANOSECONDS;
+    do {
+        for (int i = 0; i < SPINS_BETWEEN_LOOKS_AT_CLOCK; i++) {
+            if (atomic_load_explicit(&pool.generation, memory_order_relaxed) != seen)
+                return;
+            pause_briefly();
+        }
+    } while (nanoseconds() < end);
+}
+
+static void *worker_main(void *argument)
+{
+    const int self = (int)(intptr_t)argument;
+    unsigned seen = 0;
+    pthread_mutex_lock(&pool.mutex);
+    for (;;) {
+        const unsigned now = atomic_load_explicit(&pool.generation, memory_order_relaxed);
+        const int wanted = self < pool.wanted;
+        job *const work = wanted && now != seen ? pool.job : NULL;
+        seen = now;
+        if (work)
+            atomic_fetch_add_explicit(&pool.working, 1, memory_order_relaxed);
+        pthread_mutex_unlock(&pool.mutex);
+
+        if (work) {
+            set_control(work->control);
+            claim_chunks(work, self + 1);
+            /* The last to leave wakes the caller under the mutex, lest the signal come before the
+             * wait. */
+            if (atomic_fetch_sub_explicit(&pool.working, 1, memory_order_release) == 1) {
+                pthread_mutex_lock(&pool.mutex);
+                pthread_cond_signal(&pool.idle);
+                pthread_mutex_unlock(&pool.mutex);
+            }
+        }
+        /* Also who came too late for a job stays awake for the next one. */
+        if (wanted)
+            watch_for_job(seen);
+        pthread_mutex_lock(&pool.mutex);
+        if (atomic_load_explicit(&pool.generation, memory_order_relaxed) == seen) {
+            pool.workers[self].asleep = 1;
+            pthread_cond_wait(&pool.workers[self].wake, &pool.mutex);
+            pool.workers[self].asleep = 0;
+        }
+    }
+    return NULL;
+}
+
+/* Under the pool's mutex. Fewer threads than wanted are no error: the caller does their share. */
+static void start_workers(int wanted)
+{
+    if (pool.worker_count >= wanted)
+        return;
+    pthread_attr_t attributes;
+    if (pthread_attr_init(&attributes))
+        return;
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setstacksize(&attributes, WORKER_STACK_BYTES);
+    /* Signals are the business of the host's own threads. */
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    while (pool.worker_count < wanted) {
+        worker *const next = &pool.workers[pool.worker_count];
+        pthread_t thread;
+        next->asleep = 0;
+        pthread_cond_init(&next->wake, NULL);
+        if (pthread_create(&thread, &attributes, worker_main, (void *)(intptr_t)pool.worker_count))
+            break;
+        pool.worker_count++;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
+}
+
+/* Whether the pool was free and the job is now its. */
+static int open_job(job *work, int threads)
+{
+    pthread_mutex_lock(&pool.mutex);
+    const int mine = !pool.busy;
+    if (mine) {
+        pool.busy = 1;
+        start_workers(threads - 1);
+        pool.job = work;
+        pool.wanted = threads - 1;
+        atomic_fetch_add_explicit(&pool.generation, 1, memory_order_relaxed);
+        for (int i = 0; i < pool.wanted && i < pool.worker_count; i++)
+            if (pool.workers[i].asleep)
+                pthread_cond_signal(&pool.workers[i].wake);
+    }
+    pthread_mutex_unlock(&pool.mutex);
+    return mine;
+}
+
+static void close_job(void)
+{
+    pthread_mutex_lock(&pool.mutex);
+    pool.job = NULL;
+    pthread_mutex_unlock(&pool.mutex);
+    for (int i = 0; i < SPINS && atomic_load_explicit(&pool.working, memory_order_acquire); i++)
+        pause_briefly();
+    pthread_mutex_lock(&pool.mutex);
+    while (atomic_load_explicit(&pool.working, memory_order_acquire))
+        pthread_cond_wait(&pool.idle, &pool.mutex);
+    pool.busy = 0;
+    pthread_mutex_unlock(&pool.mutex);
+}
+
+void fo_parallel(int threads, size_t total, size_t chunk, fo_task *task, void *context)
+{
+    if (!total)
+        return;
+    const size_t chunks = (total - 1) / chunk + 1;
+    if ((size_t)threads > chunks)
+        threads = (int)chunks;
+    if (threads <= 1) {
+        task(context, 0, total);
+        return;
+    }
+
+    job work;
+    work.task = task;
+    work.context = context;
+    work.chunk = chunk;
+    work.range_count = threads < MAX_RANGES ? threads : MAX_RANGES;
+    work.control = get_control();
+    for (int i = 0; i < work.range_count; i++) {
+        const size_t count = (size_t)work.range_count, at = (size_t)i;
+        atomic_init(&work.ranges[i].next, chunks * at / count * chunk);
+        work.ranges[i].end = chunks * (at + 1) / count * chunk;
+    }
+    work.ranges[work.range_count - 1].end = total;
+
+    const int mine = open_job(&work, threads);
+    claim_chunks(&work, 0);
+    if (mine)
+        close_job();
+}
+
+/* Only the forking thread lives on in the child: the pool's threads are gone, and its locks are in
+ * whatever state another thread may have left them. */
+static void forget_workers(void)
+{
+    pthread_mutex_init(&pool.mutex, NULL);
+    pthread_cond_init(&pool.idle, NULL);
+    pool.job = NULL;
+    pool.busy = pool.worker_count = 0;
+    atomic_store(&pool.working, 0);
+}
+
+__attribute__((constructor)) static void watch_forks(void)
+{
+    pthread_atfork(NULL, NULL, forget_workers);
+}
+
+int fo_get_num_threads(void)
+{
+    return atomic_load_explicit(&thread_limit, memory_order_relaxed);
+}
+
+fo_status fo_set_num_threads(int threads)
+{
+    if (threads < 1 || threads > FO_MAX_THREADS)
+        return FO_BAD_OPTION;
+    atomic_store_explicit(&thread_limit, threads, memory_order_relaxed);
+    return FO_OK;
+}
+
+int fo_threads_for(size_t elements)
+{
+    const int limit = fo_get_num_threads();
+    const size_t worth = elements / ELEMENTS_PER_THREAD;
+    return worth >= (size_t)limit ? limit : worth ? (int)worth : 1;
+}
+
+size_t fo_find_interval(const size_t *starts, size_t count, size_t x)
+{
+    size_t low = 0, high = count;
+    while (high - low > 1) {
+        const size_t middle = low + (high - low) / 2;
+        if (starts[middle] <= x)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
+}

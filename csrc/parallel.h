@@ -1,0 +1,22 @@
+/* Dividing work among threads. Knows no rule. Internal. */
+#ifndef FO_PARALLEL_H
+#define FO_PARALLEL_H
+
+#include <stddef.h>
+
+typedef void fo_task(void *context, size_t begin, size_t end);
+
+/* Calls the task for chunks that together make up 0 … total, on up to the given number of threads, of
+ * which the caller is one. Returns when all is done. */
+void fo_parallel(int threads, size_t total, size_t chunk, fo_task *task, void *context);
+
+/* How many threads are worth waking for so many elements: no more than fo_get_num_threads. */
+int fo_threads_for(size_t elements);
+
+/* The i with starts[i] <= x < starts[i + 1], where starts ascends and has count + 1 entries. */
+size_t fo_find_interval(const size_t *starts, size_t count, size_t x);
+
+/* How many CPUs this process may use: its affinity mask and its control group's quota. */
+int fo_cpu_count(void);
+
+#endif

@@ -1,0 +1,36 @@
+/* Gradient descent with momentum.
+ *
+ *     b = mu*b + (1-dampening)*g
+ *     p = p - lr*b
+ *
+ * B. T. Polyak, "Some methods of speeding up the convergence of iteration methods", 1964, in the
+ * variables of torch: the buffer holds a sum of gradients, not of steps. Where the steps are counted,
+ * the first is taken without dampening, as torch does. */
+#ifndef FO_FORMULA
+
+#include "kernel.h"
+
+enum { LR, MU, ONE_MINUS_DAMPENING, COEFFICIENTS };
+
+static void coefficients(const fo_hyper *hyper, uint64_t step, double *c)
+{
+    c[LR] = hyper->lr;
+    c[MU] = hyper->momentum;
+    c[ONE_MINUS_DAMPENING] = step == 1 ? 1 : 1 - hyper->dampening;
+}
+
+#define FO_KERNEL momentum
+#define FO_FILE "rules/momentum.c"
+#include "rule.h"
+
+#else
+
+FO_INLINE void update(vec *p, vec g, vec *state, const scalar *c, int with_optional)
+{
+    (void)with_optional;
+    vec *b = &state[0];
+    *b = c[MU] * *b + c[ONE_MINUS_DAMPENING] * g;
+    *p = *p - c[LR] * *b;
+}
+
+#endif

@@ -1,0 +1,27 @@
+/* One buffer at a time, for callers that do not want structures. */
+#include "fastopt.h"
+
+fo_status fo_update_abi(uint64_t abi, fo_rule rule, fo_dtype dtype, size_t n, void *param,
+                        const void *grad, void *const *state, uint64_t step, const fo_hyper *hyper)
+{
+    if (abi != FO_ABI)
+        return FO_BAD_VERSION;
+    const fo_rule_info *info = fo_rule_describe(rule);
+    if (!info)
+        return FO_BAD_RULE;
+    /* To fo_step a tensor without a gradient is one to leave alone. Here it is a mistake. */
+    if (n && !grad)
+        return FO_BAD_TENSOR;
+    const fo_group group = {rule, hyper ? *hyper : fo_defaults(rule)};
+    /* With nothing to update the rest is checked all the same. */
+    static const char nothing;
+    fo_tensor tensor = {.dtype = dtype,
+                        .n = n,
+                        .param = param,
+                        .grad = n ? grad : &nothing,
+                        .step = info->needs_step ? step : 0};
+    const int states = info->state_count + (info->optional_state != NULL);
+    for (int k = 0; state && k < states; k++)
+        tensor.state[k] = state[k];
+    return fo_step(&group, 1, &tensor, 1, NULL, NULL);
+}
