@@ -1,0 +1,129 @@
+"""Builds the C library into the extension module; everything else is in pyproject.toml."""
+
+import re
+from pathlib import Path
+
+import numpy
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+ROOT = Path(__file__).parent
+PACKAGE = ROOT / "src" / "fastopt"
+HEADING = "# Made by setup.py from csrc/rules.def.\n"
+DTYPES = {"float32": "float", "float64": "double"}
+
+
+def write_if_changed(path, text):
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+
+def write_formulas():
+    """The comments that open the rules' files, as a Python module: the docstrings' formulas."""
+    formulas = {}
+    for path in sorted((ROOT / "csrc" / "rules").glob("*.c")):
+        comment = re.match(r"/\*(.*?)\*/", path.read_text(encoding="utf-8"), re.DOTALL)
+        if comment is None:
+            raise ValueError(f"{path} must open with a comment that gives the formula")
+        lines = [re.sub(r"^ \* ?", "", line) for line in comment[1].strip().split("\n")]
+        formulas[path.stem] = "\n".join(line.rstrip() for line in lines)
+    body = "".join(f"    {name!r}: {text!r},\n" for name, text in formulas.items())
+    module = f'"""Made by setup.py from the comments in csrc/rules."""\n\nFORMULAS = {{\n{body}}}\n'
+    write_if_changed(PACKAGE / "_formulas.py", module)
+
+
+def copy_headers():
+    """What C code includes, into the package, where get_include() points to."""
+    for name in ("fastopt.h", "rules.def"):
+        text = (ROOT / "csrc" / name).read_text(encoding="utf-8")
+        write_if_changed(PACKAGE / "include" / name, text)
+
+
+def read_table(text):
+    """The hyper-parameters' domains; each rule's states, need of a step and hyper-parameters."""
+    text = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL).replace("\\\n", "")
+    domains = dict(re.findall(r"^FO_HYPER\((\w+), (\w+)\)", text, re.MULTILINE))
+    shared = re.search(r"#define FO_SHARED(.*)", text)[1]
+    rules = {}
+    for row in re.findall(r"^FO_RULE\((.*?)\)\)\n", text, re.MULTILINE | re.DOTALL):
+        name = row.partition(",")[0]
+        states = re.findall(r'"(\w+)"', re.search(r"\bSTATES\((.*?)\)", row)[1])
+        states += re.findall(r'\bOPTIONAL\("(\w+)"', row)
+        keywords = row.replace("FO_SHARED", shared)
+        hypers = re.findall(r"\b(?:HYPER|REQUIRED|CALL_ONLY)\((\w+)", keywords)
+        rules[name] = (states, re.search(r"\bSTEP\b", row) is not None, hypers)
+    if not domains or len(rules) != len(re.findall(r"^FO_RULE\(", text, re.MULTILINE)):
+        raise ValueError("csrc/rules.def has a row that setup.py cannot read")
+    return domains, rules
+
+
+def write_embedding():
+    """What Cython and Numba call, two functions for each row of the table: _core.pxd declares them
+    and _embedding.pxi defines them. (Cython cannot include a table for the C preprocessor.)"""
+    domains, rules = read_table((ROOT / "csrc" / "rules.def").read_text(encoding="utf-8"))
+    signatures, bodies = [], []
+    for name, (states, has_step, hypers) in rules.items():
+        for dtype, c_type in DTYPES.items():
+            arguments = ["size_t n", f"{c_type} *param", f"const {c_type} *grad"]
+            arguments += [f"{c_type} *{state}" for state in states]
+            arguments += ["uint64_t step"] if has_step else []
+            arguments += [
+                f"{'int' if domains[hyper] == 'FO_FLAG' else 'double'} {hyper}" for hyper in hypers
+            ]
+            signature = f"cdef int {name}_{dtype}({', '.join(arguments)}) noexcept nogil"
+            signatures.append(signature)
+            bodies.append(
+                f"{signature}:\n"
+                f"    cdef fo_hyper hyper = fo_defaults(FO_RULE_{name})\n"
+                f"    cdef void *states[{len(states) + 1}]\n"
+                + "".join(f"    states[{i}] = {state}\n" for i, state in enumerate(states))
+                + "".join(f"    (<double *>&hyper)[FO_{hyper}] = {hyper}\n" for hyper in hypers)
+                + f"    return fo_update(FO_RULE_{name}, FO_{dtype.upper()}, n, param, grad, "
+                f"states, {'step' if has_step else 0}, &hyper)\n"
+            )
+    constants = [f"        FO_RULE_{name}\n" for name in rules]
+    constants += [f"        FO_{hyper}\n" for hyper in domains]
+    write_if_changed(
+        PACKAGE / "_core.pxd",
+        f"{HEADING}\nfrom libc.stdint cimport uint64_t\n\n"
+        + "\n".join(signatures)
+        + "\ncdef const char *status_text(int status) noexcept nogil\n",
+    )
+    write_if_changed(
+        PACKAGE / "_embedding.pxi",
+        f'{HEADING}\ncdef extern from "fastopt.h":\n    enum:\n'
+        + "".join(constants)
+        + "\n\n"
+        + "\n\n".join(bodies),
+    )
+
+
+def relative(pattern):
+    return sorted(str(path.relative_to(ROOT)) for path in ROOT.glob(pattern))
+
+
+write_formulas()
+copy_headers()
+write_embedding()
+core = Extension(
+    "fastopt._core",
+    sources=["src/fastopt/_core.pyx", *relative("csrc/*.c"), *relative("csrc/rules/*.c")],
+    depends=[*relative("csrc/*.h"), *relative("csrc/*.def"), *relative("src/fastopt/*.pxi")],
+    include_dirs=["csrc", numpy.get_include()],
+    define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
+    # Equal bits need contraction off; a vector square root needs errno off.
+    # Python's own flags ask for debugging information, which would be most of the wheel.
+    extra_compile_args=[
+        "-g0",
+        "-std=gnu11",
+        "-O3",
+        "-ffp-contract=off",
+        "-fno-math-errno",
+        "-fvisibility=hidden",
+        "-Wall",
+        "-Wextra",
+    ],
+    extra_link_args=["-lm", "-pthread"],
+)
+setup(ext_modules=cythonize([core], compiler_directives={"autotestdict": False}))

@@ -1,0 +1,104 @@
+from libc.stddef cimport size_t
+from libc.stdint cimport uint32_t, uint64_t
+
+
+cdef extern from "fastopt.h" nogil:
+    ctypedef enum fo_dtype:
+        FO_FLOAT32
+        FO_FLOAT64
+
+    ctypedef int fo_rule
+    ctypedef int fo_hyper_index
+    enum:
+        FO_RULE_COUNT
+        FO_HYPER_COUNT
+        FO_MAX_STATES
+        FO_MAX_THREADS
+
+    ctypedef struct fo_hyper:
+        double grad_scale
+
+    ctypedef struct fo_group:
+        fo_rule rule
+        fo_hyper hyper
+
+    ctypedef struct fo_tensor:
+        uint32_t group
+        fo_dtype dtype
+        size_t n
+        void *param
+        const void *grad
+        void *state[3]
+        uint64_t step
+
+    ctypedef struct fo_options:
+        double grad_scale
+        int clip
+        double max_norm
+        int skip_nonfinite
+
+    ctypedef struct fo_result:
+        double norm
+        int skipped
+        size_t tensor
+        size_t group
+        int hyper
+
+    ctypedef enum fo_status:
+        FO_OK
+        FO_BAD_RULE
+        FO_BAD_HYPER
+        FO_BAD_OPTION
+        FO_BAD_TENSOR
+        FO_BAD_STEP
+        FO_NO_MEMORY
+
+    ctypedef enum fo_domain:
+        FO_FINITE
+        FO_NONNEGATIVE
+        FO_FRACTION
+        FO_FLAG
+
+    ctypedef enum fo_scope:
+        FO_COMMON
+        FO_CLASS_ONLY
+        FO_CALL_ONLY
+        FO_FIXED
+
+    ctypedef struct fo_hyper_info:
+        const char *name
+        fo_domain domain
+
+    ctypedef struct fo_hyper_entry:
+        fo_hyper_index index
+        double value
+        fo_scope scope
+
+    ctypedef struct fo_rule_info:
+        const char *name
+        const char *class_name
+        const char *kernel
+        const char *states[3]
+        int state_count
+        const char *optional_state
+        const char *optional_flag
+        const char *initial_value
+        int needs_step
+        const fo_hyper_entry *hypers
+        int hyper_count
+
+    int fo_version()
+    fo_hyper fo_defaults(fo_rule rule)
+    fo_status fo_step(const fo_group *groups, size_t group_count, const fo_tensor *tensors,
+                      size_t tensor_count, const fo_options *options, fo_result *result)
+    fo_status fo_check_hyper(const fo_group *group, int *bad)
+    fo_status fo_update(int rule, fo_dtype dtype, size_t n, void *param, const void *grad,
+                        void *const *state, uint64_t step, const fo_hyper *hyper)
+    const char *fo_status_text(int status)
+    const fo_rule_info *fo_rule_describe(fo_rule rule)
+    const fo_hyper_info *fo_hyper_describe(fo_hyper_index index)
+    int fo_get_num_threads()
+    fo_status fo_set_num_threads(int threads)
+    const char *fo_isa()
+    const char *fo_isa_available(int index)
+    const char *fo_settings_error()

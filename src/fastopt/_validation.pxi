@@ -1,0 +1,116 @@
+# The checks of numbers and arrays, and the errors that they raise; part of _core.pyx.
+
+
+cdef str text(const char *string):
+    return None if string == NULL else sys.intern(string.decode("ascii"))
+
+
+cdef str needs(fo_domain domain):
+    if domain == FO_FINITE:
+        return "a finite number"
+    if domain == FO_NONNEGATIVE:
+        return "a finite number >= 0"
+    if domain == FO_FRACTION:
+        return "a number in [0, 1)"
+    return "a bool"
+
+
+cdef double to_double(str name, object value, fo_domain domain) except? -1.0:
+    """The value as a C double; its type is checked here, its domain by the library."""
+    if PyFloat_CheckExact(value):
+        if domain != FO_FLAG:
+            return PyFloat_AS_DOUBLE(value)
+    elif value is True or value is False:
+        if domain == FO_FLAG:
+            return value is True
+    elif domain != FO_FLAG and isinstance(value, numbers.Real):
+        try:
+            return float(value)
+        except OverflowError:
+            raise ValueError(f"{name} must be {needs(domain)}, got {value!r}") from None
+    raise TypeError(f"{name} must be {needs(domain)}, got {type(value).__name__} {value!r}")
+
+
+cdef uint64_t to_step(object value) except? 0:
+    cdef int overflow = 0
+    cdef long long count
+    if PyLong_CheckExact(value):
+        count = PyLong_AsLongLongAndOverflow(value, &overflow)
+        if overflow or not 1 <= count <= <long long>LAST_STEP:
+            raise ValueError(f"step must be from 1 to 2**53, got {value}")
+        return count
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"step must be an integer, got {type(value).__name__} {value!r}")
+    return to_step(int(value))
+
+
+cdef int raise_status(fo_status status, const fo_group *groups, const fo_result *result) except -1:
+    cdef const fo_hyper_info *info
+    if status == FO_NO_MEMORY:
+        raise MemoryError
+    if status == FO_BAD_HYPER:
+        info = fo_hyper_describe(result.hyper)
+        value = (<const double *>&groups[result.group].hyper)[result.hyper]
+        raise ValueError(f"{text(info.name)} must be {needs(info.domain)}, got {value!r}")
+    raise ValueError(text(fo_status_text(status)))
+
+
+# ---- arrays --------------------------------------------------------------------------------------
+
+
+cdef int check_type(str name, object array, int *dtype) except -1:
+    """Exactly an ndarray of native float32 or float64; the first array of a call sets the dtype."""
+    cdef int found
+    if not cnp.PyArray_CheckExact(array):
+        hint = "; numpy.asarray makes a plain view" if isinstance(array, cnp.ndarray) else ""
+        raise TypeError(f"{name} must be a numpy.ndarray, got {type(array).__name__}{hint}")
+    found = cnp.PyArray_TYPE(<cnp.ndarray>array)
+    if (found != cnp.NPY_FLOAT32 and found != cnp.NPY_FLOAT64) or not cnp.PyArray_ISNOTSWAPPED(
+        <cnp.ndarray>array
+    ):
+        raise TypeError(
+            f"{name} must have dtype float32 or float64 in native byte order, "
+            f"got {(<object>array).dtype!r}"
+        )
+    if dtype[0] < 0:
+        dtype[0] = found
+    elif dtype[0] != found:
+        raise TypeError(
+            f"{name} must have the dtype of param, {'float32' if dtype[0] == cnp.NPY_FLOAT32 else 'float64'}, "
+            f"got {(<object>array).dtype.name}"
+        )
+    return 0
+
+
+cdef int check_layout(str name, cnp.ndarray array, bint written) except -1:
+    cdef int flags = cnp.PyArray_FLAGS(array)
+    if not flags & cnp.NPY_ARRAY_C_CONTIGUOUS:
+        raise ValueError(
+            f"{name} must be C-contiguous, got shape {(<object>array).shape} "
+            f"with strides {(<object>array).strides}"
+        )
+    if not flags & cnp.NPY_ARRAY_ALIGNED:
+        raise ValueError(f"{name} must be aligned to its dtype, got a misaligned array")
+    if written and not flags & cnp.NPY_ARRAY_WRITEABLE:
+        raise ValueError(f"{name} must be writeable, got a read-only array")
+    return 0
+
+
+cdef inline bint same_shape(cnp.ndarray a, cnp.ndarray b) noexcept:
+    cdef int i, ndim = cnp.PyArray_NDIM(a)
+    if cnp.PyArray_NDIM(b) != ndim:
+        return False
+    for i in range(ndim):
+        if cnp.PyArray_DIMS(a)[i] != cnp.PyArray_DIMS(b)[i]:
+            return False
+    return True
+
+
+cdef int raise_shape(str name, object array, str other, object param) except -1:
+    raise ValueError(f"{name} must have the shape of {other}, {param.shape}, got {array.shape}")
+
+
+cdef inline bint overlap(cnp.ndarray a, cnp.ndarray b) noexcept:
+    cdef char *first = <char *>cnp.PyArray_DATA(a)
+    cdef char *second = <char *>cnp.PyArray_DATA(b)
+    return first < second + cnp.PyArray_NBYTES(b) and second < first + cnp.PyArray_NBYTES(a)

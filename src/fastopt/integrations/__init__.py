@@ -1,0 +1,19 @@
+"""fastopt in other libraries: one module each, which imports its library only when it is imported.
+
+``torch``
+    Drop-in optimizers for CPU tensors.
+``thinc``
+    An optimizer for Thinc and spaCy.
+``sklearn_mlp``
+    Multi-layer perceptrons of scikit-learn, trained with any rule.
+``threadpoolctl``
+    A controller of fastopt's threads.
+``sklearn``
+    ``BayesSearchCV`` and ``SearchCV``, searches with cross-validation.
+``optuna``
+    The strategies of `fastopt.tune` as a sampler.
+``tensorboard``, ``mlflow``, ``wandb``
+    Callbacks that record a study.
+
+An ImportError says what to install.
+"""

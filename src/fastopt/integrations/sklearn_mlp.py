@@ -1,0 +1,135 @@
+"""scikit-learn's multi-layer perceptrons, trained with any of fastopt's rules.
+
+`MLPClassifier` and `MLPRegressor` are subclasses of scikit-learn's. ``rule`` and ``rule_options``
+stand for ``solver`` and the keywords of the solvers; all else, such as ``learning_rate``,
+``early_stopping`` and ``partial_fit``, is scikit-learn's.
+"""
+
+try:
+    import sklearn.neural_network
+    from sklearn.neural_network._stochastic_optimizers import SGDOptimizer
+except ImportError as error:
+    raise ModuleNotFoundError(
+        "fastopt.integrations.sklearn_mlp needs scikit-learn; install it with: "
+        "pip install scikit-learn",
+        name="sklearn",
+    ) from error
+
+import inspect
+
+import numpy as np
+
+import fastopt
+
+__all__ = ["MLPClassifier", "MLPRegressor"]
+
+SOLVER_KEYWORDS = {
+    "solver",
+    "momentum",
+    "nesterovs_momentum",
+    "beta_1",
+    "beta_2",
+    "epsilon",
+    "max_fun",
+}
+
+
+class _RuleOptimizer(SGDOptimizer):
+    """scikit-learn's protocol of an optimizer: its learning rates and stopping, a rule's steps."""
+
+    def __init__(self, params, estimator):
+        super().__init__(
+            params, estimator.learning_rate_init, estimator.learning_rate, power_t=estimator.power_t
+        )
+        self.kind = getattr(fastopt, fastopt.RULES[estimator.rule].class_name)
+        self.options = dict(estimator.rule_options or {})
+        self.steps = self._steps_of(params)
+
+    def _steps_of(self, params):
+        return self.kind(list(params), lr=self.learning_rate, **self.options)
+
+    def update_params(self, params, grads):
+        stepped = self.steps.param_groups[0]["params"]
+        if any(new is not old for new, old in zip(params, stepped, strict=True)):
+            # The estimator went back to the best weights that it had kept, or was copied.
+            before = self.steps.state_dict()
+            self.steps = self._steps_of(params)
+            self.steps.load_state_dict(before)
+        self.steps.lr = self.learning_rate
+        self.steps.step(
+            [np.ascontiguousarray(g, p.dtype) for p, g in zip(params, grads, strict=True)]
+        )
+
+
+class _TrainedByRule:
+    """What both perceptrons add to scikit-learn's."""
+
+    @property
+    def _optimizer(self):
+        try:
+            return self._rule_optimizer
+        except AttributeError:
+            raise AttributeError("_optimizer") from None
+
+    @_optimizer.setter
+    def _optimizer(self, made_by_sklearn):
+        # The moment at which scikit-learn begins to train anew
+        self._rule_optimizer = _RuleOptimizer(self.coefs_ + self.intercepts_, self)
+
+    def _fit(self, *args, **kwargs):
+        if self.rule not in fastopt.RULES:
+            raise ValueError(f"rule must be one of {list(fastopt.RULES)}, got {self.rule!r}")
+        return super()._fit(*args, **kwargs)
+
+
+def _make_class(parent):
+    def __init__(self, *args, rule="adam", rule_options=None, **keywords):  # noqa: N807
+        bound = signature.bind(self, *args, rule=rule, rule_options=rule_options, **keywords)
+        arguments = {
+            name: value
+            for name, value in bound.arguments.items()
+            if name not in ("self", "rule", "rule_options")
+        }
+        parent.__init__(self, solver="sgd", **arguments)
+        self.rule = rule
+        self.rule_options = rule_options
+
+    own = [
+        inspect.Parameter("rule", inspect.Parameter.KEYWORD_ONLY, default="adam"),
+        inspect.Parameter("rule_options", inspect.Parameter.KEYWORD_ONLY, default=None),
+    ]
+    theirs = inspect.signature(parent.__init__).parameters
+    kept = [value for name, value in theirs.items() if name not in SOLVER_KEYWORDS]
+    signature = inspect.Signature([*kept, *own])
+    __init__.__signature__ = signature
+    name = parent.__name__
+    __init__.__qualname__ = f"{name}.__init__"
+    documentation = f"""`sklearn.neural_network.{name}`, trained with a rule of fastopt.
+
+    Parameters
+    ----------
+    rule : str, default "adam"
+        A name in `fastopt.RULES`.
+    rule_options : dict, optional
+        Keywords of the rule's class but for ``lr``, which is ``learning_rate_init`` under the
+        schedule ``learning_rate``. ``alpha`` is scikit-learn's L2 penalty; a rule's
+        ``weight_decay`` is applied to intercepts as well.
+    **others
+        As scikit-learn's class takes them, but for those of its solvers:
+        {", ".join(sorted(SOLVER_KEYWORDS))}.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from fastopt.integrations.sklearn_mlp import {name}
+    >>> inputs, labels = load_iris(return_X_y=True)
+    >>> model = {name}(rule="nag", learning_rate_init=0.01, max_iter=500, random_state=0)
+    >>> bool(model.fit(inputs, labels).score(inputs, labels) > 0.9)
+    True
+    """
+    members = {"__doc__": documentation, "__init__": __init__, "__module__": __name__}
+    return type(name, (_TrainedByRule, parent), members)
+
+
+MLPClassifier = _make_class(sklearn.neural_network.MLPClassifier)
+MLPRegressor = _make_class(sklearn.neural_network.MLPRegressor)

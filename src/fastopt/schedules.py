@@ -1,0 +1,430 @@
+"""Learning-rate schedules: pure functions from the number of a step to its learning rate.
+
+Steps count from 1, as the update rules do; set the rate before each step:
+
+>>> schedule = warmup(cosine(1e-3, steps=90), steps=10)
+>>> for step in range(1, 101):
+...     lr = schedule(step)  # opt.lr = schedule(step); opt.step(grads)
+
+One convention holds for all: step 1 gets the first value of a schedule, and ``steps`` is how many
+steps the way to its last value takes, so that step ``steps + 1`` is the first with the last value.
+Schedules in torch and optax, which count from 0, give at their count ``c`` what these give at step
+``c + 1``. The one exception is `one_cycle`, which ends exactly at step ``steps``, as torch's does.
+
+A schedule is called with an integer, or with an array of integers for an array of rates. It is
+immutable, knows no state, can be pickled and compared, and prints as a call that makes it.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from numbers import Integral, Real
+from typing import overload
+
+import numpy as np
+
+__all__ = [
+    "Schedule",
+    "chain",
+    "constant",
+    "cosine",
+    "exponential",
+    "linear",
+    "one_cycle",
+    "piecewise",
+    "polynomial",
+    "warmup",
+]
+
+
+@dataclass(frozen=True, repr=False)
+class Schedule:
+    """A formula and its parameters; the functions of this module make it.
+
+    Parameters
+    ----------
+    formula : callable
+        ``formula(count, **parameters) -> float`` of a module, `count` the steps already taken.
+    parameters : tuple of (str, object)
+        Keywords of the formula.
+
+    Examples
+    --------
+    >>> schedule = linear(1.0, 0.0, steps=4)
+    >>> schedule(1)
+    1.0
+    >>> schedule(np.array([2, 3, 4, 5, 6]))
+    array([0.75, 0.5 , 0.25, 0.  , 0.  ])
+    >>> schedule
+    linear(start=1.0, end=0.0, steps=4)
+    """
+
+    formula: Callable[..., float]
+    parameters: tuple[tuple[str, object], ...]
+
+    @overload
+    def __call__(self, step: int) -> float: ...
+    @overload
+    def __call__(self, step: np.ndarray) -> np.ndarray: ...
+    def __call__(self, step: int | np.ndarray) -> float | np.ndarray:
+        """The learning rate of `step`, the first step being 1."""
+        if isinstance(step, np.ndarray):
+            # One formula serves both, so a plot shows exactly the rates that were used.
+            rates = [self(one) for one in step.flat]
+            return np.array(rates, dtype=np.float64).reshape(step.shape)
+        return self.formula(_count("step", step) - 1, **dict(self.parameters))
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"{name}={value!r}" for name, value in self.parameters)
+        return f"{self.formula.__name__.removeprefix('_')}({arguments})"
+
+
+def constant(lr: float) -> Schedule:
+    """The same learning rate for ever.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate, at least 0.
+
+    Examples
+    --------
+    >>> constant(0.1)(1000)
+    0.1
+    """
+    return _schedule(_constant, lr=_rate("lr", lr))
+
+
+def linear(start: float, end: float, steps: int) -> Schedule:
+    """A straight line, ``start + (end - start)*(t-1)/steps``, then `end`.
+
+    torch's ``LinearLR(total_iters=steps)`` and optax' ``linear_schedule``.
+
+    Parameters
+    ----------
+    start, end : float
+        Learning rate of step 1, and from step ``steps + 1`` on.
+    steps : int
+        Length of the way, at least 1.
+
+    Examples
+    --------
+    >>> [linear(0.0, 1.0, steps=2)(t) for t in (1, 2, 3, 4)]
+    [0.0, 0.5, 1.0, 1.0]
+    """
+    start, end = _rate("start", start), _rate("end", end)
+    return _schedule(_linear, start=start, end=end, steps=_count("steps", steps))
+
+
+def cosine(lr: float, steps: int, end: float = 0.0) -> Schedule:
+    """Half a cosine wave, ``end + (lr - end)*(1 + cos(pi*(t-1)/steps))/2``, then `end`.
+
+    torch's ``CosineAnnealingLR(T_max=steps, eta_min=end)`` on its first descent, after which torch
+    climbs again; optax' ``cosine_decay_schedule``. For warm restarts `chain` several.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate of step 1.
+    steps : int
+        Length of the descent, at least 1.
+    end : float
+        Learning rate from step ``steps + 1`` on.
+
+    References
+    ----------
+    Loshchilov & Hutter, SGDR: Stochastic Gradient Descent with Warm Restarts, 2017.
+
+    Examples
+    --------
+    >>> [round(cosine(1.0, steps=4)(t), 3) for t in (1, 2, 3, 4, 5)]
+    [1.0, 0.854, 0.5, 0.146, 0.0]
+    """
+    return _schedule(
+        _cosine, lr=_rate("lr", lr), steps=_count("steps", steps), end=_rate("end", end)
+    )
+
+
+def polynomial(lr: float, steps: int, power: float = 1.0, end: float = 0.0) -> Schedule:
+    """A power of what is left, ``end + (lr - end)*(1 - (t-1)/steps)**power``, then `end`.
+
+    torch's ``PolynomialLR(total_iters=steps, power=power)`` and optax' ``polynomial_schedule``.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate of step 1.
+    steps : int
+        Length of the descent, at least 1.
+    power : float
+        Exponent, above 0.
+    end : float
+        Learning rate from step ``steps + 1`` on.
+
+    Examples
+    --------
+    >>> [polynomial(1.0, steps=4, power=2.0)(t) for t in (1, 2, 3, 4, 5)]
+    [1.0, 0.5625, 0.25, 0.0625, 0.0]
+    """
+    return _schedule(
+        _polynomial,
+        lr=_rate("lr", lr),
+        steps=_count("steps", steps),
+        power=_positive("power", power),
+        end=_rate("end", end),
+    )
+
+
+def exponential(lr: float, factor: float, steps: int = 1) -> Schedule:
+    """A geometric sequence, ``lr * factor**((t-1)/steps)``, without an end.
+
+    With ``steps=1`` torch's ``ExponentialLR(gamma=factor)``; else optax' ``exponential_decay``.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate of step 1.
+    factor : float
+        What `steps` steps multiply it by, above 0. Above 1 it grows, as in a range test.
+    steps : int
+        At least 1.
+
+    Examples
+    --------
+    >>> [exponential(1.0, 0.5, steps=2)(t) for t in (1, 3, 5)]
+    [1.0, 0.5, 0.25]
+    """
+    return _schedule(
+        _exponential,
+        lr=_rate("lr", lr),
+        factor=_positive("factor", factor),
+        steps=_count("steps", steps),
+    )
+
+
+def one_cycle(
+    max_lr: float,
+    steps: int,
+    pct_start: float = 0.3,
+    div_factor: float = 25.0,
+    final_div_factor: float = 1e4,
+) -> Schedule:
+    """Up and far down again in exactly `steps` steps, each way half a cosine wave.
+
+    Step 1 gets ``max_lr/div_factor``, step ``pct_start*steps`` gets `max_lr`, and step `steps` and
+    all after it get ``max_lr/div_factor/final_div_factor``: torch's ``OneCycleLR(max_lr,
+    total_steps=steps)`` with its defaults, without the cycling of momentum. torch raises after the
+    last step. optax' ``cosine_onecycle_schedule`` reaches both its turning points one step later.
+
+    Parameters
+    ----------
+    max_lr : float
+        Learning rate at the top.
+    steps : int
+        Length of the whole cycle.
+    pct_start : float
+        Share of the steps, not a percentage, that lead to the top; ``1 < pct_start*steps < steps``.
+    div_factor, final_div_factor : float
+        Above 0.
+
+    References
+    ----------
+    Smith & Topin, Super-Convergence: Very Fast Training of Neural Networks Using Large Learning
+    Rates, 2018.
+
+    Examples
+    --------
+    >>> schedule = one_cycle(1.0, steps=100)
+    >>> schedule(1), schedule(30), schedule(100)
+    (0.04, 1.0, 4e-06)
+    """
+    max_lr, steps = _rate("max_lr", max_lr), _count("steps", steps)
+    pct_start = _positive("pct_start", pct_start)
+    if not 1 < pct_start * steps < steps:
+        raise ValueError(
+            f"pct_start*steps must be above 1 and below steps={steps}, got {pct_start * steps}"
+        )
+    return _schedule(
+        _one_cycle,
+        max_lr=max_lr,
+        steps=steps,
+        pct_start=pct_start,
+        div_factor=_positive("div_factor", div_factor),
+        final_div_factor=_positive("final_div_factor", final_div_factor),
+    )
+
+
+def warmup(schedule: Callable[[int], float], steps: int, start: float = 0.0) -> Schedule:
+    """A straight line from `start` to ``schedule(1)`` in `steps` steps, then `schedule`.
+
+    With the default step 1 has a learning rate of 0: it only fills the averages of the rule, as in
+    optax' ``warmup_cosine_decay_schedule``. Give `start` for another beginning.
+
+    Parameters
+    ----------
+    schedule : callable
+        What follows; its own step 1 is step ``steps + 1`` of the whole.
+    steps : int
+        Length of the warm-up, at least 1.
+    start : float
+        Learning rate of step 1.
+
+    Examples
+    --------
+    >>> [warmup(constant(1.0), steps=4)(t) for t in (1, 2, 3, 4, 5, 6)]
+    [0.0, 0.25, 0.5, 0.75, 1.0, 1.0]
+    """
+    _callable("schedule", schedule)
+    return chain([linear(start, schedule(1), steps), schedule], [steps])
+
+
+def chain(schedules: Sequence[Callable[[int], float]], boundaries: Sequence[int]) -> Schedule:
+    """One schedule after another, each beginning with its own step 1.
+
+    torch's ``SequentialLR(milestones=boundaries)`` and optax' ``join_schedules``.
+
+    Parameters
+    ----------
+    schedules : sequence of callable
+        Schedules of this module, or any picklable function of a step counted from 1.
+    boundaries : sequence of int
+        The last step of every schedule but the last, increasing: ``schedules[i]`` serves the steps
+        from ``boundaries[i-1] + 1`` to ``boundaries[i]``.
+
+    Examples
+    --------
+    >>> restarts = chain([cosine(1.0, steps=2), cosine(0.5, steps=4)], boundaries=[2])
+    >>> [round(restarts(t), 3) for t in range(1, 8)]
+    [1.0, 0.5, 0.5, 0.427, 0.25, 0.073, 0.0]
+    """
+    schedules = tuple(schedules)
+    for i, schedule in enumerate(schedules):
+        _callable(f"schedules[{i}]", schedule)
+    return _schedule(
+        _chain, schedules=schedules, boundaries=_boundaries(boundaries, "schedules", schedules)
+    )
+
+
+def piecewise(lrs: Sequence[float], boundaries: Sequence[int]) -> Schedule:
+    """Constant between the boundaries.
+
+    torch's ``MultiStepLR`` and optax' ``piecewise_constant_schedule`` with rates in place of
+    factors.
+
+    Parameters
+    ----------
+    lrs : sequence of float
+        Learning rates.
+    boundaries : sequence of int
+        The last step with each learning rate but the last, increasing.
+
+    Examples
+    --------
+    >>> [piecewise([1.0, 0.1], boundaries=[3])(t) for t in (1, 2, 3, 4, 5)]
+    [1.0, 1.0, 1.0, 0.1, 0.1]
+    """
+    lrs = tuple(_rate(f"lrs[{i}]", lr) for i, lr in enumerate(lrs))
+    return _schedule(_piecewise, lrs=lrs, boundaries=_boundaries(boundaries, "lrs", lrs))
+
+
+def _constant(count, lr):
+    return lr
+
+
+def _linear(count, start, end, steps):
+    return _between(start, end, count / steps)
+
+
+def _cosine(count, lr, steps, end):
+    return _between(lr, end, _half_wave(count / steps))
+
+
+def _polynomial(count, lr, steps, power, end):
+    return _between(end, lr, max(1.0 - count / steps, 0.0) ** power)
+
+
+def _exponential(count, lr, factor, steps):
+    return lr * factor ** (count / steps)
+
+
+def _one_cycle(count, max_lr, steps, pct_start, div_factor, final_div_factor):
+    start = max_lr / div_factor
+    top = pct_start * steps - 1
+    if count <= top:
+        return _between(start, max_lr, _half_wave(count / top))
+    return _between(max_lr, start / final_div_factor, _half_wave((count - top) / (steps - 1 - top)))
+
+
+def _chain(count, schedules, boundaries):
+    i = bisect_right(boundaries, count)
+    return schedules[i](count - (0, *boundaries)[i] + 1)
+
+
+def _piecewise(count, lrs, boundaries):
+    return lrs[bisect_right(boundaries, count)]
+
+
+def _between(start, end, fraction):
+    # Both ends are exact, which neither of the usual two ways of writing this line gives.
+    if fraction >= 1.0:
+        return end
+    return start + (end - start) * fraction
+
+
+def _half_wave(fraction):
+    return (1.0 - math.cos(math.pi * min(fraction, 1.0))) / 2.0
+
+
+def _schedule(formula, **parameters):
+    return Schedule(formula, tuple(parameters.items()))
+
+
+def _rate(name, value):
+    value = _real(name, value)
+    if value < 0.0:
+        raise ValueError(f"{name} must be at least 0, got {value!r}")
+    return value
+
+
+def _positive(name, value):
+    value = _real(name, value)
+    if value <= 0.0:
+        raise ValueError(f"{name} must be above 0, got {value!r}")
+    return value
+
+
+def _real(name, value):
+    if isinstance(value, bool | np.bool_) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a real number, got {value!r}")
+    if not math.isfinite(value):
+        raise ValueError(f"{name} must be finite, got {value!r}")
+    return float(value)
+
+
+def _count(name, value):
+    if isinstance(value, bool | np.bool_) or not isinstance(value, Integral):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, got {value!r}")
+    return operator.index(value)
+
+
+def _boundaries(boundaries, name, pieces):
+    boundaries = tuple(_count(f"boundaries[{i}]", value) for i, value in enumerate(boundaries))
+    if len(boundaries) != len(pieces) - 1:
+        raise ValueError(
+            f"boundaries must be one fewer than {name}, got {len(boundaries)} for {len(pieces)}"
+        )
+    if any(a >= b for a, b in pairwise(boundaries)):
+        raise ValueError(f"boundaries must increase, got {boundaries}")
+    return boundaries
+
+
+def _callable(name, schedule):
+    if not callable(schedule):
+        raise TypeError(f"{name} must be a function of the step, got {schedule!r}")

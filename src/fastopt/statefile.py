@@ -1,0 +1,389 @@
+"""The container in which an optimizer is saved: one JSON header and any number of arrays.
+
+Layout, version 1. Integers are unsigned and little-endian, offsets are from the start of the file:
+
+====== ======== =====================================================================
+offset bytes    content
+====== ======== =====================================================================
+0      8        magic, ``b"\\x89fastopt"``
+8      4        version
+12     4        ``n``, the length of the header
+16     8        the length of the whole file
+24     ``n``    header: JSON in UTF-8, ``{"header": {...}, "arrays": [[name, dtype, shape], ...]}``
+...    0 to 63  zeros up to the next multiple of 64
+...             the elements of each array, little-endian in C order, in the order of the header,
+                each followed by zeros up to the next multiple of 64
+last   32       SHA-256 of everything before it
+====== ======== =====================================================================
+
+The dtypes are ``float32``, ``float64`` and ``int64``. There are no offsets in the header: each
+array starts where the one before it ends, so no two can overlap.
+
+Nothing that is read is ever executed, and nothing is allocated for a size that the file only
+claims: every length is compared with the real length of the file first, and the header may not be
+longer than `MAX_HEADER_BYTES`.
+
+A file is replaced as a whole or not at all. The new content goes to a temporary file in the same
+folder, is forced to the disk, and takes the name of the old file in one step. A process killed in
+the middle leaves the old file as it was and perhaps a ``.fastopt-*.tmp`` beside it, which may be
+deleted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import math
+import os
+import stat
+import struct
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO
+
+import numpy as np
+
+__all__ = ["MAX_HEADER_BYTES", "VERSION", "StateFileError", "read", "write"]
+
+VERSION = 1
+MAX_HEADER_BYTES = 64 * 2**20
+
+_MAGIC = b"\x89fastopt"
+_PREFIX = struct.Struct("<8sIIQ")
+_ALIGNMENT = 64
+_CHUNK_BYTES = 2**16
+_DIGEST_BYTES = hashlib.sha256().digest_size
+_DTYPES = {name: np.dtype(name).newbyteorder("<") for name in ("float32", "float64", "int64")}
+# Keyed by the native dtypes, since the attribute `name` of a dtype is slow to ask for.
+_NAMES = {np.dtype(name): name for name in _DTYPES}
+
+
+class StateFileError(ValueError):
+    """A file that is not a whole, undamaged state file; the message names the file and the fault.
+
+    Examples
+    --------
+    >>> issubclass(StateFileError, ValueError)
+    True
+    """
+
+
+def write(
+    path: str | os.PathLike[str], header: dict[str, object], arrays: dict[str, np.ndarray]
+) -> None:
+    """Write `header` and `arrays` to `path`, atomically and durably.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file, new or to be replaced. A symbolic link stays one: the file that it points to is
+        replaced. A new file gets its mode from the umask, a replaced one keeps the old mode.
+    header : dict
+        Anything that comes back from JSON as it went in: no tuples, no NaN, only string keys.
+    arrays : dict of str to ndarray
+        float32, float64 or int64 in native byte order, of any shape. Contiguous arrays are written
+        from where they are, without a copy; they must not change meanwhile.
+
+    Raises
+    ------
+    TypeError, ValueError
+        `header` or `arrays` cannot be stored. The disk has not been touched.
+    StateFileError
+        `path` is a named pipe, a device or a socket.
+    OSError
+        The system refused, or `path` is a directory. The previous file is intact and the temporary
+        one removed, but for one case: when only the last call fails, which makes the new name
+        durable, the new file is in place, whole, and survives the process but perhaps not a power
+        cut.
+
+    Notes
+    -----
+    On Windows a folder cannot be synchronised; that last call is left out there.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> path = os.path.join(folder.name, "state")
+    >>> write(path, {"step": 3}, {"exp_avg": np.zeros(2, dtype=np.float32)})
+    >>> read(path)
+    ({'step': 3}, {'exp_avg': array([0., 0.], dtype=float32)})
+    >>> folder.cleanup()
+    """
+    arrays = {name: _checked(name, array) for name, array in arrays.items()}
+    encoded = _encode_header(header, arrays)
+    spans = [array.reshape(-1).view(np.uint8).data for array in arrays.values()]
+    size = _aligned(_PREFIX.size + len(encoded))
+    size += sum(_aligned(span.nbytes) for span in spans) + _DIGEST_BYTES
+    prefix = _PREFIX.pack(_MAGIC, VERSION, len(encoded), size) + encoded
+
+    target = os.path.realpath(os.fsdecode(path))
+    mode = _mode_of(target)
+    folder = os.path.dirname(target)
+    temporary = os.path.join(folder, f".fastopt-{os.urandom(8).hex()}.tmp")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    # From the first moment no one may open the temporary file who could not open the old one.
+    descriptor = os.open(temporary, flags, 0o666 if mode is None else mode & 0o777)
+    try:
+        try:
+            if mode is not None and hasattr(os, "fchmod"):
+                os.fchmod(descriptor, mode)
+            digest = hashlib.sha256()
+            for chunk in _gathered(_padded([memoryview(prefix), *spans])):
+                digest.update(chunk)
+                _write_all(descriptor, chunk)
+            _write_all(descriptor, digest.digest())
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.replace(temporary, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    _sync_folder(folder)
+
+
+def read(path: str | os.PathLike[str]) -> tuple[dict[str, object], dict[str, np.ndarray]]:
+    """Read and verify a file that `write` made.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file. It is only read.
+
+    Returns
+    -------
+    header : dict
+    arrays : dict of str to ndarray
+        Fresh, writeable, C-contiguous arrays in native byte order.
+
+    Raises
+    ------
+    StateFileError
+        The file is not a state file, is damaged, or was written by a newer version.
+    OSError
+        The system refused to open or read it, or it is a directory.
+    MemoryError
+        The arrays, which are as large as the file is, do not fit.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile() as file:
+    ...     try:
+    ...         read(file.name)
+    ...     except StateFileError as error:
+    ...         print(str(error).removeprefix(file.name))
+    : has 0 bytes, fewer than the smallest state file
+    """
+    name = os.fsdecode(path)
+    with open(name, "rb", buffering=_CHUNK_BYTES, opener=_open_without_waiting) as file:
+        status = os.fstat(file.fileno())
+        try:
+            if not stat.S_ISREG(status.st_mode):
+                raise StateFileError("is not a regular file")
+            return _parse(file, status.st_size)
+        except StateFileError as error:
+            raise StateFileError(f"{name}: {error}") from error.__cause__
+
+
+def _parse(file: BinaryIO, size: int) -> tuple[dict[str, object], dict[str, np.ndarray]]:
+    if size < _PREFIX.size + _DIGEST_BYTES:
+        raise StateFileError(f"has {size} bytes, fewer than the smallest state file")
+    prefix = bytearray(_PREFIX.size)
+    _read_into(file, prefix)
+    magic, version, header_bytes, declared_size = _PREFIX.unpack(prefix)
+    if magic != _MAGIC:
+        raise StateFileError("is not a fastopt state file")
+    if version > VERSION:
+        raise StateFileError(
+            f"has format version {version}, written by a newer fastopt; this one reads up to "
+            f"version {VERSION}"
+        )
+    if version < 1:
+        raise StateFileError(f"has format version {version}, which does not exist")
+    if size < declared_size:
+        raise StateFileError(f"is truncated: {size} of {declared_size} bytes")
+    if size > declared_size:
+        raise StateFileError(f"has {size - declared_size} trailing bytes")
+    if header_bytes > MAX_HEADER_BYTES:
+        raise StateFileError(f"has a header of {header_bytes} bytes, limit {MAX_HEADER_BYTES}")
+    header_end = _aligned(_PREFIX.size + header_bytes)
+    if header_end + _DIGEST_BYTES > size:
+        raise StateFileError(f"has a header of {header_bytes} bytes that overruns the file")
+
+    padded_header = bytearray(header_end - _PREFIX.size)
+    _read_into(file, padded_header)
+    header, entries = _decode_header(padded_header[:header_bytes])
+    expected = header_end + sum(_aligned(nbytes) for *_, nbytes in entries) + _DIGEST_BYTES
+    if expected != size:
+        raise StateFileError(f"holds arrays for a file of {expected} bytes but has {size}")
+
+    digest = hashlib.sha256(prefix + padded_header)
+    arrays = {}
+    for name, dtype, shape, nbytes in entries:
+        try:
+            array = np.empty(shape, dtype)
+        except ValueError as error:  # an empty array of more or larger dimensions than NumPy has
+            raise StateFileError(f"has an impossible shape of array {name!r}: {error}") from error
+        padding = bytearray(_aligned(nbytes) - nbytes)
+        for part in (array.reshape(-1).view(np.uint8).data, padding):
+            _read_into(file, part)
+            digest.update(part)
+        arrays[name] = array.astype(dtype.newbyteorder("="), copy=False)
+    stored = bytearray(_DIGEST_BYTES)
+    _read_into(file, stored)
+    if stored != digest.digest():
+        raise StateFileError("is damaged: its SHA-256 does not match its content")
+    return header, arrays
+
+
+def _encode_header(header: dict[str, object], arrays: dict[str, np.ndarray]) -> bytes:
+    if not isinstance(header, dict):
+        raise TypeError(f"header must be a dict, got {type(header).__name__}")
+    try:
+        text = json.dumps(header, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise type(error)(f"header cannot be written as JSON: {error}") from error
+    if json.loads(text) != header:
+        raise TypeError("header must come back from JSON unchanged: string keys, no tuples")
+    entries = [
+        [name, _NAMES[array.dtype.newbyteorder("=")], list(array.shape)]
+        for name, array in arrays.items()
+    ]
+    encoded = f'{{"header": {text}, "arrays": {json.dumps(entries)}}}'.encode()
+    if len(encoded) > MAX_HEADER_BYTES:
+        raise ValueError(f"header has {len(encoded)} bytes, limit {MAX_HEADER_BYTES}")
+    return encoded
+
+
+def _decode_header(
+    encoded: bytearray,
+) -> tuple[dict[str, object], list[tuple[str, np.dtype, tuple[int, ...], int]]]:
+    try:
+        content = json.loads(
+            encoded.decode(), object_pairs_hook=_unique, parse_constant=_refuse_constant
+        )
+    except StateFileError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise StateFileError(f"has a header that is not JSON: {error}") from error
+    if not (
+        isinstance(content, dict)
+        and content.keys() == {"header", "arrays"}
+        and isinstance(content["header"], dict)
+        and isinstance(content["arrays"], list)
+    ):
+        raise StateFileError('has a header that is not {"header": {...}, "arrays": [...]}')
+    entries = [_decode_entry(entry) for entry in content["arrays"]]
+    _unique([(name, None) for name, *_ in entries])
+    return content["header"], entries
+
+
+def _decode_entry(entry: object) -> tuple[str, np.dtype, tuple[int, ...], int]:
+    match entry:
+        case [str(name), str(dtype), list(shape)]:
+            pass
+        case _:
+            raise StateFileError(f"describes an array as {entry!r:.80}, not [name, dtype, shape]")
+    if dtype not in _DTYPES:
+        raise StateFileError(f"has dtype {dtype!r:.80}, not one of {list(_DTYPES)}")
+    if not all(type(length) is int and length >= 0 for length in shape):
+        raise StateFileError(f"has array {name!r} of shape {shape!r:.80}")
+    # Python integers: the product cannot wrap around.
+    return name, _DTYPES[dtype], tuple(shape), math.prod(shape) * _DTYPES[dtype].itemsize
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    result = {}
+    for name, value in pairs:
+        if name in result:
+            raise StateFileError(f"has {name!r:.80} twice in its header")
+        result[name] = value
+    return result
+
+
+def _refuse_constant(constant: str) -> None:
+    raise StateFileError(f"has {constant} in its header")
+
+
+def _checked(name: str, array: np.ndarray) -> np.ndarray:
+    if not isinstance(name, str):
+        raise TypeError(f"names of arrays must be strings, got {name!r}")
+    if type(array) is not np.ndarray:
+        raise TypeError(f"array {name!r} must be a numpy.ndarray, got {type(array).__name__}")
+    if array.dtype not in _NAMES:
+        raise TypeError(
+            f"array {name!r} must be one of {list(_DTYPES)} in native byte order, "
+            f"got {array.dtype.str}"
+        )
+    return np.asarray(array, dtype=_DTYPES[_NAMES[array.dtype]], order="C")
+
+
+def _aligned(nbytes: int) -> int:
+    return -(-nbytes // _ALIGNMENT) * _ALIGNMENT
+
+
+def _mode_of(target: str) -> int | None:
+    try:
+        mode = os.stat(target).st_mode
+    except FileNotFoundError:
+        return None
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), target)
+    if not stat.S_ISREG(mode):
+        raise StateFileError(f"{target}: is not a regular file")
+    return stat.S_IMODE(mode)
+
+
+def _padded(spans: Iterable[memoryview]) -> Iterator[memoryview | bytes]:
+    for span in spans:
+        yield span
+        yield bytes(_aligned(span.nbytes) - span.nbytes)
+
+
+def _gathered(parts: Iterable[memoryview | bytes]) -> Iterator[memoryview | bytes | bytearray]:
+    """The same bytes in fewer pieces; a system call for each small array would cost the most."""
+    pending = bytearray()
+    for part in parts:
+        if len(part) < _CHUNK_BYTES // 16:
+            pending += part
+            if len(pending) < _CHUNK_BYTES:
+                continue
+            part = b""
+        yield pending
+        yield part
+        pending = bytearray()
+    yield pending
+
+
+def _write_all(descriptor: int, data: memoryview | bytes | bytearray) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _open_without_waiting(name: str, flags: int) -> int:
+    # A plain open of a named pipe waits for somebody to write to it.
+    return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _read_into(file: BinaryIO, buffer: memoryview | bytearray) -> None:
+    view = memoryview(buffer)
+    while view:
+        count = file.readinto(view)  # type: ignore[attr-defined]  # BinaryIO does not declare it
+        if not count:
+            raise StateFileError("became shorter while it was read")
+        view = view[count:]
+
+
+def _sync_folder(folder: str) -> None:
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,249 @@
+"""Bayesian search: a Gaussian process, and the point of the greatest expected improvement."""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.stats import qmc
+
+from . import acquisition, bayes_region, gp
+from .acquisition_search import Search
+from .bayes_encoding import Encoding
+from .bayes_model import MODEL_LIMIT, ModelOptions, fit_kernel, last_refit, representative
+from .sobol import Sobol
+from .strategy import View
+
+ENUMERATED_SPACE = 2048
+"""Spaces of up to so many points are searched exhaustively."""
+LOG2_SOBOL = 10
+PERTURBATIONS = 256
+STARTS = 10
+LITTLE_NOISE = 0.01
+"""Noise variance, in units of that of the targets, up to which refining beats exploring."""
+
+
+SOBOL_BITS = 30
+
+
+@functools.lru_cache(maxsize=16)
+def _sobol(dimension: int) -> np.ndarray:
+    """The beginning of Sobol's sequence, unscrambled, as integers of `SOBOL_BITS` bits."""
+    points = qmc.Sobol(dimension, scramble=False, bits=SOBOL_BITS).random_base2(LOG2_SOBOL)
+    return (points * 2.0**SOBOL_BITS).astype(np.int64)
+
+
+def shifted_sobol(dimension: int, rng) -> np.ndarray:
+    """Sobol points under a random digital shift: still a net, and cheap to draw anew."""
+    shift = rng.integers(2**SOBOL_BITS, size=dimension)
+    return ((_sobol(dimension) ^ shift) + 0.5) / 2.0**SOBOL_BITS
+
+
+@dataclass(frozen=True)
+class Bayes:
+    """Gaussian-process search.
+
+    The first points are the ``initial`` ones (else the centre of the space) and Sobol's; from then
+    on a Gaussian process with a Matern-5/2 kernel is fitted to all results, and the point of the
+    greatest expected improvement is suggested. No point is suggested twice, in noise neither; when
+    none is left, `SpaceExhausted` is raised. Points that are still running count with their
+    expected value. A failed trial counts as worse than the worst.
+
+    A suggestion is a function of the seed, the space, and the trials (in the order in which they
+    finished): nothing else is remembered, so a resumed study goes on as if it had never stopped.
+
+    Parameters
+    ----------
+    n_initial : int, optional
+        Trials before the first fit. Default: number of parameters plus one, at least 4 and at most
+        10.
+    deterministic : bool, default False
+        The objective gives the same value for the same point. Then the model has to pass through
+        every value instead of estimating the noise.
+
+    Examples
+    --------
+    >>> from fastopt import tune
+    >>> tune.Bayes(n_initial=5)
+    Bayes(n_initial=5, deterministic=False)
+    """
+
+    n_initial: int | None = None
+    deterministic: bool = False
+
+    def __post_init__(self) -> None:
+        n = self.n_initial
+        if n is not None and (isinstance(n, bool) or not isinstance(n, int)):
+            raise TypeError(f"Bayes: n_initial must be an integer or None, got {n!r}")
+        if n is not None and n < 1:
+            raise ValueError(f"Bayes: n_initial must be at least 1, got {n!r}")
+        if not isinstance(self.deterministic, bool):
+            raise TypeError(f"Bayes: deterministic must be a bool, got {self.deterministic!r}")
+
+    def ask(self, view: View) -> dict:
+        """Params of the next trial."""
+        return _Suggestion(self, view).params()
+
+
+class _Suggestion:
+    """One ask: what the view holds, encoded, and the ways to pick a point from it."""
+
+    def __init__(self, strategy: Bayes, view: View):
+        self.strategy = strategy
+        self.view = view
+        self.space = view.space
+        cache = view.cache
+        if "encoding" not in cache:
+            cache["encoding"] = Encoding(view.space)
+        self.encoding = cache["encoding"]
+        self.rng = np.random.default_rng((view.seed, view.number))
+        self.model_options = ModelOptions(deterministic=strategy.deterministic)
+
+    def params(self) -> dict:
+        if self._is_initial():
+            found = self._initial()
+        elif self.space.size <= ENUMERATED_SPACE:
+            found = self._best_of_all()
+        else:
+            found = self._best_by_search()
+        return found if found is not None else self._next_of_sobol()
+
+    def _is_initial(self):
+        n_initial = self.strategy.n_initial
+        if n_initial is None:
+            n_initial = min(max(len(self.space) + 1, 4), 10)
+        view = self.view
+        begun = len(view.finished) + len(view.pending)
+        # failures alone tell nothing about where to go
+        return begun < n_initial or not any(trial.value is not None for trial in view.finished)
+
+    def _new(self, u):
+        """The params at ``u``, or None if they are taken or not allowed."""
+        params = self.space.decode(u)
+        if self.space.key(params) in self.view.taken or not self.view.allows(params):
+            return None
+        return params
+
+    def _initial(self):
+        """The initial values or else the centre; then Sobol's points."""
+        view = self.view
+        params = self.space.initial() or self.space.decode(np.full(len(self.space), 0.5))
+        if self.space.key(params) not in view.taken and view.allows(params):
+            return params
+        return None
+
+    def _next_of_sobol(self):
+        """The first Sobol point that is not taken, or whatever is left of a finite space."""
+        return Sobol().ask(replace(self.view, cache=self.view.cache.setdefault("sobol", {})))
+
+    def _history(self):
+        """Points and values (to be minimised, NaN for failures) of the finished trials."""
+        finished, cache = self.view.finished, self.view.cache
+        known = cache.get("points", np.empty((0, len(self.space))))
+        if len(known) < len(finished):
+            rows = [self.space.encode(trial.params) for trial in finished[len(known) :]]
+            known = cache["points"] = np.concatenate([known, rows])
+        sign = 1.0 if self.view.direction == "minimize" else -1.0
+        values = [np.nan if trial.value is None else sign * trial.value for trial in finished]
+        return known[: len(finished)], np.array(values)
+
+    def _kernel(self, points, values):
+        """The kernel of the last scheduled refit, from memory if it was fitted in this session."""
+        n = last_refit(len(points))
+        cache = self.view.cache
+        if cache.get("fitted") != n:
+            cache["kernel"] = fit_kernel(self.encoding, points[:n], values[:n], self.model_options)
+            cache["fitted"] = n
+        return cache["kernel"]
+
+    def _acquisition(self):
+        """The search over the acquisition function, and the told points from the best on."""
+        points, values = self._history()
+        kernel = self._kernel(points, values)
+        targets = self.model_options.outputs(values)
+        chosen = representative(targets, MODEL_LIMIT)
+        points, targets = points[chosen], targets[chosen]
+        features = self.encoding.features(points)
+        posterior = gp.Posterior(kernel, features, targets, self.encoding.groups)
+        # under noise the lowest value may be luck; the posterior mean there is not
+        fitted, _ = posterior.predict(features)
+        best = float(fitted.min())
+        if self.view.pending:
+            pending = np.array([self.space.encode(trial.params) for trial in self.view.pending])
+            features = self.encoding.features(pending)
+            # a pending point is believed to reach its mean: going there again would improve on
+            # nothing
+            best = min(best, float(posterior.predict(features)[0].min()))
+            posterior.fantasise(features)
+        ranked = points[np.argsort(fitted, kind="stable")]
+        low, high = np.zeros(len(self.space)), np.ones(len(self.space))
+        self.local = len(self.space) > bayes_region.DIMENSION
+        if self.local:
+            length = bayes_region.region_length(values, len(self.space))
+            scales = np.exp(kernel.log_length)
+            low, high = bayes_region.region(ranked[0], length, scales, self.encoding.categorical)
+        # the estimate is never quite zero: with little noise and nothing pending, a point next to
+        # the incumbent refines it, else it mostly measures the same again
+        repeats = len(self.view.pending) or posterior.noise > LITTLE_NOISE
+        noise = math.sqrt(posterior.noise) if repeats else 0.0
+        search = Search(
+            self.encoding,
+            posterior,
+            functools.partial(acquisition.log_ei, best=best, noise=noise),
+            functools.partial(acquisition.log_ei_gradient, best=best, noise=noise),
+            low,
+            high,
+        )
+        return search, ranked
+
+    def _best_of_all(self):
+        cache = self.view.cache
+        if "all" not in cache:
+            every = list(self.space.points())
+            rows = np.array([self.space.encode(params) for params in every])
+            cache["all"] = every, [self.space.key(params) for params in every], rows
+        every, keys, rows = cache["all"]
+        taken = self.view.taken
+        left = [i for i, key in enumerate(keys) if key not in taken and self.view.allows(every[i])]
+        if not left:
+            return None
+        search, _ = self._acquisition()
+        return dict(every[left[int(search.values(rows[left]).argmax())]])
+
+    def _best_by_search(self):
+        search, told = self._acquisition()
+        candidates = self._candidates(told[:3], search)
+        scores = search.values(candidates)
+        starts = self._starts(candidates, scores)
+        found, found_scores = search.refine(candidates[starts], scores[starts])
+        pool = np.concatenate([found, candidates])
+        for row in pool[np.argsort(-np.concatenate([found_scores, scores]), kind="stable")]:
+            params = self._new(row)
+            if params is not None:
+                return params
+        return None
+
+    def _candidates(self, incumbents, search):
+        """Sobol points, and incumbents moved a little everywhere or far in some coordinates."""
+        rng, d, count = self.rng, len(self.space), PERTURBATIONS
+        spread = shifted_sobol(d, rng)
+        if self.local:
+            spread = bayes_region.candidates(spread, incumbents[0], search.low, search.high, rng)
+        origin = incumbents[rng.integers(len(incumbents), size=count)]
+        small = np.arange(count)[:, None] % 2 == 0
+        some = rng.random((count, d)) < max(1.0 / d, 0.3)
+        width = np.where(small, 10.0 ** rng.uniform(-3.0, -1.5, (count, 1)), 0.15 * some)
+        near = origin + rng.standard_normal((count, d)) * width
+        return self.space.snap(np.concatenate([spread, near]))
+
+    def _starts(self, candidates, scores):
+        """The best candidates, the best near the incumbents, and a draw with odds exp(score)."""
+        order = np.argsort(-scores, kind="stable")
+        near = order[order >= len(scores) - PERTURBATIONS]
+        chosen = np.concatenate([order[:2], near[:3]])
+        # Gumbel's trick: a weighted draw without replacement is the top of scores plus Gumbel noise
+        drawn = scores - np.log(-np.log(self.rng.random(len(scores))))
+        drawn[chosen] = np.inf
+        return np.argsort(-drawn, kind="stable")[:STARTS]

@@ -1,0 +1,207 @@
+"""Where trials run: in this process, in worker processes, or in somebody's executor.
+
+All three have the same face for the loop of ``Study.run``:
+
+``capacity``
+    how many trials may run at once
+``submit(number, params, limits, direction)``
+    start, or make ready to start
+``events(timeout)``
+    an iterator of ("report", number, value), ("restart", number, None: what was reported does not
+    count) and ("end", number, Outcome); it ends when something happened or the time is over
+``cancel(number)``
+    forget a trial, and end it where that can be done
+``close()``
+    nothing runs afterwards, where that can be done
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import Any
+
+from .evaluate import Outcome, evaluate, evaluate_fully, explain
+
+__all__ = ["Event", "Futures", "Serial"]
+
+Event = tuple[str, int, Any]
+Objective = Callable[[dict[str, Any]], Any]
+
+
+class _TimeIsUp(BaseException):
+    """Raised inside of the objective by the alarm; no ``except Exception`` there holds it back."""
+
+
+@contextmanager
+def _alarm(seconds: float | None) -> Iterator[None]:
+    """Interrupt the block after so many seconds, where the system and the thread allow it."""
+    if (
+        seconds is None
+        or threading.current_thread() is not threading.main_thread()
+        or signal.getitimer(signal.ITIMER_REAL)[0] != 0.0  # somebody else's alarm
+    ):
+        yield
+        return
+
+    def interrupt(signum: int, frame: Any) -> None:
+        raise _TimeIsUp
+
+    previous = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-3))
+    try:
+        yield
+    finally:
+        # The alarm may still come before the timer is off.
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
+        finally:
+            signal.signal(signal.SIGALRM, previous)
+
+
+class Serial:
+    """One trial at a time, in this process.
+
+    A time limit interrupts the objective by SIGALRM, in the main thread only; it cannot end a call
+    into C code that never returns, which a worker process can.
+    """
+
+    capacity = 1
+
+    def __init__(self, objective: Objective) -> None:
+        self._objective = objective
+        self._task: tuple[int, Any] | None = None
+
+    def submit(self, number: int, *task: Any) -> None:
+        """Make ready; it runs inside of ``events``."""
+        self._task = (number, evaluate(self._objective, *task))
+
+    def events(self, timeout: float | None) -> Iterator[Event]:
+        """Run the trial to its end, or until the time is over."""
+        if self._task is None:
+            return
+        number, steps = self._task
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0.0:
+                return
+            try:
+                # Only the objective is interrupted, never what is done with its reports.
+                with _alarm(left):
+                    value = next(steps)
+            except _TimeIsUp:
+                return
+            except StopIteration as end:
+                yield "end", number, end.value
+                return
+            yield "report", number, value
+
+    def cancel(self, number: int) -> None:
+        """Forget the trial."""
+        self._task = None
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+
+class Futures:
+    """Trials in any :class:`concurrent.futures.Executor`, or what looks like one (Dask).
+
+    Reports come when a trial ends, for a future returns only once; a trial that is over its time
+    is given up, but what runs in a foreign executor cannot be killed.
+    """
+
+    def __init__(self, objective: Objective, executor: Any, capacity: int) -> None:
+        self.capacity = capacity
+        self._objective = objective
+        self._executor = executor
+        self._owns_executor = False
+        self._futures: dict[concurrent.futures.Future, int] = {}
+        self._tasks: dict[int, tuple] = {}
+        # Trials that ran when the executor broke. Which of them broke it shows when they run
+        # again one by one.
+        self._suspects: list[int] = []
+        self._retried: set[int] = set()
+
+    def submit(self, number: int, *task: Any) -> None:
+        """Hand the trial to the executor."""
+        self._tasks[number] = task
+        self._start(number)
+
+    def _start(self, number: int) -> None:
+        try:
+            future = self._executor.submit(evaluate_fully, self._objective, *self._tasks[number])
+        except BrokenProcessPool:
+            # It broke while idle, or under another trial whose end has not been seen yet.
+            self._suspects.append(number)
+            return
+        self._futures[future] = number
+
+    def events(self, timeout: float | None) -> Iterator[Event]:
+        """Wait for the next trials to end."""
+        if self._suspects and not self._futures:
+            self._renew()
+            self._start(self._suspects.pop(0))
+        finished, _ = concurrent.futures.wait(
+            self._futures, timeout, concurrent.futures.FIRST_COMPLETED
+        )
+        broken = []
+        for future in finished:
+            number = self._futures.pop(future)
+            try:
+                outcome = future.result()
+            except BrokenProcessPool as error:
+                broken.append((number, error))
+                continue
+            except (Exception, concurrent.futures.CancelledError) as error:
+                outcome = Outcome("failed", error=explain(error))
+            yield from self._end(number, outcome)
+        for number, error in broken:
+            if number in self._retried:
+                reason = f"its worker process died, twice: {explain(error)}"
+                yield from self._end(number, Outcome("failed", error=reason))
+            else:
+                self._retried.add(number)
+                self._suspects.append(number)
+
+    def _end(self, number: int, outcome: Outcome) -> Iterator[Event]:
+        del self._tasks[number]
+        for value in outcome.values:
+            yield "report", number, value
+        yield "end", number, outcome
+
+    def _renew(self) -> None:
+        """A process pool that broke stays so; go on with a new one of its kind."""
+        old = self._executor
+        if not isinstance(old, concurrent.futures.ProcessPoolExecutor):
+            return
+        self._executor = concurrent.futures.ProcessPoolExecutor(
+            self.capacity,
+            mp_context=getattr(old, "_mp_context", None),
+            initializer=getattr(old, "_initializer", None),
+            initargs=getattr(old, "_initargs", ()),
+        )
+        if self._owns_executor:
+            old.shutdown(wait=False)
+        self._owns_executor = True
+
+    def cancel(self, number: int) -> None:
+        """Give the trial up."""
+        self._tasks.pop(number, None)
+        for future in [f for f, n in self._futures.items() if n == number]:
+            future.cancel()
+            del self._futures[future]
+
+    def close(self) -> None:
+        """Give up what runs; the executor itself is its owner's."""
+        for future in self._futures:
+            future.cancel()
+        self._futures.clear()
+        if self._owns_executor:
+            self._executor.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,84 @@
+"""Who runs a trial, and whether it still lives.
+
+A running trial carries its owner: host name, boot, process namespace, process id, the time at
+which that process started (ids are used again), and the study object within it. An owner is dead
+if
+
+- it is on this host, but from an earlier boot;
+- it is in this process namespace and no such process runs, or it started at another time;
+- it is this very process, and its study object has been closed or garbage-collected.
+
+Of a process on another host or in another namespace nothing can be known: it counts as alive, and
+``Study.requeue`` is there to say otherwise.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import socket
+import weakref
+from typing import Any
+
+__all__ = ["is_alive", "register"]
+
+_studies: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
+
+
+def _read(path: str) -> str | None:
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return None
+
+
+@functools.cache
+def _here() -> tuple[str, str, str]:
+    boot = (_read("/proc/sys/kernel/random/boot_id") or "").strip()
+    try:
+        namespace = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        namespace = ""
+    return socket.gethostname(), boot, namespace
+
+
+def _start_of(pid: int) -> str | None:
+    """When the process started, "" if this system does not say, None if it is dead."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except OSError:
+        pass  # it lives, under another user
+    text = _read(f"/proc/{pid}/stat")
+    if text is None:
+        return ""
+    # Behind the command, which may hold spaces and brackets: state, …, and start time, field 22.
+    fields = text.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else fields[19]
+
+
+def register(study: Any) -> str:
+    """An owner for trials of ``study``; it lives as long as that object does."""
+    pid = os.getpid()
+    token = os.urandom(8).hex()
+    _studies[token] = study
+    return "|".join([*_here(), str(pid), _start_of(pid) or "", token])
+
+
+def is_alive(owner: str | None) -> bool:
+    """Whether the owner may still tell its trial."""
+    if owner is None:
+        return False
+    host, boot, namespace, pid, start, token = owner.split("|")
+    here = _here()
+    if host != here[0]:
+        return True
+    if boot != here[1]:
+        return False
+    if namespace != here[2]:
+        return True
+    if _start_of(int(pid)) != start:
+        return False
+    return int(pid) != os.getpid() or token in _studies

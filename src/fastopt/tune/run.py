@@ -1,0 +1,185 @@
+"""The loop of a whole study."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from .evaluate import Outcome
+from .executors import Futures, Objective, Serial
+from .processes import Processes
+from .progress import Progress
+from .stopper import Median
+from .strategy import SpaceExhausted
+from .trial import Trial
+
+if TYPE_CHECKING:
+    from .study import Study
+
+__all__ = ["Run"]
+
+
+def _check_count(name: str, value: Any, least: int) -> None:
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, got {value!r}")
+
+
+def _check_seconds(name: str, value: Any) -> float:
+    if value is None:
+        return math.inf
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a number of seconds, got {value!r}")
+    if not value > 0:
+        raise ValueError(f"{name} must be greater than 0, got {value!r}")
+    return float(value)
+
+
+def _make_backend(objective: Objective, n_jobs: int | None, executor: Any) -> Any:
+    if not callable(objective):
+        raise TypeError(f"objective must be callable, got {objective!r}")
+    if n_jobs == -1:
+        n_jobs = (
+            len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        )
+    if executor is not None:
+        if not callable(getattr(executor, "submit", None)):
+            raise TypeError(f"executor must have a method submit, got {executor!r}")
+        if n_jobs is None:
+            n_jobs = getattr(executor, "_max_workers", 1)
+    n_jobs = 1 if n_jobs is None else n_jobs
+    _check_count("n_jobs", n_jobs, 1)
+    if executor is not None:
+        return Futures(objective, executor, n_jobs)
+    return Serial(objective) if n_jobs == 1 else Processes(objective, n_jobs)
+
+
+class Run:
+    """One call of ``Study.run``; its arguments are documented there.
+
+    ``total``: count the trials that ended before this run too.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        objective: Objective,
+        n_trials: int | None = None,
+        n_jobs: int | None = None,
+        *,
+        executor: Any = None,
+        timeout: float | None = None,
+        trial_timeout: float | None = None,
+        stopper: Median | None = None,
+        progress: bool | None = None,
+        callbacks: Iterable[Any] = (),
+        total: bool = False,
+    ) -> None:
+        if n_trials is not None:
+            _check_count("n_trials", n_trials, 0)
+        self._timeout = _check_seconds("timeout", timeout)
+        self._trial_timeout = _check_seconds("trial_timeout", trial_timeout)
+        if stopper is not None and not callable(getattr(stopper, "limits", None)):
+            raise TypeError(f"stopper must have a method limits, got {stopper!r}")
+        self._study = study
+        self._callbacks = list(callbacks)
+        self._stopper = stopper
+        self._total = total
+        self._n_trials = n_trials
+        self._ended = 0
+        # The number of each running trial, and when its time is over.
+        self._running: dict[int, tuple[Trial, float]] = {}
+        self._more = True
+        if self._left() <= 0:
+            # Workers take a second to start.
+            self._backend = Serial(objective)
+        else:
+            self._backend = _make_backend(objective, n_jobs, executor)
+        left = self._left()
+        self._progress = Progress(progress, None if left == math.inf else int(left))
+
+    def _left(self) -> float:
+        """How many trials may still be started."""
+        if self._n_trials is None:
+            return math.inf
+        before = len(self._study.finished) - self._ended if self._total else 0
+        return self._n_trials - before - self._ended - len(self._running)
+
+    def __call__(self) -> None:
+        study = self._study
+        before = study.callbacks
+        study.callbacks = [*before, *self._callbacks]
+        study._stopping = False
+        try:
+            study._notify("on_study_start")
+            self._loop()
+        finally:
+            # Only after Ctrl-C, or an error of the strategy, the constraint or the storage, does
+            # something still run.
+            study._release(self._running)
+            self._backend.close()
+            self._progress.close()
+            study._notify("on_study_end")
+            study.callbacks = before
+
+    def _loop(self) -> None:
+        deadline = time.monotonic() + self._timeout
+        while time.monotonic() < deadline:
+            self._start()
+            if not self._running:
+                return
+            self._wait(deadline)
+        for number in list(self._running):
+            self._give_up(number, f"the study's timeout of {self._timeout:g} s")
+
+    def _start(self) -> None:
+        study = self._study
+        while (
+            self._more
+            and not study._stopping
+            and len(self._running) < self._backend.capacity
+            and self._left() > 0
+        ):
+            try:
+                trial = study.ask()
+            except SpaceExhausted:
+                # For good: a trial that ends does not give its point back.
+                self._more = False
+                return
+            limits = self._stopper.limits(study.direction, study.finished) if self._stopper else []
+            self._running[trial.number] = (trial, time.monotonic() + self._trial_timeout)
+            self._backend.submit(trial.number, dict(trial.params), limits, study.direction)
+
+    def _wait(self, deadline: float) -> None:
+        until = min([deadline, *(end for _, end in self._running.values())])
+        timeout = None if until == math.inf else max(0.0, until - time.monotonic())
+        for event, number, content in self._backend.events(timeout):
+            trial = self._running[number][0]
+            if event == "restart":
+                trial.values.clear()
+            elif event == "report":
+                trial.values.append(content)
+                self._study._notify("on_report", trial, len(trial.values) - 1, content)
+            else:
+                self._end(number, content)
+        now = time.monotonic()
+        for number, (_, end) in list(self._running.items()):
+            if end <= now < deadline:
+                self._give_up(number, f"its timeout of {self._trial_timeout:g} s")
+
+    def _give_up(self, number: int, what: str) -> None:
+        self._backend.cancel(number)
+        values = list(self._running[number][0].values)
+        self._end(number, Outcome("failed", error=f"not finished within {what}", values=values))
+
+    def _end(self, number: int, outcome: Outcome) -> None:
+        study = self._study
+        study._finish(number, outcome.state, outcome.value, outcome.error, outcome.values)
+        del self._running[number]
+        self._ended += 1
+        best = study._history.best
+        self._progress.update(outcome.state == "failed", None if best is None else best.value)
