@@ -1,0 +1,271 @@
+/* Every error that the C interface can return, and that nothing is written then. C and C++. */
+#include <fastopt.h>
+
+#include <stdio.h>
+#include <string.h>
+
+static int failures;
+
+#define CHECK(condition)                                                                           \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            printf("line %d: %s\n", __LINE__, #condition);                                         \
+            failures++;                                                                            \
+        }                                                                                          \
+    } while (0)
+
+enum { N = 5 };
+static const uint64_t last_step = (uint64_t)1 << 53;
+
+/* param, grad and states, with what they held before. */
+typedef struct buffers {
+    double before[2 + FO_MAX_STATES][N], now[2 + FO_MAX_STATES][N];
+    void *state[FO_MAX_STATES];
+} buffers;
+
+static void fill(buffers *b)
+{
+    for (int k = 0; k < 2 + FO_MAX_STATES; k++)
+        for (int i = 0; i < N; i++)
+            b->before[k][i] = b->now[k][i] = 1 + k + 0.5 * i;
+    for (int k = 0; k < FO_MAX_STATES; k++)
+        b->state[k] = b->now[2 + k];
+}
+
+static int unchanged(const buffers *b)
+{
+    return !memcmp(b->before, b->now, sizeof b->now);
+}
+
+static fo_tensor tensor_of(buffers *b)
+{
+    fo_tensor tensor;
+    memset(&tensor, 0, sizeof tensor);
+    tensor.dtype = FO_FLOAT64;
+    tensor.n = N;
+    tensor.param = b->now[0];
+    tensor.grad = b->now[1];
+    for (int k = 0; k < FO_MAX_STATES; k++)
+        tensor.state[k] = b->state[k];
+    tensor.step = 1;
+    return tensor;
+}
+
+static fo_hyper valid(fo_rule rule)
+{
+    fo_hyper hyper = fo_defaults(rule);
+    hyper.lr = 0.1;
+    return hyper;
+}
+
+static void check_hypers(fo_rule rule)
+{
+    const fo_rule_info *info = fo_rule_describe(rule);
+    const double wrong[] = {NAN, INFINITY, -INFINITY, -1, 1, 0.5};
+    buffers b;
+    fill(&b);
+    const fo_tensor tensor = tensor_of(&b);
+    for (int i = 0; i < info->hyper_count; i++) {
+        const int index = info->hypers[i].index;
+        const fo_domain domain = fo_hyper_describe((fo_hyper_index)index)->domain;
+        for (int k = 0; k < 6; k++) {
+            const double value = wrong[k];
+            int right = 0;
+            switch (domain) {
+            case FO_FINITE:
+                right = k >= 3;
+                break;
+            case FO_NONNEGATIVE:
+                right = k >= 4;
+                break;
+            case FO_FRACTION:
+                right = k == 5;
+                break;
+            case FO_FLAG:
+                right = k == 4;
+                break;
+            }
+            if (right)
+                continue;
+            fo_group group = {rule, valid(rule)};
+            ((double *)&group.hyper)[index] = value;
+            int bad = -1;
+            CHECK(fo_check_hyper(&group, &bad) == FO_BAD_HYPER && bad == index);
+            CHECK(fo_check_hyper(&group, NULL) == FO_BAD_HYPER);
+            fo_result result;
+            CHECK(fo_step(&group, 1, &tensor, 1, NULL, &result) == FO_BAD_HYPER);
+            CHECK(result.group == 0 && result.hyper == index);
+            CHECK(fo_update(rule, FO_FLOAT64, N, b.now[0], b.now[1], b.state, 1, &group.hyper) ==
+                  FO_BAD_HYPER);
+        }
+    }
+    CHECK(unchanged(&b));
+}
+
+static void check_tensors(fo_rule rule)
+{
+    const fo_rule_info *info = fo_rule_describe(rule);
+    const fo_group groups[2] = {{rule, valid(rule)}, {rule, valid(rule)}};
+    buffers b;
+    fill(&b);
+    /* The first is in order: it must stay as it is because the second is not. */
+    buffers other;
+    fill(&other);
+    fo_tensor tensors[2] = {tensor_of(&b), tensor_of(&other)};
+    fo_result result;
+#define REFUSED(status_wanted)                                                                     \
+    do {                                                                                           \
+        CHECK(fo_step(groups, 2, tensors, 2, NULL, &result) == status_wanted);                     \
+        CHECK(result.tensor == 1);                                                                 \
+        CHECK(fo_step(groups, 2, tensors, 2, NULL, NULL) == status_wanted);                        \
+        CHECK(unchanged(&b) && unchanged(&other));                                                 \
+        tensors[1] = tensor_of(&other);                                                            \
+    } while (0)
+    tensors[1].param = NULL;
+    REFUSED(FO_BAD_TENSOR);
+    for (int k = 0; k < info->state_count; k++) {
+        tensors[1].state[k] = NULL;
+        REFUSED(FO_BAD_TENSOR);
+    }
+    tensors[1].group = 2;
+    REFUSED(FO_BAD_TENSOR);
+    tensors[1].dtype = (fo_dtype)(FO_FLOAT64 + 1);
+    REFUSED(FO_BAD_TENSOR);
+    tensors[1].step = last_step + 1;
+    REFUSED(FO_BAD_STEP);
+    if (info->needs_step) {
+        tensors[1].step = 0;
+        REFUSED(FO_BAD_STEP);
+    }
+#undef REFUSED
+    const fo_hyper *hyper = &groups[0].hyper;
+    CHECK(fo_update(rule, FO_FLOAT64, N, NULL, b.now[1], b.state, 1, hyper) == FO_BAD_TENSOR);
+    CHECK(fo_update(rule, FO_FLOAT64, N, b.now[0], NULL, b.state, 1, hyper) == FO_BAD_TENSOR);
+    if (info->state_count)
+        CHECK(fo_update(rule, FO_FLOAT64, N, b.now[0], b.now[1], NULL, 1, hyper) == FO_BAD_TENSOR);
+    if (info->needs_step)
+        CHECK(fo_update(rule, FO_FLOAT64, N, b.now[0], b.now[1], b.state, 0, hyper) == FO_BAD_STEP);
+    CHECK(fo_update(rule, (fo_dtype)2, N, b.now[0], b.now[1], b.state, 1, hyper) == FO_BAD_TENSOR);
+    CHECK(unchanged(&b));
+
+    /* Nothing to do is no error, and what there is not is not looked at. */
+    CHECK(fo_update(rule, FO_FLOAT32, 0, NULL, NULL, NULL, 1, hyper) == FO_OK);
+    tensors[1].grad = NULL;
+    tensors[1].param = NULL;
+    tensors[0].n = 0;
+    CHECK(fo_step(groups, 2, tensors, 2, NULL, NULL) == FO_OK);
+    CHECK(fo_step(groups, 2, NULL, 0, NULL, NULL) == FO_OK);
+    CHECK(fo_step(NULL, 0, NULL, 0, NULL, NULL) == FO_OK);
+    CHECK(unchanged(&b) && unchanged(&other));
+
+    tensors[0] = tensor_of(&b);
+    CHECK(fo_step(NULL, 0, tensors, 1, NULL, NULL) == FO_BAD_TENSOR);
+    CHECK(unchanged(&b));
+    tensors[0].step = last_step;
+    CHECK(fo_step(groups, 2, tensors, 2, NULL, NULL) == FO_OK);
+    CHECK(memcmp(b.before[0], b.now[0], sizeof b.now[0]) != 0);
+    CHECK(memcmp(b.before[1], b.now[1], sizeof b.now[1]) == 0);
+}
+
+static void check_options(void)
+{
+    buffers b;
+    fill(&b);
+    const fo_group group = {FO_RULE_sgd, valid(FO_RULE_sgd)};
+    fo_tensor tensor = tensor_of(&b);
+    const double not_finite[] = {NAN, INFINITY, -INFINITY};
+    for (int k = 0; k < 3; k++) {
+        fo_options options = FO_DEFAULT_OPTIONS;
+        options.grad_scale = not_finite[k];
+        CHECK(fo_step(&group, 1, &tensor, 1, &options, NULL) == FO_BAD_OPTION);
+        options.grad_scale = 1;
+        options.clip = 1;
+        options.max_norm = not_finite[k];
+        CHECK(fo_step(&group, 1, &tensor, 1, &options, NULL) == FO_BAD_OPTION);
+    }
+    fo_options options = FO_DEFAULT_OPTIONS;
+    options.clip = 1;
+    options.max_norm = -1;
+    CHECK(fo_step(&group, 1, &tensor, 1, &options, NULL) == FO_BAD_OPTION);
+    CHECK(unchanged(&b));
+
+    options.clip = 0;
+    options.skip_nonfinite = 1;
+    b.before[1][N - 1] = b.now[1][N - 1] = INFINITY;
+    fo_result result;
+    CHECK(fo_step(&group, 1, &tensor, 1, &options, &result) == FO_OK && result.skipped);
+    CHECK(unchanged(&b));
+}
+
+static void check_versions(void)
+{
+    buffers b;
+    fill(&b);
+    const fo_group group = {FO_RULE_sgd, valid(FO_RULE_sgd)};
+    const fo_tensor tensor = tensor_of(&b);
+    fo_hyper hyper = group.hyper;
+    int bad = -1;
+    for (int bit = 0; bit < 64; bit++) {
+        const uint64_t other = FO_ABI ^ (uint64_t)1 << bit;
+        /* What another version would read may not be what these pointers say, so it is not read. */
+        CHECK(fo_step_abi(other, NULL, 1, NULL, 1, NULL, NULL) == FO_BAD_VERSION);
+        CHECK(fo_step_abi(other, &group, 1, &tensor, 1, NULL, NULL) == FO_BAD_VERSION);
+        CHECK(fo_update_abi(other, FO_RULE_sgd, FO_FLOAT64, N, b.now[0], b.now[1], NULL, 1,
+                            &hyper) == FO_BAD_VERSION);
+        CHECK(fo_defaults_abi(other, FO_RULE_adam, &hyper) == FO_BAD_VERSION);
+        CHECK(fo_check_hyper_abi(other, &group, &bad) == FO_BAD_VERSION);
+    }
+    CHECK(bad == -1 && unchanged(&b) && !memcmp(&hyper, &group.hyper, sizeof hyper));
+    CHECK(fo_version() == FO_VERSION);
+}
+
+static void check_rules(void)
+{
+    buffers b;
+    fill(&b);
+    const fo_rule wrong[] = {FO_RULE_COUNT, (fo_rule)-1};
+    for (int k = 0; k < 2; k++) {
+        const fo_group groups[2] = {{FO_RULE_sgd, valid(FO_RULE_sgd)},
+                                    {wrong[k], valid(FO_RULE_sgd)}};
+        const fo_tensor tensor = tensor_of(&b);
+        fo_result result;
+        CHECK(fo_step(groups, 2, &tensor, 1, NULL, &result) == FO_BAD_RULE && result.group == 1);
+        CHECK(fo_check_hyper(&groups[1], NULL) == FO_BAD_RULE);
+        CHECK(fo_update(wrong[k], FO_FLOAT64, N, b.now[0], b.now[1], NULL, 1, NULL) == FO_BAD_RULE);
+        CHECK(isnan(fo_defaults(wrong[k]).lr) && isnan(fo_defaults(wrong[k]).maximize));
+        CHECK(!fo_rule_describe(wrong[k]));
+    }
+    /* Without hyper-parameters, the defaults; which sgd has not for lr. */
+    CHECK(fo_sgd(FO_FLOAT64, N, b.now[0], b.now[1], NULL, 1, NULL) == FO_BAD_HYPER);
+    CHECK(unchanged(&b));
+    CHECK(fo_adam(FO_FLOAT64, N, b.now[0], b.now[1], b.state, 1, NULL) == FO_OK);
+    CHECK(!unchanged(&b));
+    CHECK(!fo_hyper_describe(FO_HYPER_COUNT) && !fo_hyper_describe((fo_hyper_index)-1));
+}
+
+static void check_settings(void)
+{
+    const int before = fo_get_num_threads();
+    CHECK(fo_set_num_threads(0) == FO_BAD_OPTION);
+    CHECK(fo_set_num_threads(-1) == FO_BAD_OPTION);
+    CHECK(fo_set_num_threads(FO_MAX_THREADS + 1) == FO_BAD_OPTION);
+    CHECK(fo_get_num_threads() == before);
+    CHECK(fo_set_num_threads(2) == FO_OK && fo_get_num_threads() == 2);
+    CHECK(!fo_isa_available(-1) && fo_isa_available(0) && !fo_isa_available(100));
+    for (int status = -1; status < 100; status++)
+        CHECK(fo_status_text((fo_status)status)[0] != 0);
+    CHECK(strcmp(fo_status_text(FO_BAD_VERSION), fo_status_text((fo_status)(FO_BAD_VERSION + 1))));
+}
+
+int main(void)
+{
+    for (int rule = 0; rule < FO_RULE_COUNT; rule++) {
+        check_hypers((fo_rule)rule);
+        check_tensors((fo_rule)rule);
+    }
+    check_options();
+    check_versions();
+    check_rules();
+    check_settings();
+    return failures != 0;
+}

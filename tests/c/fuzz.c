@@ -1,0 +1,274 @@
+/* Random steps, each taken on every instruction set of this machine, with one and with several threads,
+ * at other alignments and split into other tensors: all must leave the same bits, and write nothing
+ * beside the buffers. Any difference aborts.
+ *
+ *     clang -fsanitize=fuzzer,address,undefined -I../../csrc fuzz.c ...    # libFuzzer makes the inputs
+ *     cc -DRUNS=10000 -I../../csrc fuzz.c ...                              # a generator makes them
+ *
+ * To be linked with all of csrc but dispatch.c, which is compiled in here: the library itself chooses
+ * its instruction set once, when it is loaded. */
+#include "../../csrc/dispatch.c"
+
+static const uint64_t last_step_allowed = (uint64_t)1 << 53;
+enum { SMALL = 300, LARGE = 300000, BLOCK = 4096, GUARD = 64, BUFFERS = 2 + FO_MAX_STATES };
+
+/* The bytes of an input, and zeros after its end. */
+typedef struct input {
+    const uint8_t *data;
+    size_t size;
+} input;
+
+static uint64_t take(input *from, int bytes)
+{
+    uint64_t value = 0;
+    for (; bytes && from->size; bytes--, from->size--)
+        value = value << 8 | *from->data++;
+    return value;
+}
+
+static uint64_t scramble(uint64_t *state)
+{
+    uint64_t z = *state += 0x9e3779b97f4a7c15u;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}
+
+/* Special values and any bits at all among plain numbers; how many, `rarity` says. */
+static void set_element(fo_dtype dtype, void *buffer, size_t i, uint64_t bits, unsigned rarity,
+                        int nonnegative)
+{
+    static const double special[] = {NAN,     INFINITY, 0.0,    -0.0,   5e-324,  1e-310,    1e-45,
+                                     1e-40,   1e-38,    3e38,   1e308,  1.0,     2e-38,     1e19,
+                                     -1e-308, -3e38,    -1e308, -1e-45, -1e-310, -INFINITY, 1e-20};
+    double x = (double)((int64_t)(bits >> 20 & 0xffffffff) - 0x80000000) * 0x1p-30;
+    const unsigned kind = (unsigned)(bits % (rarity + 2));
+    if (kind == 0)
+        x = special[(bits >> 8) % (sizeof special / sizeof *special)];
+    if (nonnegative)
+        x = fabs(x);
+    if (dtype == FO_FLOAT64) {
+        if (kind == 1)
+            memcpy(&x, &bits, sizeof x);
+        ((double *)buffer)[i] = x;
+    } else {
+        float y = (float)x;
+        if (kind == 1)
+            memcpy(&y, &bits, sizeof y);
+        ((float *)buffer)[i] = y;
+    }
+}
+
+typedef struct scene {
+    fo_group group;
+    fo_options options;
+    fo_dtype dtype;
+    uint64_t step;
+    size_t n, size; /* elements; bytes of one */
+    int buffers;
+    char *start[BUFFERS]; /* the content before the step */
+} scene;
+
+typedef struct outcome {
+    fo_status status;
+    fo_result result;
+    char *content[BUFFERS];
+} outcome;
+
+static void *allocate(size_t size)
+{
+    void *memory = NULL;
+    if (posix_memalign(&memory, 64, size ? size : 1))
+        abort();
+    return memory;
+}
+
+/* One step under one arrangement: elements of offset from the cache line, pieces of the buffers. */
+static void run(const scene *of, fo_isa_index isa, int threads, unsigned offset, size_t piece,
+                outcome *to)
+{
+    enum { MAX_PIECES = 512 };
+    static fo_tensor tensors[MAX_PIECES];
+    char *memory[BUFFERS], *at[BUFFERS];
+    const size_t bytes = of->n * of->size;
+    for (int b = 0; b < of->buffers; b++) {
+        const size_t shift = GUARD + (offset + 3 * (unsigned)b * (offset != 0)) % 16 * of->size;
+        memory[b] = allocate(bytes + shift + GUARD);
+        memset(memory[b], 0xa5, bytes + shift + GUARD);
+        at[b] = memory[b] + shift;
+        memcpy(at[b], of->start[b], bytes);
+    }
+    size_t count = 0;
+    for (size_t begin = 0; begin < of->n || !count; count++) {
+        const size_t left = of->n - begin;
+        const size_t n = count + 1 < MAX_PIECES && piece < left ? piece : left;
+        fo_tensor *tensor = &tensors[count];
+        *tensor = (fo_tensor){.dtype = of->dtype, .n = n, .step = of->step};
+        tensor->param = at[0] + begin * of->size;
+        tensor->grad = at[1] + begin * of->size;
+        for (int b = 2; b < of->buffers; b++)
+            tensor->state[b - 2] = at[b] + begin * of->size;
+        begin += n;
+    }
+    in_use = isa;
+    fo_set_num_threads(threads);
+    to->status = fo_step(&of->group, 1, tensors, count, &of->options, &to->result);
+    for (int b = 0; b < of->buffers; b++) {
+        for (char *p = memory[b]; p < at[b]; p++)
+            if (*p != (char)0xa5)
+                abort();
+        for (int i = 0; i < GUARD; i++)
+            if (at[b][bytes + (size_t)i] != (char)0xa5)
+                abort();
+        to->content[b] = allocate(bytes);
+        memcpy(to->content[b], at[b], bytes);
+        free(memory[b]);
+    }
+}
+
+static int same_element(fo_dtype dtype, const char *a, const char *b, size_t i)
+{
+    if (dtype == FO_FLOAT64) {
+        double x, y;
+        memcpy(&x, a + i * sizeof x, sizeof x);
+        memcpy(&y, b + i * sizeof y, sizeof y);
+        return memcmp(&x, &y, sizeof x) == 0 || (isnan(x) && isnan(y));
+    }
+    float x, y;
+    memcpy(&x, a + i * sizeof x, sizeof x);
+    memcpy(&y, b + i * sizeof y, sizeof y);
+    return memcmp(&x, &y, sizeof x) == 0 || (isnan(x) && isnan(y));
+}
+
+static void require_same(const scene *of, const outcome *a, const outcome *b, const char *name)
+{
+    int same =
+        a->status == b->status && a->result.skipped == b->result.skipped &&
+        same_element(FO_FLOAT64, (const char *)&a->result.norm, (const char *)&b->result.norm, 0);
+    for (int k = 0; k < of->buffers; k++)
+        for (size_t i = 0; i < of->n; i++)
+            same &= same_element(of->dtype, a->content[k], b->content[k], i);
+    if (!same) {
+        fprintf(stderr, "%s, %zu elements of %zu bytes: %s differs\n",
+                fo_rule_describe(of->group.rule)->name, of->n, of->size, name);
+        abort();
+    }
+}
+
+static void require_unchanged(const scene *of, const outcome *it)
+{
+    for (int b = 0; b < of->buffers; b++)
+        if ((b == 1 || it->status != FO_OK || it->result.skipped) &&
+            memcmp(it->content[b], of->start[b], of->n * of->size) != 0) {
+            fprintf(stderr, "buffer %d was written\n", b);
+            abort();
+        }
+}
+
+static double take_hyper(input *from, fo_domain domain)
+{
+    static const double usual[] = {0.0, 1e-8, 1e-3, 0.1, 0.5, 0.9, 0.999, 1.0};
+    const unsigned kind = (unsigned)take(from, 1);
+    if (domain == FO_FLAG)
+        return kind & 1;
+    double x = usual[kind % 8];
+    if (kind >> 5 == 7) { /* any number at all, often outside the domain */
+        const uint64_t bits = take(from, 8);
+        memcpy(&x, &bits, sizeof x);
+    } else if (domain == FO_FRACTION && x == 1.0) {
+        x = 0x1.fffffffffffffp-1;
+    }
+    return (kind >> 3 & 7) == 7 || domain == FO_FINITE ? x : fabs(x);
+}
+
+static void decode(input *from, scene *to)
+{
+    memset(to, 0, sizeof *to);
+    to->group.rule = (fo_rule)(take(from, 1) % FO_RULE_COUNT);
+    to->group.hyper = fo_defaults(to->group.rule);
+    const fo_rule_info *info = fo_rule_describe(to->group.rule);
+    const unsigned flags = (unsigned)take(from, 1);
+    to->dtype = flags & 1 ? FO_FLOAT64 : FO_FLOAT32;
+    to->size = flags & 1 ? sizeof(double) : sizeof(float);
+    to->buffers = 2 + info->state_count + (info->optional_state && flags & 2);
+    to->options = (fo_options)FO_DEFAULT_OPTIONS;
+    to->options.clip = !!(flags & 4);
+    to->options.skip_nonfinite = !!(flags & 8);
+    if (flags & 16)
+        to->options.grad_scale = take_hyper(from, FO_FINITE);
+    if (to->options.clip)
+        to->options.max_norm = take_hyper(from, FO_NONNEGATIVE);
+    to->group.hyper.lr = 0.01;
+    for (int i = 0; i < info->hyper_count; i++)
+        if (info->hypers[i].scope != FO_FIXED && take(from, 1) & 1) {
+            const fo_hyper_index index = info->hypers[i].index;
+            ((double *)&to->group.hyper)[index] =
+                take_hyper(from, fo_hyper_describe(index)->domain);
+        }
+    to->step = 1 + (flags & 32 ? take(from, 8) % last_step_allowed : take(from, 1));
+    /* Few inputs are long enough for several threads, for those take most of the time. */
+    const unsigned length = (unsigned)take(from, 1);
+    to->n = (size_t)take(from, 4) % (length >= 254 ? LARGE : length >= 200 ? 3 * BLOCK : SMALL);
+    const unsigned rarity = 1u << take(from, 1) % 12;
+    uint64_t seed = take(from, 8);
+    for (int b = 0; b < to->buffers; b++) {
+        to->start[b] = allocate(to->n * to->size);
+        const int nonnegative = b > 1 && !(flags & 64);
+        for (size_t i = 0; i < to->n; i++)
+            set_element(to->dtype, to->start[b], i, from->size ? take(from, 8) : scramble(&seed),
+                        rarity, nonnegative);
+    }
+}
+
+static void forget(const scene *of, outcome *it)
+{
+    for (int b = 0; b < of->buffers; b++)
+        free(it->content[b]);
+}
+
+static long taken; /* inputs that were neither refused nor skipped */
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    input from = {data, size};
+    const unsigned arrangement = (unsigned)take(&from, 2);
+    scene of;
+    decode(&from, &of);
+    const unsigned offset = 1 + arrangement % 15;
+    /* The order of the norm's additions goes by blocks of each tensor. */
+    const size_t unit = of.options.clip || of.options.skip_nonfinite ? BLOCK : 1;
+    const size_t piece = unit * (1 + (arrangement >> 4) % 1500);
+
+    outcome first, other;
+    run(&of, available[0], 1, 0, of.n, &first);
+    require_unchanged(&of, &first);
+    taken += first.status == FO_OK && !first.result.skipped;
+    for (int i = 0; i < available_count; i++) {
+        run(&of, available[i], 1, offset, of.n, &other);
+        require_same(&of, &first, &other, isa_names[available[i]]);
+        forget(&of, &other);
+        run(&of, available[i], 3, offset, piece, &other);
+        require_same(&of, &first, &other, "several threads and tensors");
+        forget(&of, &other);
+    }
+    forget(&of, &first);
+    for (int b = 0; b < of.buffers; b++)
+        free(of.start[b]);
+    return 0;
+}
+
+#ifdef RUNS
+int main(void)
+{
+    uint64_t seed = 1;
+    for (long i = 0; i < RUNS; i++) {
+        uint8_t data[256];
+        for (size_t k = 0; k < sizeof data; k++)
+            data[k] = (uint8_t)scramble(&seed);
+        LLVMFuzzerTestOneInput(data, scramble(&seed) % (sizeof data + 1));
+    }
+    printf("%ld inputs, %ld of them steps, %d instruction sets: no difference\n", (long)RUNS, taken,
+           available_count);
+    return taken > RUNS / 4 ? 0 : 1;
+}
+#endif

@@ -1,0 +1,197 @@
+/* Prints a hash of the buffers after long runs of each rule, dtype, instruction set and flag: one line
+ * each, that must be the same on every machine and with every compiler.
+ *
+ *     rule dtype variant hash
+ */
+#include <fastopt.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { N = 1003, LARGE = 300007, STEPS = 50 };
+
+static uint64_t generator;
+
+static uint64_t next_bits(void)
+{
+    generator = generator * 6364136223846793005u + 1442695040888963407u;
+    return generator >> 11;
+}
+
+/* In [-1, 1), exact in float32 as well; now and then a subnormal, a zero of either sign or large. */
+static double next_value(void)
+{
+    const uint64_t bits = next_bits();
+    const double x = (double)((int64_t)(bits >> 29 & 0xffffff) - 0x800000) / 0x800000;
+    switch (bits & 127) {
+    case 0:
+        return 0.0;
+    case 1:
+        return -0.0;
+    case 2:
+        return x * 1e-40;
+    case 3:
+        return x * 1e6;
+    }
+    return x;
+}
+
+static void fill(fo_dtype dtype, void *buffer, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const double x = next_value();
+        if (dtype == FO_FLOAT64)
+            ((double *)buffer)[i] = x;
+        else
+            ((float *)buffer)[i] = (float)x;
+    }
+}
+
+/* FNV-1a over the elements' bits, lowest byte first. Every NaN counts as the same. */
+static uint64_t hash(uint64_t h, fo_dtype dtype, const void *buffer, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint64_t bits = 0;
+        int size = 4;
+        if (dtype == FO_FLOAT64) {
+            double x = ((const double *)buffer)[i];
+            memcpy(&bits, &x, size = 8);
+            bits = x == x ? bits : 1;
+        } else {
+            float x = ((const float *)buffer)[i];
+            uint32_t word;
+            memcpy(&word, &x, 4);
+            bits = x == x ? word : 1;
+        }
+        for (int k = 0; k < size; k++)
+            h = (h ^ (bits >> 8 * k & 0xff)) * 1099511628211u;
+    }
+    return h;
+}
+
+static void *allocate(size_t size)
+{
+    void *memory = calloc(1, size);
+    if (!memory) {
+        fprintf(stderr, "out of memory\n");
+        exit(1);
+    }
+    return memory;
+}
+
+static void require(fo_status status, const char *name)
+{
+    if (status != FO_OK) {
+        fprintf(stderr, "%s: %s\n", name, fo_status_text(status));
+        exit(1);
+    }
+}
+
+static void run(fo_rule rule, fo_dtype dtype, const char *variant, const fo_hyper *hyper,
+                int with_optional, size_t n, int steps)
+{
+    const fo_rule_info *info = fo_rule_describe(rule);
+    const size_t size = n * (dtype == FO_FLOAT64 ? sizeof(double) : sizeof(float));
+    void *param = allocate(size), *grad = allocate(size), *state[FO_MAX_STATES] = {0};
+    const int states = info->state_count + with_optional;
+    for (int k = 0; k < states; k++)
+        state[k] = allocate(size);
+    generator = 1;
+    fill(dtype, param, n);
+    for (int t = 1; t <= steps; t++) {
+        fill(dtype, grad, n);
+        require(fo_update(rule, dtype, n, param, grad, state, (uint64_t)t, hyper), info->name);
+    }
+    uint64_t h = hash(14695981039346656037u, dtype, param, n);
+    for (int k = 0; k < states; k++) {
+        h = hash(h, dtype, state[k], n);
+        free(state[k]);
+    }
+    free(param);
+    free(grad);
+    printf("%s %s %s %016llx\n", info->name, dtype == FO_FLOAT64 ? "float64" : "float32", variant,
+           (unsigned long long)h);
+}
+
+/* All gradients clipped by their common norm: the sum's order is part of the promise. */
+static void run_clipped(fo_rule rule)
+{
+    enum { TENSORS = 5 };
+    const fo_rule_info *info = fo_rule_describe(rule);
+    const size_t sizes[TENSORS] = {1, 31, 4096, 10007, 64};
+    fo_group group = {rule, fo_defaults(rule)};
+    fo_tensor tensors[TENSORS] = {{0}};
+    group.hyper.lr = 0.01;
+    generator = 1;
+    for (int i = 0; i < TENSORS; i++) {
+        tensors[i].dtype = i % 2 ? FO_FLOAT64 : FO_FLOAT32;
+        tensors[i].n = sizes[i];
+        tensors[i].param = allocate(sizes[i] * sizeof(double));
+        for (int k = 0; k < info->state_count; k++)
+            tensors[i].state[k] = allocate(sizes[i] * sizeof(double));
+        fill(tensors[i].dtype, tensors[i].param, sizes[i]);
+    }
+    fo_options options = FO_DEFAULT_OPTIONS;
+    options.clip = 1;
+    options.max_norm = 1.5;
+    fo_result result;
+    uint64_t h = 14695981039346656037u;
+    for (int t = 1; t <= STEPS; t++) {
+        for (int i = 0; i < TENSORS; i++) {
+            void *grad = allocate(sizes[i] * sizeof(double));
+            fill(tensors[i].dtype, grad, sizes[i]);
+            tensors[i].grad = grad;
+            tensors[i].step = (uint64_t)t;
+        }
+        require(fo_step(&group, 1, tensors, TENSORS, &options, &result), info->name);
+        h = hash(h, FO_FLOAT64, &result.norm, 1);
+        for (int i = 0; i < TENSORS; i++)
+            free((void *)tensors[i].grad);
+    }
+    for (int i = 0; i < TENSORS; i++) {
+        h = hash(h, tensors[i].dtype, tensors[i].param, sizes[i]);
+        free(tensors[i].param);
+        for (int k = 0; k < info->state_count; k++) {
+            h = hash(h, tensors[i].dtype, tensors[i].state[k], sizes[i]);
+            free(tensors[i].state[k]);
+        }
+    }
+    printf("%s mixed clipped %016llx\n", info->name, (unsigned long long)h);
+}
+
+int main(void)
+{
+    if (fo_settings_error()) {
+        fprintf(stderr, "%s\n", fo_settings_error());
+        return 1;
+    }
+    fprintf(stderr, "%s\n", fo_isa());
+    for (int r = 0; r < FO_RULE_COUNT; r++) {
+        const fo_rule rule = (fo_rule)r;
+        const fo_rule_info *info = fo_rule_describe(rule);
+        for (int d = 0; d < 2; d++) {
+            const fo_dtype dtype = d ? FO_FLOAT64 : FO_FLOAT32;
+            fo_hyper hyper = fo_defaults(rule);
+            hyper.lr = 0.01;
+            run(rule, dtype, "plain", &hyper, 0, N, STEPS);
+            run(rule, dtype, "large", &hyper, 0, LARGE, 3);
+            if (info->optional_state)
+                run(rule, dtype, info->optional_flag, &hyper, 1, N, STEPS);
+            for (int i = 0; i < info->hyper_count; i++) {
+                const fo_hyper_entry *entry = &info->hypers[i];
+                const fo_hyper_info *about = fo_hyper_describe(entry->index);
+                if (entry->scope == FO_FIXED)
+                    continue;
+                fo_hyper other = hyper;
+                other.weight_decay = 0.01;
+                ((double *)&other)[entry->index] = about->domain == FO_FLAG       ? 1.0
+                                                   : about->domain == FO_FRACTION ? 0.75
+                                                                                  : 0.125;
+                run(rule, dtype, about->name, &other, info->optional_state != NULL, N, STEPS);
+            }
+        }
+        run_clipped(rule);
+    }
+    return 0;
+}

@@ -1,0 +1,113 @@
+"""What the tests of the compiled core run over: rules, flags, and reproducible numbers."""
+
+import itertools
+
+import numpy as np
+
+import fastopt
+
+DTYPES = (np.float32, np.float64)
+RULES = tuple(fastopt.RULES.values())
+
+LR = 0.013
+DECAY = 0.03
+# Numbers that switch a part of a formula on when they leave their default
+SWITCHES = {
+    "grad_scale": (1.0, 0.37),
+    "dampening": (0.0, 0.3),
+    "lr_decay": (0.0, 0.07),
+    "initial_accumulator_value": (0.0, 0.2),
+}
+
+
+def function_of(rule):
+    return getattr(fastopt, rule.name)
+
+
+def class_of(rule):
+    return getattr(fastopt, rule.class_name)
+
+
+def states_of(rule, optional):
+    """The names of the state arrays of a call, in positional order."""
+    return (*rule.states, rule.optional_state) if optional else rule.states
+
+
+def decays(hypers):
+    choices = [{"weight_decay": 0.0}, {"weight_decay": DECAY}]
+    if "decoupled" in hypers:
+        choices.append({"weight_decay": DECAY, "decoupled": True})
+    return choices
+
+
+def flag_combinations(hypers):
+    """Every combination of the flags of a rule, `hypers` being keyword -> default."""
+    names, choices = [], []
+    for name, default in hypers.items():
+        if name in SWITCHES:
+            names.append(name)
+            choices.append(SWITCHES[name])
+        elif isinstance(default, bool) and name != "decoupled":
+            names.append(name)
+            choices.append((False, True))
+    for decay in decays(hypers):
+        for values in itertools.product(*choices):
+            yield {**hypers, "lr": LR, **decay, **dict(zip(names, values, strict=True))}
+
+
+def function_variants(rule):
+    """Every (keywords, optional state or not) of a rule's function, less the `step`."""
+    hypers = {name: default for name, default in rule.hypers.items() if name != "step"}
+    for optional in (False, True) if rule.optional_state else (False,):
+        for keywords in flag_combinations(hypers):
+            yield keywords, optional
+
+
+def class_variants(rule):
+    """Every combination of the flags of a rule's class."""
+    return list(flag_combinations(rule.class_hypers))
+
+
+def step_keyword(rule, step):
+    return {"step": step} if "step" in rule.hypers else {}
+
+
+def uniform(seed, n):
+    """`n` doubles in [0, 1) from splitmix64: the same on every machine and NumPy."""
+    z = np.arange(1, n + 1, dtype=np.uint64) + (np.uint64(seed) << np.uint64(32))
+    z = z * np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    z = z ^ (z >> np.uint64(31))
+    return (z >> np.uint64(11)) * 2.0**-53
+
+
+def numbers(seed, n, dtype):
+    """`n` numbers of either sign whose sizes spread over four powers of ten."""
+    sizes = np.array([1.0, 0.1, 0.01, 0.001])
+    magnitude = uniform(3 * seed, n) * sizes[(4.0 * uniform(3 * seed + 1, n)).astype(np.intp)]
+    return np.where(uniform(3 * seed + 2, n) < 0.5, -magnitude, magnitude).astype(dtype)
+
+
+def same_but_nan_payload(a, b):
+    """Equality of all bits, but for which NaN a NaN is."""
+    nan = np.isnan(a)
+    if not np.array_equal(nan, np.isnan(b)):
+        return False
+    return np.where(nan, 0, a).tobytes() == np.where(nan, 0, b).tobytes()
+
+
+def freeze(value):
+    """Anything that a state_dict may hold, as something that compares by its bytes."""
+    if isinstance(value, dict):
+        return {key: freeze(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [type(value).__name__, *map(freeze, value)]
+    if isinstance(value, np.ndarray):
+        return (value.dtype.str, value.shape, value.tobytes())
+    return (type(value).__name__, repr(value))
+
+
+def in_groups(tensors):
+    """A list of tensors as the gradients of three groups, one of them a single array."""
+    return [tensors[:2], tensors[2], tensors[3:]]

@@ -1,0 +1,34 @@
+"""Objectives that a cluster's workers import by name."""
+
+import os
+import signal
+import time
+
+
+def square(params):
+    return float(params["x"] ** 2)
+
+
+def kill_worker_once(params):
+    """Kill the worker that runs it, the first time; later answer as if nothing had been."""
+    if params["x"] == 3:
+        try:
+            os.close(os.open(params["mark"], os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            pass
+        else:
+            os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.05)
+    return square(params)
+
+
+def always_kill_worker(params):
+    if params["x"] == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return square(params)
+
+
+def raise_on_three(params):
+    if params["x"] == 3:
+        raise ValueError("three")
+    return square(params)

@@ -1,0 +1,65 @@
+"""Studies on a real Dask cluster: worker processes, one of which is killed in the middle."""
+
+import dask
+import dask_objectives
+import pytest
+from distributed import Client, LocalCluster
+
+from fastopt import tune
+
+# Dask tells about dead workers, as it should.
+pytestmark = pytest.mark.filterwarnings("default")
+X = tune.Int(0, 9)
+
+
+@pytest.fixture(scope="module")
+def client():
+    # A trial that kills every worker it comes to is given up after the second.
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 1}),
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+def run(client, objective, space, n_jobs=2, **options):
+    study = tune.Study(space, strategy="grid", **options)
+    study.run(objective, executor=client.get_executor(pure=False), n_jobs=n_jobs)
+    return study
+
+
+def states(study):
+    return {trial.params["x"]: trial.state for trial in study.trials}
+
+
+def test_every_trial_is_evaluated_once_on_the_cluster(client):
+    study = run(client, dask_objectives.square, {"x": X})
+    assert [trial.value for trial in study.trials] == [float(x * x) for x in range(10)]
+
+
+def test_trial_of_a_killed_worker_is_run_again_and_nothing_is_lost(client, tmp_path):
+    mark = tmp_path / "killed"
+    storage = tmp_path / "study.db"
+    space = {"x": X, "mark": tune.Categorical([str(mark)])}
+    study = run(client, dask_objectives.kill_worker_once, space, storage=storage)
+    assert mark.exists()
+    assert [trial.value for trial in study.trials] == [float(x * x) for x in range(10)]
+    assert set(states(study).values()) == {"done"}
+    study.close()
+    with tune.Study(space, strategy="grid", storage=storage) as stored:
+        assert [trial.value for trial in stored.trials] == [float(x * x) for x in range(10)]
+
+
+def test_trial_that_kills_every_worker_has_failed_and_the_others_are_done(client):
+    # One at a time: Dask blames whatever was on the worker, neighbours included.
+    study = run(client, dask_objectives.always_kill_worker, {"x": X}, n_jobs=1)
+    assert states(study) == {x: "failed" if x == 3 else "done" for x in range(10)}
+    assert study.trials[3].error.startswith("KilledWorker")
+    assert study.best.params == {"x": 0}
+
+
+def test_trial_that_raises_has_failed_with_its_reason(client):
+    study = run(client, dask_objectives.raise_on_three, {"x": X})
+    assert states(study) == {x: "failed" if x == 3 else "done" for x in range(10)}
+    assert study.trials[3].error.startswith("ValueError: three")

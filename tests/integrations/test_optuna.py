@@ -1,0 +1,247 @@
+"""FastoptSampler: Optuna's own tests of a sampler, and the same suggestions as a study of ours."""
+
+import pickle
+import threading
+
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.testing.pytest_samplers import (
+    BasicSamplerTestCase,
+    RelativeSamplerTestCase,
+    SingleOnlySamplerTestCase,
+)
+from optuna.trial import TrialState
+
+from fastopt import tune
+from fastopt.integrations.optuna import FastoptSampler
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+@pytest.mark.parametrize("strategy", ["bayes", "sobol"])
+class TestOptunasOwn(BasicSamplerTestCase, RelativeSamplerTestCase, SingleOnlySamplerTestCase):
+    @pytest.fixture
+    def sampler(self, strategy):
+        return lambda: FastoptSampler(strategy)
+
+
+# The same space twice; the names are in the order in which Optuna sorts them.
+THEIRS = {
+    "a_lr": FloatDistribution(1e-5, 1e-1, log=True),
+    "b_rate": FloatDistribution(0.1, 0.5, step=0.1),
+    "c_layers": IntDistribution(1, 9, step=2),
+    "d_width": IntDistribution(8, 512, log=True),
+    "e_rule": CategoricalDistribution(["adam", "nag", None]),
+    "f_x": FloatDistribution(-3.0, 3.0),
+}
+OURS = {
+    "a_lr": tune.Float(1e-5, 1e-1, log=True),
+    "b_rate": tune.Float(0.1, 0.5, step=0.1),
+    "c_layers": tune.Int(1, 9, step=2),
+    "d_width": tune.Int(8, 512, log=True),
+    "e_rule": tune.Categorical(["adam", "nag", None]),
+    "f_x": tune.Float(-3.0, 3.0),
+}
+
+
+def loss(params):
+    bonus = {"adam": 0.0, "nag": 0.3, None: 1.0}[params["e_rule"]]
+    return (params["f_x"] - 1) ** 2 + params["b_rate"] + params["c_layers"] / 9 + bonus
+
+
+def by_hand(trial):
+    """Suggestions as objectives usually ask for them."""
+    params = {
+        "f_x": trial.suggest_float("f_x", -3.0, 3.0),
+        "a_lr": trial.suggest_float("a_lr", 1e-5, 1e-1, log=True),
+        "b_rate": trial.suggest_float("b_rate", 0.1, 0.5, step=0.1),
+        "c_layers": trial.suggest_int("c_layers", 1, 9, step=2),
+        "d_width": trial.suggest_int("d_width", 8, 512, log=True),
+        "e_rule": trial.suggest_categorical("e_rule", ["adam", "nag", None]),
+    }
+    return loss(params)
+
+
+def points(study):
+    return [dict(sorted(trial.params.items())) for trial in study.trials]
+
+
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+def test_bayes_suggests_what_a_study_of_ours_suggests(direction):
+    ours = tune.Study(OURS, seed=5, direction=direction)
+    ours.run(loss, n_trials=14)
+    theirs = optuna.create_study(sampler=FastoptSampler(seed=5), direction=direction)
+    theirs.optimize(by_hand, n_trials=14)
+    assert points(theirs) == points(ours)
+    assert theirs.best_value == ours.best.value
+
+
+@pytest.mark.parametrize("strategy", ["random", "sobol", "bayes", "grid"])
+def test_every_strategy_suggests_the_same_when_the_space_is_given(strategy):
+    theirs, ours = dict(THEIRS), dict(OURS)
+    if strategy == "grid":
+        for name in ("a_lr", "f_x", "d_width"):
+            del theirs[name], ours[name]
+    ours = tune.Study(ours, seed=2, strategy=strategy)
+    sampler = FastoptSampler(strategy, seed=2, search_space=theirs)
+    study = optuna.create_study(sampler=sampler)
+    for _ in range(8):
+        expected, trial = ours.ask(), study.ask(theirs)
+        assert trial.params == expected.params
+        ours.tell(expected, expected.params["b_rate"])
+        study.tell(trial, trial.params["b_rate"])
+
+
+def test_failed_pruned_and_infinite_trials_count_as_in_a_study_of_ours():
+    space = {"x": FloatDistribution(-1.0, 1.0), "y": FloatDistribution(-1.0, 1.0)}
+    ours = tune.Study({"x": tune.Float(-1.0, 1.0), "y": tune.Float(-1.0, 1.0)}, seed=0)
+    study = optuna.create_study(sampler=FastoptSampler(seed=0, search_space=space))
+    for i in range(10):
+        expected, trial = ours.ask(), study.ask(space)
+        assert trial.params == expected.params
+        value = expected.params["x"] ** 2 + expected.params["y"]
+        if i == 2:
+            ours.tell(expected, error="crashed")
+            study.tell(trial, state=TrialState.FAIL)
+        elif i == 3:
+            ours.tell(expected, float("inf"))
+            study.tell(trial, float("inf"))
+        elif i == 4:
+            # for the strategies a stopped trial is as good as its last value
+            ours.tell(expected, value)
+            trial.report(value, step=3)
+            trial.report(9.0, step=1)
+            study.tell(trial, state=TrialState.PRUNED)
+        else:
+            ours.tell(expected, value)
+            study.tell(trial, value)
+
+
+def test_study_that_is_resumed_from_a_storage_goes_on_as_if_never_stopped(tmp_path):
+    def run(url, n_trials):
+        study = optuna.create_study(
+            storage=url, study_name="s", load_if_exists=True, sampler=FastoptSampler(seed=1)
+        )
+        study.optimize(by_hand, n_trials=n_trials)
+        return study
+
+    whole = run(f"sqlite:///{tmp_path}/whole.db", 12)
+    run(f"sqlite:///{tmp_path}/parts.db", 8)
+    parts = run(f"sqlite:///{tmp_path}/parts.db", 4)
+    assert points(parts) == points(whole)
+
+
+def test_running_trials_are_not_repeated_even_before_their_parameters_are_read(tmp_path):
+    storage = f"sqlite:///{tmp_path}/shared.db"
+    space = {"n": IntDistribution(0, 11)}
+    workers = [
+        optuna.create_study(
+            storage=storage,
+            study_name="s",
+            load_if_exists=True,
+            sampler=FastoptSampler(strategy, seed=0, search_space=space),
+        )
+        for strategy in ("bayes", "bayes", "sobol")
+    ]
+    trials = []
+    for i in range(12):
+        trial = workers[i % 3].ask()
+        assert trial.relative_params  # drawn, while the objective has asked for nothing yet
+        trials.append(trial)
+    assert sorted(trial.suggest_int("n", 0, 11) for trial in trials) == list(range(12))
+
+
+def test_threads_of_optuna_get_different_points():
+    space = {"n": IntDistribution(0, 39)}
+    together = threading.Barrier(2, timeout=20)
+
+    def objective(trial):
+        n = trial.suggest_int("n", 0, 39)
+        together.wait()
+        return (n - 20) ** 2
+
+    study = optuna.create_study(sampler=FastoptSampler(seed=0, search_space=space))
+    study.optimize(objective, n_trials=30, n_jobs=2)
+    assert len({trial.params["n"] for trial in study.trials}) == 30
+
+
+def test_space_that_is_used_up_is_drawn_from_again():
+    study = optuna.create_study(sampler=FastoptSampler(seed=0))
+    study.optimize(lambda trial: trial.suggest_int("n", 0, 2), n_trials=9)
+    assert {trial.params["n"] for trial in study.trials[:3]} == {0, 1, 2}
+    assert len(study.trials) == 9
+
+
+def test_first_trial_of_a_bayesian_search_is_the_centre():
+    study = optuna.create_study(sampler=FastoptSampler(seed=0))
+    study.optimize(by_hand, n_trials=1)
+    centre = tune.Space(OURS).decode([0.5] * 6)
+    assert dict(sorted(study.trials[0].params.items())) == centre
+
+
+def test_reseeding_changes_the_independent_draws_alone():
+    def draws(reseed):
+        sampler = FastoptSampler("sobol", seed=0, search_space={"x": FloatDistribution(0, 1)})
+        study = optuna.create_study(sampler=sampler)
+        if reseed:
+            sampler.reseed_rng()
+        trial = study.ask()
+        return trial.suggest_float("x", 0, 1), trial.suggest_float("other", 0, 1)
+
+    assert draws(False) == draws(False)
+    assert draws(False)[0] == draws(True)[0]
+    assert draws(False)[1] != draws(True)[1]
+
+
+def test_sampler_is_pickled_and_suggests_the_same():
+    study = optuna.create_study(sampler=FastoptSampler(seed=3))
+    study.optimize(by_hand, n_trials=6)
+    again = pickle.loads(pickle.dumps(study))
+    for each in (study, again):
+        each.optimize(by_hand, n_trials=3)
+    assert points(again) == points(study)
+
+
+def test_one_sampler_may_serve_two_studies():
+    sampler = FastoptSampler("bayes", seed=0, search_space=THEIRS)
+    alone = optuna.create_study(sampler=FastoptSampler("bayes", seed=0, search_space=THEIRS))
+    first = optuna.create_study(sampler=sampler)
+    second = optuna.create_study(sampler=sampler)
+    first.optimize(lambda trial: -by_hand(trial), n_trials=9)
+    second.optimize(by_hand, n_trials=9)
+    alone.optimize(by_hand, n_trials=9)
+    assert points(second) == points(alone)
+    assert points(first) != points(second)
+
+
+def test_pruners_work():
+    def objective(trial):
+        x = trial.suggest_float("x", 0, 1)
+        for step in range(3):
+            trial.report(x, step)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+        return x
+
+    study = optuna.create_study(
+        sampler=FastoptSampler(seed=0), pruner=optuna.pruners.MedianPruner(n_startup_trials=3)
+    )
+    study.optimize(objective, n_trials=15)
+    states = [trial.state for trial in study.trials]
+    assert TrialState.PRUNED in states
+    assert study.best_value < 0.02
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"seed": -1}, ValueError, "seed must not be negative, got -1"),
+        ({"seed": 1.5}, TypeError, "seed must be an integer or None, got 1.5"),
+        ({"strategy": "best"}, ValueError, "strategy must be one of"),
+        ({"search_space": {"x": (0, 1)}}, TypeError, r"'x' must be a distribution of Optuna, got"),
+    ],
+)
+def test_wrong_arguments_are_named(options, error, message):
+    with pytest.raises(error, match=message):
+        FastoptSampler(**options)

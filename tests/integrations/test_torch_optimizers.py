@@ -1,0 +1,513 @@
+"""fastopt.integrations.torch against torch's own optimizers, of which it is a drop-in."""
+
+import copy
+import inspect
+import io
+import itertools
+import pickle
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the integration with torch needs torch==2.13.0")
+
+from fastopt.integrations import torch as fast  # noqa: E402
+
+NAMES = fast.__all__
+
+# What is equal to torch but for the order of roundings: 50 steps in float64
+RTOL = 1e-12
+
+COMMON = {"lr": (0.01,), "weight_decay": (0.0, 0.03), "maximize": (False, True)}
+CASES = {
+    "SGD": [
+        {},
+        {"momentum": 0.9},
+        {"momentum": 0.9, "dampening": 0.3},
+        {"momentum": 0.9, "nesterov": True},
+    ],
+    "Adagrad": [{}, {"lr_decay": 0.07}, {"initial_accumulator_value": 0.2}, {"eps": 1e-3}],
+    "Adadelta": [{}, {"rho": 0.7, "eps": 1e-3}],
+    "Adam": [
+        {},
+        {"amsgrad": True},
+        {"betas": (0.5, 0.7), "eps": 1e-3},
+        {"decoupled_weight_decay": True},
+    ],
+    "AdamW": [{}, {"amsgrad": True}, {"betas": (0.5, 0.7), "eps": 1e-3}],
+    "RMSprop": [{}, {"alpha": 0.7, "eps": 1e-3}],
+}
+
+
+def variants():
+    for name, extras in CASES.items():
+        for extra in extras:
+            for values in itertools.product(*COMMON.values()):
+                keywords = {**dict(zip(COMMON, values, strict=True)), **extra}
+                yield pytest.param(name, keywords, id=f"{name}-{keywords}")
+
+
+def ours(name, params, **keywords):
+    return getattr(fast, name)(params, **keywords)
+
+
+def theirs(name, params, **keywords):
+    return getattr(torch.optim, name)(params, foreach=False, **keywords)
+
+
+def make_params(dtype=torch.float64, shapes=((7,), (3, 5), (), (2, 3, 4))):
+    generator = torch.Generator().manual_seed(0)
+    return [
+        torch.nn.Parameter(torch.randn(shape, generator=generator, dtype=dtype)) for shape in shapes
+    ]
+
+
+def set_grads(params, step):
+    """Noise around a slope, the same for equal parameters."""
+    generator = torch.Generator().manual_seed(step)
+    for param in params:
+        noise = torch.randn(param.shape, generator=generator, dtype=param.dtype)
+        param.grad = param.detach() + noise
+
+
+def run(optimizer, params, steps, start=0):
+    for step in range(start, start + steps):
+        set_grads(params, step)
+        optimizer.step()
+
+
+def assert_close(a, b, rtol=RTOL):
+    for x, y in zip(a, b, strict=True):
+        torch.testing.assert_close(x, y, rtol=rtol, atol=rtol * 1e-2)
+
+
+def assert_equal(a, b):
+    for x, y in zip(a, b, strict=True):
+        assert torch.equal(x, y)
+
+
+def first_variant(name):
+    return {"lr": 0.01, "weight_decay": 0.03, **CASES[name][-1]}
+
+
+def test_every_class_is_compared():
+    assert set(CASES) == set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_class_is_a_drop_in(name):
+    own, other = getattr(fast, name), getattr(torch.optim, name)
+    assert issubclass(own, other)
+    param = torch.zeros(1, requires_grad=True)
+    assert own([param]).defaults == other([param]).defaults
+
+
+@pytest.mark.parametrize(("name", "keywords"), list(variants()))
+def test_fifty_steps_agree_with_torch(name, keywords):
+    a, b = make_params(), make_params()
+    run(ours(name, a, **keywords), a, 50)
+    run(theirs(name, b, **keywords), b, 50)
+    assert_close(a, b)
+    assert not torch.equal(a[0], make_params()[0])
+
+
+def test_shared_flags_are_all_compared():
+    """A keyword that torch adds to a class must be compared, or be known to be refused or void."""
+    known = {"params", "foreach", "fused", "capturable", "differentiable", "centered", "momentum"}
+    for name, extras in CASES.items():
+        varied = set(COMMON).union(*extras)
+        keywords = set(inspect.signature(getattr(torch.optim, name)).parameters)
+        assert keywords - varied <= known
+
+
+# state dictionaries
+
+
+@pytest.mark.parametrize("from_ours", [True, False])
+@pytest.mark.parametrize("name", NAMES)
+def test_training_goes_on_identically_in_the_other_library(name, from_ours):
+    keywords = first_variant(name)
+    first, second = (ours, theirs) if from_ours else (theirs, ours)
+    a, b = make_params(), make_params()
+    before, straight = first(name, a, **keywords), second(name, b, **keywords)
+    run(before, a, 7)
+    after = second(name, a, lr=0.5)
+    after.load_state_dict(copy.deepcopy(before.state_dict()))
+    run(after, a, 7, start=7)
+    run(straight, b, 14)
+    assert_close(a, b)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_state_dictionary_has_the_names_and_dtypes_of_torch(name):
+    for keywords in CASES[name]:
+        a, b = make_params(torch.float32), make_params(torch.float32)
+        own, other = ours(name, a, **keywords), theirs(name, b, **keywords)
+        run(own, a, 3)
+        run(other, b, 3)
+        own, other = own.state_dict(), other.state_dict()
+        assert own["state"].keys() == other["state"].keys()
+        for index, entry in other["state"].items():
+            assert {
+                key: (value.dtype, value.shape) for key, value in own["state"][index].items()
+            } == {key: (value.dtype, value.shape) for key, value in entry.items()}
+            if "step" in entry:
+                assert own["state"][index]["step"].item() == 3.0
+        other["param_groups"][0]["foreach"] = None
+        assert own["param_groups"] == other["param_groups"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("how", ["deepcopy", "pickle", "torch.save"])
+def test_a_copy_goes_on_identically(name, how):
+    params = make_params()
+    optimizer = ours(name, params, **first_variant(name))
+    run(optimizer, params, 5)
+    pair = (params, optimizer)
+    if how == "deepcopy":
+        twin_params, twin = copy.deepcopy(pair)
+    elif how == "pickle":
+        twin_params, twin = pickle.loads(pickle.dumps(pair))
+    else:
+        file = io.BytesIO()
+        torch.save(optimizer.state_dict(), file)
+        file.seek(0)
+        twin_params = copy.deepcopy(params)
+        twin = ours(name, twin_params)
+        twin.load_state_dict(torch.load(file))
+    run(optimizer, params, 5, start=5)
+    assert not torch.equal(params[0], twin_params[0])
+    run(twin, twin_params, 5, start=5)
+    assert_equal(params, twin_params)
+
+
+def test_state_that_is_changed_between_steps_is_what_is_stepped():
+    """Replaced states, counts and parameters; all that the arrays kept could miss."""
+    a, b = make_params(), make_params()
+    own, other = ours("Adam", a, lr=0.01), theirs("Adam", b, lr=0.01)
+    for params, optimizer in ((a, own), (b, other)):
+        run(optimizer, params, 3)
+        optimizer.state[params[0]]["exp_avg"] = torch.full_like(params[0], 0.3)
+        run(optimizer, params, 3, start=3)
+        optimizer.state[params[1]]["step"].fill_(40)
+        run(optimizer, params, 3, start=6)
+        optimizer.state[params[1]]["exp_avg_sq"].share_memory_()
+        params[3].data = params[3].data + 1
+        run(optimizer, params, 3, start=9)
+        optimizer.state.clear()
+        run(optimizer, params, 3, start=12)
+        optimizer.param_groups[0]["params"] = params[::-1]
+        run(optimizer, params, 3, start=15)
+    assert_close(a, b)
+
+
+def test_unusable_state_is_refused():
+    params = make_params()
+    optimizer = ours("Adam", params)
+    run(optimizer, params, 2)
+    del optimizer.state[params[2]]["exp_avg_sq"]
+    before = copy.deepcopy(params)
+    with pytest.raises(ValueError, match=r"the state of params\[2\] must have"):
+        optimizer.step()
+    assert_equal(params, before)
+
+
+# groups, missing gradients, schedulers, hooks, closures
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_parameter_without_gradient_is_left_alone_and_not_counted(name):
+    keywords = first_variant(name)
+    a, b = make_params(), make_params()
+    own, other = ours(name, a, **keywords), theirs(name, b, **keywords)
+    for step in range(9):
+        for params, optimizer in ((a, own), (b, other)):
+            set_grads(params, step)
+            params[step % 3].grad = None
+            if step < 4:
+                params[3].grad = None
+            optimizer.step()
+    assert_close(a, b)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_groups_have_their_own_hyper_parameters(name):
+    a, b = make_params(), make_params()
+    pair = []
+    for make, params in ((ours, a), (theirs, b)):
+        groups = [{"params": params[:1], "lr": 0.03}, {"params": params[1:2]}]
+        optimizer = make(name, groups, **first_variant(name))
+        run(optimizer, params[:2], 4)
+        if name != "Adagrad":  # torch's cannot step a group that was added
+            optimizer.add_param_group({"params": params[2:], "weight_decay": 0.2})
+            run(optimizer, params, 4, start=4)
+        pair.append(optimizer)
+    assert_close(a, b)
+
+
+def test_adagrad_steps_a_group_that_was_added():
+    params = make_params()
+    optimizer = ours("Adagrad", params[:1], initial_accumulator_value=0.2)
+    optimizer.add_param_group({"params": params[1:]})
+    run(optimizer, params, 3)
+    together = make_params()
+    run(ours("Adagrad", together, initial_accumulator_value=0.2), together, 3)
+    assert_equal(params, together)
+
+
+def test_groups_of_sgd_may_be_of_three_rules():
+    a, b = make_params(), make_params()
+    for make, params in ((ours, a), (theirs, b)):
+        groups = [
+            {"params": params[:1]},
+            {"params": params[1:2], "momentum": 0.9, "dampening": 0.2},
+            {"params": params[2:], "momentum": 0.8, "nesterov": True},
+        ]
+        optimizer = make("SGD", groups, lr=0.01)
+        run(optimizer, params, 5)
+        optimizer.param_groups[0]["momentum"] = 0.5
+        run(optimizer, params, 5, start=5)
+    assert_close(a, b)
+
+
+def test_parameters_of_both_dtypes_share_an_optimizer():
+    mixed = [*make_params(torch.float32), *make_params(torch.float64)]
+    alone = [make_params(torch.float32), make_params(torch.float64)]
+    optimizer = ours("Adam", mixed)
+    others = [ours("Adam", params) for params in alone]
+    for step in range(3):
+        set_grads(mixed[:4], step)
+        set_grads(mixed[4:], step)
+        optimizer.step()
+        for other, params in zip(others, alone, strict=True):
+            set_grads(params, step)
+            other.step()
+    assert_equal(mixed, [*alone[0], *alone[1]])
+
+
+SCHEDULERS = {
+    "cosine": lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 8),
+    "one cycle": lambda o: torch.optim.lr_scheduler.OneCycleLR(o, max_lr=0.1, total_steps=21),
+    "lambda": lambda o: torch.optim.lr_scheduler.LambdaLR(o, lambda step: 0.9**step),
+}
+
+
+@pytest.mark.parametrize("tensor_lr", [False, True])
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+@pytest.mark.parametrize("name", ["SGD", "Adam"])
+def test_schedulers_drive_it(name, scheduler, tensor_lr):
+    """OneCycleLR moves SGD's momentum and Adam's betas as well."""
+    keywords = {"momentum": 0.9} if name == "SGD" else {}
+    a, b = make_params(), make_params()
+    rates = []
+    for make, params in ((ours, a), (theirs, b)):
+        lr = torch.tensor(0.05, dtype=torch.float64) if tensor_lr else 0.05
+        optimizer = make(name, params, lr=lr, **keywords)
+        schedule = SCHEDULERS[scheduler](optimizer)
+        for step in range(20):
+            set_grads(params, step)
+            optimizer.step()
+            schedule.step()
+        rates.append(float(schedule.get_last_lr()[0]))
+    assert_close(a, b)
+    assert rates[0] == rates[1] != 0.05
+
+
+def test_hooks_run_and_the_closure_is_evaluated_with_gradients():
+    params = make_params()
+    optimizer = ours("Adam", params)
+    calls = []
+    optimizer.register_step_pre_hook(lambda *_: calls.append("before"))
+    optimizer.register_step_post_hook(lambda *_: calls.append("after"))
+
+    def closure():
+        optimizer.zero_grad()
+        loss = sum((param**2).sum() for param in params)
+        loss.backward()
+        calls.append("closure")
+        return loss
+
+    expected = closure().item()
+    calls.clear()
+    before = copy.deepcopy(params)
+    assert optimizer.step(closure).item() == expected
+    assert calls == ["before", "closure", "after"]
+    assert not torch.equal(params[0], before[0])
+
+
+def test_autograd_sees_that_a_saved_parameter_was_changed():
+    param = torch.nn.Parameter(torch.ones(4))
+    other = torch.nn.Parameter(torch.ones(4))
+    idle = torch.nn.Parameter(torch.ones(4))
+    optimizer = ours("SGD", [param, idle], lr=0.1)
+    product = (param * other).sum()
+    param.grad = torch.ones(4)
+    versions = param._version, idle._version
+    optimizer.step()
+    assert (param._version, idle._version) == (versions[0] + 1, versions[1])
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        product.backward()
+
+
+@pytest.mark.parametrize("fused", [None, True])
+def test_grad_scaler_unscales_and_skips(fused):
+    a, b = make_params(torch.float32), make_params(torch.float32)
+    results = []
+    for make, params in ((ours, a), (theirs, b)):
+        keywords = {"fused": fused} if make is ours else {}
+        optimizer = make("Adam", params, lr=0.01, **keywords)
+        scaler = torch.amp.GradScaler("cpu", init_scale=1024.0, growth_interval=3)
+        for step in range(8):
+            optimizer.zero_grad()
+            target = torch.randn(7, generator=torch.Generator().manual_seed(step))
+            loss = ((params[0] - target) ** 2).sum() + sum((p**2).sum() for p in params[1:])
+            scaler.scale(loss).backward()
+            if step == 4:
+                params[1].grad[0, 0] = float("inf")
+            scaler.step(optimizer)
+            scaler.update()
+        results.append((scaler.get_scale(), float(optimizer.state[params[0]]["step"])))
+    assert results[0] == results[1]
+    assert results[0][1] == 7
+    assert_close(a, b, rtol=1e-5)
+
+
+def test_a_compiled_training_step_calls_it():
+    a, b = make_params(), make_params()
+    for params, compile_it in ((a, True), (b, False)):
+        optimizer = ours("Adam", params)
+
+        def train(params=params, optimizer=optimizer):
+            optimizer.zero_grad()
+            sum((param**2).sum() for param in params).backward()
+            optimizer.step()
+
+        train = torch.compile(train, backend="eager") if compile_it else train
+        for _ in range(3):
+            train()
+    assert_close(a, b)
+
+
+# layouts
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_channels_last_parameters_are_stepped_as_torch_does(name):
+    keywords = first_variant(name)
+    a, b = make_params(shapes=[(4, 3, 2, 5)]), make_params(shapes=[(4, 3, 2, 5)])
+    for make, params in ((ours, a), (theirs, b)):
+        params[0].data = params[0].data.to(memory_format=torch.channels_last)
+        optimizer = make(name, params, **keywords)
+        for step in range(6):
+            set_grads(params, step)
+            form = torch.channels_last if step % 2 else torch.contiguous_format
+            params[0].grad = params[0].grad.contiguous(memory_format=form)
+            optimizer.step()
+    assert a[0].stride() == b[0].stride()
+    assert not a[0].is_contiguous()
+    assert_close(a, b)
+
+
+@pytest.mark.parametrize("grad", ["strided", "transposed", "expanded", "negated", "graph"])
+def test_gradients_of_any_layout_are_read_rightly(grad):
+    a, b = make_params(shapes=[(3, 4)]), make_params(shapes=[(3, 4)])
+    for make, params in ((ours, a), (theirs, b)):
+        optimizer = make("Adam", params, lr=0.01)
+        base = torch.arange(48, dtype=torch.float64)
+        params[0].grad = {
+            "strided": base.reshape(6, 8)[::2, ::2],
+            "transposed": base[:12].reshape(4, 3).T,
+            "expanded": torch.tensor(2.0, dtype=torch.float64).expand(3, 4),
+            "negated": torch.complex(base[:12], base[:12] + 1).conj().imag.reshape(3, 4),
+            "graph": params[0] * 2,
+        }[grad]
+        kept = params[0].grad.detach().clone()
+        optimizer.step()
+        if grad != "graph":
+            assert torch.equal(params[0].grad, kept)
+    assert_close(a, b)
+
+
+@pytest.mark.parametrize("view", ["strided", "expanded"])
+def test_a_parameter_that_is_not_dense_is_refused_and_nothing_is_written(view):
+    base = torch.arange(12.0)
+    param = base[::2] if view == "strided" else base[:1].expand(6)
+    param.requires_grad_()
+    dense = torch.ones(3, requires_grad=True)
+    optimizer = ours("Adam", [dense, param])
+    dense.grad, param.grad = torch.ones(3), torch.ones(6)
+    with pytest.raises(ValueError, match=r"params\[1\] must be dense .* strides"):
+        optimizer.step()
+    assert torch.equal(base, torch.arange(12.0))
+    assert torch.equal(dense, torch.ones(3))
+
+
+def test_overlapping_parameters_are_refused():
+    base = torch.zeros(6)
+    params = [base[:4].requires_grad_(), base[2:].requires_grad_()]
+    for param in params:
+        param.grad = torch.ones(4)
+    with pytest.raises(ValueError, match=r"params\[1\] must not overlap params\[0\]"):
+        ours("SGD", params, lr=0.1).step()
+    assert torch.equal(base, torch.zeros(6))
+
+
+# what is refused
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.complex64])
+def test_other_dtypes_are_refused(dtype):
+    with pytest.raises(TypeError, match=rf"params\[0\] must be float32 or float64, got {dtype}"):
+        ours("Adam", [torch.zeros(3, dtype=dtype, requires_grad=True)])
+
+
+def test_other_devices_and_layouts_are_refused():
+    for tensor in (torch.zeros(3, device="meta"), torch.zeros(3).to_sparse()):
+        with pytest.raises(TypeError, match=r"params\[0\] must be a strided tensor on the CPU"):
+            ours("Adam", [tensor.requires_grad_()])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_sparse_gradient_is_refused_and_nothing_is_written(name):
+    params = make_params()
+    optimizer = ours(name, params, lr=0.1)
+    set_grads(params, 0)
+    params[1].grad = params[1].grad.to_sparse()
+    with pytest.raises(TypeError, match=r"gradient of params\[1\] must be a strided tensor"):
+        optimizer.step()
+    assert_equal(params, make_params())
+
+
+@pytest.mark.parametrize(
+    ("name", "keywords"),
+    [
+        ("Adam", {"capturable": True}),
+        ("Adam", {"differentiable": True}),
+        ("Adadelta", {"capturable": True}),
+        ("SGD", {"differentiable": True}),
+        ("RMSprop", {"centered": True}),
+        ("RMSprop", {"momentum": 0.9}),
+        ("RMSprop", {"alpha": 1.5}),
+        ("Adadelta", {"rho": 1.0}),
+        ("SGD", {"momentum": 1.5}),
+        ("SGD", {"lr": float("inf")}),
+    ],
+)
+def test_what_there_is_no_step_for_is_refused_by_name(name, keywords):
+    with pytest.raises(ValueError, match=next(iter(keywords))):
+        ours(name, make_params(), **keywords)
+
+
+def test_a_refused_group_is_not_added():
+    params = make_params()
+    optimizer = ours("RMSprop", params[:1])
+    with pytest.raises(ValueError, match="momentum must be 0"):
+        optimizer.add_param_group({"params": params[1:], "momentum": 0.5})
+    assert len(optimizer.param_groups) == 1
+
+
+@pytest.mark.parametrize("keywords", [{"fused": True}, {"foreach": True}])
+def test_foreach_and_fused_make_no_difference(keywords):
+    a, b = make_params(), make_params()
+    run(ours("AdamW", a, **keywords), a, 3)
+    run(ours("AdamW", b), b, 3)
+    assert_equal(a, b)

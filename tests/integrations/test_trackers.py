@@ -1,0 +1,242 @@
+"""What TensorBoard, MLflow and Weights & Biases hold after a study, read back from their files."""
+
+import json
+import struct
+import warnings
+
+import pytest
+
+from fastopt import tune
+
+# The libraries warn of each other's old ways.
+pytestmark = pytest.mark.filterwarnings("default")
+# What a study says of a tracker that failed; in a test that expects none it is an error.
+FAILED_TRACKER = "callback .* the study goes on"
+
+SPACE = {
+    "rule": tune.Categorical(["adam", "nag"]),
+    "flag": tune.Categorical([True]),
+    "x": tune.Int(0, 1),
+}
+ERROR = "ValueError: diverged"
+
+
+def objective(params):
+    if params["x"] == 1 and params["rule"] == "nag":
+        raise ValueError("diverged")
+    yield 3.0
+    yield 1.0 + params["x"]
+
+
+@pytest.fixture(scope="module")
+def mlflow_uri(tmp_path_factory):
+    """One store for all tests: MLflow takes seconds to make one."""
+    pytest.importorskip("mlflow")
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
+
+
+def run(tracker, **options):
+    study = tune.Study(SPACE, strategy="grid", name="demo", callbacks=[tracker])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", FAILED_TRACKER)
+        study.run(objective, **options)
+    assert [trial.state for trial in study.trials] == ["done", "done", "done", "failed"]
+    return study
+
+
+def test_tensorboard_holds_params_epochs_values_and_the_best(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.plugins.hparams import api_pb2, metadata
+
+    from fastopt.integrations.tensorboard import TensorBoard
+
+    study = run(TensorBoard(tmp_path))
+
+    def read(folder):
+        events = EventAccumulator(str(folder))
+        events.Reload()
+        return events
+
+    def scalars(events, tag):
+        return [(event.step, event.value) for event in events.Scalars(tag)]
+
+    best = read(tmp_path / "demo")
+    assert scalars(best, "best") == [(0, 1.0), (1, 1.0), (2, 1.0)]
+    for trial in study.trials:
+        events = read(tmp_path / "demo" / f"trial-{trial.number:05d}")
+        content = events.summary_metadata
+        start = metadata.parse_session_start_info_plugin_data(
+            content[metadata.SESSION_START_INFO_TAG].plugin_data.content
+        )
+        end = metadata.parse_session_end_info_plugin_data(
+            content[metadata.SESSION_END_INFO_TAG].plugin_data.content
+        )
+        assert start.hparams["rule"].string_value == trial.params["rule"]
+        assert start.hparams["x"].number_value == trial.params["x"]
+        assert start.hparams["flag"].bool_value is True
+        if trial.state == "done":
+            assert end.status == api_pb2.STATUS_SUCCESS
+            assert scalars(events, "epoch") == list(enumerate(trial.values))
+            assert scalars(events, "value") == [(0, trial.value)]
+        else:
+            assert end.status == api_pb2.STATUS_FAILURE
+            assert events.Tags()["scalars"] == []
+
+
+def test_mlflow_holds_a_parent_run_and_a_nested_one_for_each_trial(mlflow_uri):
+    from mlflow.tracking import MlflowClient
+
+    from fastopt.integrations.mlflow import MLflow
+
+    study = run(MLflow(mlflow_uri, experiment="digits"))
+    client = MlflowClient(mlflow_uri)
+    experiment = client.get_experiment_by_name("digits").experiment_id
+    runs = client.search_runs([experiment])
+    (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    assert parent.info.run_name == "demo"
+    assert parent.info.status == "FINISHED"
+    assert parent.data.tags["strategy"] == repr(study.strategy)
+    best = client.get_metric_history(parent.info.run_id, "best")
+    assert [(metric.step, metric.value) for metric in best] == [(0, 1.0), (1, 1.0), (2, 1.0)]
+    nested = {int(run.data.tags["trial"]): run for run in runs if run is not parent}
+    assert sorted(nested) == [0, 1, 2, 3]
+    for trial in study.trials:
+        run_ = nested[trial.number]
+        assert run_.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert run_.data.params == {name: str(value) for name, value in trial.params.items()}
+        if trial.state == "done":
+            assert run_.info.status == "FINISHED"
+            assert run_.data.metrics["value"] == trial.value
+            epochs = client.get_metric_history(run_.info.run_id, "epoch")
+            assert [(m.step, m.value) for m in epochs] == list(enumerate(trial.values))
+        else:
+            assert run_.info.status == "FAILED"
+            assert run_.data.tags["error"].startswith(ERROR)
+            assert run_.data.metrics == {}
+
+
+def wandb_records(path):
+    """The records of a run's file: LevelDB's log format after a header of seven bytes."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    data, position, whole = path.read_bytes(), 7, b""
+    assert data[:4] == b":W&B"
+    while position + 7 <= len(data):
+        left = 32768 - position % 32768
+        if left < 7:
+            position += left
+            continue
+        length, kind = struct.unpack("<HB", data[position + 4 : position + 7])
+        whole += data[position + 7 : position + 7 + length]
+        position += 7 + length
+        if kind in (1, 4):  # full, last
+            yield Record.FromString(whole)
+            whole = b""
+
+
+def items(entries):
+    return {
+        entry.key or ".".join(entry.nested_key): json.loads(entry.value_json) for entry in entries
+    }
+
+
+def test_wandb_holds_a_run_of_the_group_for_each_trial(tmp_path):
+    wandb = pytest.importorskip("wandb")
+
+    from fastopt.integrations.wandb import WandB
+
+    settings = wandb.Settings(silent=True, console="off")
+    study = run(WandB("digits", mode="offline", dir=str(tmp_path), settings=settings))
+    found = {}
+    for path in tmp_path.glob("wandb/offline-run-*/*.wandb"):
+        config, history, summary, code, name = {}, [], {}, None, None
+        for record in wandb_records(path):
+            if record.WhichOneof("record_type") == "run":
+                assert record.run.project == "digits"
+                assert record.run.run_group == "demo"
+                assert record.run.job_type == "trial"
+                name = record.run.display_name
+                config |= items(record.run.config.update)
+            history += [items(record.history.item)] if record.history.item else []
+            summary |= items(record.summary.update)
+            if record.WhichOneof("record_type") == "exit":
+                code = record.exit.exit_code
+        found[name] = config, [row["epoch"] for row in history], summary, code
+    assert sorted(found) == [f"demo-{number}" for number in range(4)]
+    for trial in study.trials:
+        config, epochs, summary, code = found[f"demo-{trial.number}"]
+        assert {name: config[name] for name in trial.params} == trial.params
+        assert epochs == trial.values
+        assert summary["state"] == trial.state
+        assert summary["value"] == trial.value
+        assert (code, summary["error"] is None) == ((0, True), (1, False))[trial.state == "failed"]
+
+
+def broken_tensorboard(tmp_path):
+    from fastopt.integrations.tensorboard import TensorBoard
+
+    (tmp_path / "file").write_text("in the way")
+    return TensorBoard(tmp_path / "file")
+
+
+def broken_mlflow(tmp_path):
+    pytest.importorskip("mlflow")
+    from fastopt.integrations.mlflow import MLflow
+
+    return MLflow("unknown://store")
+
+
+def broken_wandb(tmp_path):
+    pytest.importorskip("wandb")
+    from fastopt.integrations.wandb import WandB
+
+    return WandB("digits", mode="no such mode")
+
+
+@pytest.mark.parametrize("broken", [broken_tensorboard, broken_mlflow, broken_wandb])
+def test_tracker_that_fails_is_warned_of_once_and_the_study_goes_on(broken, tmp_path):
+    study = tune.Study(SPACE, strategy="grid", callbacks=[broken(tmp_path)])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        study.run(objective)
+        study.run(objective)
+    assert [trial.state for trial in study.trials] == ["done", "done", "done", "failed"]
+    said = [each for each in caught if "the study goes on" in str(each.message)]
+    assert len(said) == 1
+    assert said[0].category is RuntimeWarning
+
+
+def interrupt(callback):
+    """Interrupt a study in its first trial, and finish it."""
+    study = tune.Study(SPACE, strategy="grid", callbacks=[callback])
+
+    def interrupted(params):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        study.run(interrupted)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", FAILED_TRACKER)
+        study.run(objective)
+    assert [trial.number for trial in study.finished] == [0, 1, 2, 3]
+
+
+def test_interrupted_trial_gets_a_second_event_file(tmp_path):
+    from fastopt.integrations.tensorboard import TensorBoard
+
+    interrupt(TensorBoard(tmp_path))
+    files = [len(list((tmp_path / "study" / f"trial-0000{i}").iterdir())) for i in range(4)]
+    assert files == [2, 1, 1, 1]
+
+
+def test_interrupted_run_of_mlflow_is_killed_and_started_again(mlflow_uri):
+    from mlflow.tracking import MlflowClient
+
+    from fastopt.integrations.mlflow import MLflow
+
+    interrupt(MLflow(mlflow_uri, experiment="interrupted"))
+    client = MlflowClient(mlflow_uri)
+    experiment = client.get_experiment_by_name("interrupted").experiment_id
+    states = sorted(run.info.status for run in client.search_runs([experiment]))
+    # twice the study, the trial that was interrupted, and all four
+    assert states == ["FAILED", *["FINISHED"] * 5, "KILLED"]

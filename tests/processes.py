@@ -1,0 +1,49 @@
+"""Python processes of the tests' own: for settings that are read when fastopt is imported."""
+
+import os
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+TESTS = Path(__file__).parent
+
+
+def run_python(*arguments, timeout=120, **environment):
+    """Run Python in a child with these environment variables; a value of None removes one."""
+    path = os.pathsep.join(filter(None, (str(TESTS), os.environ.get("PYTHONPATH"))))
+    env = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": path}
+    for name in ("FASTOPT_ISA", "FASTOPT_NUM_THREADS"):
+        env.pop(name, None)
+    for name, value in environment.items():
+        if value is None:
+            env.pop(name, None)
+        else:
+            env[name] = value
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def run_code(code, timeout=120, **environment):
+    """Run `code` in a child, which has to end well, and give what it printed."""
+    done = run_python("-c", code, timeout=timeout, **environment)
+    assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout.strip()
+
+
+@cache
+def available_isas():
+    """The instruction sets of this machine, as the error about an unknown one lists them."""
+    done = run_python("-c", "import fastopt", FASTOPT_ISA="nonsense")
+    assert done.returncode == 1, f"exit status {done.returncode}\n{done.stderr}"
+    message = done.stderr.strip().splitlines()[-1]
+    isas = tuple(re.findall(r"\b(baseline|avx2|avx512|neon)\b", message))
+    assert isas, message
+    return isas

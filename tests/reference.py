@@ -1,0 +1,123 @@
+"""The update rules in NumPy: what every compiled kernel must equal, bit for bit.
+
+A function here takes what the function of the same name in fastopt takes, but has no defaults.
+Coefficients are Python floats (double) until `real(...)` rounds them, once, to the dtype of the
+buffers; everything else is NumPy arithmetic in that dtype, left to right as the parentheses say.
+"""
+
+import numpy as np
+
+
+def power(base, exponent):
+    """base**exponent in double by repeated squaring, lowest bit of the exponent first."""
+    result = 1.0
+    while exponent:
+        if exponent & 1:
+            result *= base
+        base *= base
+        exponent >>= 1
+    return result
+
+
+def effective_gradient(param, grad, *, lr, weight_decay, decoupled, grad_scale, maximize):
+    """The gradient that a rule's formula sees. Decoupled decay is applied to `param` here."""
+    real = param.dtype.type
+    g = grad
+    if grad_scale != 1:
+        g = real(grad_scale) * g
+    if maximize:
+        g = -g
+    if weight_decay != 0:
+        if decoupled:
+            param[...] = real(1.0 - lr * weight_decay) * param
+        else:
+            g = g + real(weight_decay) * param
+    return g
+
+
+def sgd(param, grad, *, lr, **common):
+    real = param.dtype.type
+    g = effective_gradient(param, grad, lr=lr, **common)
+    param[...] = param - real(lr) * g
+
+
+def momentum(param, grad, momentum_buffer, *, lr, momentum, dampening, **common):
+    real = param.dtype.type
+    g = effective_gradient(param, grad, lr=lr, **common)
+    momentum_buffer[...] = real(momentum) * momentum_buffer + real(1.0 - dampening) * g
+    param[...] = param - real(lr) * momentum_buffer
+
+
+def nag(param, grad, momentum_buffer, *, lr, momentum, **common):
+    real = param.dtype.type
+    g = effective_gradient(param, grad, lr=lr, **common)
+    momentum_buffer[...] = real(momentum) * momentum_buffer + g
+    param[...] = param - real(lr) * (g + real(momentum) * momentum_buffer)
+
+
+def adagrad(param, grad, state_sum, *, lr, eps, eps_inside, **common):
+    real = param.dtype.type
+    g = effective_gradient(param, grad, lr=lr, **common)
+    state_sum[...] = state_sum + g * g
+    h, e = state_sum, real(eps)
+    denominator = np.sqrt(h + e) if eps_inside else np.sqrt(h) + e
+    param[...] = param - (real(lr) * g) / denominator
+
+
+def adadelta(param, grad, square_avg, acc_delta, *, lr, rho, eps, **common):
+    real = param.dtype.type
+    g = effective_gradient(param, grad, lr=lr, **common)
+    square_avg[...] = real(rho) * square_avg + real(1.0 - rho) * (g * g)
+    d = np.sqrt((acc_delta + real(eps)) / (square_avg + real(eps))) * g
+    acc_delta[...] = real(rho) * acc_delta + real(1.0 - rho) * (d * d)
+    param[...] = param - real(lr) * d
+
+
+def adam(
+    param,
+    grad,
+    exp_avg,
+    exp_avg_sq,
+    max_exp_avg_sq=None,
+    *,
+    step,
+    lr,
+    beta1,
+    beta2,
+    eps,
+    eps_hat,
+    **common,
+):
+    real = param.dtype.type
+    g = effective_gradient(param, grad, lr=lr, **common)
+    correction1 = 1.0 - power(beta1, step)
+    correction2 = float(np.sqrt(1.0 - power(beta2, step)))
+    scale = real(lr * correction2 / correction1)
+    offset = real(eps if eps_hat else eps * correction2)
+    exp_avg[...] = real(beta1) * exp_avg + real(1.0 - beta1) * g
+    exp_avg_sq[...] = real(beta2) * exp_avg_sq + real(1.0 - beta2) * (g * g)
+    v = exp_avg_sq
+    if max_exp_avg_sq is not None:
+        max_exp_avg_sq[...] = np.maximum(max_exp_avg_sq, exp_avg_sq)
+        v = max_exp_avg_sq
+    param[...] = param - (scale * exp_avg) / (np.sqrt(v) + offset)
+
+
+def adamw(param, grad, *states, **hypers):
+    adam(param, grad, *states, decoupled=True, **hypers)
+
+
+def rmsprop(param, grad, square_avg, *, lr, alpha, eps, eps_inside, **common):
+    real = param.dtype.type
+    g = effective_gradient(param, grad, lr=lr, **common)
+    square_avg[...] = real(alpha) * square_avg + real(1.0 - alpha) * (g * g)
+    v, e = square_avg, real(eps)
+    denominator = np.sqrt(v + e) if eps_inside else np.sqrt(v) + e
+    param[...] = param - (real(lr) * g) / denominator
+
+
+# Overflow, invalid and division by zero are results here, not warnings
+REFERENCE = {
+    rule.__name__: np.errstate(all="ignore")(rule)
+    for rule in (sgd, momentum, nag, adagrad, adadelta, adam, adamw, rmsprop)
+}

@@ -1,0 +1,161 @@
+"""Everything that the documentation shows is run: docstrings, README.md and the pages in docs.
+
+The ```python blocks of a page are one program. Three comments on a line of their own make
+exceptions and show nothing to a reader:
+
+    <!-- not run: needs a cluster -->      on the line before a block: it is left out
+    <!-- no example: states promises -->   anywhere in a page: it has no block
+    <!-- needs: torch keras -->            anywhere: skipped where one of these is not installed
+"""
+
+import doctest
+import importlib
+import importlib.util
+import os
+import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fastopt
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+MODULES = [
+    "fastopt",
+    *(module.name for module in pkgutil.walk_packages(fastopt.__path__, prefix="fastopt.")),
+]
+OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+NOT_RUN = re.compile(r"<!-- not run: .+ -->")
+NO_EXAMPLE = re.compile(r"^<!-- no example: .+ -->$", re.MULTILINE)
+NEEDS = re.compile(r"^<!-- needs: (.+) -->$", re.MULTILINE)
+
+
+# docstrings
+
+
+def run(tests):
+    runner = doctest.DocTestRunner(optionflags=OPTIONS)
+    report = []
+    for test in tests:
+        runner.run(test, out=report.append)
+    assert runner.failures == 0, "".join(report)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_of_module_run(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name.startswith("fastopt"):
+            raise
+        pytest.skip(f"{name} needs {error.name}, which is not installed")
+    run(doctest.DocTestFinder().find(module, name))
+
+
+def documented():
+    """The public functions and classes; a finder overlooks those that are made at import."""
+    return [name for name in fastopt.__all__ if callable(getattr(fastopt, name))]
+
+
+@pytest.mark.parametrize("name", documented())
+def test_public_name_has_an_example_and_it_runs(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tests = doctest.DocTestFinder().find(getattr(fastopt, name), name, module=fastopt)
+    own = [test for test in tests if test.name == name]
+    assert own, f"fastopt.{name} has no docstring"
+    assert own[0].examples, f"the docstring of fastopt.{name} has no example"
+    run(tests)
+
+
+def test_every_rule_is_among_the_public_names():
+    names = {rule.name for rule in fastopt.RULES.values()}
+    names |= {rule.class_name for rule in fastopt.RULES.values()}
+    assert names <= set(documented())
+
+
+# pages
+
+
+def program(text):
+    """The blocks that are to run, each on the lines that it has in the page, and their number."""
+    lines = text.split("\n")
+    result = [""] * len(lines)
+    count = 0
+    start = None
+    for i, line in enumerate(lines):
+        fence = re.match(r"( *)```(\S*)", line)
+        if not fence:
+            continue
+        if start is None:
+            start, indent, language = i, fence[1], fence[2]
+            continue
+        before = "" if start == 0 else lines[start - 1].strip()
+        if language == "python" and not NOT_RUN.fullmatch(before):
+            result[start + 1 : i] = [code.removeprefix(indent) for code in lines[start + 1 : i]]
+            count += 1
+        start = None
+    if start is not None:
+        raise ValueError(f"line {start + 1}: a block without an end")
+    return "\n".join(result), count
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_blocks_of_page_run(page, tmp_path):
+    text = page.read_text(encoding="utf-8")
+    source, count = program(text)
+    if NO_EXAMPLE.search(text):
+        assert count == 0, "the page has an example after all; remove the comment"
+        return
+    assert count > 0, "the page has no ```python block that runs"
+    for name in " ".join(NEEDS.findall(text)).split():
+        if importlib.util.find_spec(name) is None:
+            pytest.skip(f"{page.name} needs {name}, which is not installed")
+    # Not the bare name: a script torch.py would be what "import torch" finds.
+    script = tmp_path / f"page_{page.stem}.py"
+    script.write_text(source, encoding="utf-8")
+    finished = subprocess.run(
+        [sys.executable, script],
+        cwd=tmp_path,
+        env={**os.environ, "MPLBACKEND": "Agg"},
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+
+
+def test_blocks_keep_their_lines_and_others_are_left_out():
+    page = """# Title
+```python
+a = 1
+```
+- item
+  ```python
+  if a:
+      b = 2
+  ```
+```
+not python
+```
+<!-- not run: reason -->
+```python
+c = 3
+```"""
+    source, count = program(page)
+    assert count == 2
+    assert source.split("\n")[2] == "a = 1"
+    assert source.split("\n")[6:8] == ["if a:", "    b = 2"]
+    assert source.split() == ["a", "=", "1", "if", "a:", "b", "=", "2"]
+
+
+def test_block_without_reason_is_run_and_one_without_end_is_refused():
+    assert program("<!-- not run: -->\n```python\na = 1\n```")[1] == 1
+    with pytest.raises(ValueError, match="line 2: a block without an end"):
+        program("text\n```python\na = 1")

@@ -1,0 +1,178 @@
+"""Limits of memory, threads and interpreters: an error and nothing changed, or it works."""
+
+import gc
+import sys
+import threading
+import time
+import weakref
+
+import numpy as np
+import pytest
+from processes import run_code
+
+import fastopt
+
+linux_only = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="reads the process's size in /proc, on Linux"
+)
+
+# The address space may not grow: what is asked of the system from then on is refused.
+NO_MORE_MEMORY = """
+import mmap, resource
+import numpy as np
+import fastopt
+
+def untouched(n):
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_NORESERVE
+    return np.frombuffer(mmap.mmap(-1, 4 * n, flags=flags), np.float32)
+
+def no_more_memory():
+    pages = int(open("/proc/self/statm").read().split()[0])
+    soft = pages * mmap.PAGESIZE + 2**18
+    resource.setrlimit(resource.RLIMIT_AS, (soft, resource.RLIM_INFINITY))
+
+def refused(action):
+    try:
+        action()
+    except MemoryError:
+        return True
+    return False
+"""
+
+
+@linux_only
+@pytest.mark.own_memory
+def test_a_step_without_memory_changes_nothing():
+    code = NO_MORE_MEMORY + (
+        "if not hasattr(mmap, 'MAP_NORESERVE'):\n"
+        "    mmap.MAP_NORESERVE = 0x4000\n"
+        "n = 2**29\n"  # the sums of its blocks are a megabyte
+        "param, grad = untouched(n), untouched(n)\n"
+        "param[:3] = 1; grad[:3] = 2\n"
+        "opt = fastopt.SGD(param, lr=1.0)\n"
+        "no_more_memory()\n"
+        "said = refused(lambda: opt.step(grad, max_norm=1.0))\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (-1, -1))\n"
+        "print(said, param[:4].tolist(), opt.state[0]['step'])\n"
+    )
+    assert run_code(code, FASTOPT_NUM_THREADS="1") == "True [1.0, 1.0, 1.0, 0.0] 0"
+
+
+@linux_only
+@pytest.mark.own_memory
+def test_an_optimizer_without_memory_is_refused():
+    code = NO_MORE_MEMORY + (
+        "param = np.ones(2**22, np.float32)\n"
+        "no_more_memory()\n"
+        "said = all(refused(lambda: getattr(fastopt, r.class_name)(param, lr=0.1))\n"
+        "           for r in fastopt.RULES.values() if r.states)\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (-1, -1))\n"
+        "print(said, (param == 1).all())\n"
+    )
+    assert run_code(code) == "True True"
+
+
+SUBINTERPRETER = """
+try:
+    import _interpreters as interpreters
+except ImportError:
+    import _xxsubinterpreters as interpreters
+
+code = '''
+import warnings
+warnings.simplefilter("ignore")  # NumPy's own
+try:
+    import fastopt
+except ImportError:
+    pass
+else:
+    raise SystemError("it was imported")
+'''
+
+def refused():
+    other = interpreters.create()
+    try:
+        return interpreters.run_string(other, code) is None
+    finally:
+        interpreters.destroy(other)
+"""
+
+
+def test_a_subinterpreter_is_refused():
+    first = SUBINTERPRETER + "print(refused())"
+    later = SUBINTERPRETER + (
+        "import fastopt\n"
+        "import numpy as np\n"
+        "said = refused()\n"
+        "param = np.ones(3)\n"
+        "fastopt.sgd(param, np.ones(3), lr=1.0)\n"
+        "print(said, param.tolist())\n"
+    )
+    assert run_code(first, PYTHONWARNINGS="ignore") == "True"
+    assert run_code(later, PYTHONWARNINGS="ignore") == "True [0.0, 0.0, 0.0]"
+
+
+def test_an_optimizer_may_be_dropped_while_another_thread_steps():
+    param, grad = np.zeros(2_000_000), np.ones(2_000_000)
+    for _ in range(5):
+        param[:] = 0.0
+        optimizer = fastopt.SGD(param, lr=1.0)
+        gone = weakref.ref(optimizer)
+        begun = threading.Event()
+
+        def work(step, begun=begun):
+            begun.set()
+            for _ in range(3):
+                step(grad)
+
+        worker = threading.Thread(target=work, args=[optimizer.step])
+        worker.start()
+        begun.wait()
+        del optimizer
+        gc.collect()
+        worker.join()
+        assert np.unique(param).tolist() == [-3.0]
+        del worker, work
+        gc.collect()
+        assert gone() is None
+
+
+def test_an_array_cannot_be_resized_during_a_step():
+    """NumPy refuses while anybody else has a reference; a step has one until its end."""
+    param, grad = np.zeros(4_000_000), np.ones(4_000_000)
+    steps = 0
+    stop = threading.Event()
+    optimizer = fastopt.SGD(param, lr=1.0)
+
+    def work():
+        nonlocal steps
+        while not stop.is_set():
+            optimizer.step(grad)
+            steps += 1
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    try:
+        deadline = time.monotonic() + 0.3
+        while time.monotonic() < deadline:
+            with pytest.raises(ValueError, match="resize"):
+                param.resize(8)
+    finally:
+        stop.set()
+        worker.join()
+    assert steps > 0
+    assert np.unique(param).tolist() == [-steps]
+
+
+def test_a_hundred_thousand_tensors_step_as_one():
+    n, size = 100_000, 3
+    whole, grads = np.linspace(-1, 1, n * size), np.linspace(2, -1, n * size)
+    pieces = np.split(whole.copy(), n)
+    many, one = fastopt.Adam(pieces, lr=0.1), fastopt.Adam(whole, lr=0.1)
+    for _ in range(2):
+        many.step(np.split(grads, n))
+        one.step(grads)
+    assert np.concatenate(pieces).tobytes() == whole.tobytes()
+    for name in many.rule.states:
+        states = np.concatenate([entry[name] for entry in many.state])
+        assert states.tobytes() == one.state[0][name].tobytes()

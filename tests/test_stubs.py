@@ -1,0 +1,112 @@
+"""The types that the package declares, against what it is at run time."""
+
+import importlib
+import os
+import pkgutil
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import fastopt
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = Path(fastopt.__file__).parent
+
+# What stubtest reports and is not a fault, as regular expressions.
+ALLOWED = [
+    # Imported for annotations only, of a package without types.
+    r"fastopt\.\w+\.OptimizeResult",
+    # The type of functools.cache forgets the signature.
+    r"fastopt\.tune\.owner\._here",
+    r"fastopt\.tune\.bayes\._sobol",
+    # The name of an exception that was caught on import; Python deletes it.
+    r"fastopt\.integrations\.\w+\.error",
+    # Classes of packages without types, whose metaclass mypy cannot know.
+    r"fastopt\.integrations\.sklearn\.\w*SearchCV",
+    r"fastopt\.integrations\.threadpoolctl\.FastoptController",
+]
+
+RIGHT = """
+import numpy as np
+import fastopt
+
+param, grad = np.zeros(3), np.ones(3)
+fastopt.sgd(param, grad, lr=0.1)
+fastopt.adam(param, grad, np.zeros(3), np.zeros(3), step=1, lr=np.float32(0.1), eps_hat=True)
+optimizer = fastopt.AdamW({"weights": param}, lr=1e-3, amsgrad=True)
+norm: float | None = optimizer.step({"weights": grad}, max_norm=1.0)
+groups = fastopt.NAG([{"params": [param], "lr": 0.1}, {"params": grad}], lr=1)
+groups.step([[grad], None])
+rate: float = fastopt.RULES["adam"].class_hypers["lr"] or 0.0
+"""
+
+WRONG = {
+    "fastopt.sgd(np.zeros(3), np.ones(3))": "call-arg",
+    "fastopt.sgd(np.zeros(3), np.ones(3), 0.1)": "call-arg",
+    "fastopt.sgd(np.zeros(3), np.ones(3), lr='0.1')": "arg-type",
+    "fastopt.sgd([0.0], [1.0], lr=0.1)": "arg-type",
+    "fastopt.adagrad(np.zeros(3), np.ones(3), np.zeros(3), eps_inside=0.5)": "arg-type",
+    "fastopt.adam(np.zeros(3), np.ones(3), np.zeros(3), np.zeros(3))": "call-arg",
+    "fastopt.Adam(np.zeros(3), momentum=0.9)": "call-arg",
+    "fastopt.Momentum(np.zeros(3))": "call-arg",
+    "fastopt.Adam(np.zeros(3)).step(np.ones(3), 1.0)": "call-arg",
+}
+
+
+def run_mypy(module, *arguments):
+    """mypy, which looks only into site-packages by itself, on the package that is imported here."""
+    environment = os.environ.copy()
+    environment.pop("MYPYPATH", None)
+    if "site-packages" not in PACKAGE.parts:
+        environment["MYPYPATH"] = str(PACKAGE.parent)
+    return subprocess.run(
+        [sys.executable, "-m", module, *arguments], env=environment, capture_output=True, text=True
+    )
+
+
+def modules_without_their_library():
+    """Modules that cannot be imported because a foreign library of theirs is not installed."""
+    for module in pkgutil.walk_packages(fastopt.__path__, "fastopt."):
+        try:
+            importlib.import_module(module.name)
+        except ModuleNotFoundError as error:
+            if error.name.startswith("fastopt"):
+                raise
+            yield module.name
+
+
+def test_stubs_agree_with_the_run_time(tmp_path):
+    allowed = tmp_path / "allowed.txt"
+    allowed.write_text("\n".join([*ALLOWED, *modules_without_their_library()]))
+    result = run_mypy(
+        "mypy.stubtest",
+        "fastopt",
+        f"--mypy-config-file={ROOT / 'pyproject.toml'}",
+        f"--allowlist={allowed}",
+        "--ignore-unused-allowlist",
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_the_generated_stub_is_up_to_date():
+    tools = ROOT / "tools" / "stubs.py"
+    stub = runpy.run_path(str(tools))["stub"]()
+    for path in (PACKAGE / "__init__.pyi", ROOT / "src" / "fastopt" / "__init__.pyi"):
+        assert path.read_text(encoding="utf-8") == stub, f"run {tools}, then install again"
+
+
+def test_right_calls_pass_the_type_checker(tmp_path):
+    program = tmp_path / "right.py"
+    program.write_text(RIGHT)
+    result = run_mypy("mypy", "--strict", "--cache-dir", str(tmp_path), str(program))
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_wrong_calls_are_found_by_the_type_checker(tmp_path):
+    # An ignore that ignores nothing, or another error than the one named, is an error itself.
+    program = tmp_path / "wrong.py"
+    lines = [f"{call}  # type: ignore[{code}]\n" for call, code in WRONG.items()]
+    program.write_text("import numpy as np\nimport fastopt\n" + "".join(lines))
+    result = run_mypy("mypy", "--strict", "--cache-dir", str(tmp_path), str(program))
+    assert result.returncode == 0, result.stdout + result.stderr

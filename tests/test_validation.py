@@ -1,0 +1,406 @@
+"""Bad input to the functions: an exception that names the argument, and not one byte changed."""
+
+import inspect
+import itertools
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from cases import RULES, function_of, numbers, states_of, step_keyword
+
+SHAPE = (6, 4)
+by_name = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong: `make` turns a good value into a bad one, which has to raise `error`."""
+
+    name: str
+    make: object
+    error: type
+    read_only_grad_is_good: bool = False
+    shape_or_dtype_of_another: bool = False
+
+
+def misaligned(a):
+    raw = np.zeros(a.nbytes + 1, np.uint8)
+    view = raw[1:].view(a.dtype).reshape(a.shape)
+    view[...] = a
+    return view
+
+
+def read_only(a):
+    copy = a.copy()
+    copy.flags.writeable = False
+    return copy
+
+
+def zero_stride(a):
+    view = np.lib.stride_tricks.as_strided(np.ones(1, a.dtype), a.shape, (0, 0))
+    assert view.flags.writeable
+    return view
+
+
+def repeated_rows(a):
+    return np.lib.stride_tricks.as_strided(a.copy(), a.shape, (0, a.itemsize))
+
+
+def byte_swapped(a):
+    return a.astype(a.dtype.newbyteorder())
+
+
+def other_float(a):
+    return a.astype(np.float64 if a.dtype == np.float32 else np.float32)
+
+
+ARRAY_FAULTS = [
+    Fault("None", lambda a: None, TypeError),
+    Fault("list", lambda a: a.tolist(), TypeError),
+    Fault("tuple", lambda a: tuple(map(tuple, a)), TypeError),
+    Fault("float", lambda a: 1.0, TypeError),
+    Fault("numpy scalar", lambda a: a.dtype.type(1), TypeError),
+    Fault("str", lambda a: "param", TypeError),
+    Fault("bytes", lambda a: a.tobytes(), TypeError),
+    Fault("memoryview", lambda a: memoryview(a), TypeError),
+    Fault("dict", lambda a: {"a": a}, TypeError),
+    Fault("array type", lambda a: np.ndarray, TypeError),
+    Fault("int64", lambda a: a.astype(np.int64), TypeError),
+    Fault("int32", lambda a: a.astype(np.int32), TypeError),
+    Fault("uint8", lambda a: a.astype(np.uint8), TypeError),
+    Fault("bool", lambda a: a > 0, TypeError),
+    Fault("complex64", lambda a: a.astype(np.complex64), TypeError),
+    Fault("complex128", lambda a: a.astype(np.complex128), TypeError),
+    Fault("object", lambda a: a.astype(object), TypeError),
+    Fault("float16", lambda a: a.astype(np.float16), TypeError),
+    Fault("longdouble", lambda a: a.astype(np.longdouble), TypeError),
+    Fault("structured", lambda a: a.view([("x", a.dtype)]), TypeError),
+    Fault("datetime64", lambda a: a.astype("M8[s]"), TypeError),
+    Fault("string array", lambda a: a.astype("U8"), TypeError),
+    Fault("byte-swapped", byte_swapped, TypeError),
+    Fault("other float", other_float, TypeError, shape_or_dtype_of_another=True),
+    Fault("masked array", np.ma.masked_array, TypeError),
+    Fault("matrix", lambda a: a.view(np.matrix), TypeError),
+    Fault("read-only", read_only, ValueError, read_only_grad_is_good=True),
+    Fault("misaligned", misaligned, ValueError),
+    Fault("strided", lambda a: np.repeat(a, 2, axis=1)[:, ::2], ValueError),
+    Fault("strided rows", lambda a: np.repeat(a, 2, axis=0)[::2], ValueError),
+    Fault("negative stride", lambda a: a.copy()[::-1], ValueError),
+    Fault("Fortran order", np.asfortranarray, ValueError),
+    Fault("zero stride", zero_stride, ValueError),
+    Fault("repeated rows", repeated_rows, ValueError),
+    Fault("transposed", lambda a: a.T.copy(), ValueError, shape_or_dtype_of_another=True),
+    Fault("flattened", lambda a: a.ravel().copy(), ValueError, shape_or_dtype_of_another=True),
+    Fault("one axis more", lambda a: a[None].copy(), ValueError, shape_or_dtype_of_another=True),
+    Fault("one row less", lambda a: a[1:].copy(), ValueError, shape_or_dtype_of_another=True),
+    Fault("broadcastable", lambda a: a[:1].copy(), ValueError, shape_or_dtype_of_another=True),
+    Fault("empty", lambda a: a[:0].copy(), ValueError, shape_or_dtype_of_another=True),
+]
+
+
+def argument_names(rule, optional):
+    return ("param", "grad", *states_of(rule, optional))
+
+
+def good_arrays(rule, optional, dtype=np.float32):
+    """Name -> array, all values positive, all of one shape."""
+    return {
+        name: np.abs(numbers(i, SHAPE[0] * SHAPE[1], dtype)).reshape(SHAPE)
+        for i, name in enumerate(argument_names(rule, optional))
+    }
+
+
+def good_keywords(rule):
+    return {"lr": 0.1, **step_keyword(rule, 2)}
+
+
+def bytes_of(value):
+    """All the memory that a value shows or is a view of."""
+    while isinstance(value, np.ndarray) and isinstance(value.base, np.ndarray):
+        value = value.base
+    return value.tobytes() if isinstance(value, np.ndarray) else repr(value)
+
+
+def assert_refused(rule, arrays, keywords, error, fragments):
+    """The call raises, its message holds one of the fragments, and all memory stays."""
+    before = [bytes_of(array) for array in arrays.values()]
+    with pytest.raises(error) as caught:
+        function_of(rule)(*arrays.values(), **keywords)
+    assert caught.type is error
+    assert [bytes_of(array) for array in arrays.values()] == before
+    assert any(fragment in str(caught.value) for fragment in fragments), str(caught.value)
+
+
+def optional_choices(rule):
+    return (False, True) if rule.optional_state else (False,)
+
+
+ARRAY_CASES = [
+    pytest.param(rule, optional, name, fault, id=f"{rule.name}-{optional}-{name}-{fault.name}")
+    for rule in RULES
+    for optional in optional_choices(rule)
+    for name in argument_names(rule, optional)
+    for fault in ARRAY_FAULTS
+    if not (name == "grad" and fault.read_only_grad_is_good)
+    # No optional array: it is not there
+    if not (name == rule.optional_state and fault.name == "None")
+]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize(("rule", "optional", "name", "fault"), ARRAY_CASES)
+def test_a_bad_array_is_refused(rule, optional, name, fault, dtype):
+    arrays = good_arrays(rule, optional, dtype)
+    arrays[name] = fault.make(arrays[name])
+    # If param is the odd one out, each of the others differs from it
+    names = arrays if name == "param" and fault.shape_or_dtype_of_another else (name,)
+    assert_refused(rule, arrays, good_keywords(rule), fault.error, names)
+
+
+@by_name
+def test_the_message_says_what_it_got_and_what_it_needs(rule):
+    arrays = good_arrays(rule, optional=False)
+    for name, bad, fragments in (
+        ("grad", arrays["grad"].astype(np.float16), ("float16", "float32")),
+        ("grad", arrays["grad"].tolist(), ("list", "array")),
+        ("grad", arrays["grad"].ravel(), ("(24,)", "(6, 4)")),
+        ("param", np.asfortranarray(arrays["param"]), ("contiguous",)),
+        ("param", misaligned(arrays["param"]), ("aligned",)),
+        ("param", read_only(arrays["param"]), ("writ",)),
+    ):
+        for fragment in fragments:
+            assert_refused(
+                rule,
+                {**arrays, name: bad},
+                good_keywords(rule),
+                (TypeError if fragments[0] in ("float16", "list") else ValueError),
+                (fragment,),
+            )
+
+
+@by_name
+def test_a_read_only_gradient_is_accepted(rule):
+    expected, arrays = good_arrays(rule, False), good_arrays(rule, False)
+    arrays["grad"].flags.writeable = False
+    function_of(rule)(*expected.values(), **good_keywords(rule))
+    function_of(rule)(*arrays.values(), **good_keywords(rule))
+    for a, b in zip(expected.values(), arrays.values(), strict=True):
+        assert a.tobytes() == b.tobytes()
+
+
+def overlaps(first, second):
+    """Pairs of views of one array that share memory: all of it, all but one element, one."""
+    size = first.size
+    base = np.abs(numbers(9, 2 * size, first.dtype))
+    yield base[:size], base[:size]
+    for shift in (1, size // 2, size - 1):
+        yield base[:size], base[shift : shift + size]
+        yield base[shift : shift + size], base[:size]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+@by_name
+def test_overlapping_arrays_are_refused(rule, dtype):
+    for optional in optional_choices(rule):
+        for first, second in itertools.combinations(argument_names(rule, optional), 2):
+            arrays = good_arrays(rule, optional, dtype)
+            arrays = {name: array.ravel() for name, array in arrays.items()}
+            for pair in overlaps(arrays[first], arrays[second]):
+                arrays[first], arrays[second] = pair
+                for name in (first, second):
+                    assert_refused(rule, arrays, good_keywords(rule), ValueError, (name,))
+
+
+@by_name
+def test_neighbours_that_touch_are_accepted(rule):
+    for optional in optional_choices(rule):
+        expected = good_arrays(rule, optional)
+        joined = np.concatenate([array.ravel() for array in expected.values()])
+        size = SHAPE[0] * SHAPE[1]
+        touching = [joined[i * size : (i + 1) * size].reshape(SHAPE) for i in range(len(expected))]
+        function_of(rule)(*expected.values(), **good_keywords(rule))
+        function_of(rule)(*touching, **good_keywords(rule))
+        for a, b in zip(expected.values(), touching, strict=True):
+            assert a.tobytes() == b.tobytes()
+
+
+NOT_NUMBERS = ["0.1", b"0.1", None, True, False, np.bool_(True), 1j, [0.1], (0.1,), {}, object()]
+NOT_NUMBERS += [np.array([0.1]), np.complex128(1), float, Decimal("nan")]
+NOT_FINITE = [
+    float("nan"),
+    float("inf"),
+    -float("inf"),
+    np.float32("nan"),
+    np.float64("inf"),
+    10**400,
+]
+NEGATIVE = [-1e-300, -1, -0.5, np.float32(-0.1)]
+NOT_BELOW_ONE = [1.0, 1, 1.5, 1e300, np.float32(1)]
+MAY_BE_NEGATIVE = {"grad_scale"}
+ANY_SIZE = {"lr", "eps", "weight_decay", "grad_scale"}
+
+
+def is_number(name, default):
+    return name != "step" and not isinstance(default, bool)
+
+
+def number_cases():
+    for rule in RULES:
+        for name, default in rule.hypers.items():
+            if not is_number(name, default):
+                continue
+            bad = [(value, TypeError) for value in NOT_NUMBERS]
+            bad += [(value, ValueError) for value in NOT_FINITE]
+            if name not in MAY_BE_NEGATIVE:
+                bad += [(value, ValueError) for value in NEGATIVE]
+            if name not in ANY_SIZE:
+                bad += [(value, ValueError) for value in NOT_BELOW_ONE]
+            for value, error in bad:
+                label = f"{rule.name}-{name}-{str(value)[:20]}-{type(value).__name__}"
+                yield pytest.param(rule, name, value, error, id=label)
+
+
+@pytest.mark.parametrize(("rule", "name", "value", "error"), list(number_cases()))
+def test_a_bad_number_is_refused(rule, name, value, error):
+    for optional in optional_choices(rule):
+        arrays = good_arrays(rule, optional)
+        keywords = {**good_keywords(rule), name: value}
+        assert_refused(rule, arrays, keywords, error, (name,))
+
+
+BAD_STEPS = [
+    (0, ValueError),
+    (-1, ValueError),
+    (2**53 + 1, ValueError),
+    (2**63, ValueError),
+    (2**64 + 1, ValueError),
+    (10**400, ValueError),
+    (np.int64(0), ValueError),
+    (1.0, TypeError),
+    (np.float64(1), TypeError),
+    ("1", TypeError),
+    (None, TypeError),
+    (True, TypeError),
+    (np.bool_(True), TypeError),
+    ([1], TypeError),
+    (float("nan"), TypeError),
+]
+with_step = pytest.mark.parametrize(
+    "rule", [rule for rule in RULES if "step" in rule.hypers], ids=lambda rule: rule.name
+)
+
+
+@pytest.mark.parametrize(
+    ("step", "error"), BAD_STEPS, ids=lambda x: f"{type(x).__name__}-{str(x)[:22]}"
+)
+@with_step
+def test_a_bad_step_is_refused(rule, step, error):
+    for optional in optional_choices(rule):
+        keywords = {**good_keywords(rule), "step": step}
+        assert_refused(rule, good_arrays(rule, optional), keywords, error, ("step",))
+
+
+@pytest.mark.parametrize("value", [0, 1, 1.0, "yes", "", None, [], np.int64(1), object()], ids=str)
+@by_name
+def test_a_flag_is_a_bool(rule, value):
+    flags = [name for name, default in rule.hypers.items() if isinstance(default, bool)]
+    assert "maximize" in flags
+    for name in flags:
+        keywords = {**good_keywords(rule), name: value}
+        assert_refused(rule, good_arrays(rule, False), keywords, TypeError, (name,))
+
+
+@by_name
+def test_a_missing_required_argument_is_named(rule):
+    required = [name for name, default in rule.hypers.items() if default is None]
+    for name in required:
+        keywords = {**good_keywords(rule)}
+        del keywords[name]
+        assert_refused(rule, good_arrays(rule, False), keywords, TypeError, (name,))
+    for missing in argument_names(rule, False):
+        arrays = good_arrays(rule, False)
+        kept = list(arrays)[: list(arrays).index(missing)]
+        arrays = {name: arrays[name] for name in kept}
+        assert_refused(rule, arrays, good_keywords(rule), TypeError, (missing, "argument"))
+
+
+@by_name
+def test_an_unknown_keyword_is_named(rule):
+    keywords = {**good_keywords(rule), "learning_rate": 0.1}
+    assert_refused(rule, good_arrays(rule, False), keywords, TypeError, ("learning_rate",))
+
+
+def test_adamw_has_no_decoupled_keyword():
+    (adamw,) = (rule for rule in RULES if rule.name == "adamw")
+    assert "decoupled" not in adamw.hypers
+    keywords = {**good_keywords(adamw), "decoupled": True}
+    assert_refused(adamw, good_arrays(adamw, False), keywords, TypeError, ("decoupled",))
+
+
+@by_name
+def test_hyper_parameters_are_keyword_only(rule):
+    arrays = good_arrays(rule, bool(rule.optional_state))
+    before = [array.tobytes() for array in arrays.values()]
+    with pytest.raises(TypeError):
+        function_of(rule)(*arrays.values(), 0.1, **step_keyword(rule, 1))
+    assert [array.tobytes() for array in arrays.values()] == before
+
+
+@by_name
+def test_the_signature_is_the_table(rule):
+    parameters = inspect.signature(function_of(rule)).parameters
+    positional = [p.name for p in parameters.values() if p.kind is not p.KEYWORD_ONLY]
+    assert positional == list(argument_names(rule, bool(rule.optional_state)))
+    keywords = [p for p in parameters.values() if p.kind is p.KEYWORD_ONLY]
+    assert [p.name for p in keywords] == list(rule.hypers)
+    for p in keywords:
+        default = rule.hypers[p.name]
+        assert p.default == (p.empty if default is None else default)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        1,
+        0,
+        np.float16(0.1),
+        np.float32(0.1),
+        np.float64(0.1),
+        np.int8(1),
+        np.uint64(1),
+        Fraction(1, 3),
+    ],
+    ids=lambda value: f"{type(value).__name__}-{value}",
+)
+@by_name
+def test_any_finite_real_number_will_do(rule, value):
+    for name in ("lr", "weight_decay", "grad_scale"):
+        expected, got = good_arrays(rule, False, np.float64), good_arrays(rule, False, np.float64)
+        function_of(rule)(*expected.values(), **{**good_keywords(rule), name: float(value)})
+        function_of(rule)(*got.values(), **{**good_keywords(rule), name: value})
+        for a, b in zip(expected.values(), got.values(), strict=True):
+            assert a.tobytes() == b.tobytes()
+
+
+@with_step
+def test_a_numpy_integer_is_a_step(rule):
+    expected, got = good_arrays(rule, False), good_arrays(rule, False)
+    function_of(rule)(*expected.values(), lr=0.1, step=3)
+    function_of(rule)(*got.values(), lr=0.1, step=np.uint16(3))
+    assert expected["param"].tobytes() == got["param"].tobytes()
+
+
+@by_name
+def test_a_gradient_that_is_not_finite_touches_its_own_element_only(rule):
+    for value in (np.nan, np.inf, -np.inf):
+        expected, got = good_arrays(rule, False), good_arrays(rule, False)
+        got["grad"][2, 1] = value
+        function_of(rule)(*expected.values(), **good_keywords(rule))
+        function_of(rule)(*got.values(), **good_keywords(rule))
+        others = np.ones(SHAPE, bool)
+        others[2, 1] = False
+        for a, b in zip(expected.values(), got.values(), strict=True):
+            assert a[others].tobytes() == b[others].tobytes()
+        assert not np.isfinite(got["param"][2, 1])

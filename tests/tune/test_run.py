@@ -1,0 +1,396 @@
+"""Whole studies, wherever the trials run: in this process, in workers, in an executor."""
+
+import concurrent.futures
+import contextlib
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+import tune_objectives
+from tune_objectives import SMALL, small
+
+from fastopt import tune
+
+A = {"a": tune.Int(0, 4)}
+WHERE = ["serial", "processes", "threads", "pool"]
+
+
+@contextlib.contextmanager
+def somewhere(where):
+    """Options of ``run`` for a place."""
+    if where == "serial":
+        yield {}
+    elif where == "processes":
+        yield {"n_jobs": 2}
+    elif where == "threads":
+        with concurrent.futures.ThreadPoolExecutor(2) as executor:
+            yield {"executor": executor}
+    else:
+        spawn = multiprocessing.get_context("spawn")
+        with concurrent.futures.ProcessPoolExecutor(2, spawn) as executor:
+            yield {"executor": executor}
+
+
+def grid(space=A, **options):
+    return tune.Study(space, strategy="grid", **options)
+
+
+@pytest.mark.parametrize("where", WHERE)
+def test_every_point_is_evaluated_once(where):
+    study = grid(SMALL)
+    with somewhere(where) as options:
+        study.run(small, **options)
+    trials = study.trials
+    assert [trial.number for trial in trials] == list(range(20))
+    assert [trial.value for trial in trials] == [small(trial.params) for trial in trials]
+    assert {trial.state for trial in trials} == {"done"}
+
+
+@pytest.mark.parametrize("where", WHERE)
+def test_a_trial_that_raises_has_failed_and_the_study_goes_on(where):
+    study = grid()
+    with somewhere(where) as options:
+        study.run(tune_objectives.raises_on_two, **options)
+    states = {trial.params["a"]: trial.state for trial in study.trials}
+    assert states == {0: "done", 1: "done", 2: "failed", 3: "done", 4: "done"}
+    (failed,) = [trial for trial in study.trials if trial.state == "failed"]
+    assert failed.error.startswith("KeyError: 'two is bad' (at tune_objectives.py:")
+    assert study.best.params == {"a": 0}
+
+
+@pytest.mark.parametrize("where", WHERE)
+@pytest.mark.parametrize(
+    ("objective", "word"),
+    [
+        (tune_objectives.exits, "SystemExit: no more"),
+        (tune_objectives.returns_unpicklable, "function"),
+    ],
+)
+def test_what_is_no_result_is_a_failure_everywhere(where, objective, word):
+    study = grid()
+    with somewhere(where) as options:
+        study.run(objective, 2, **options)
+    assert [trial.state for trial in study.trials] == ["failed"] * 2
+    assert word in study.trials[0].error
+
+
+@pytest.mark.parametrize("where", WHERE)
+def test_a_generator_reports_each_epoch(where):
+    reports = []
+
+    class Listen:
+        def on_report(self, study, trial, step, value):
+            reports.append((trial.number, step, value))
+
+    study = grid()
+    with somewhere(where) as options:
+        study.run(tune_objectives.epochs, callbacks=[Listen()], **options)
+    for trial in study.trials:
+        curve = [trial.params["a"] + 1.0 / (1 + epoch) for epoch in range(4)]
+        assert trial.values == curve
+        assert trial.value == curve[-1]
+        mine = [report for report in reports if report[0] == trial.number]
+        assert mine == [(trial.number, step, value) for step, value in enumerate(curve)]
+
+
+@pytest.mark.parametrize("where", WHERE)
+def test_the_median_stops_poor_trials(where):
+    study = tune.Study({"a": tune.Int(0, 9)}, strategy="grid")
+    with somewhere(where) as options:
+        stopper = tune.Median(trials=2, epochs=2)
+        study.run(tune_objectives.epochs, stopper=stopper, **{**options, "n_jobs": 1})
+    states = [trial.state for trial in study.trials]
+    # The values grow with the number: each from the third on is worse than the median before it.
+    assert states == ["done"] * 2 + ["stopped"] * 8
+    assert [len(trial.values) for trial in study.trials] == [4] * 2 + [3] * 8
+    assert study.trials[5].value == study.trials[5].values[-1]
+    assert study.best.number == 0
+
+
+def test_a_stopped_trial_is_not_the_best_however_it_looks():
+    def objective(params):
+        yield 1.0
+        yield -9.0 if params["a"] == 4 else 0.0
+        yield 0.5
+
+    study = tune.Study(A, strategy="grid", direction="maximize")
+    study.run(objective, stopper=tune.Median(trials=2, epochs=1))
+    assert [trial.state for trial in study.trials] == ["done"] * 4 + ["stopped"]
+    assert study.best.number == 0
+
+
+@pytest.mark.parametrize("yields", [[], [1.0, float("nan")], [1.0, "x"], [1.0, None]])
+def test_a_generator_without_results_has_failed(yields):
+    def objective(params):
+        yield from yields
+
+    study = grid()
+    study.run(objective, 1)
+    assert study.trials[0].state == "failed"
+    assert study.trials[0].values == yields[:1]
+    assert "yielded" in study.trials[0].error
+
+
+@pytest.mark.parametrize("where", ["processes", "pool"])
+def test_a_worker_that_dies_costs_its_own_trial_only(where):
+    study = grid()
+    with somewhere(where) as options:
+        study.run(tune_objectives.dies_on_two, **options)
+    states = {trial.params["a"]: trial.state for trial in study.trials}
+    assert states == {0: "done", 1: "done", 2: "failed", 3: "done", 4: "done"}
+    (failed,) = [trial for trial in study.trials if trial.state == "failed"]
+    assert "died, twice" in failed.error
+
+
+@pytest.mark.parametrize("where", ["processes", "pool"])
+def test_a_worker_that_dies_once_costs_nothing(where, tmp_path):
+    study = grid({**A, "flag": tune.Categorical([str(tmp_path / "died")])})
+    with somewhere(where) as options:
+        study.run(tune_objectives.dies_once, **options)
+    assert (tmp_path / "died").exists()
+    assert [trial.state for trial in study.trials] == ["done"] * 5
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_a_trial_that_hangs_fails_by_its_timeout_and_the_study_goes_on(n_jobs):
+    study = grid()
+    begin = time.monotonic()
+    study.run(tune_objectives.hangs_on_two, n_jobs=n_jobs, trial_timeout=0.5)
+    assert time.monotonic() - begin < 20
+    states = {trial.params["a"]: trial.state for trial in study.trials}
+    assert states == {0: "done", 1: "done", 2: "failed", 3: "done", 4: "done"}
+    assert "not finished within its timeout of 0.5 s" in study.trials[2].error
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_a_study_that_hangs_ends_at_its_timeout(n_jobs):
+    study = grid()
+    begin = time.monotonic()
+    study.run(tune_objectives.hangs, n_jobs=n_jobs, timeout=0.5)
+    assert time.monotonic() - begin < 20
+    assert [trial.state for trial in study.trials] == ["failed"] * n_jobs
+    assert "the study's timeout of 0.5 s" in study.trials[0].error
+    study.run(lambda params: 0.0)
+    assert len(study.trials) == 5
+
+
+def test_a_hanging_trial_in_an_executor_is_given_up():
+    release = threading.Event()
+    with concurrent.futures.ThreadPoolExecutor(2) as executor:
+        study = grid()
+        study.run(
+            lambda params: release.wait(60) if params["a"] == 0 else 1.0,
+            executor=executor,
+            trial_timeout=0.3,
+        )
+        release.set()
+    assert [trial.state for trial in study.trials] == ["failed"] + ["done"] * 4
+
+
+def test_an_except_clause_in_the_objective_does_not_hold_the_timeout_back():
+    def objective(params):
+        try:
+            time.sleep(60)
+        except Exception:
+            return 1.0
+
+    study = grid()
+    study.run(objective, 1, trial_timeout=0.1)
+    assert study.trials[0].state == "failed"
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
+
+
+def test_an_objective_that_cannot_be_sent_is_refused_before_any_trial():
+    study = grid()
+    with pytest.raises(TypeError, match=r"n_jobs=2.*picklable"):
+        study.run(lambda params: 0.0, n_jobs=2)
+    assert study.trials == []
+
+
+def test_a_pool_fails_the_trials_of_an_objective_that_cannot_be_sent():
+    study = grid()
+    with somewhere("pool") as options:
+        study.run(lambda params: 0.0, 2, **options)
+    assert [trial.state for trial in study.trials] == ["failed"] * 2
+    assert "pickle" in study.trials[0].error
+
+
+def test_params_that_cannot_be_sent_fail_their_own_trial():
+    space = {"f": tune.Categorical([1, lambda: None, 3])}
+    study = grid(space)
+    study.run(tune_objectives.threads, n_jobs=2)
+    assert [trial.state for trial in study.trials] == ["done", "failed", "done"]
+    assert "pickle" in study.trials[1].error
+
+
+def test_workers_use_one_thread_and_this_process_is_left_as_it_was():
+    before = dict(os.environ)
+    study = grid()
+    study.run(tune_objectives.threads, 2, n_jobs=2)
+    assert [trial.value for trial in study.trials] == [3.0, 3.0]
+    assert dict(os.environ) == before
+
+
+def test_the_objective_may_change_its_params():
+    def objective(params):
+        return params.pop("a")
+
+    study = grid()
+    study.run(objective)
+    assert [trial.params["a"] for trial in study.trials] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("where", ["serial", "processes"])
+def test_ctrl_c_stores_what_was_told_and_queues_what_ran(where, tmp_path):
+    class Interrupt:
+        def on_trial_end(self, study, trial):
+            if trial.number == 3:
+                signal.raise_signal(signal.SIGINT)
+
+    path = tmp_path / "study.db"
+    study = grid(SMALL, storage=path)
+    with somewhere(where) as options, pytest.raises(KeyboardInterrupt):
+        study.run(tune_objectives.sleepy, callbacks=[Interrupt()], **options)
+    told = [trial.number for trial in study.finished]
+    running = [trial for trial in study.trials if trial.state == "running"]
+    assert 3 in told
+    assert len(told) + len(running) == len(study.trials)
+    # Another study of this living process gets them, so they are queued and not merely orphaned.
+    other = grid(SMALL, storage=path)
+    assert [other.ask().number for _ in running] == [trial.number for trial in running]
+    other.close()
+    study.run(small)
+    assert len(study.finished) == 20
+
+
+def test_ctrl_c_in_a_terminal_reaches_all_processes_and_ends_the_study(tmp_path):
+    path = tmp_path / "study.db"
+    script = tune_objectives.__file__
+    process = subprocess.Popen(
+        [sys.executable, script, "run", str(path), "2"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    study = grid(SMALL, storage=path)
+    while len(study.finished) < 3:
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode != 0
+    assert errors.count("Traceback") == 1
+    assert "KeyboardInterrupt" in errors
+    study.run(small)
+    assert [trial.state for trial in study.trials] == ["done"] * 20
+
+
+def test_workers_do_not_outlive_a_killed_study(tmp_path):
+    path = tmp_path / "study.db"
+    code = (
+        "from fastopt import tune; import tune_objectives as o\n"
+        "if __name__ == '__main__':\n"
+        f"    tune.Study(o.SMALL, strategy='grid', storage={str(path)!r}).run(o.hangs, n_jobs=2)\n"
+    )
+    (tmp_path / "main.py").write_text(code)
+    process = subprocess.Popen(
+        [sys.executable, tmp_path / "main.py"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        start_new_session=True,
+    )
+    study = grid(SMALL, storage=path)
+    while len(study.trials) < 2:
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(process.pid, 0)
+        except ProcessLookupError:
+            break
+        time.sleep(0.05)
+    else:
+        os.killpg(process.pid, signal.SIGKILL)
+        pytest.fail("workers still run")
+    study.run(small)
+    assert [trial.state for trial in study.trials] == ["done"] * 20
+
+
+def test_a_script_without_a_main_guard_gets_told_so(tmp_path):
+    (tmp_path / "main.py").write_text(
+        "from fastopt import tune; import tune_objectives as o\n"
+        "tune.Study(o.SMALL, strategy='grid').run(o.small, n_jobs=2)\n"
+    )
+    process = subprocess.run(
+        [sys.executable, tmp_path / "main.py"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert process.returncode == 1
+    assert "a worker process died while starting" in process.stderr
+    assert 'if __name__ == "__main__"' in process.stderr
+
+
+def test_an_objective_typed_at_a_prompt_gets_told_so():
+    code = (
+        "from fastopt import tune\n"
+        "def f(params): return 0.0\n"
+        "tune.Study({'a': tune.Int(0, 4)}, strategy='grid').run(f, n_jobs=2)\n"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert "TypeError: the objective cannot be loaded in a worker process" in process.stderr
+
+
+def test_n_trials_counts_this_run():
+    study = tune.Study(SMALL, strategy="random")
+    study.run(small, 3)
+    study.run(small, 4)
+    study.run(small, 0)
+    assert len(study.trials) == 7
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "word"),
+    [
+        ({"n_trials": -1}, ValueError, "n_trials.*-1"),
+        ({"n_trials": 2.5}, TypeError, "n_trials.*2.5"),
+        ({"n_jobs": 0}, ValueError, "n_jobs.*0"),
+        ({"n_jobs": "two"}, TypeError, "n_jobs.*'two'"),
+        ({"timeout": 0}, ValueError, "timeout.*0"),
+        ({"timeout": "1 s"}, TypeError, "timeout.*'1 s'"),
+        ({"trial_timeout": float("nan")}, ValueError, "trial_timeout.*nan"),
+        ({"executor": 3}, TypeError, "executor.*3"),
+        ({"stopper": "median"}, TypeError, "stopper.*'median'"),
+        ({"objective": 3}, TypeError, "objective.*3"),
+    ],
+)
+def test_bad_arguments_are_refused_before_any_trial(options, error, word):
+    study = grid()
+    with pytest.raises(error, match=word):
+        study.run(**{"objective": small, **options})
+    assert study.trials == []
+
+
+def test_all_cpus_may_be_used():
+    study = grid()
+    study.run(tune_objectives.threads, n_jobs=-1)
+    assert [trial.state for trial in study.trials] == ["done"] * 5

@@ -1,0 +1,161 @@
+import itertools
+import math
+
+import numpy as np
+import pytest
+from tune_objectives import SPACE
+
+from fastopt import tune
+
+FINITE = {
+    "rule": tune.Categorical(["adam", "nag", "sgd"]),
+    "amsgrad": tune.Categorical([False, True], when={"rule": "adam"}),
+    "power": tune.Int(1, 3, when={"rule": ["nag"]}),
+    "deep": tune.Float(0.0, 1.0, step=0.5, when={"amsgrad": [True], "rule": ["adam"]}),
+    "n": tune.Int(0, 1),
+}
+
+
+@pytest.mark.parametrize(
+    ("space", "error", "words"),
+    [
+        ({}, ValueError, ["at least one"]),
+        ([("a", tune.Int(0, 1))], TypeError, ["dict"]),
+        ({"a": 3}, TypeError, ["'a'", "3"]),
+        ({3: tune.Int(0, 1)}, TypeError, ["string", "3"]),
+        ({"a": tune.Int(0, 1, when={"b": [1]})}, ValueError, ["'a'", "'b'", "not a parameter"]),
+        ({"a": tune.Int(0, 1, when={"a": [1]})}, ValueError, ["'a'", "circle"]),
+        (
+            {"a": tune.Int(0, 1, when={"b": [1]}), "b": tune.Int(0, 1, when={"a": [1]})},
+            ValueError,
+            ["'a'", "'b'", "circle"],
+        ),
+        (
+            {"a": tune.Int(0, 1), "b": tune.Int(0, 1, when={"a": [7]})},
+            ValueError,
+            ["'b'", "7"],
+        ),
+        (
+            {"a": tune.Float(0.0, 1.0), "b": tune.Int(0, 1, when={"a": [0.5]})},
+            ValueError,
+            ["'b'", "'a'", "Float without step"],
+        ),
+        ({"a": tune.Int(0, 1), "b": tune.Int(0, 1, when={"a": []})}, ValueError, ["'b'", "'a'"]),
+        ({"a": tune.Int(0, 1), "b": tune.Int(0, 1, when="a")}, TypeError, ["'b'", "when"]),
+    ],
+)
+def test_bad_space_is_refused_naming_the_parameter(space, error, words):
+    with pytest.raises(error) as caught:
+        tune.Space(space)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_conditions_decide_which_parameters_are_there():
+    space = tune.Space(FINITE)
+    for u in np.random.default_rng(0).random((300, len(space))):
+        params = space.decode(u)
+        assert ("amsgrad" in params) == (params["rule"] == "adam")
+        assert ("power" in params) == (params["rule"] == "nag")
+        assert ("deep" in params) == (params.get("amsgrad") is True)
+        assert list(params) == [name for name in FINITE if name in params]
+
+
+def test_points_lists_the_whole_space_once():
+    space = tune.Space(FINITE)
+    points = list(space.points())
+    keys = {space.key(params) for params in points}
+    assert len(points) == len(keys) == space.size == 2 * ((1 + 3) + 3 + 1)
+    drawn = {space.key(space.decode(u)) for u in np.random.default_rng(1).random((5000, 5))}
+    assert drawn == keys
+
+
+def test_points_changes_the_last_parameter_fastest():
+    space = tune.Space({"a": tune.Int(0, 2), "b": tune.Categorical(["x", "y"])})
+    expected = [{"a": a, "b": b} for a, b in itertools.product(range(3), "xy")]
+    assert list(space.points()) == expected
+
+
+def test_a_child_may_stand_before_its_parent():
+    space = tune.Space(
+        {
+            "child": tune.Int(0, 1, when={"parent": [True]}),
+            "parent": tune.Categorical([True, False]),
+        }
+    )
+    assert space.size == 3
+    assert list(space.points())[-1] == {"parent": False}
+    assert space.decode([0.9, 0.1]) == {"child": 1, "parent": True}
+
+
+def test_size_is_infinite_if_a_parameter_is_continuous():
+    assert tune.Space(SPACE).size == math.inf
+    with pytest.raises(ValueError, match="'lr' is a Float without step"):
+        tune.Space(SPACE).points()
+
+
+def test_size_counts_without_listing():
+    assert tune.Space({str(i): tune.Int(1, 1000) for i in range(20)}).size == 1000**20
+
+
+@pytest.mark.parametrize("parameters", [SPACE, FINITE], ids=["mixed", "finite"])
+def test_snap_is_where_decode_evaluates(parameters):
+    space = tune.Space(parameters)
+    points = np.random.default_rng(2).random((500, len(space)))
+    snapped = space.snap(points)
+    np.testing.assert_array_equal(space.snap(snapped), snapped)
+    discrete = [j for j, dimension in enumerate(space.dimensions) if dimension.levels is not None]
+    for u, v in zip(points, snapped, strict=True):
+        params = space.decode(u)
+        assert space.key(space.decode(v)) == space.key(params)
+        np.testing.assert_allclose(space.encode(params), v, rtol=1e-12, atol=1e-12)
+        np.testing.assert_array_equal(space.encode(params)[discrete], v[discrete])
+
+
+def test_active_agrees_with_decode():
+    space = tune.Space(FINITE)
+    points = np.random.default_rng(3).random((300, len(space)))
+    for u, active in zip(points, space.active(points), strict=True):
+        assert [name for name, on in zip(space.names, active, strict=True) if on] == list(
+            space.decode(u)
+        )
+
+
+def test_dimensions_tell_a_strategy_what_it_needs():
+    dimensions = {dimension.name: dimension for dimension in tune.Space(SPACE).dimensions}
+    assert (dimensions["lr"].kind, dimensions["lr"].levels) == ("continuous", None)
+    assert (dimensions["width"].kind, dimensions["width"].levels) == ("ordered", 61)
+    assert (dimensions["rule"].kind, dimensions["rule"].levels) == ("categorical", 3)
+    assert dimensions["beta"].parents == ((3, (0, 1)),)
+
+
+def test_the_key_tells_points_apart_and_equal_ones_not():
+    space = tune.Space({"c": tune.Categorical([True, 1, "1", (1,)]), "x": tune.Float(0.0, 1.0)})
+    keys = {space.key({"c": choice, "x": 0.5}) for choice in (True, 1, "1", (1,))}
+    assert len(keys) == 4
+    assert space.key({"c": 1, "x": 0.5}) != space.key({"c": 1, "x": math.nextafter(0.5, 1)})
+
+
+@pytest.mark.parametrize(
+    ("params", "error", "words"),
+    [
+        ({"rule": "sgd"}, ValueError, ["'n'", "missing"]),
+        ({"rule": "sgd", "n": 0, "m": 1}, ValueError, ["'m'", "not a parameter"]),
+        ({"rule": "sgd", "n": 5}, ValueError, ["'n'", "5", "bounds"]),
+        ({"rule": "sgd", "n": "0"}, TypeError, ["'n'", "'0'"]),
+        ({"rule": "sgd", "n": 0, "power": 2}, ValueError, ["'power'", "absent"]),
+        ({"rule": "lion", "n": 0}, ValueError, ["'rule'", "'lion'"]),
+        (7, TypeError, ["dict"]),
+    ],
+)
+def test_bad_params_are_refused_naming_the_parameter(params, error, words):
+    with pytest.raises(error) as caught:
+        tune.Space(FINITE).check(params)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_check_gives_the_spaces_own_values_in_order():
+    checked = tune.Space(FINITE).check({"n": np.int64(1), "power": 2, "rule": "nag"})
+    assert list(checked.items()) == [("rule", "nag"), ("power", 2), ("n", 1)]
+    assert type(checked["n"]) is int

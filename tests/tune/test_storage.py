@@ -1,0 +1,370 @@
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.stats
+from tune_objectives import LARGE, SMALL, SPACE, STRATEGIES, small, smooth
+
+from fastopt import tune
+
+SCRIPT = Path(__file__).parent / "tune_objectives.py"
+
+
+def start(*arguments):
+    """A Python process that runs a function of the script, with our import path."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    return subprocess.Popen(
+        [sys.executable, SCRIPT, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+
+
+def told(study):
+    return [trial for trial in study.trials if trial.state != "running"]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES, ids=str)
+@pytest.mark.parametrize("line", ["asked 6", "told 6"])
+def test_a_killed_study_goes_on_as_if_nothing_had_happened(tmp_path, strategy, line):
+    path = tmp_path / "study.db"
+    name = strategy if isinstance(strategy, str) else "grid"
+    process = start("main", path, name, 1000)
+    output = []
+    for text in process.stdout:
+        output.append(text.strip())
+        if output[-1] == line:
+            process.send_signal(signal.SIGKILL)
+            break
+    output += process.stdout.read().split("\n")  # it may have gone on a little
+    process.stdout.close()
+    resumed = tune.Study(SPACE, strategy=strategy, seed=11, storage=path)
+    said = sum(text.startswith("told") for text in output)
+    assert said >= 6
+    assert len(told(resumed)) >= said
+
+    while len(told(resumed)) < 24:
+        trial = resumed.ask()
+        resumed.tell(trial, smooth(trial.params))
+    process.wait()  # only now: a zombie is dead too
+    straight = tune.Study(SPACE, strategy=strategy, seed=11)
+    straight.run(smooth, 24)
+    assert [(t.number, t.params, t.value) for t in resumed.trials] == [
+        (t.number, t.params, t.value) for t in straight.trials
+    ]
+    resumed.close()
+
+
+def test_killed_at_any_moment_the_file_opens_and_holds_what_was_told(tmp_path):
+    rng = np.random.default_rng(0)
+    path = tmp_path / "study.db"
+    said = 0
+    for _ in range(6):
+        process = start("main", path, "random", 1000)
+        process.stdout.readline()
+        time.sleep(rng.uniform(0.0, 0.1))
+        process.kill()
+        said += process.stdout.read().count("told")
+        process.wait()
+        process.stdout.close()
+        with tune.Study(SPACE, strategy="random", seed=11, storage=path) as study:
+            finished = told(study)
+            assert len(finished) >= said
+            assert [trial.value for trial in finished] == [smooth(t.params) for t in finished]
+            assert len(study.trials) - len(finished) <= 1
+    expected = tune.Study(SPACE, strategy="random", seed=11)
+    assert [t.params for t in finished] == [expected.ask().params for _ in finished]
+
+
+def test_several_processes_share_a_file_without_a_repeat(tmp_path):
+    path, flag = tmp_path / "study.db", tmp_path / "go"
+    processes = [start("share", path, flag) for _ in range(3)]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    flag.touch()
+    counts = [int(process.stdout.read()) for process in processes]
+    for process in processes:
+        assert process.wait() == 0
+        process.stdout.close()
+    study = tune.Study(LARGE, strategy="grid", storage=path)
+    trials = study.trials
+    assert [trial.number for trial in trials] == list(range(200))
+    assert [trial.state for trial in trials] == ["done"] * 200
+    assert len({study.space.key(trial.params) for trial in trials}) == 200
+    assert min(counts) > 20  # none is starved by the others
+    assert sum(counts) == 200
+    study.close()
+
+
+def test_numbers_are_unique_when_two_studies_ask_in_turn(tmp_path):
+    one, two = (tune.Study(SPACE, strategy="sobol", storage=tmp_path / "s.db") for _ in range(2))
+    mixed = [(one, two)[i % 2].ask() for i in range(10)]
+    assert [trial.number for trial in mixed] == list(range(10))
+    alone = tune.Study(SPACE, strategy="sobol")
+    assert [trial.params for trial in mixed] == [alone.ask().params for _ in range(10)]
+    two.tell(3, 1.0)
+    assert one.trials[3].value == 1.0
+    assert one.best.number == 3
+
+
+def test_trials_of_a_living_study_are_left_alone(tmp_path):
+    one = tune.Study(SPACE, strategy="random", storage=tmp_path / "study.db")
+    trial = one.ask()
+    with tune.Study(SPACE, strategy="random", storage=tmp_path / "study.db") as two:
+        assert two.ask().number == 1
+    # two is closed: its trial, and only that one, comes again.
+    assert one.ask().number == 1
+    assert one.ask().number == 2
+    one.tell(trial, 0.0)
+
+
+def test_trials_of_a_dropped_study_are_queued_again(tmp_path):
+    path = tmp_path / "study.db"
+    study = tune.Study(SPACE, strategy="random", storage=path)
+    params = study.ask().params
+    del study
+    again = tune.Study(SPACE, strategy="random", storage=path).ask()
+    assert (again.number, again.params) == (0, params)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "orphan"),
+    [
+        (0, "elsewhere", False),  # another host: it may live
+        (1, "earlier boot", True),
+        (2, "pid:[1]", False),  # another container
+        (3, str(2**22 + 1), True),  # no such process
+        (4, "12", True),  # the id belongs to another process now
+    ],
+)
+def test_only_what_must_be_dead_counts_as_dead(tmp_path, field, value, orphan):
+    path = tmp_path / "study.db"
+    study = tune.Study(SPACE, strategy="random", storage=path)
+    study.ask()
+    with sqlite3.connect(path) as connection:
+        (owner,) = connection.execute("SELECT owner FROM trials").fetchone()
+        owner = owner.split("|")
+        owner[field] = value
+        connection.execute("UPDATE trials SET owner = ?", ("|".join(owner),))
+    connection.close()
+    other = tune.Study(SPACE, strategy="random", storage=path)
+    assert other.ask().number == (0 if orphan else 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"seed": 4}, ["seed", "0 there", "4 here"]),
+        ({"direction": "maximize"}, ["direction", "'minimize' there", "'maximize' here"]),
+        ({"strategy": "sobol"}, ["strategy", "Random()", "Sobol()"]),
+        ({"strategy": tune.Grid(points=2)}, ["strategy", "Grid(points=2)"]),
+        ({"space": {**SMALL, "a": tune.Int(0, 5)}}, ["'a'", "high=4", "high=5"]),
+        ({"space": {**SMALL, "c": tune.Int(0, 5)}}, ["'c'", "absent there"]),
+        ({"space": {"a": SMALL["a"]}}, ["'b'", "absent here"]),
+        ({"space": dict(reversed(SMALL.items()))}, ["order", "['a', 'b'] there"]),
+        ({"space": {**SMALL, "b": tune.Categorical([*"xyzv"])}}, ["'b'", "'w'", "'v'"]),
+    ],
+)
+def test_another_space_strategy_direction_or_seed_is_refused(tmp_path, change, words):
+    options = {"space": SMALL, "strategy": "random", "storage": tmp_path / "study.db"}
+    tune.Study(**options).run(small, 3)
+    with pytest.raises(ValueError, match=r"study\.db") as caught:
+        tune.Study(**{**options, **change})
+    for word in words:
+        assert word in str(caught.value)
+    assert len(tune.Study(**options).trials) == 3
+
+
+def test_without_a_seed_the_stored_one_is_taken(tmp_path):
+    options = {"space": SPACE, "strategy": "random", "storage": tmp_path / "study.db"}
+    assert tune.Study(seed=17, **options).seed == tune.Study(seed=None, **options).seed == 17
+
+
+def test_a_file_may_hold_several_studies(tmp_path):
+    path = tmp_path / "studies.db"
+    for name in ("one", "two"):
+        study = tune.Study(SMALL, strategy="grid", storage=path, name=name)
+        study.run(small, 3 if name == "one" else 5)
+    study.enqueue({"a": 4, "b": "w"})
+    assert len(tune.Study(SMALL, strategy="grid", storage=path, name="one").trials) == 3
+    two = tune.Study(SMALL, strategy="grid", storage=path, name="two")
+    assert len(two.trials) == 5
+    assert two.ask().params == {"a": 4, "b": "w"}
+
+
+class Thing:
+    pass
+
+
+THING = Thing()
+
+
+def test_params_come_back_exactly(tmp_path):
+    space = {
+        "x": tune.Float(1e-300, 1e300, log=True),
+        "d": tune.Float(scipy.stats.norm(0.0, 1.0)),
+        "c": tune.Categorical([None, True, 1, 0.1, "ü\n\ud800", (64, 64), np.float64, THING]),
+    }
+    options = {"strategy": "sobol", "storage": tmp_path / "study.db"}
+    study = tune.Study(space, **options)
+    asked = [study.ask().params for _ in range(64)]
+    study.close()
+    read = [trial.params for trial in tune.Study(space, **options).trials]
+    assert read == asked
+    assert {type(params["c"]) for params in read} == {type(c) for c in space["c"].choices}
+    assert all(
+        params["c"] is other["c"] or params["c"] == other["c"]
+        for params, other in zip(read, asked, strict=True)
+    )
+
+
+def test_the_initial_point_is_queued_once(tmp_path):
+    space = {"n": tune.Int(0, 9, initial=4)}
+    for number in range(3):
+        study = tune.Study(space, strategy="random", storage=tmp_path / "study.db")
+        trial = study.ask()
+        study.tell(trial, 0.0)
+        assert (trial.params["n"] == 4) == (number == 0)
+
+
+def test_what_was_pending_and_told_at_each_ask_is_stored(tmp_path):
+    """From the file alone every suggestion can be made again, whatever the order of results."""
+    path = tmp_path / "study.db"
+    study = tune.Study(SMALL, strategy="random", storage=path)
+    running = [study.ask() for _ in range(3)]
+    order = [2, 0, 3, 1, 5, 4]
+    for number in order:
+        study.tell(number, 1.0)
+        running.append(study.ask())
+    assert [trial.number for trial in study.finished] == order
+    with sqlite3.connect(path) as connection:
+        rows = connection.execute("SELECT number, asked, version, state FROM trials").fetchall()
+    connection.close()
+    for number, asked, _, _ in rows[3:]:
+        told_before = [n for n, _, version, state in rows if state == "done" and version < asked]
+        assert sorted(told_before) == sorted(order[: number - 2])
+
+
+def damage(path, kind):
+    if kind == "text":
+        path.write_text("this is not a study, " * 100)
+    elif kind == "truncated":
+        path.write_bytes(path.read_bytes()[:3000])
+    elif kind == "flipped":
+        data = bytearray(path.read_bytes())
+        data[4096 : 4096 + 64] = os.urandom(64)
+        path.write_bytes(data)
+    else:
+        with sqlite3.connect(path) as connection:
+            connection.execute(kind)
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "word"),
+    [
+        ("text", "not a SQLite file"),
+        ("truncated", "damaged"),
+        ("flipped", "damaged"),
+        ("PRAGMA user_version=2", "newer fastopt"),
+        ("PRAGMA application_id=0", "not one of fastopt's"),
+        ("DROP TABLE trials", "damaged"),
+        ("UPDATE trials SET params = '{'", "damaged"),
+        ("UPDATE trials SET params = '{\"q\": 1}'", "damaged"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_a_clear_error(tmp_path, kind, word):
+    path = tmp_path / "study.db"
+    study = tune.Study(SMALL, strategy="grid", storage=path)
+    study.run(small, 5)
+    study.close()
+    damage(path, kind)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=rf"study\.db.*{word}"):
+        tune.Study(SMALL, strategy="grid", storage=path)
+    assert path.read_bytes() == before
+
+
+def test_a_path_that_cannot_be_written_is_a_clear_error(tmp_path):
+    def open_at(path):
+        return tune.Study(SMALL, strategy="grid", storage=path)
+
+    with pytest.raises(FileNotFoundError, match="absent"):
+        open_at(tmp_path / "absent" / "study.db")
+    with pytest.raises(IsADirectoryError, match=str(tmp_path)):
+        open_at(tmp_path)
+    with pytest.raises(PermissionError, match=r"/proc/study\.db"):
+        open_at("/proc/study.db")  # a read-only folder, for the superuser too
+
+
+def test_a_lock_held_too_long_is_a_clear_error_and_changes_nothing(tmp_path):
+    path = tmp_path / "study.db"
+    study = tune.Study(SMALL, strategy="grid", storage=path)
+    trial = study.ask()
+    study._storage._lock_timeout = 0.05
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(TimeoutError, match=r"study\.db is locked"):
+        study.tell(trial, 1.0)
+    other.execute("ROLLBACK")
+    other.close()
+    assert trial.state == "running"
+    study.tell(trial, 1.0)
+    assert trial.state == "done"
+
+
+def test_a_suggestion_that_could_not_be_stored_is_made_again(tmp_path):
+    study = tune.Study(SPACE, strategy="random", storage=tmp_path / "study.db")
+    undisturbed = tune.Study(SPACE, strategy="random")
+    expected = [undisturbed.ask().params for _ in range(2)]
+    assert study.ask().params == expected[0]
+    insert = study._storage.insert
+
+    def fail(*arguments):
+        insert(*arguments)
+        raise OSError("disk full")
+
+    study._storage.insert = fail
+    with pytest.raises(OSError, match="disk full"):
+        study.ask()
+    study._storage.insert = insert
+    assert study.ask().params == expected[1]
+    assert len(study.trials) == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_opens_its_own_connection(tmp_path):
+    study = tune.Study(SMALL, strategy="grid", storage=tmp_path / "study.db")
+    study.tell(study.ask(), 0.0)
+    child = os.fork()
+    if child == 0:
+        trial = study.ask()
+        study.tell(trial, 5.0)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert study.trials[1].value == 5.0
+    study.tell(study.ask(), 0.0)
+    assert len(study.trials) == 3
+
+
+def test_the_file_is_plain_sqlite_with_json(tmp_path):
+    path = tmp_path / "study.db"
+    study = tune.Study(SMALL, strategy="grid", storage=path)
+    study.run(small, 2)
+    with sqlite3.connect(path) as connection:
+        rows = connection.execute("SELECT params, value FROM trials ORDER BY number").fetchall()
+        (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
+    connection.close()
+    assert [(json.loads(params), value) for params, value in rows] == [
+        ({"a": 0, "b": "x"}, 1.0),
+        ({"a": 0, "b": "y"}, 1.0),
+    ]
+    assert mode == "wal"

@@ -1,0 +1,127 @@
+"""Objectives that worker processes can import, and a study that gets killed."""
+
+import os
+import signal
+import sys
+import time
+
+from fastopt import tune
+
+SPACE = {
+    "lr": tune.Float(1e-4, 1.0, log=True),
+    "width": tune.Int(4, 64, log=True),
+    "dropout": tune.Float(0.0, 0.5, step=0.1),
+    "rule": tune.Categorical(["adam", "nag", "sgd"]),
+    "beta": tune.Float(0.5, 1.0, when={"rule": ["adam", "nag"]}),
+}
+SMALL = {"a": tune.Int(0, 4), "b": tune.Categorical(["x", "y", "z", "w"])}
+LARGE = {"a": tune.Int(0, 49), "b": SMALL["b"]}
+# Those whose suggestions do not depend on results, and all.
+SEQUENCES = [tune.Grid(points=4), "random", "sobol"]
+STRATEGIES = [*SEQUENCES, "bayes"]
+
+
+def smooth(params):
+    return (params["lr"] - 0.1) ** 2 + params["width"] / 100 + params.get("beta", 0.3)
+
+
+def small(params):
+    return params["a"] + len(params["b"])
+
+
+def sleepy(params):
+    time.sleep(0.01)
+    return small(params)
+
+
+def slow(params):
+    time.sleep(0.3)
+    return small(params)
+
+
+def raises_on_two(params):
+    if params["a"] == 2:
+        raise KeyError("two is bad")
+    return params["a"]
+
+
+def dies_on_two(params):
+    if params["a"] == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return params["a"]
+
+
+def dies_once(params):
+    """The first worker that gets 2 dies; the flag file tells the second not to."""
+    if params["a"] == 2 and not os.path.exists(params["flag"]):
+        open(params["flag"], "w").close()
+        os._exit(3)
+    return params["a"]
+
+
+def hangs_on_two(params):
+    if params["a"] == 2:
+        time.sleep(600)
+    return params["a"]
+
+
+def hangs(params):
+    time.sleep(600)
+
+
+def exits(params):
+    sys.exit("no more")
+
+
+def returns_unpicklable(params):
+    return lambda: 1
+
+
+def epochs(params):
+    for epoch in range(4):
+        yield params["a"] + 1.0 / (1 + epoch)
+
+
+def threads(params):
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "FASTOPT_NUM_THREADS")
+    return float(sum(os.environ.get(name) == "1" for name in names))
+
+
+def main(path, strategy, n_trials):
+    """Tell trials one by one and print each; somebody kills this process meanwhile."""
+    strategy = tune.Grid(points=4) if strategy == "grid" else strategy
+    study = tune.Study(SPACE, strategy=strategy, seed=11, storage=path)
+    for _ in range(int(n_trials)):
+        trial = study.ask()
+        print("asked", trial.number, flush=True)
+        time.sleep(0.005)
+        study.tell(trial, smooth(trial.params))
+        print("told", trial.number, flush=True)
+
+
+def share(path, flag):
+    """One of several processes that share a file; how many trials it ended."""
+    study = tune.Study(LARGE, strategy="grid", storage=path)
+    print("ready", flush=True)
+    deadline = time.monotonic() + 60
+    while not os.path.exists(flag):
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    count = 0
+    while True:
+        try:
+            trial = study.ask()
+        except tune.SpaceExhausted:
+            print(count)
+            return
+        study.tell(trial, small(trial.params))
+        count += 1
+
+
+def run(path, n_jobs):
+    """A run with workers that somebody interrupts."""
+    tune.Study(SMALL, strategy="grid", storage=path).run(slow, n_jobs=int(n_jobs))
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]](*sys.argv[2:])
