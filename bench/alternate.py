@@ -1,0 +1,106 @@
+"""Time contenders in turn, so that their ratios hold on a machine whose speed wanders.
+
+Within one process every round takes one sample of each contender, in a fresh random order; ratios
+are taken within rounds and their median reported. Whatever slows the machine for longer than a
+round slows all alike and cancels out.
+"""
+
+from __future__ import annotations
+
+import gc
+import random
+import time
+from statistics import median
+
+from .contenders import Case
+
+SAMPLE_SECONDS = 100e-6
+# After a parallel region OpenMP's threads (torch's, DeepSpeed's) spin for milliseconds in wait of
+# the next, and would take a core from whoever is timed next.
+SETTLE_SECONDS = 0.01
+# A core that slept needs a while to wake and to get back to its speed: steps are timed in full run.
+WARM_SECONDS = 0.003
+
+
+def _time_calls(case: Case, calls: int) -> float:
+    """Seconds per call, after one untimed call that warms caches and wakes threads."""
+    clock = time.perf_counter
+    step = case.step
+    if case.restore is None:
+        step()
+        repeats = range(calls)
+        start = clock()
+        for _ in repeats:
+            step()
+        return (clock() - start) / calls
+    total = 0.0
+    for call in range(calls + 1):
+        case.restore()
+        start = clock()
+        step()
+        if call:
+            total += clock() - start
+    return total / calls
+
+
+def calls_per_sample(case: Case) -> int:
+    """So many calls that a sample is long enough for the clock."""
+    calls = 1
+    while True:
+        seconds = _time_calls(case, calls)
+        if seconds * calls >= SAMPLE_SECONDS / 2:
+            return max(1, round(SAMPLE_SECONDS / seconds))
+        calls *= 4
+
+
+def alternate(
+    cases: dict[str, Case], seconds: float = 1.0, min_rounds: int = 7, settle: bool = False
+) -> dict[str, list[float]]:
+    """Samples of each case, seconds per call; sample i of all cases comes from round i.
+
+    Parameters
+    ----------
+    cases : the contenders, ready to step.
+    seconds : how long to go on, calibration not counted.
+    min_rounds : rounds taken however long they last.
+    settle : whether to pause before each sample until the last contender's threads sleep, and to
+        step untimed until this one's are awake.
+    """
+    for case in cases.values():
+        if case.before:
+            case.before()
+        _time_calls(case, 1)  # compilation, first touch of memory, start of threads
+    calls = {}
+    for name, case in cases.items():
+        if case.before:
+            case.before()
+        calls[name] = calls_per_sample(case)
+    samples: dict[str, list[float]] = {name: [] for name in cases}
+    order = list(cases)
+    shuffle = random.Random(0).shuffle
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        end = time.perf_counter() + seconds
+        rounds = 0
+        while rounds < min_rounds or time.perf_counter() < end:
+            shuffle(order)
+            for name in order:
+                if settle:
+                    time.sleep(SETTLE_SECONDS)
+                if cases[name].before:
+                    cases[name].before()
+                warm = time.perf_counter() + WARM_SECONDS if settle else 0.0
+                while time.perf_counter() < warm:
+                    _time_calls(cases[name], calls[name])
+                samples[name].append(_time_calls(cases[name], calls[name]))
+            rounds += 1
+    finally:
+        if collecting:
+            gc.enable()
+    return samples
+
+
+def ratio(numerator: list[float], denominator: list[float]) -> float:
+    """The median over rounds of one contender's time over another's."""
+    return median(a / b for a, b in zip(numerator, denominator, strict=True))

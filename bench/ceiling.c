@@ -1,0 +1,91 @@
+/* The ceiling of a step that is bound by memory: one array read, up to three read and written, and
+ * next to no arithmetic. Arrays and element count are those of a real step, so no step that
+ * touches all of its memory once can be much faster than this.
+ *
+ * Called with scale = 0, which no compiler knows: the written arrays keep their values. */
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#define EACH_ISA __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define EACH_ISA
+#endif
+
+/* Block by block, one array after the other: so long a run of each array at a time, memory and its
+ * prefetchers were measured to deliver up to 8% more than when all arrays advance together. */
+enum { BLOCK_BYTES = 4096 };
+
+#define DEFINE_PASS(T)                                                                             \
+    EACH_ISA static void pass_##T(const T *g, T *const *written, int n_written, T scale,           \
+                                  size_t start, size_t end)                                        \
+    {                                                                                              \
+        for (size_t block; start < end; start = block) {                                           \
+            block = start + BLOCK_BYTES / sizeof(T) < end ? start + BLOCK_BYTES / sizeof(T) : end; \
+            for (int k = 0; k < n_written; k++) {                                                  \
+                T *restrict a = written[k];                                                        \
+                const T *restrict b = g;                                                           \
+                for (size_t i = start; i < block; i++)                                             \
+                    a[i] += scale * b[i];                                                          \
+            }                                                                                      \
+        }                                                                                          \
+    }
+
+DEFINE_PASS(float)
+DEFINE_PASS(double)
+
+enum { MAX_THREADS = 64 };
+
+/* What a step is, written once by the caller so that a call passes one pointer. */
+typedef struct {
+    const void *read;
+    void *written[3];
+    size_t n, chunk;
+    double scale;
+    int n_written, is_double, threads;
+} CeilingStep;
+
+typedef struct {
+    const CeilingStep *step;
+    size_t chunk;
+    atomic_size_t next;
+} Progress;
+
+/* Threads claim chunks until none is left, so one that is held up does not hold up the others. */
+static void *run(void *argument)
+{
+    Progress *progress = argument;
+    const CeilingStep *step = progress->step;
+    size_t start;
+    while ((start = atomic_fetch_add(&progress->next, progress->chunk)) < step->n) {
+        size_t end = step->n - start < progress->chunk ? step->n : start + progress->chunk;
+        if (step->is_double)
+            pass_double(step->read, (double *const *)step->written, step->n_written, step->scale,
+                        start, end);
+        else
+            pass_float(step->read, (float *const *)step->written, step->n_written,
+                       (float)step->scale, start, end);
+    }
+    return NULL;
+}
+
+/* Returns 0, or -1 when the step makes no sense. */
+int ceiling_step(const CeilingStep *step)
+{
+    if (step->n_written < 1 || step->n_written > 3 || step->threads < 1 ||
+        step->threads > MAX_THREADS || step->chunk == 0)
+        return -1;
+    Progress progress = {step, step->threads == 1 ? step->n : step->chunk, 0};
+    pthread_t helpers[MAX_THREADS];
+    int started = 0;
+    while (started < step->threads - 1 &&
+           pthread_create(&helpers[started], NULL, run, &progress) == 0)
+        started++;
+    run(&progress);
+    for (int i = 0; i < started; i++)
+        pthread_join(helpers[i], NULL);
+    return 0;
+}

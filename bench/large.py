@@ -1,0 +1,78 @@
+"""How cost grows with size: 100,000 tensors in one optimizer, 10,000 trials in one file.
+
+    python bench/large.py
+
+Medians of a few calls each, in microseconds, on a machine that may be busy: what matters is the
+column per tensor and the column per trial, which should stay flat.
+"""
+
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+import fastopt
+from fastopt import tune
+
+SPACE = {
+    "lr": tune.Float(1e-5, 1.0, log=True),
+    "width": tune.Int(1, 512),
+    "rule": tune.Categorical(["adam", "nag"]),
+}
+TENSORS = (10, 1_000, 100_000)
+TRIALS = (100, 1_000, 10_000)
+
+
+def microseconds(action, repeats):
+    times = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        action()
+        times.append(time.perf_counter() - begin)
+    return 1e6 * statistics.median(times)
+
+
+def optimizers():
+    print("Adam, tensors of 16 float32 each")
+    print(f"{'tensors':>8} {'build us':>12} {'step us':>10} {'step/tensor us':>15} {'save us':>12}")
+    for n in TENSORS:
+        params = list(np.zeros((n, 16), np.float32))
+        grads = list(np.ones((n, 16), np.float32))
+        build = microseconds(lambda params=params: fastopt.Adam(params), 3)
+        optimizer = fastopt.Adam(params)
+        step = microseconds(lambda: optimizer.step(grads), 5)  # noqa: B023
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "state"
+            save = microseconds(lambda: optimizer.save(path), 3)  # noqa: B023
+        print(f"{n:8} {build:12,.0f} {step:10,.0f} {step / n:15.3f} {save:12,.0f}")
+
+
+def studies():
+    print("A random study in a file")
+    print(f"{'trials':>8} {'ask us':>10} {'tell us':>10} {'open us':>12} {'open/trial us':>14}")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "study.db"
+        options = {"strategy": "random", "seed": 0, "storage": path}
+        done = 0
+        for n in TRIALS:
+            asks, tells = [], []
+            with tune.Study(SPACE, **options) as study:
+                while done < n:
+                    begin = time.perf_counter()
+                    trial = study.ask()
+                    asked = time.perf_counter()
+                    study.tell(trial, trial.params["lr"])
+                    asks.append(asked - begin)
+                    tells.append(time.perf_counter() - asked)
+                    done += 1
+            # Of the last hundred: what a trial costs at that size
+            ask, tell = (1e6 * statistics.median(times[-100:]) for times in (asks, tells))
+            reopen = microseconds(lambda: tune.Study(SPACE, **options).close(), 3)
+            print(f"{n:8} {ask:10,.0f} {tell:10,.0f} {reopen:12,.0f} {reopen / n:14.1f}")
+
+
+if __name__ == "__main__":
+    optimizers()
+    studies()

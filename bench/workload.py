@@ -1,0 +1,105 @@
+"""What is stepped: tensors in ordinary memory, and the shapes of three models."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+# Long runs of steps must stay among normal numbers, or every contender is timed on denormals,
+# which cost some CPUs a hundred times as much. A tiny lr leaves the parameters near where they
+# started however many steps are taken; gradients that are fixed and bounded away from zero keep
+# the moments near 1 (they neither decay nor, in Adagrad's sum, overflow).
+LR = 1e-6
+STEP = 1000  # the fixed `step` of the functions; large enough to be past the cheap first powers
+
+ALIGNMENT = 64
+
+
+class Tensor(NamedTuple):
+    """One parameter with its gradient and the state arrays of a rule, in the rule's order."""
+
+    param: np.ndarray
+    grad: np.ndarray
+    states: tuple[np.ndarray, ...]
+
+
+def aligned_empty(shape, dtype, alignment: int = ALIGNMENT) -> np.ndarray:
+    """An uninitialised array that starts at a multiple of `alignment` bytes, as torch's do."""
+    dtype = np.dtype(dtype)
+    nbytes = math.prod(shape) * dtype.itemsize
+    memory = np.empty(nbytes + alignment, np.uint8)
+    start = -memory.ctypes.data % alignment
+    return memory[start : start + nbytes].view(dtype).reshape(shape)
+
+
+def aligned_copy(array: np.ndarray) -> np.ndarray:
+    copy = aligned_empty(array.shape, array.dtype)
+    copy[...] = array
+    return copy
+
+
+def make_tensors(rule, shapes, dtype, seed: int = 0) -> list[Tensor]:
+    """Parameters and gradients of size about 1, states zero."""
+    rng = np.random.default_rng(seed)
+    tensors = []
+    for shape in shapes:
+        param, grad, *states = (aligned_empty(shape, dtype) for _ in range(2 + len(rule.states)))
+        # A short random block repeated: drawing 4e7 numbers would take longer than timing them.
+        block = rng.standard_normal(min(param.size, 65_536)).astype(dtype)
+        sign = np.where(rng.random(block.size) < 0.5, -1, 1)
+        param.reshape(-1)[:] = np.resize(block, param.size)
+        grad.reshape(-1)[:] = np.resize(sign * (0.5 + rng.random(block.size)), grad.size)
+        for state in states:
+            state.fill(0)
+        tensors.append(Tensor(param, grad, tuple(states)))
+    return tensors
+
+
+def bytes_per_element(rule, dtype) -> int:
+    """Memory traffic of one step: the gradient is read, everything else read and written."""
+    return np.dtype(dtype).itemsize * (3 + 2 * len(rule.states))
+
+
+def mlp_shapes() -> list[tuple[int, ...]]:
+    """A perceptron 64-32-32-10: three weights, three biases."""
+    widths = (64, 32, 32, 10)
+    return [
+        shape
+        for inputs, outputs in itertools.pairwise(widths)
+        for shape in ((outputs, inputs), (outputs,))
+    ]
+
+
+def resnet50_shapes() -> list[tuple[int, ...]]:
+    """ResNet-50 (He et al. 2015): 161 tensors, 25.6 million parameters."""
+
+    def convolution(inputs, outputs, kernel):
+        return [(outputs, inputs, kernel, kernel), (outputs,), (outputs,)]  # with its batch norm
+
+    shapes = convolution(3, 64, 7)
+    inputs = 64
+    for width, blocks in ((64, 3), (128, 4), (256, 6), (512, 3)):
+        for block in range(blocks):
+            shapes += convolution(inputs, width, 1)
+            shapes += convolution(width, width, 3)
+            shapes += convolution(width, 4 * width, 1)
+            if block == 0:
+                shapes += convolution(inputs, 4 * width, 1)
+            inputs = 4 * width
+    return [*shapes, (1000, inputs), (1000,)]
+
+
+def gpt2_shapes() -> list[tuple[int, ...]]:
+    """GPT-2 small (Radford et al. 2019), head tied: 148 tensors, 124 million parameters."""
+    width = 768
+    norm = [(width,), (width,)]
+    attention = [(width, 3 * width), (3 * width,), (width, width), (width,)]
+    feed_forward = [(width, 4 * width), (4 * width,), (4 * width, width), (width,)]
+    block = [*norm, *attention, *norm, *feed_forward]
+    return [(50_257, width), (1024, width), *(12 * block), *norm]
+
+
+MODELS = {"mlp": mlp_shapes, "resnet50": resnet50_shapes, "gpt2": gpt2_shapes}
