@@ -1,0 +1,108 @@
+#!/usr/bin/env bash
+# One result on every CPU: compiles the C library and tests/c/hashes.c with gcc and clang, for x86-64
+# and aarch64, and runs the program on emulated CPUs. Every run must print tests/c/hashes.txt, and
+# the dispatcher must have picked what the emulated CPU can run.
+#
+#     tools/emulators.sh              # everything
+#     tools/emulators.sh quick        # gcc, one CPU of each kind
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+. "$root/tools/needs.sh"
+quick=${1:-}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+unset FASTOPT_ISA
+# The emulator runs threads one after the other; two still cut the work in two.
+export FASTOPT_NUM_THREADS=2
+equal=0 refused=0
+
+compile() { # compile PROGRAM COMPILER...
+    local program=$1
+    shift
+    "$@" -O3 -std=gnu11 -ffp-contract=off -fno-math-errno -Wall -Wextra -Werror -I"$root/csrc" \
+        "$root"/csrc/*.c "$root"/csrc/rules/*.c "$root/tests/c/hashes.c" \
+        -o "$work/$program" -lm -pthread
+}
+
+expect() { # expect ISA COMMAND...
+    local isa=$1
+    shift
+    "$@" >"$work/out" 2>"$work/err" || fail "$*: $(cat "$work/err")"
+    # The emulator warns of features that it leaves out.
+    local runs_with
+    runs_with=$(grep -v '^qemu-.*warning' "$work/err")
+    [ "$runs_with" = "$isa" ] || fail "$*: runs $runs_with, not $isa"
+    cmp "$work/out" "$root/tests/c/hashes.txt" || fail "$*: other bits"
+    equal=$((equal + 1))
+    echo "equal bits: $isa, ${*/$work\//}"
+}
+
+refuse() { # refuse COMMAND...: an instruction set that the CPU lacks ends in a sentence
+    local status=0
+    "$@" >/dev/null 2>"$work/err" || status=$?
+    [ "$status" = 1 ] || fail "$*: status $status"
+    grep -q "can run only" "$work/err" || fail "$*: $(cat "$work/err")"
+    refused=$((refused + 1))
+    echo "refused: ${*/$work\//}"
+}
+
+x86() { # x86 PROGRAM
+    local program=$work/$1
+    expect baseline qemu-x86_64 -cpu Nehalem "$program"
+    refuse qemu-x86_64 -cpu Nehalem -E FASTOPT_ISA=avx2 "$program"
+    expect avx2 qemu-x86_64 -cpu Haswell "$program"
+    refuse qemu-x86_64 -cpu Haswell -E FASTOPT_ISA=avx512 "$program"
+    # FMA without AVX2, as a careless hypervisor offers it
+    expect baseline qemu-x86_64 -cpu Haswell,-avx2 "$program"
+    if [ -z "$quick" ]; then
+        expect baseline qemu-x86_64 -cpu SandyBridge "$program"
+        expect avx2 qemu-x86_64 -cpu max "$program"
+    fi
+}
+
+arm() { # arm PROGRAM
+    expect neon qemu-aarch64 -cpu cortex-a53 -L /usr/aarch64-linux-gnu "$work/$1"
+    if [ -z "$quick" ]; then
+        expect neon qemu-aarch64 -cpu max -L /usr/aarch64-linux-gnu "$work/$1"
+    fi
+}
+
+native() { # native PROGRAM
+    local isa
+    for isa in $(grep -qw avx512dq /proc/cpuinfo && echo avx512) \
+        $(grep -qw avx2 /proc/cpuinfo && echo avx2) baseline; do
+        expect "$isa" env FASTOPT_ISA="$isa" "$work/$1"
+    done
+}
+
+machine=$(uname -m)
+clang=$(command -v clang || command -v clang-14 || true)
+if [ -z "$quick" ] && [ -z "$clang" ] && need clang-14 clang-14; then clang=clang-14; fi
+
+if [ "$machine" = x86_64 ]; then
+    compile gcc-x86 gcc
+    native gcc-x86
+    if need qemu-x86_64 qemu-user; then x86 gcc-x86; else not_run "older x86-64 CPUs: no qemu-user"; fi
+    if [ -z "$quick" ] && [ -n "$clang" ]; then
+        compile clang-x86 "$clang"
+        native clang-x86
+        x86 clang-x86
+    fi
+else
+    not_run "x86-64 CPUs: this machine is $machine"
+fi
+
+if need qemu-aarch64 qemu-user &&
+    need aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu libc6-dev-arm64-cross; then
+    compile gcc-arm aarch64-linux-gnu-gcc
+    arm gcc-arm
+    if [ -z "$quick" ] && [ -n "$clang" ]; then
+        compile clang-arm "$clang" --target=aarch64-linux-gnu
+        arm clang-arm
+    fi
+else
+    not_run "aarch64: no qemu-user or cross compiler"
+fi
+if [ -z "$quick" ] && [ -z "$clang" ]; then not_run "clang: not installed"; fi
+echo "$equal runs on native and emulated CPUs gave the pinned bits, $refused were refused rightly"
+[ "$equal" -gt 0 ] || fail "nothing was run"

@@ -1,0 +1,90 @@
+#!/usr/bin/env bash
+# Sanitizers and fuzzers: the pool under the thread sanitizer; random steps on all instruction sets,
+# and tests of the Python package, under the address and undefined-behaviour sanitizers; the reader
+# of state files and the steps under coverage-guided fuzzers.
+#
+#     PYTHON=python tools/sanitizers.sh           # PYTHON has the tests' requirements
+#     PYTHON=python tools/sanitizers.sh quick     # shorter, and without the guided fuzzers
+#     SECONDS_EACH=600 tools/sanitizers.sh        # longer for each guided fuzzer (default 120)
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+. "$root/tools/needs.sh"
+quick=${1:-}
+python=$(command -v "${PYTHON:-python3}")
+seconds=${SECONDS_EACH:-120}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+unset FASTOPT_ISA FASTOPT_NUM_THREADS
+export OPENBLAS_NUM_THREADS=1
+needed=(-std=gnu11 -g -ffp-contract=off -fno-math-errno -Wall -Wextra -Werror "-I$root/csrc")
+address=(-O1 -fsanitize=address,undefined -fno-sanitize-recover=all)
+library=("$root"/csrc/*.c "$root"/csrc/rules/*.c)
+without_dispatch=()
+for source in "${library[@]}"; do
+    [ "$source" = "$root/csrc/dispatch.c" ] || without_dispatch+=("$source")
+done
+
+echo "==== Threads and forks, and the thread sanitizer"
+gcc "${needed[@]}" "${address[@]}" "$root/tests/c/threads.c" "${library[@]}" -o "$work/forks" \
+    -lm -pthread
+timeout 300 "$work/forks"
+gcc "${needed[@]}" -O1 -fsanitize=thread -DWITHOUT_FORKS "$root/tests/c/threads.c" \
+    "${library[@]}" -o "$work/races" -lm -pthread
+# Newer kernels place memory where this sanitizer does not expect it; containers may forbid to ask
+# for another place.
+fixed=(setarch "$(uname -m)" -R)
+"${fixed[@]}" true 2>/dev/null || fixed=()
+timeout 300 "${fixed[@]}" "$work/races"
+
+echo "==== Random steps under the address and undefined-behaviour sanitizers"
+runs=$([ -n "$quick" ] && echo 2000 || echo 50000)
+gcc "${needed[@]}" "${address[@]}" "-DRUNS=$runs" "$root/tests/c/fuzz.c" "${without_dispatch[@]}" \
+    -o "$work/random" -lm -pthread
+"$work/random"
+
+echo "==== The Python package under the address and undefined-behaviour sanitizers"
+mkdir "$work/tree"
+for part in csrc src tests setup.py pyproject.toml README.md LICENSE; do
+    cp -R "$root/$part" "$work/tree"
+done
+find "$work/tree" -name '*.so' -delete
+(
+    cd "$work/tree"
+    CFLAGS="${address[*]}" LDFLAGS="-fsanitize=address,undefined" \
+        "$python" setup.py -q build_ext --inplace
+    tests=(tests/test_faults.py tests/test_nesterov.py tests/test_limits.py)
+    [ -n "$quick" ] || tests+=(tests/test_validation.py tests/test_class_validation.py
+        tests/test_classes.py tests/test_state_machines.py)
+    # Objects that live as long as Python are no leaks. Small ones come from malloc, which is watched.
+    # The limits of memory in a test would be those of the sanitizer's own maps.
+    ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc PYTHONPATH="$work/tree/src" \
+        LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)" \
+        "$python" -m pytest -q -p no:cacheprovider -m "not own_memory" "${tests[@]}"
+)
+
+if [ -z "$quick" ]; then
+    echo "==== libFuzzer, $seconds s"
+    clang=$(command -v clang || command -v clang-14 || true)
+    if [ -z "$clang" ] && need clang-14 clang-14 libclang-rt-14-dev libfuzzer-14-dev; then
+        clang=clang-14
+    fi
+    if [ -n "$clang" ] && "$clang" "${needed[@]}" "${address[@]}" -fsanitize=fuzzer \
+        "$root/tests/c/fuzz.c" "${without_dispatch[@]}" -o "$work/guided" -lm -pthread; then
+        mkdir "$work/corpus"
+        (cd "$work" && ./guided "-max_total_time=$seconds" -max_len=600 -print_final_stats=1 corpus \
+            >guided.log 2>&1) || fail "$(tail -40 "$work/guided.log")"
+        grep -E '^Done|^stat::number' "$work/guided.log"
+    else
+        not_run "libFuzzer: no clang with its run-time library"
+    fi
+    echo "==== atheris, $seconds s"
+    if "$python" -m venv "$work/venv" && "$work/venv/bin/pip" install -q numpy atheris; then
+        "$work/venv/bin/python" \
+            "$root/tests/fuzz_statefile.py" "$root/src/fastopt/statefile.py" \
+            "-max_total_time=$seconds" -print_final_stats=1 >"$work/atheris.log" 2>&1 ||
+            fail "$(tail -40 "$work/atheris.log")"
+        grep -E '^Done|^stat::number' "$work/atheris.log"
+    else
+        not_run "atheris: it could not be installed"
+    fi
+fi

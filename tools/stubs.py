@@ -1,0 +1,96 @@
+"""Writes src/fastopt/__init__.pyi, the types of the functions and classes made from the rule table.
+
+Run it where the built package can be imported, after every change of the table:
+
+    python tools/stubs.py
+"""
+
+import ast
+import sys
+from pathlib import Path
+
+import fastopt
+
+STUB = Path(__file__).resolve().parent.parent / "src" / "fastopt" / "__init__.pyi"
+
+OPENING = """\
+# Made by tools/stubs.py; do not edit.
+from typing import Any, ClassVar, TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+"""
+
+TYPES = """
+# One dtype a call.
+_Scalar = TypeVar("_Scalar", np.float32, np.float64)
+_Number: TypeAlias = float | np.floating[Any] | np.integer[Any]
+"""
+
+
+def order(name):
+    """Constants, then classes, then the rest, as the linter sorts names."""
+    return (not name.isupper(), not name[0].isupper(), name)
+
+
+def made_from_the_table():
+    return {*fastopt.RULES, *(rule.class_name for rule in fastopt.RULES.values())}
+
+
+def imports():
+    """Import lines for the public names that are not made from the table."""
+    origin = {}
+    for node in ast.parse(Path(fastopt.__file__).read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ImportFrom):
+            origin.update({alias.asname or alias.name: node.module for alias in node.names})
+    # What is loaded only when it is asked for.
+    for name in set(fastopt.__all__) - made_from_the_table() - origin.keys():
+        origin[name] = getattr(getattr(fastopt, name), "__module__", "fastopt")
+    lines = {
+        (module, order(name)): f"from {module} import {name} as {name}\n"
+        for name, module in origin.items()
+        if name in fastopt.__all__
+    }
+    for module, name in (("fastopt._core", "Rule"), ("fastopt.optimizers", "_Params")):
+        lines[module, order(name)] = f"from {module} import {name}\n"
+    return "".join(line for _, line in sorted(lines.items()))
+
+
+def keyword(name, default):
+    kind = {"step": "int | np.integer[Any]"}.get(name, "_Number")
+    if isinstance(default, bool):
+        kind = "bool"
+    return f"{name}: {kind}" + ("" if default is None else f" = {default!r}")
+
+
+def signature(name, arguments, indent):
+    lines = "".join(f"{indent}    {argument},\n" for argument in arguments)
+    return f"{indent}def {name}(\n{lines}{indent}) -> None: ...\n"
+
+
+def function(rule):
+    arrays = [f"{name}: NDArray[_Scalar]" for name in ("param", "grad", *rule.states)]
+    if rule.optional_state is not None:
+        arrays.append(f"{rule.optional_state}: NDArray[_Scalar] | None = None")
+    keywords = [keyword(*item) for item in rule.hypers.items()]
+    return signature(rule.name, [*arrays, "*", *keywords], "")
+
+
+def optimizer_class(rule):
+    keywords = [keyword(*item) for item in rule.class_hypers.items()]
+    constructor = signature("__init__", ["self", "params: _Params", "*", *keywords], "    ")
+    return f"class {rule.class_name}(Optimizer):\n    rule: ClassVar[Rule]\n{constructor}"
+
+
+def stub():
+    rules = fastopt.RULES.values()
+    names = "".join(f'    "{name}",\n' for name in sorted(fastopt.__all__, key=order))
+    functions = "".join(map(function, rules))
+    classes = "\n".join(map(optimizer_class, rules))
+    return "\n".join([OPENING + imports(), f"__all__ = [\n{names}]", TYPES, functions, classes])
+
+
+if __name__ == "__main__":
+    STUB.write_text(stub(), encoding="utf-8")
+    print(f"wrote {STUB}", file=sys.stderr)
