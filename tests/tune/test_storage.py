@@ -13,6 +13,7 @@ import scipy.stats
 from tune_objectives import LARGE, SMALL, SPACE, STRATEGIES, small, smooth
 
 from fastopt import tune
+from fastopt.tune.owner import is_alive, register, start_time
 
 SCRIPT = Path(__file__).parent / "tune_objectives.py"
 
@@ -54,7 +55,7 @@ def test_a_killed_study_goes_on_as_if_nothing_had_happened(tmp_path, strategy, l
     while len(told(resumed)) < 24:
         trial = resumed.ask()
         resumed.tell(trial, smooth(trial.params))
-    process.wait()  # only now: a zombie is dead too
+    process.wait()  # only now: a zombie, or one on its way there, is dead too
     straight = tune.Study(SPACE, strategy=strategy, seed=11)
     straight.run(smooth, 24)
     assert [(t.number, t.params, t.value) for t in resumed.trials] == [
@@ -157,6 +158,21 @@ def test_only_what_must_be_dead_counts_as_dead(tmp_path, field, value, orphan):
     connection.close()
     other = tune.Study(SPACE, strategy="random", storage=path)
     assert other.ask().number == (0 if orphan else 1)
+
+
+def test_a_killed_process_counts_as_dead_once_its_output_has_ended():
+    here = register(tune.Study(SMALL, strategy="random")).split("|")
+    for _ in range(400):  # how long a process takes to die is the kernel's affair
+        process = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        with process:
+            owner = "|".join([*here[:3], str(process.pid), start_time(process.pid), here[5]])
+            process.stdin.write(b"\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == b"\n"  # it runs, and can be interrupted
+            assert is_alive(owner)
+            process.kill()
+            assert process.stdout.read() == b""
+            assert not is_alive(owner)
 
 
 @pytest.mark.parametrize(

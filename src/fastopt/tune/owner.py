@@ -20,7 +20,10 @@ import socket
 import weakref
 from typing import Any
 
-__all__ = ["is_alive", "register"]
+__all__ = ["is_alive", "register", "start_time"]
+
+# The kernel's flag PF_EXITING, in field 9 of /proc/PID/stat (proc(5)): no code of it runs any more.
+_EXITING = 0x4
 
 _studies: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
 
@@ -43,7 +46,7 @@ def _here() -> tuple[str, str, str]:
     return socket.gethostname(), boot, namespace
 
 
-def _start_of(pid: int) -> str | None:
+def start_time(pid: int) -> str | None:
     """When the process started, "" if this system does not say, None if it is dead."""
     try:
         os.kill(pid, 0)
@@ -54,9 +57,10 @@ def _start_of(pid: int) -> str | None:
     text = _read(f"/proc/{pid}/stat")
     if text is None:
         return ""
-    # Behind the command, which may hold spaces and brackets: state, …, and start time, field 22.
+    # Behind the command, which may hold spaces and brackets: state, …, flags, …, start time.
     fields = text.rpartition(")")[2].split()
-    return None if fields[0] in "ZX" else fields[19]
+    # A killed process closes its files some time before its state says that it is dead.
+    return None if fields[0] in "ZX" or int(fields[6]) & _EXITING else fields[19]
 
 
 def register(study: Any) -> str:
@@ -64,7 +68,7 @@ def register(study: Any) -> str:
     pid = os.getpid()
     token = os.urandom(8).hex()
     _studies[token] = study
-    return "|".join([*_here(), str(pid), _start_of(pid) or "", token])
+    return "|".join([*_here(), str(pid), start_time(pid) or "", token])
 
 
 def is_alive(owner: str | None) -> bool:
@@ -79,6 +83,6 @@ def is_alive(owner: str | None) -> bool:
         return False
     if namespace != here[2]:
         return True
-    if _start_of(int(pid)) != start:
+    if start_time(int(pid)) != start:
         return False
     return int(pid) != os.getpid() or token in _studies
