@@ -9,6 +9,7 @@
 #include "parallel.h"
 
 #include "fastopt.h"
+#include "placement.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -45,8 +46,10 @@ typedef struct job {
 } job;
 
 typedef struct worker {
+    pthread_t thread;
     pthread_cond_t wake;
     int asleep;
+    int kept_off; /* the CPU that it must not run on, or -1 */
 } worker;
 
 static struct {
@@ -187,15 +190,29 @@ static void start_workers(int wanted)
     pthread_sigmask(SIG_SETMASK, &all, &before);
     while (pool.worker_count < wanted) {
         worker *const next = &pool.workers[pool.worker_count];
-        pthread_t thread;
         next->asleep = 0;
+        next->kept_off = -1;
         pthread_cond_init(&next->wake, NULL);
-        if (pthread_create(&thread, &attributes, worker_main, (void *)(intptr_t)pool.worker_count))
+        if (pthread_create(&next->thread, &attributes, worker_main,
+                           (void *)(intptr_t)pool.worker_count))
             break;
         pool.worker_count++;
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attributes);
+}
+
+/* Under the pool's mutex. A CPU that sleeps does not always count as idle: a virtual one, halted, may
+ * look to the kernel as if its host had taken it away. Then the worker is put behind the caller, on the
+ * caller's own CPU, and gets to run when the work is done, step after step until the kernel balances its
+ * queues, which takes it milliseconds. */
+static void wake(worker *sleeper, int caller_cpu)
+{
+    if (caller_cpu != sleeper->kept_off && caller_cpu >= 0) {
+        fo_keep_off(sleeper->thread, caller_cpu);
+        sleeper->kept_off = caller_cpu;
+    }
+    pthread_cond_signal(&sleeper->wake);
 }
 
 /* Whether the pool was free and the job is now its. */
@@ -209,9 +226,10 @@ static int open_job(job *work, int threads)
         pool.job = work;
         pool.wanted = threads - 1;
         atomic_fetch_add_explicit(&pool.generation, 1, memory_order_relaxed);
+        const int cpu = fo_current_cpu();
         for (int i = 0; i < pool.wanted && i < pool.worker_count; i++)
             if (pool.workers[i].asleep)
-                pthread_cond_signal(&pool.workers[i].wake);
+                wake(&pool.workers[i], cpu);
     }
     pthread_mutex_unlock(&pool.mutex);
     return mine;

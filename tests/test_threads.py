@@ -327,6 +327,27 @@ def test_a_step_without_new_threads_is_serial_and_right():
     assert run_code(code, FASTOPT_NUM_THREADS="1") == "refused True"
 
 
+def test_a_worker_may_run_where_the_caller_may_but_not_on_its_cpu():
+    code = (
+        "import os, time\n"
+        "import fastopt\n"
+        "from test_threads import digest_of_a_step\n"
+        "mine = os.sched_getaffinity(0)\n"
+        "before = {int(task) for task in os.listdir('/proc/self/task')}\n"
+        "fastopt.set_num_threads(2)\n"
+        "for _ in range(5):\n"
+        "    digest_of_a_step(0)\n"
+        "    time.sleep(0.02)  # it sleeps, and is placed when it is woken\n"
+        "(worker,) = {int(task) for task in os.listdir('/proc/self/task')} - before\n"
+        "left_out = mine - os.sched_getaffinity(worker)\n"
+        "print(os.sched_getaffinity(worker) <= mine, len(left_out) == (len(mine) > 1),\n"
+        "      os.sched_getaffinity(0) == mine)\n"
+    )
+    assert run_code(code) == "True True True"
+    pinned = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+    assert run_code(pinned + code) == "True True True"
+
+
 def test_the_interpreter_may_exit_during_a_step():
     code = (
         "import threading, time\n"
