@@ -64,4 +64,12 @@ static inline double fo_power(double beta, uint64_t t)
     return power;
 }
 
+/* eps under the root or beside it. The other is a zero, which changes no bit of a sum that is not
+ * below zero. */
+static inline void fo_place_eps(const fo_hyper *hyper, double *inside, double *outside)
+{
+    *inside = hyper->eps_inside != 0 ? hyper->eps : 0.0;
+    *outside = hyper->eps_inside != 0 ? 0.0 : hyper->eps;
+}
+
 #endif

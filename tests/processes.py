@@ -1,4 +1,4 @@
-"""Python processes of the tests' own: for settings that are read when fastopt is imported."""
+"""Processes of the tests' own: programs, and Python with settings that it reads on import."""
 
 import os
 import re
@@ -36,6 +36,21 @@ def run_code(code, timeout=120, **environment):
     done = run_python("-c", code, timeout=timeout, **environment)
     assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout.strip()
+
+
+def run_program(command, environment=None, cwd=None):
+    """Run a program, which has to end well, and give what it printed; its own message if not."""
+    done = subprocess.run(
+        [str(word) for word in command],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+    return done.stdout
 
 
 @cache

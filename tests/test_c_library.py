@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import run_program
 
 import fastopt
 
@@ -24,16 +25,7 @@ DECLARATION = re.compile(r"FO_API\b[^;]*?\b(fo_\w+)\(")
 
 def run(command, **environment):
     """The program's output; its own message if it fails."""
-    result = subprocess.run(
-        [str(word) for word in command],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert result.returncode == 0, f"{command}\n{result.stdout}{result.stderr}"
-    return result.stdout
+    return run_program(command, {**os.environ, **environment})
 
 
 def make(target, build, *settings):

@@ -4,7 +4,6 @@ import ctypes
 import os
 import re
 import shutil
-import subprocess
 import sys
 import venv
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 from numba import njit
 from numba.extending import get_cython_function_address
+from processes import run_program
 
 import fastopt
 
@@ -98,17 +98,7 @@ def example(language):
 
 def run(*command, cwd):
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    result = subprocess.run(
-        [str(word) for word in command],
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=600,
-    )
-    assert result.returncode == 0, f"{command}\n{result.stdout}{result.stderr}"
-    return result.stdout
+    return run_program(command, environment, cwd)
 
 
 def test_exported_signatures_are_those_that_were_promised():

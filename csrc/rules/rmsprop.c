@@ -17,9 +17,7 @@ static void coefficients(const fo_hyper *hyper, uint64_t step, double *c)
     c[LR] = hyper->lr;
     c[ALPHA] = hyper->alpha;
     c[ONE_MINUS_ALPHA] = 1 - hyper->alpha;
-    /* The eps that is not used is a zero, which changes no bit of a sum that is not below zero. */
-    c[EPS_INSIDE] = hyper->eps_inside != 0 ? hyper->eps : 0.0;
-    c[EPS] = hyper->eps_inside != 0 ? 0.0 : hyper->eps;
+    fo_place_eps(hyper, &c[EPS_INSIDE], &c[EPS]);
 }
 
 #define FO_KERNEL rmsprop

@@ -40,6 +40,14 @@ def grid(space=A, **options):
     return tune.Study(space, strategy="grid", **options)
 
 
+def error_of_the_only_failure(study):
+    """That trial is the one with ``a`` = 2; all others of the grid are done."""
+    states = {trial.params["a"]: trial.state for trial in study.trials}
+    assert states == {0: "done", 1: "done", 2: "failed", 3: "done", 4: "done"}
+    (failed,) = [trial for trial in study.trials if trial.state == "failed"]
+    return failed.error
+
+
 @pytest.mark.parametrize("where", WHERE)
 def test_every_point_is_evaluated_once(where):
     study = grid(SMALL)
@@ -56,10 +64,9 @@ def test_a_trial_that_raises_has_failed_and_the_study_goes_on(where):
     study = grid()
     with somewhere(where) as options:
         study.run(tune_objectives.raises_on_two, **options)
-    states = {trial.params["a"]: trial.state for trial in study.trials}
-    assert states == {0: "done", 1: "done", 2: "failed", 3: "done", 4: "done"}
-    (failed,) = [trial for trial in study.trials if trial.state == "failed"]
-    assert failed.error.startswith("KeyError: 'two is bad' (at tune_objectives.py:")
+    assert error_of_the_only_failure(study).startswith(
+        "KeyError: 'two is bad' (at tune_objectives.py:"
+    )
     assert study.best.params == {"a": 0}
 
 
@@ -141,10 +148,7 @@ def test_a_worker_that_dies_costs_its_own_trial_only(where):
     study = grid()
     with somewhere(where) as options:
         study.run(tune_objectives.dies_on_two, **options)
-    states = {trial.params["a"]: trial.state for trial in study.trials}
-    assert states == {0: "done", 1: "done", 2: "failed", 3: "done", 4: "done"}
-    (failed,) = [trial for trial in study.trials if trial.state == "failed"]
-    assert "died, twice" in failed.error
+    assert "died, twice" in error_of_the_only_failure(study)
 
 
 @pytest.mark.parametrize("where", ["processes", "pool"])
@@ -162,9 +166,7 @@ def test_a_trial_that_hangs_fails_by_its_timeout_and_the_study_goes_on(n_jobs):
     begin = time.monotonic()
     study.run(tune_objectives.hangs_on_two, n_jobs=n_jobs, trial_timeout=0.5)
     assert time.monotonic() - begin < 20
-    states = {trial.params["a"]: trial.state for trial in study.trials}
-    assert states == {0: "done", 1: "done", 2: "failed", 3: "done", 4: "done"}
-    assert "not finished within its timeout of 0.5 s" in study.trials[2].error
+    assert "not finished within its timeout of 0.5 s" in error_of_the_only_failure(study)
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .parameters import Categorical, Float, Int
-from .run import Run
+from .run import Total, check_count
 from .space import Space
 from .study import Study
 
@@ -68,7 +68,10 @@ def maximize(objective: Objective, space: Parameters, n_trials: int, **options: 
 def _search(
     direction: str, objective: Objective, space: Parameters, n_trials: int, options: dict[str, Any]
 ) -> Study:
+    if n_trials is not None:
+        check_count("n_trials", n_trials, 0)
+        n_trials = Total(n_trials)
     of_study = {name: options.pop(name) for name in OF_STUDY if name in options}
     study = Study(space, direction=direction, **of_study)
-    Run(study, objective, n_trials, total=True, **options)()
+    study.run(objective, n_trials, **options)
     return study

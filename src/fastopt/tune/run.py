@@ -19,10 +19,10 @@ from .trial import Trial
 if TYPE_CHECKING:
     from .study import Study
 
-__all__ = ["Run"]
+__all__ = ["Run", "Total", "check_count"]
 
 
-def _check_count(name: str, value: Any, least: int) -> None:
+def check_count(name: str, value: Any, least: int) -> None:
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise TypeError(f"{name} must be an integer, got {value!r}")
     if value < least:
@@ -52,67 +52,73 @@ def _make_backend(objective: Objective, n_jobs: int | None, executor: Any) -> An
         if n_jobs is None:
             n_jobs = getattr(executor, "_max_workers", 1)
     n_jobs = 1 if n_jobs is None else n_jobs
-    _check_count("n_jobs", n_jobs, 1)
+    check_count("n_jobs", n_jobs, 1)
     if executor is not None:
         return Futures(objective, executor, n_jobs)
     return Serial(objective) if n_jobs == 1 else Processes(objective, n_jobs)
 
 
-class Run:
-    """One call of ``Study.run``; its arguments are documented there.
+class Total(int):
+    """A number of trials that the study shall hold in the end, those from before a run included."""
 
-    ``total``: count the trials that ended before this run too.
+    __slots__ = ()
+
+
+class Run:
+    """One call of ``Study.run``, where the arguments are documented: when it ends.
+
+    Calling it runs it.
     """
 
     def __init__(
         self,
         study: Study,
-        objective: Objective,
-        n_trials: int | None = None,
-        n_jobs: int | None = None,
-        *,
-        executor: Any = None,
-        timeout: float | None = None,
-        trial_timeout: float | None = None,
-        stopper: Median | None = None,
-        progress: bool | None = None,
-        callbacks: Iterable[Any] = (),
-        total: bool = False,
+        n_trials: int | None,
+        timeout: float | None,
+        trial_timeout: float | None,
+        stopper: Median | None,
     ) -> None:
         if n_trials is not None:
-            _check_count("n_trials", n_trials, 0)
+            check_count("n_trials", n_trials, 0)
         self._timeout = _check_seconds("timeout", timeout)
         self._trial_timeout = _check_seconds("trial_timeout", trial_timeout)
         if stopper is not None and not callable(getattr(stopper, "limits", None)):
             raise TypeError(f"stopper must have a method limits, got {stopper!r}")
         self._study = study
-        self._callbacks = list(callbacks)
         self._stopper = stopper
-        self._total = total
         self._n_trials = n_trials
         self._ended = 0
         # The number of each running trial, and when its time is over.
         self._running: dict[int, tuple[Trial, float]] = {}
         self._more = True
-        if self._left() <= 0:
-            # Workers take a second to start.
-            self._backend = Serial(objective)
-        else:
-            self._backend = _make_backend(objective, n_jobs, executor)
-        left = self._left()
-        self._progress = Progress(progress, None if left == math.inf else int(left))
 
     def _left(self) -> float:
         """How many trials may still be started."""
         if self._n_trials is None:
             return math.inf
-        before = len(self._study.finished) - self._ended if self._total else 0
+        whole = isinstance(self._n_trials, Total)
+        before = len(self._study.finished) - self._ended if whole else 0
         return self._n_trials - before - self._ended - len(self._running)
 
-    def __call__(self) -> None:
+    def __call__(
+        self,
+        objective: Objective,
+        n_jobs: int | None,
+        executor: Any,
+        progress: bool | None,
+        callbacks: Iterable[Any],
+    ) -> None:
+        callbacks = list(callbacks)
+        left = self._left()
+        if left <= 0:
+            # Workers take a second to start.
+            self._backend = Serial(objective)
+        else:
+            self._backend = _make_backend(objective, n_jobs, executor)
+        self._progress = Progress(progress, None if left == math.inf else int(left))
         study = self._study
         before = study.callbacks
-        study.callbacks = [*before, *self._callbacks]
+        study.callbacks = [*before, *callbacks]
         study._stopping = False
         try:
             study._notify("on_study_start")
