@@ -28,6 +28,12 @@ def always_kill_worker(params):
     return square(params)
 
 
+def kill_worker_under_others(params):
+    """As always_kill_worker, when another trial has had the time to start on the same worker."""
+    time.sleep(0.2 if params["x"] == 3 else 0.6)
+    return always_kill_worker(params)
+
+
 def raise_on_three(params):
     if params["x"] == 3:
         raise ValueError("three")

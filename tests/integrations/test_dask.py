@@ -1,5 +1,7 @@
 """Studies on a real Dask cluster: worker processes, one of which is killed in the middle."""
 
+import contextlib
+
 import dask
 import dask_objectives
 import pytest
@@ -12,14 +14,20 @@ pytestmark = pytest.mark.filterwarnings("default")
 X = tune.Int(0, 9)
 
 
-@pytest.fixture(scope="module")
-def client():
+@contextlib.contextmanager
+def cluster_of(**workers):
     # A trial that kills every worker it comes to is given up after the second.
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": 1}),
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        LocalCluster(dashboard_address=None, **workers) as cluster,
         Client(cluster) as client,
     ):
+        yield client
+
+
+@pytest.fixture(scope="module")
+def client():
+    with cluster_of(n_workers=2, threads_per_worker=1) as client:
         yield client
 
 
@@ -52,11 +60,18 @@ def test_trial_of_a_killed_worker_is_run_again_and_nothing_is_lost(client, tmp_p
 
 
 def test_trial_that_kills_every_worker_has_failed_and_the_others_are_done(client):
-    # One at a time: Dask blames whatever was on the worker, neighbours included.
-    study = run(client, dask_objectives.always_kill_worker, {"x": X}, n_jobs=1)
+    study = run(client, dask_objectives.always_kill_worker, {"x": X})
     assert states(study) == {x: "failed" if x == 3 else "done" for x in range(10)}
     assert study.trials[3].error.startswith("KilledWorker")
     assert study.best.params == {"x": 0}
+
+
+def test_trial_that_kills_its_workers_does_not_take_its_neighbours_with_it():
+    with cluster_of(n_workers=1, threads_per_worker=2) as client:
+        study = run(client, dask_objectives.kill_worker_under_others, {"x": tune.Int(0, 5)})
+    assert states(study) == {x: "failed" if x == 3 else "done" for x in range(6)}
+    assert [study.trials[x].value for x in (0, 1, 2, 4, 5)] == [0.0, 1.0, 4.0, 16.0, 25.0]
+    assert "alone" in study.trials[3].error
 
 
 def test_trial_that_raises_has_failed_with_its_reason(client):

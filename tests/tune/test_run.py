@@ -148,7 +148,7 @@ def test_a_worker_that_dies_costs_its_own_trial_only(where):
     study = grid()
     with somewhere(where) as options:
         study.run(tune_objectives.dies_on_two, **options)
-    assert "died, twice" in error_of_the_only_failure(study)
+    assert "twice" in error_of_the_only_failure(study)
 
 
 @pytest.mark.parametrize("where", ["processes", "pool"])
@@ -158,6 +158,40 @@ def test_a_worker_that_dies_once_costs_nothing(where, tmp_path):
         study.run(tune_objectives.dies_once, **options)
     assert (tmp_path / "died").exists()
     assert [trial.state for trial in study.trials] == ["done"] * 5
+
+
+@pytest.mark.parametrize("where", ["processes", "pool"])
+def test_several_trials_that_kill_their_workers_cost_no_other(where):
+    study = grid({"a": tune.Int(0, 7)})
+    with somewhere(where) as options:
+        study.run(tune_objectives.dies_on_odd, **options)
+    assert [trial.state for trial in study.trials] == ["done", "failed"] * 4
+
+
+def test_what_the_executor_itself_raises_is_tried_once_more_alone():
+    """An executor that fails every trial which it has together with another."""
+
+    class Crowded(concurrent.futures.Executor):
+        running = 0
+
+        def submit(self, function, *arguments):
+            future = concurrent.futures.Future()
+            self.running += 1
+            pool.submit(self.work, future, function, arguments)
+            return future
+
+        def work(self, future, function, arguments):
+            time.sleep(0.05)
+            if self.running > 1:
+                future.set_exception(OSError("a lost worker"))
+            else:
+                future.set_result(function(*arguments))
+            self.running -= 1
+
+    study = grid()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        study.run(tune_objectives.raises_on_two, executor=Crowded(), n_jobs=3)
+    assert "two is bad" in error_of_the_only_failure(study)
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])

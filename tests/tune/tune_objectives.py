@@ -59,6 +59,13 @@ def dies_once(params):
     return params["a"]
 
 
+def dies_on_odd(params):
+    time.sleep(0.1)
+    if params["a"] % 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return params["a"]
+
+
 def hangs_on_two(params):
     if params["a"] == 2:
         time.sleep(600)

@@ -167,6 +167,7 @@ class Run:
             trial = self._running[number][0]
             if event == "restart":
                 trial.values.clear()
+                self._running[number] = (trial, time.monotonic() + self._trial_timeout)
             elif event == "report":
                 trial.values.append(content)
                 self._study._notify("on_report", trial, len(trial.values) - 1, content)

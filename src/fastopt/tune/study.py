@@ -115,8 +115,8 @@ class Study(AskTell):
             library's, else 1.
         executor : concurrent.futures.Executor, optional
             Evaluate there, e.g. on a cluster with Dask's ``Client.get_executor()``. It is not shut
-            down. A process pool that breaks is replaced for the rest of the run, and the trials
-            which ran in it are run again one by one.
+            down. Trials whose worker dies are run once more, one by one, so that only the culprit
+            has failed. A process pool that breaks is replaced for the rest of the run.
         timeout : float, optional
             Seconds for the whole run; trials that then run have failed.
         trial_timeout : float, optional
