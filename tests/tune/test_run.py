@@ -1,8 +1,6 @@
 """Whole studies, wherever the trials run: in this process, in workers, in an executor."""
 
 import concurrent.futures
-import contextlib
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -12,28 +10,12 @@ import time
 
 import pytest
 import tune_objectives
-from tune_objectives import SMALL, small
+from tune_objectives import LARGE, SMALL, small, somewhere
 
 from fastopt import tune
 
 A = {"a": tune.Int(0, 4)}
 WHERE = ["serial", "processes", "threads", "pool"]
-
-
-@contextlib.contextmanager
-def somewhere(where):
-    """Options of ``run`` for a place."""
-    if where == "serial":
-        yield {}
-    elif where == "processes":
-        yield {"n_jobs": 2}
-    elif where == "threads":
-        with concurrent.futures.ThreadPoolExecutor(2) as executor:
-            yield {"executor": executor}
-    else:
-        spawn = multiprocessing.get_context("spawn")
-        with concurrent.futures.ProcessPoolExecutor(2, spawn) as executor:
-            yield {"executor": executor}
 
 
 def grid(space=A, **options):
@@ -305,6 +287,19 @@ def test_ctrl_c_stores_what_was_told_and_queues_what_ran(where, tmp_path):
     assert len(study.finished) == 20
 
 
+def assert_group_ends(process):
+    """No process of the group that ``process`` led is left."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(process.pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    pytest.fail("a process still runs")
+
+
 def test_ctrl_c_in_a_terminal_reaches_all_processes_and_ends_the_study(tmp_path):
     path = tmp_path / "study.db"
     script = tune_objectives.__file__
@@ -324,8 +319,39 @@ def test_ctrl_c_in_a_terminal_reaches_all_processes_and_ends_the_study(tmp_path)
     assert process.returncode != 0
     assert errors.count("Traceback") == 1
     assert "KeyboardInterrupt" in errors
+    assert_group_ends(process)
     study.run(small)
     assert [trial.state for trial in study.trials] == ["done"] * 20
+
+
+@pytest.mark.parametrize("where", WHERE)
+def test_sigint_ends_a_run_with_all_told_stored_and_no_process_left(where, tmp_path):
+    path = tmp_path / "study.db"
+    process = subprocess.Popen(
+        [sys.executable, tune_objectives.__file__, "run_until_interrupted", str(path), where],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    first = [process.stdout.readline() for _ in range(5)]
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert errors == ""
+    *told, last = "".join([*first, output]).splitlines()
+    assert last == "interrupted"
+    if where in ("threads", "pool"):
+        assert told.pop() == f"executor {small({'a': 2, 'b': 'x'})}"
+    assert_group_ends(process)
+    study = grid(LARGE, storage=path)
+    finished = [trial.number for trial in study.finished]
+    assert finished[: len(told)] == [int(number) for number in told]
+    assert len(finished) <= len(told) + 1  # stored, and interrupted before it was said
+    running = [trial.number for trial in study.trials if trial.state == "running"]
+    assert len(running) <= 2
+    assert [study.ask().number for _ in running] == running  # queued again
 
 
 def test_workers_do_not_outlive_a_killed_study(tmp_path):
@@ -347,16 +373,7 @@ def test_workers_do_not_outlive_a_killed_study(tmp_path):
         time.sleep(0.02)
     process.kill()
     process.wait()
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        try:
-            os.killpg(process.pid, 0)
-        except ProcessLookupError:
-            break
-        time.sleep(0.05)
-    else:
-        os.killpg(process.pid, signal.SIGKILL)
-        pytest.fail("workers still run")
+    assert_group_ends(process)
     study.run(small)
     assert [trial.state for trial in study.trials] == ["done"] * 20
 

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import signal
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.stats
-from tune_objectives import LARGE, SMALL, SPACE, STRATEGIES, small, smooth
+from tune_objectives import LARGE, SMALL, SPACE, STRATEGIES, jittered, small, smooth
 
 from fastopt import tune
 from fastopt.tune.owner import is_alive, register, start_time
@@ -267,6 +268,31 @@ def test_what_was_pending_and_told_at_each_ask_is_stored(tmp_path):
     for number, asked, _, _ in rows[3:]:
         told_before = [n for n, _, version, state in rows if state == "done" and version < asked]
         assert sorted(told_before) == sorted(order[: number - 2])
+
+
+@pytest.mark.parametrize("strategy", ["bayes", "sobol"])
+def test_a_run_with_two_workers_is_replayed_exactly_from_its_file(tmp_path, strategy):
+    """The order of results is chance, but it is stored, and the suggestions follow from it."""
+    options = {"space": SPACE, "strategy": strategy, "seed": 3}
+    path = tmp_path / "study.db"
+    with tune.Study(**options, storage=path) as study:
+        study.run(jittered, 9, n_jobs=2)
+    with tune.Study(**options, storage=path) as resumed:
+        resumed.run(jittered, 9, n_jobs=2)
+        trials = {trial.number: trial for trial in resumed.trials}
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute("SELECT number, asked, version FROM trials").fetchall()
+    order = sorted(
+        [(asked, "ask", n) for n, asked, _ in rows] + [(t, "tell", n) for n, _, t in rows]
+    )
+    assert [number for *_, number in sorted(tells)] != list(range(18))
+
+    replay = tune.Study(**options)
+    for _, what, number in sorted(asks + tells):
+        if what == "ask":
+            assert replay.ask().params == trials[number].params
+        else:
+            replay.tell(number, trials[number].value)
 
 
 def damage(path, kind):

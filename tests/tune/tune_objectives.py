@@ -1,6 +1,10 @@
 """Objectives that worker processes can import, and a study that gets killed."""
 
+import concurrent.futures
+import contextlib
+import multiprocessing
 import os
+import random
 import signal
 import sys
 import time
@@ -34,9 +38,31 @@ def sleepy(params):
     return small(params)
 
 
+@contextlib.contextmanager
+def somewhere(where):
+    """Options of ``run`` for a place."""
+    if where == "serial":
+        yield {}
+    elif where == "processes":
+        yield {"n_jobs": 2}
+    elif where == "threads":
+        with concurrent.futures.ThreadPoolExecutor(2) as executor:
+            yield {"executor": executor}
+    else:
+        spawn = multiprocessing.get_context("spawn")
+        with concurrent.futures.ProcessPoolExecutor(2, spawn) as executor:
+            yield {"executor": executor}
+
+
 def slow(params):
     time.sleep(0.3)
     return small(params)
+
+
+def jittered(params):
+    """``smooth`` after a time that hardly depends on when the trial started."""
+    time.sleep(random.uniform(0.0, 0.1))
+    return smooth(params)
 
 
 def raises_on_two(params):
@@ -128,6 +154,25 @@ def share(path, flag):
 def run(path, n_jobs):
     """A run with workers that somebody interrupts."""
     tune.Study(SMALL, strategy="grid", storage=path).run(slow, n_jobs=int(n_jobs))
+
+
+class Say:
+    """Prints each trial that has been told."""
+
+    def on_trial_end(self, study, trial):
+        print(trial.number, flush=True)
+
+
+def run_until_interrupted(path, where):
+    """Somebody sends SIGINT. Afterwards the executor must be as usable as before."""
+    study = tune.Study(LARGE, strategy="grid", storage=path)
+    with somewhere(where) as options:
+        try:
+            study.run(slow, callbacks=[Say()], **options)
+        except KeyboardInterrupt:
+            if "executor" in options:
+                print("executor", options["executor"].submit(small, {"a": 2, "b": "x"}).result())
+            print("interrupted", flush=True)
 
 
 if __name__ == "__main__":

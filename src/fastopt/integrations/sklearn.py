@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import math
 import numbers
+import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,8 @@ import numpy as np
 from .. import tune
 
 try:
-    from joblib import effective_n_jobs
+    import joblib
+    from sklearn.base import clone
     from sklearn.exceptions import FitFailedWarning
     from sklearn.model_selection._search import BaseSearchCV
     from sklearn.utils import check_random_state
@@ -26,6 +29,8 @@ except ImportError as error:
         "pip install scikit-learn",
         name="sklearn",
     ) from error
+
+from ._search_memory import Memory, fingerprint
 
 __all__ = ["BayesSearchCV", "SearchCV"]
 
@@ -81,13 +86,28 @@ class SearchCV(BaseSearchCV):
     search_metric : str, optional
         With several metrics, the one to search for. By default ``refit``, if that is a name.
     random_state : int, RandomState instance or None, default None
+        With ``storage``, None takes the one that the search in the file was started with.
+    storage : str or path, optional
+        A SQLite file that remembers the candidates and the scores of their splits, as in
+        :class:`fastopt.tune.Study`: a search that was killed goes on where it stopped when the same
+        program is run again, up to ``n_iter`` candidates in all.
+    name : str, default "study"
+        One file may hold several searches.
+
+    Raises
+    ------
+    ValueError
+        By ``fit``, if the search in ``storage`` was started with other data (X, y, parameters of
+        ``fit``), another estimator, space, strategy, seed, ``cv`` or ``scoring``; the message says
+        which.
 
     Notes
     -----
     A candidate whose score is not finite (its fit failed, and ``error_score`` is NaN) counts as
     worse than all others. If all of its splits failed it is fitted again together with the next,
     for scikit-learn records nothing of a call in which no fit succeeds. No other candidate is
-    evaluated twice.
+    evaluated twice, except one for form's sake when a search that had ended is taken from its
+    ``storage`` again.
 
     Examples
     --------
@@ -112,6 +132,8 @@ class SearchCV(BaseSearchCV):
                 "n_points",
                 "constraint",
                 "search_metric",
+                "storage",
+                "name",
             ],
             "no_validation",  # by this class and by Study
         ),
@@ -136,6 +158,8 @@ class SearchCV(BaseSearchCV):
         random_state: Any = None,
         error_score: Any = np.nan,
         return_train_score: bool = False,
+        storage: str | os.PathLike[str] | None = None,
+        name: str = "study",
     ) -> None:
         self.param_distributions = param_distributions
         self.strategy = strategy
@@ -144,6 +168,8 @@ class SearchCV(BaseSearchCV):
         self.constraint = constraint
         self.search_metric = search_metric
         self.random_state = random_state
+        self.storage = storage
+        self.name = name
         super().__init__(
             estimator=estimator,
             scoring=scoring,
@@ -171,15 +197,49 @@ class SearchCV(BaseSearchCV):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value!r}")
         seed = self.random_state
-        if not isinstance(seed, numbers.Integral):
+        if not isinstance(seed, numbers.Integral) and not (seed is None and self.storage):
             seed = check_random_state(seed).randint(2**31 - 1)
         return tune.Study(
             {name: _parameter(name, values) for name, values in self.param_distributions.items()},
             strategy=self.strategy,
             direction="maximize",
-            seed=int(seed),
+            seed=None if seed is None else int(seed),
+            storage=self.storage,
+            name=self.name,
             constraint=self.constraint,
         )
+
+    def fit(self, X: Any, y: Any = None, **params: Any) -> SearchCV:  # noqa: N803
+        """Search, then fit the best estimator; as in scikit-learn's searches.
+
+        With ``storage``, go on with the search that it holds.
+        """
+        if self.storage is None:
+            return super().fit(X, y, **params)
+        self._data = {
+            "X": fingerprint("X", X),
+            "y": fingerprint("y", y),
+            "the parameters of fit": fingerprint("the parameters of fit", params),
+        }
+        try:
+            return super().fit(X, y, **params)
+        finally:
+            del self._data
+
+    def _facts(self) -> dict[str, str]:
+        """All besides the study itself that must be the same for a search to be resumed."""
+        # A generator of splits has been read by now.
+        cv = getattr(self, "_checked_cv_orig", self.cv)
+        metric = self.search_metric or (self.refit if isinstance(self.refit, str) else None)
+        return {
+            **self._data,
+            "estimator": fingerprint("estimator", clone(self.estimator)),
+            "cv": fingerprint("cv", cv),
+            "scoring": fingerprint("scoring", self.scoring),
+            "search_metric": repr(metric),
+            "error_score": repr(self.error_score),
+            "return_train_score": repr(self.return_train_score),
+        }
 
     def _metric(self, results: Mapping[str, Any]) -> str:
         """The column of the results to maximize."""
@@ -198,18 +258,37 @@ class SearchCV(BaseSearchCV):
             raise ValueError(f"search_metric must be one of {', '.join(metrics)}, got {metric!r}")
         return f"mean_test_{metric}"
 
+    @contextmanager
+    def _remember(self, study: tune.Study) -> Iterator[Memory]:
+        self._memory = Memory(study)
+        try:
+            if self.storage is not None:
+                self._memory.compare(self._facts())
+            yield self._memory
+        finally:
+            del self._memory
+
+    def _format_results(
+        self, candidate_params: Any, n_splits: int, out: Any, more_results: Any = None
+    ) -> dict[str, Any]:
+        """Called by ``evaluate_candidates``: join what it has seen with what earlier fits have."""
+        candidate_params, out = self._memory.add(n_splits, out)
+        return super()._format_results(candidate_params, n_splits, out, more_results)
+
     def _run_search(self, evaluate_candidates: Callable[..., Mapping[str, Any]]) -> None:
         """Called by ``fit``: ask for candidates, have them evaluated, tell their scores."""
-        with self._study() as study:
-            workers = effective_n_jobs(self.n_jobs)
+        with self._study() as study, self._remember(study) as memory:
+            workers = joblib.effective_n_jobs(self.n_jobs)
             n_points = self.n_points or workers
-            asked, held, results = 0, [], None
+            asked, held = len(study.finished), memory.held
+            results, failure = None, ValueError("no fit of any candidate has succeeded")
             while asked < self.n_iter:
                 trials = list(_ask(study, min(n_points, self.n_iter - asked)))
                 if not trials:
                     break
                 asked += len(trials)
                 held += trials
+                memory.evaluating = held
                 try:
                     results = evaluate_candidates([trial.params for trial in held])
                 except ValueError as error:
@@ -231,7 +310,11 @@ class SearchCV(BaseSearchCV):
                     splits = sum(key.startswith("split") and key.endswith(name) for key in results)
                     n_points = math.ceil(workers / splits)
             if results is None:
-                raise failure
+                if not memory:
+                    raise failure
+                # scikit-learn wants a call; this one adds nothing to what is known.
+                memory.evaluating = []
+                evaluate_candidates([memory.known().params])
             if held:
                 warnings.warn(
                     f"all fits of the last {len(held)} candidates failed; cv_results_ lacks them: "

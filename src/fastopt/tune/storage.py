@@ -52,6 +52,12 @@ SCHEMA = (
         asked INTEGER
     )""",
     "CREATE INDEX queue_waiting ON queue (study, asked, id)",
+    """CREATE TABLE notes (
+        study INTEGER NOT NULL REFERENCES studies,
+        key TEXT NOT NULL,
+        content TEXT NOT NULL,
+        PRIMARY KEY (study, key)
+    )""",
 )
 
 
@@ -232,6 +238,15 @@ class Storage:
                 .fetchone()
             )
 
+    def notes(self) -> dict[str, str]:
+        """What was noted about the study besides its trials."""
+        with self._errors():
+            return dict(
+                self._connection()
+                .execute("SELECT key, content FROM notes WHERE study = ?", (self._study,))
+                .fetchall()
+            )
+
     def enqueue(self, params: str) -> None:
         """Add a point to the queue."""
         with self.transaction() as connection:
@@ -247,6 +262,13 @@ class Storage:
         return version
 
     # The following are for use inside a transaction that the caller has begun.
+
+    def note(self, connection: sqlite3.Connection, key: str, content: str) -> None:
+        """Write a note, or write it anew."""
+        connection.execute(
+            "INSERT OR REPLACE INTO notes (study, key, content) VALUES (?, ?, ?)",
+            (self._study, key, content),
+        )
 
     def insert(
         self,

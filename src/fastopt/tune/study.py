@@ -59,7 +59,8 @@ class Study(AskTell):
     process is gone. A process on another host cannot be looked at; see :meth:`requeue`.
 
     A suggestion depends on seed, space and the trials told and pending alone, so a resumed study
-    goes on exactly as it would have without the interruption.
+    goes on exactly as it would have without the interruption. With parallel workers the order of
+    results is chance; it is stored, and replay from it is exact.
 
     The objective's value must be a finite real number. Whatever else comes (an exception, NaN, an
     infinity, None, a string) makes the trial ``"failed"``, with the reason in ``error``; strategies
@@ -106,7 +107,7 @@ class Study(AskTell):
             the run has no end but those above and ``timeout``.
         n_jobs : int, optional
             Worker processes, -1 for one per CPU that may be used; 1, the default, evaluates in
-            this process. Each worker is a fresh ("spawned") Python with one thread for linear
+            this process, whose numbers of threads are left as they are. Each worker is a fresh ("spawned") Python with one thread for linear
             algebra (``OMP_NUM_THREADS=1``, ``FASTOPT_NUM_THREADS=1`` and the like). The objective
             must be picklable, and a script must start its work under
             ``if __name__ == "__main__":``. A worker that dies is replaced and its trial run once
