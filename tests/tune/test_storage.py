@@ -282,9 +282,8 @@ def test_a_run_with_two_workers_is_replayed_exactly_from_its_file(tmp_path, stra
         trials = {trial.number: trial for trial in resumed.trials}
     with contextlib.closing(sqlite3.connect(path)) as connection:
         rows = connection.execute("SELECT number, asked, version FROM trials").fetchall()
-    order = sorted(
-        [(asked, "ask", n) for n, asked, _ in rows] + [(t, "tell", n) for n, _, t in rows]
-    )
+    asks = [(asked, "ask", number) for number, asked, _ in rows]
+    tells = [(version, "tell", number) for number, _, version in rows]
     assert [number for *_, number in sorted(tells)] != list(range(18))
 
     replay = tune.Study(**options)

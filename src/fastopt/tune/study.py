@@ -107,9 +107,10 @@ class Study(AskTell):
             the run has no end but those above and ``timeout``.
         n_jobs : int, optional
             Worker processes, -1 for one per CPU that may be used; 1, the default, evaluates in
-            this process, whose numbers of threads are left as they are. Each worker is a fresh ("spawned") Python with one thread for linear
-            algebra (``OMP_NUM_THREADS=1``, ``FASTOPT_NUM_THREADS=1`` and the like). The objective
-            must be picklable, and a script must start its work under
+            this process, whose numbers of threads are left as they are. Each worker is a fresh
+            ("spawned") Python with one thread for linear algebra (``OMP_NUM_THREADS=1``,
+            ``FASTOPT_NUM_THREADS=1`` and the like). The objective must be picklable, and a script
+            must start its work under
             ``if __name__ == "__main__":``. A worker that dies is replaced and its trial run once
             more; if it dies again, the trial has failed. With ``executor``: how many trials are
             in flight at once, by default as many as it has workers if it is one of the standard
