@@ -37,7 +37,7 @@ PIECE = 2000
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 
-def _parameter(distribution: BaseDistribution) -> Any:
+def _parameter(distribution: Any) -> Any:
     """Our parameter for a distribution; of choices only their places in the list are used, for
     Optuna has its own idea of which are equal."""
     if isinstance(distribution, CategoricalDistribution):
@@ -233,19 +233,20 @@ class FastoptSampler(BaseSampler):
             self._space = tune.Space(
                 {name: _parameter(item) for name, item in search_space.items()}
             )
-        finished, pending = self._read(study, trial.number)
+        space = self._space
+        finished, pending = self._read(study, trial.number, space)
         # A strategy's memory holds for a history that only grows.
         if finished[: len(self._finished)] != self._finished:
             self._cache, self._told = {}, 0
         self._finished = finished
         view = tune.View(
-            space=self._space,
+            space=space,
             seed=self._seed,
             direction=study.direction.name.lower(),
             number=trial.number,
             finished=finished,
             pending=pending,
-            taken={self._space.key(known.params) for known in [*finished, *pending]},
+            taken={space.key(known.params) for known in [*finished, *pending]},
             constraint=None,
             cache=self._cache,
         )
@@ -254,15 +255,17 @@ class FastoptSampler(BaseSampler):
                 self._told += 1
                 self._strategy.tell(view, finished[self._told - 1])
         try:
-            return self._space.check(self._strategy.ask(view))
+            return space.check(self._strategy.ask(view))
         except tune.SpaceExhausted:
             return None
 
-    def _read(self, study: optuna.Study, number: int) -> tuple[list[tune.Trial], list[tune.Trial]]:
+    def _read(
+        self, study: optuna.Study, number: int, space: tune.Space
+    ) -> tuple[list[tune.Trial], list[tune.Trial]]:
         """The finished trials in the order in which they ended, and the running ones."""
         ended, pending = [], []
         for frozen in study.get_trials(deepcopy=False, states=(*FINISHED, TrialState.RUNNING)):
-            params = self._params(frozen)
+            params = self._params(frozen, space)
             if params is None or frozen.number == number:
                 continue
             trial = tune.Trial(frozen.number, params)
@@ -270,7 +273,7 @@ class FastoptSampler(BaseSampler):
                 pending.append(trial)
                 continue
             value = frozen.value if frozen.state == TrialState.COMPLETE else None
-            if frozen.state == TrialState.PRUNED and frozen.intermediate_values:
+            if frozen.state == TrialState.PRUNED and frozen.last_step is not None:
                 value = frozen.intermediate_values[frozen.last_step]
             if value is None or not math.isfinite(value):
                 trial.state = "failed"
@@ -281,7 +284,7 @@ class FastoptSampler(BaseSampler):
         ended.sort(key=lambda item: item[:2])
         return [trial for _, _, trial in ended], pending
 
-    def _params(self, frozen: FrozenTrial) -> dict[str, Any] | None:
+    def _params(self, frozen: FrozenTrial, space: tune.Space) -> dict[str, Any] | None:
         """A trial's point of the space; None if it has none, or lies in another space."""
         if all(
             frozen.distributions.get(name) == distribution
@@ -289,7 +292,7 @@ class FastoptSampler(BaseSampler):
         ):
             return {
                 name: _ours(
-                    self._space.parameters[name],
+                    space.parameters[name],
                     distribution,
                     distribution.to_internal_repr(frozen.params[name]),
                 )
@@ -302,6 +305,6 @@ class FastoptSampler(BaseSampler):
             pieces.append(piece)
             start += PIECE
         try:
-            return self._space.check(json.loads("".join(pieces)))
+            return space.check(json.loads("".join(pieces)))
         except (TypeError, ValueError):  # nothing suggested yet, half written, another space
             return None

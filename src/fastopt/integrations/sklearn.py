@@ -51,7 +51,9 @@ def _parameter(name: str, values: Any) -> Any:
             f"param_distributions: {name!r} is a discrete distribution other than randint, "
             "needs a tune.Int or a list"
         )
-    if isinstance(values, list) or (isinstance(values, np.ndarray) and values.ndim == 1):
+    if isinstance(values, np.ndarray) and values.ndim == 1:
+        values = values.tolist()
+    if isinstance(values, list):
         return tune.Categorical(values)
     raise TypeError(
         f"param_distributions: {name!r} must be a tune.Float, tune.Int or tune.Categorical, a "

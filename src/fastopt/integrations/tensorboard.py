@@ -104,10 +104,10 @@ class TensorBoard:
             end = SessionEndInfo(status=STATUS[trial.state], end_time_secs=time.time())
             self._session(writer, metadata.SESSION_END_INFO_TAG, session_end_info=end)
             writer.close()
-        if trial.state == "done":
+        if trial.state == "done" and (best := study.best.value) is not None:
             if None not in self._writers:
                 self._writers[None] = EventFileWriter(str(self.log_dir / study.name))
-            self._scalar(self._writers[None], "best", study.best.value, trial.number)
+            self._scalar(self._writers[None], "best", best, trial.number)
             self._writers[None].flush()
 
     def on_study_end(self, study: Study) -> None:

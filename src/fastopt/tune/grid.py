@@ -68,7 +68,7 @@ class Grid(SequenceStrategy):
                     raise ValueError(f"Grid: points names {name!r}, not a Float without step")
         floats = {}
         for name, parameter in space.parameters.items():
-            if parameter.levels is None:
+            if isinstance(parameter, Float) and parameter.levels is None:
                 number = given.get(name) if isinstance(given, Mapping) else given
                 if number is None:
                     raise ValueError(

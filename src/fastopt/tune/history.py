@@ -79,6 +79,7 @@ class History:
         self._version = version
 
     def _rank(self, trial: Trial) -> tuple[float, int]:
+        assert trial.value is not None  # it is done
         return self._sign * trial.value, trial.number
 
     def pending(self) -> list[Trial]:

@@ -107,9 +107,9 @@ def _grow(
     j, cut = split
     left, below, above = points[:, j] <= cut, box.copy(), box.copy()
     below[1, j] = above[0, j] = cut
-    halves = [_grow(points[left], values[left], below, rng)]
-    halves.append(_grow(points[~left], values[~left], above, rng))
-    return tuple(np.concatenate(parts) for parts in zip(*halves, strict=True))
+    low_boxes, low_values = _grow(points[left], values[left], below, rng)
+    high_boxes, high_values = _grow(points[~left], values[~left], above, rng)
+    return np.concatenate([low_boxes, high_boxes]), np.concatenate([low_values, high_values])
 
 
 def _split(

@@ -35,6 +35,19 @@ class Number:
     step: Any
     initial: Any
     when: Mapping[str, Any] | None
+    distribution: Any  # of Float only
+    # The grid; without one _levels is None and the others do not exist.
+    _levels: Any
+    _exact: tuple[Fraction, Fraction]
+    _edges: tuple[float, float]
+
+    @staticmethod
+    def _cast(exact: Fraction) -> Any:
+        raise NotImplementedError
+
+    @staticmethod
+    def _number(name: str, value: Any) -> Any:
+        raise NotImplementedError
 
     def __repr__(self) -> str:
         return show(self)
@@ -67,12 +80,12 @@ class Number:
         self._set("_exact", (low, step))
         self._set("_levels", int(levels))
         last = float(low + (levels - 1) * step)
-        low, step = float(low), float(step)
+        first, half = float(low), float(step) / 2
         if self.log:
             # low - step/2 may not be positive; low/2 is where it stands for low = step.
-            edges = math.log(max(low - step / 2, low / 2)), math.log(last + step / 2)
+            edges = math.log(max(first - half, first / 2)), math.log(last + half)
         else:
-            edges = low - step / 2, last + step / 2
+            edges = first - half, last + half
         self._set("_edges", edges)
 
     def _check_initial(self) -> None:

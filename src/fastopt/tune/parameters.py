@@ -216,7 +216,7 @@ class Int(Number):
             if isinstance(value, numbers.Real) and not math.isfinite(value):
                 raise ValueError(f"Int: {name} must be finite, got {value!r}")
             raise TypeError(f"Int: {name} must be an integer, got {value!r}")
-        if abs(value) > LARGEST:
+        if abs(int(value)) > LARGEST:
             raise ValueError(f"Int: {name} must lie within ±2**53, got {value!r}")
         return int(value)
 

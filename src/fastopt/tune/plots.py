@@ -196,7 +196,8 @@ class Plots:
                     bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.8},
                 )  # fmt: skip
         axes.axvline(len(names), color=FAINT, lw=1, zorder=1)
-        ordered = sorted((trial.value for trial in done), key=lambda value: self._sign * value)
+        values = [trial.value for trial in done if trial.value is not None]
+        ordered = sorted(values, key=lambda value: self._sign * value)
         for height, value in (
             (1.0, ordered[0]),
             (0.5, ordered[len(ordered) // 2]),
@@ -288,6 +289,8 @@ class Plots:
         for argument, name in (("x", x), ("y", y)):
             if name not in self._space.parameters:
                 raise ValueError(f"{argument} must be one of {self._space.names}, got {name!r}")
+        assert x is not None
+        assert y is not None
         done = [trial for trial in done if x in trial.params and y in trial.params]
         if not done:
             raise ValueError(f"no trial has both {x!r} and {y!r}")

@@ -76,7 +76,7 @@ class _Worker:
         self.process.kill()
         self.process.join()
         self.pipe.close()
-        code = self.process.exitcode
+        code = self.process.exitcode or 0  # never None after join
         self.process.close()
         return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
 
@@ -143,23 +143,22 @@ class Processes:
                 del self._tasks[number]
                 yield "end", number, task[0]
                 return
-        busy = [worker for worker in self._workers if worker.number is not None]
-        waited = {worker.pipe: worker for worker in busy}
+        busy = [(worker, worker.number) for worker in self._workers if worker.number is not None]
+        waited: dict[Any, _Worker] = {worker.pipe: worker for worker, _ in busy}
         # A grandchild may keep the pipe open after the worker is gone.
-        waited |= {worker.process.sentinel: worker for worker in busy}
+        waited |= {worker.process.sentinel: worker for worker, _ in busy}
         happened = {waited[key] for key in connection.wait(list(waited), timeout)}
-        for worker in busy:
+        for worker, number in busy:
             if worker in happened:
-                yield from self._receive(worker)
+                yield from self._receive(worker, number)
 
-    def _receive(self, worker: _Worker) -> Iterator[Event]:
-        number = worker.number
+    def _receive(self, worker: _Worker, number: int) -> Iterator[Event]:
         try:
             if not worker.pipe.poll():
                 raise EOFError
             message = worker.pipe.recv()
         except (EOFError, OSError, pickle.UnpicklingError):
-            yield from self._bury(worker)
+            yield from self._bury(worker, number)
             return
         if message[0] == "report":
             yield "report", number, message[1]
@@ -168,11 +167,10 @@ class Processes:
             del self._tasks[number]
             yield "end", number, message[1]
         elif message[0] == "broken":
-            yield from self._bury(worker)
+            yield from self._bury(worker, number)
 
-    def _bury(self, worker: _Worker) -> Iterator[Event]:
+    def _bury(self, worker: _Worker, number: int) -> Iterator[Event]:
         """The worker died: run its trial once more in a new one, then call it failed."""
-        number = worker.number
         how = worker.end()
         self._workers.remove(worker)
         task = self._tasks.pop(number)

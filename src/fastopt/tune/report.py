@@ -111,16 +111,16 @@ def _pictures(study: Study) -> list[str]:
 
 def _trials(study: Study) -> list[str]:
     sign = 1.0 if study.direction == "minimize" else -1.0
-    done = [trial for trial in study.trials if trial.state == "done"]
-    done.sort(key=lambda trial: (sign * trial.value, trial.number))
+    done = [(t.value, t) for t in study.trials if t.state == "done" and t.value is not None]
+    done.sort(key=lambda item: (sign * item[0], item[1].number))
     rows = [
         [
             str(trial.number),
-            f"{trial.value:.6g}",
+            f"{value:.6g}",
             *(shorten(trial.params[n]) if n in trial.params else "" for n in study.space.names),
             f"{trial.seconds:.2f}",
         ]
-        for trial in done[:SHOWN]
+        for value, trial in done[:SHOWN]
     ]
     title = f"The best {len(rows)} trials" if len(done) > SHOWN else "Trials by value"
     header = ["trial", "value", *study.space.names, "seconds"]

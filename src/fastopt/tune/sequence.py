@@ -7,7 +7,7 @@ several processes from repeating each other, and lets the walk be resumed anywhe
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from typing import Any
 
 import numpy as np
@@ -50,7 +50,8 @@ class SequenceStrategy:
 def distinct(view: View, draws: Iterator[np.ndarray]) -> Iterator[dict[str, Any]]:
     """The points of an endless sequence of the unit cube, without repeats and without those that
     the constraint forbids; a small space is completed from its list, then the sequence ends."""
-    space, seen = view.space, set()
+    space = view.space
+    seen: set[Hashable] = set()
     listable = space.size <= LISTABLE
     misses = 0
     while len(seen) < space.size and misses < (MISSES if listable else HOPELESS):

@@ -153,7 +153,8 @@ class Space:
         return tuple(order)
 
     def _count(self) -> int | float:
-        if any(dimension.levels is None for dimension in self.dimensions):
+        levels = [each.levels for each in self.dimensions if each.levels is not None]
+        if len(levels) < len(self.dimensions):
             return math.inf
         needed = {parent for dimension in self.dimensions for parent, _ in dimension.parents}
 
@@ -164,11 +165,8 @@ class Space:
             if not self._is_active(j, chosen):
                 return count(position + 1, chosen)
             if j not in needed:
-                return self.dimensions[j].levels * count(position + 1, chosen)
-            return sum(
-                count(position + 1, {**chosen, j: level})
-                for level in range(self.dimensions[j].levels)
-            )
+                return levels[j] * count(position + 1, chosen)
+            return sum(count(position + 1, {**chosen, j: level}) for level in range(levels[j]))
 
         return count(0, {})
 
@@ -284,7 +282,7 @@ class Space:
             if name not in checked:
                 raise ValueError(
                     f"params: {name!r} must be absent here: its condition "
-                    f"{dict(self.parameters[name].when)!r} does not hold"
+                    f"{dict(self.parameters[name].when or {})!r} does not hold"
                 )
         return checked
 

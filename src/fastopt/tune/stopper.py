@@ -40,7 +40,7 @@ class Median:
         """The worst value allowed at each epoch, as far as enough trials have come."""
         none = float("inf") if direction == "minimize" else float("-inf")
         curves = [trial.values for trial in finished if trial.values and trial.state != "failed"]
-        limits = []
+        limits: list[float] = []
         while True:
             epoch = len(limits)
             reached = [curve[epoch] for curve in curves if len(curve) > epoch]

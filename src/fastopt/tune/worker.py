@@ -16,7 +16,9 @@ __all__ = ["work"]
 
 def _follow_parent() -> None:
     # A killed parent cannot say goodbye, and an objective may run for hours.
-    connection.wait([parent_process().sentinel])
+    parent = parent_process()
+    assert parent is not None  # this is a worker
+    connection.wait([parent.sentinel])
     os._exit(1)
 
 
