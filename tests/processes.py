@@ -38,6 +38,13 @@ def run_code(code, timeout=120, **environment):
     return done.stdout.strip()
 
 
+def start_script(script, *arguments):
+    """Start Python on a file, with our import path; its output is a pipe."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, script, *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+
+
 def run_program(command, environment=None, cwd=None):
     """Run a program, which has to end well, and give what it printed; its own message if not."""
     done = subprocess.run(

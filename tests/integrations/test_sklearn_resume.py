@@ -1,9 +1,6 @@
 """Searches with a storage go on where they were killed, and nothing else goes on in their place."""
 
 import json
-import os
-import subprocess
-import sys
 import time
 import warnings
 from pathlib import Path
@@ -12,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse
+from processes import start_script
 from sklearn.datasets import load_iris
 from sklearn.model_selection import GroupKFold, KFold
 from sklearn.svm import SVC
@@ -26,13 +24,7 @@ SPACE = {"max_depth": tune.Int(1, 6), "min_samples_leaf": tune.Int(1, 5)}
 
 
 def start(*arguments):
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    return subprocess.Popen(
-        [sys.executable, SCRIPT, *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environment,
-    )
+    return start_script(SCRIPT, *arguments)
 
 
 def result(*arguments):

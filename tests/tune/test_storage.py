@@ -4,13 +4,13 @@ import os
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.stats
+from processes import start_script
 from tune_objectives import LARGE, SMALL, SPACE, STRATEGIES, jittered, small, smooth
 
 from fastopt import tune
@@ -20,14 +20,7 @@ SCRIPT = Path(__file__).parent / "tune_objectives.py"
 
 
 def start(*arguments):
-    """A Python process that runs a function of the script, with our import path."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    return subprocess.Popen(
-        [sys.executable, SCRIPT, *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environment,
-    )
+    return start_script(SCRIPT, *arguments)
 
 
 def told(study):
