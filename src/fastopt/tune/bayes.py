@@ -25,7 +25,7 @@ TIES = 0.1
 """Share of repeated values from which on an objective counts as stepped."""
 STALLED = 8
 """Trials without improvement after which every other point of a stepped objective is Sobol's."""
-REFINED = 2
+REFINED = 4
 """Trials in a row with the incumbent's discrete coordinates after which one with others comes."""
 LITTLE_NOISE = 0.01
 """Noise variance, in units of that of the targets, up to which refining beats exploring."""
