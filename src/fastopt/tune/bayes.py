@@ -292,9 +292,8 @@ class _Suggestion:
 
     def _check_improvement(self, score):
         """Raise when the best suggestion promises less than the user asks for."""
-        least = self.strategy.min_improvement
         expected = math.exp(score) * self.unit
-        if expected < least:
+        if expected < self.strategy.min_improvement:
             raise ImprovementSpent(
                 f"{self.strategy!r} expects an improvement of only {expected:.3g} from the next "
                 f"trial ({len(self.view.finished)} have ended)"
