@@ -447,3 +447,22 @@ def test_all_cpus_may_be_used():
     study = grid()
     study.run(tune_objectives.threads, n_jobs=-1)
     assert [trial.state for trial in study.trials] == ["done"] * 5
+
+
+class Hesitant:
+    """Suggests a point only while nothing runs, three in all."""
+
+    def ask(self, view):
+        if view.pending:
+            raise tune.ImprovementSpent("wait for the result")
+        if len(view.finished) == 3:
+            raise tune.SpaceExhausted("that was all")
+        return {"a": len(view.finished)}
+
+
+@pytest.mark.parametrize("where", WHERE)
+def test_a_strategy_that_expects_too_little_is_asked_again_after_the_next_result(where):
+    study = tune.Study(A, strategy=Hesitant())
+    with somewhere(where) as options:
+        study.run(tune_objectives.first, **options)
+    assert [trial.state for trial in study.trials] == ["done"] * 3

@@ -33,6 +33,10 @@ def small(params):
     return params["a"] + len(params["b"])
 
 
+def first(params):
+    return params["a"]
+
+
 def sleepy(params):
     time.sleep(0.01)
     return small(params)

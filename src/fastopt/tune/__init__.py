@@ -18,7 +18,7 @@ from .random import Random
 from .sobol import Sobol
 from .space import Dimension, Space
 from .stopper import Median
-from .strategy import SpaceExhausted, Strategy, View
+from .strategy import ImprovementSpent, SpaceExhausted, Strategy, View
 from .study import Study
 from .trial import Trial
 
@@ -31,6 +31,7 @@ __all__ = [
     "Dimension",
     "Float",
     "Grid",
+    "ImprovementSpent",
     "Int",
     "Median",
     "Random",

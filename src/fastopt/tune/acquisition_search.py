@@ -103,18 +103,27 @@ class Search:
         (mean, deviation) -> values, derivatives by mean, derivatives by deviation.
     low, high : (d,) arrays
         The part of the cube that continuous coordinates may climb in.
+    avoided : (discrete coordinates,) array, optional
+        Points with these discrete coordinates are worth nothing.
     """
 
-    def __init__(self, encoding, posterior, acquisition, acquisition_gradient, low, high):
+    def __init__(
+        self, encoding, posterior, acquisition, acquisition_gradient, low, high, avoided=None
+    ):
         self.encoding = encoding
         self.posterior = posterior
         self.acquisition = acquisition
         self.acquisition_gradient = acquisition_gradient
         self.low, self.high = low, high
+        self.avoided = avoided
 
     def values(self, points):
         """The acquisition at each row of ``points``."""
-        return self.acquisition(*self.posterior.predict(self.encoding.features(points)))
+        values = self.acquisition(*self.posterior.predict(self.encoding.features(points)))
+        if self.avoided is not None:
+            same = (points[:, self.encoding.discrete] == self.avoided).all(axis=1)
+            values[same] = -np.inf
+        return values
 
     def climb_continuous(self, points):
         """Move the continuous coordinates of every row uphill, the others fixed."""

@@ -161,7 +161,8 @@ class AskTell:
         Raises
         ------
         SpaceExhausted
-            If there is nothing left to suggest.
+            If there is nothing left to suggest; ImprovementSpent, which is one, if the strategy
+            expects too little of it.
         """
         with self._lock:
             with self._storage.transaction() as connection:

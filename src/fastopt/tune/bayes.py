@@ -14,13 +14,19 @@ from .acquisition_search import Search
 from .bayes_encoding import Encoding
 from .bayes_model import MODEL_LIMIT, ModelOptions, fit_kernel, last_refit, representative
 from .sobol import Sobol
-from .strategy import View
+from .strategy import ImprovementSpent, View
 
 ENUMERATED_SPACE = 2048
 """Spaces of up to so many points are searched exhaustively."""
 LOG2_SOBOL = 10
 PERTURBATIONS = 256
 STARTS = 10
+TIES = 0.1
+"""Share of repeated values from which on an objective counts as stepped."""
+STALLED = 8
+"""Trials without improvement after which every other point of a stepped objective is Sobol's."""
+REFINED = 4
+"""Trials in a row with the incumbent's discrete coordinates after which one with others comes."""
 LITTLE_NOISE = 0.01
 """Noise variance, in units of that of the targets, up to which refining beats exploring."""
 
@@ -39,6 +45,21 @@ def shifted_sobol(dimension: int, rng) -> np.ndarray:
     """Sobol points under a random digital shift: still a net, and cheap to draw anew."""
     shift = rng.integers(2**SOBOL_BITS, size=dimension)
     return ((_sobol(dimension) ^ shift) + 0.5) / 2.0**SOBOL_BITS
+
+
+def unit_at_best(values, targets) -> float:
+    """What one unit of the targets is near the best value: between the best and the next distinct.
+
+    Infinite when there are no two distinct values, for then nothing is known about the unit.
+    """
+    good = np.isfinite(values)
+    levels, index = np.unique(values[good], return_index=True)
+    if len(levels) < 2:
+        return math.inf
+    first, second = targets[good][index[:2]]
+    # halves: the difference of two huge values must stay finite
+    rise = 2.0 * float(0.5 * levels[1] - 0.5 * levels[0])
+    return rise / float(second - first) if second > first else math.inf
 
 
 @dataclass(frozen=True)
@@ -62,16 +83,20 @@ class Bayes:
     deterministic : bool, default False
         The objective gives the same value for the same point. Then the model has to pass through
         every value instead of estimating the noise.
+    min_improvement : float, default 0.0
+        In units of the objective. When the model expects less of its best suggestion, `ask` raises
+        `ImprovementSpent` and ``study.run`` ends once nothing runs any more. Zero never ends.
 
     Examples
     --------
     >>> from fastopt import tune
     >>> tune.Bayes(n_initial=5)
-    Bayes(n_initial=5, deterministic=False)
+    Bayes(n_initial=5, deterministic=False, min_improvement=0.0)
     """
 
     n_initial: int | None = None
     deterministic: bool = False
+    min_improvement: float = 0.0
 
     def __post_init__(self) -> None:
         n = self.n_initial
@@ -81,6 +106,11 @@ class Bayes:
             raise ValueError(f"Bayes: n_initial must be at least 1, got {n!r}")
         if not isinstance(self.deterministic, bool):
             raise TypeError(f"Bayes: deterministic must be a bool, got {self.deterministic!r}")
+        least = self.min_improvement
+        if isinstance(least, bool) or not isinstance(least, (int, float)):
+            raise TypeError(f"Bayes: min_improvement must be a number, got {least!r}")
+        if not 0.0 <= least < math.inf:
+            raise ValueError(f"Bayes: min_improvement must be at least 0 and finite, got {least!r}")
 
     def ask(self, view: View) -> dict:
         """Params of the next trial."""
@@ -104,6 +134,8 @@ class _Suggestion:
     def params(self) -> dict:
         if self._is_initial():
             found = self._initial()
+        elif self.view.number % 2 == 0 and self._is_stuck():
+            found = None
         elif self.space.size <= ENUMERATED_SPACE:
             found = self._best_of_all()
         else:
@@ -118,6 +150,18 @@ class _Suggestion:
         begun = len(view.finished) + len(view.pending)
         # failures alone tell nothing about where to go
         return begun < n_initial or not any(trial.value is not None for trial in view.finished)
+
+    def _is_stuck(self):
+        """Whether values repeat, as on a plateau or in steps, and the best is long ago.
+
+        Such a model is misled: the warp of the values magnifies the steps among the best, which
+        mean nothing, until whatever lies elsewhere seems hopeless in units of them.
+        """
+        values = [trial.value for trial in self.view.finished if trial.value is not None]
+        if not values or len(set(values)) > (1.0 - TIES) * len(values):
+            return False
+        best = min(values) if self.view.direction == "minimize" else max(values)
+        return len(values) - values.index(best) > STALLED
 
     def _new(self, u):
         """The params at ``u``, or None if they are taken or not allowed."""
@@ -163,6 +207,7 @@ class _Suggestion:
         points, values = self._history()
         kernel = self._kernel(points, values)
         targets = self.model_options.outputs(values)
+        self.unit = unit_at_best(values, targets)
         chosen = representative(targets, MODEL_LIMIT)
         points, targets = points[chosen], targets[chosen]
         features = self.encoding.features(points)
@@ -195,8 +240,22 @@ class _Suggestion:
             functools.partial(acquisition.log_ei_gradient, best=best, noise=noise),
             low,
             high,
+            self._avoided(self._history()[0], ranked[0]),
         )
         return search, ranked
+
+    def _avoided(self, points, incumbent):
+        """The incumbent's discrete coordinates, if the last trials have all had them too.
+
+        Their continuous coordinates can be refined for ever, by less and less, while the warp of
+        the values magnifies each gain.
+        """
+        encoding = self.encoding
+        if not (len(encoding.continuous) and len(encoding.discrete)):
+            return None
+        cell = incumbent[encoding.discrete]
+        last = points[-REFINED:, encoding.discrete]
+        return cell if (last == cell).all() else None
 
     def _best_of_all(self):
         cache = self.view.cache
@@ -210,20 +269,35 @@ class _Suggestion:
         if not left:
             return None
         search, _ = self._acquisition()
-        return dict(every[left[int(search.values(rows[left]).argmax())]])
+        scores = search.values(rows[left])
+        self._check_improvement(float(scores.max()))
+        return dict(every[left[int(scores.argmax())]])
 
     def _best_by_search(self):
         search, told = self._acquisition()
         candidates = self._candidates(told[:3], search)
         scores = search.values(candidates)
         starts = self._starts(candidates, scores)
+        starts = starts[np.isfinite(scores[starts])]
         found, found_scores = search.refine(candidates[starts], scores[starts])
         pool = np.concatenate([found, candidates])
-        for row in pool[np.argsort(-np.concatenate([found_scores, scores]), kind="stable")]:
-            params = self._new(row)
+        scores = np.concatenate([found_scores, scores])
+        for i in np.argsort(-scores, kind="stable"):
+            params = self._new(pool[i])
             if params is not None:
+                if search.avoided is None:
+                    self._check_improvement(float(scores[i]))
                 return params
         return None
+
+    def _check_improvement(self, score):
+        """Raise when the best suggestion promises less than the user asks for."""
+        expected = math.exp(score) * self.unit
+        if expected < self.strategy.min_improvement:
+            raise ImprovementSpent(
+                f"{self.strategy!r} expects an improvement of only {expected:.3g} from the next "
+                f"trial ({len(self.view.finished)} have ended)"
+            )
 
     def _candidates(self, incumbents, search):
         """Sobol points, and incumbents moved a little everywhere or far in some coordinates."""
@@ -236,7 +310,28 @@ class _Suggestion:
         some = rng.random((count, d)) < max(1.0 / d, 0.3)
         width = np.where(small, 10.0 ** rng.uniform(-3.0, -1.5, (count, 1)), 0.15 * some)
         near = origin + rng.standard_normal((count, d)) * width
+        self._move_levels(near, origin)
         return self.space.snap(np.concatenate([spread, near]))
+
+    def _move_levels(self, near, origin):
+        """Move about two discrete coordinates of every row: the widths above leave most in place.
+
+        Ordered ones mostly go to a level next to the origin's, categorical ones to any.
+        """
+        rng, discrete = self.rng, self.encoding.discrete
+        chosen = rng.random((len(near), len(discrete))) < min(1.0, 2.0 / max(1, len(discrete)))
+        draws = rng.random(chosen.shape)
+        signs = rng.choice([-1, 1], size=chosen.shape)
+        for k, j in enumerate(discrete):
+            parameter = self.space.dimensions[j].parameter
+            if self.encoding.categorical[j]:
+                moved = draws[:, k]
+            else:
+                n = parameter.levels
+                far = 1 + np.floor(-0.05 * n * np.log1p(-draws[:, k])).astype(np.int64)
+                level = parameter.nearest(origin[:, j]) + signs[:, k] * far
+                moved = parameter.unit(np.clip(level, 0, n - 1))
+            near[:, j] = np.where(chosen[:, k], moved, near[:, j])
 
     def _starts(self, candidates, scores):
         """The best candidates, the best near the incumbents, and a draw with odds exp(score)."""

@@ -13,7 +13,7 @@ from .executors import Futures, Objective, Serial
 from .processes import Processes
 from .progress import Progress
 from .stopper import Median
-from .strategy import SpaceExhausted
+from .strategy import ImprovementSpent, SpaceExhausted
 from .trial import Trial
 
 if TYPE_CHECKING:
@@ -152,9 +152,10 @@ class Run:
         ):
             try:
                 trial = study.ask()
-            except SpaceExhausted:
-                # For good: a trial that ends does not give its point back.
-                self._more = False
+            except SpaceExhausted as end:
+                # Points used up are so for good: a trial that ends does not give its point back.
+                # The improvement to expect may rise again with the result of a running trial.
+                self._more = isinstance(end, ImprovementSpent)
                 return
             limits = self._stopper.limits(study.direction, study.finished) if self._stopper else []
             self._running[trial.number] = (trial, time.monotonic() + self._trial_timeout)

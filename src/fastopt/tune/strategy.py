@@ -11,7 +11,8 @@ A strategy is any object with ``ask(view) -> params``. It may also have
 
 The suggestion must be a pure function of what the view holds (``cache`` excepted): a study that was
 killed and resumed then goes on exactly as an uninterrupted one. ``ask`` raises
-:class:`SpaceExhausted` when there is nothing left to suggest. ``repr(strategy)`` is stored with the
+:class:`SpaceExhausted` when there is nothing left to suggest, or :class:`ImprovementSpent` when it
+is not worth while. ``repr(strategy)`` is stored with the
 study and compared on resuming, so options belong in it (a frozen dataclass does that).
 
 ``ask`` runs while the study's file is locked: two processes never get the same suggestion.
@@ -27,11 +28,15 @@ from typing import Any, Protocol
 from .space import Space
 from .trial import Trial
 
-__all__ = ["SpaceExhausted", "Strategy", "View"]
+__all__ = ["ImprovementSpent", "SpaceExhausted", "Strategy", "View"]
 
 
 class SpaceExhausted(Exception):  # noqa: N818 (an end, as StopIteration, not an error)
     """Every point of the space has been suggested; there is nothing left to ask for."""
+
+
+class ImprovementSpent(SpaceExhausted):
+    """The strategy expects too little of any point; results of running trials may change that."""
 
 
 @dataclass(frozen=True)

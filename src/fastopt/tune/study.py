@@ -95,7 +95,8 @@ class Study(AskTell):
     ) -> None:
         """Ask, evaluate and tell until ``n_trials`` more trials have ended.
 
-        Run it again to go on. It also ends when the space is used up, or after :meth:`stop`.
+        Run it again to go on. It also ends when the space is used up, when the strategy expects too
+        little (``tune.Bayes(min_improvement=)``), or after :meth:`stop`.
 
         Parameters
         ----------
