@@ -2,18 +2,20 @@
 """Arrays to pointers: validation, the GIL, and nothing else.
 
 The functions of the rules are made from the library's table, one built-in function for each row;
-`TensorList` is what an optimizer class holds.
+`TensorList` is what an optimizer class holds, `ExchangeList` the same for tensors of a framework.
 """
 
-from cpython.dict cimport PyDict_GetItem
+from cpython.dict cimport PyDict_GetItem, PyDict_Next, PyDict_Size
+from cpython.exc cimport PyErr_Clear
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_CheckExact
 from cpython.long cimport PyLong_CheckExact
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
-from cpython.object cimport PyObject
+from cpython.object cimport PyObject, PyObject_TypeCheck, PyTypeObject
+from cpython.pycapsule cimport PyCapsule_GetPointer
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.math cimport NAN, isnan
-from libc.stdint cimport uintptr_t
-from libc.stdlib cimport calloc, free, qsort
+from libc.stdint cimport int64_t, uintptr_t
+from libc.stdlib cimport calloc, free, qsort, realloc
 
 cimport numpy as cnp
 
@@ -301,6 +303,7 @@ cdef object call_rule(PyObject *self, PyObject *const *args, Py_ssize_t position
 
 
 include "_tensor_list.pxi"
+include "_exchange_list.pxi"
 include "_embedding.pxi"
 
 

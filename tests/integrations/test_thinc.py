@@ -123,7 +123,7 @@ def test_a_network_of_thinc_trains_as_with_its_own_optimizer():
 @pytest.mark.parametrize("weight_decay", [True, False])
 @pytest.mark.parametrize("limit", [0.0, 0.5, 1e6])
 def test_clipping_l2_and_averages_are_thinc_s(limit, weight_decay):
-    """Together, where their order matters: what is clipped includes L2, the decay is after the step."""
+    """Together, where order matters: what is clipped includes L2, the decay follows the step."""
     keywords = {**EXACT_BETAS, "grad_clip": limit, "L2": 0.5, "L2_is_weight_decay": weight_decay}
     own, other = fast.Adam(0.25, **keywords), optimizers.Adam(0.25, **keywords)
     np.testing.assert_allclose(steps(own, 20), steps(other, 20), rtol=RTOL, atol=ATOL)

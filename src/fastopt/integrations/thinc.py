@@ -22,8 +22,8 @@ __all__ = ["Adam", "Optimizer"]
 class Optimizer(optimizers.Optimizer):
     """Thinc's optimizer, with Adam, clipping, L2 and averages taken by fastopt's kernels.
 
-    The equations are Thinc's: ``fastopt.adam`` with ``eps_hat=True``, where the clipping factor and L2
-    are part of the pass; the gradient is set to zero; averages move by ``(1 - decay)*(average -
+    The equations are Thinc's: ``fastopt.adam`` with ``eps_hat=True``, where the clipping factor and
+    L2 are part of the pass; the gradient is set to zero; averages move by ``(1 - decay)*(average -
     weights)``. Schedules and serialization are Thinc's, and so is the whole call for anything but
     contiguous NumPy arrays of float32, such as arrays on a GPU, and for RAdam and SGD.
 
@@ -98,7 +98,7 @@ class Optimizer(optimizers.Optimizer):
         if self.averages is not None:
             if key not in self.averages:
                 self.averages[key] = np.zeros(weights.shape, np.float32)
-            # Thinc's average, a - rate*(a - weights), is sgd's p - lr*(p - g); 0.9999 its largest decay
+            # Thinc's a - rate*(a - weights) is sgd's p - lr*(p - g); 0.9999 is its largest decay.
             rate = 1.0 - min((1.0 + count) / (10.0 + count), 0.9999)
             average = self.averages[key].reshape(-1)
             fastopt.sgd(average, param, lr=rate, weight_decay=1.0, maximize=True)

@@ -20,10 +20,8 @@ except ImportError as error:
         name="torch",
     ) from error
 
-import numpy as np
-
 from fastopt import RULES
-from fastopt._core import TensorList
+from fastopt._core import ExchangeList, Snapshot, TensorList
 
 __all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "RMSprop"]
 
@@ -56,7 +54,6 @@ class _Fastopt:
             raise
 
     @torch.compiler.disable
-    @torch.no_grad()
     def step(self, closure=None):
         """Update every parameter that has a gradient by one step.
 
@@ -71,169 +68,115 @@ class _Fastopt:
             If a parameter or gradient is not a strided float32 or float64 tensor on the CPU.
         ValueError
             If a parameter is not dense, tensors overlap in memory, or a hyper-parameter is out of
-            range.
+            range. No parameter and no state has changed then, in whichever group.
         """
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        rules = [self._rule(group) for group in self.param_groups]
-        if self._plan is None or not self._plan.holds(self, rules):
-            self._plan = _Plan(self, rules)
-        self._plan.step(self.param_groups)
+        if self._plan is None or not self._plan.holds(self):
+            self._plan = _Plan(self)
+        self._plan.step()
         return loss
 
 
 class _Plan:
-    """Arrays that share the memory of the parameters that have had a gradient, and of their states.
+    """The parameters that have had a gradient, with their states: all of them in one call into C.
 
-    It holds as long as every tensor is still the same object at the same place in memory.
+    It holds as long as the groups and the state have the same tensors at the same places in memory.
     """
 
-    def __init__(self, optimizer, rules):
-        self.rules = rules
-        self.idle = []
-        parts = {}
+    @torch.no_grad()
+    def __init__(self, optimizer):
+        self.groups, self.state = optimizer.param_groups, optimizer.state
+        self.rules = [optimizer._rule(group) for group in self.groups]
+        self.idle, self.params, self.names, self.owners = [], [], [], []
+        states, steps = [], []
         index = 0
-        for number, (group, rule) in enumerate(zip(optimizer.param_groups, rules, strict=True)):
-            part = parts.setdefault(rule, _Part(rule, optimizer.param_groups))
+        for owner, group in enumerate(self.groups):
             for param in group["params"]:
-                if param.grad is None and not optimizer.state.get(param):
-                    self.idle.append(param)
-                else:
-                    part.append(optimizer, number, param, f"params[{index}]")
+                name = f"params[{index}]"
                 index += 1
-        self.parts = [part for part in parts.values() if part.params]
-        for part in self.parts:
-            part.attach(optimizer)
-        self.mark = _fingerprint(optimizer)
-
-    def holds(self, optimizer, rules):
-        return (
-            rules == self.rules
-            and all(param.grad is None for param in self.idle)
-            and all(part.counts_hold() for part in self.parts)
-            and _fingerprint(optimizer) == self.mark
-        )
-
-    def step(self, groups):
-        # Everything is looked at before the first part is stepped.
-        ready = [(part, part.grads(), part.hypers(groups)) for part in self.parts]
-        for part, grads, hypers in ready:
-            part.step(grads, hypers)
-
-
-class _Part:
-    """The tensors of one rule: all of them in one call into C."""
-
-    def __init__(self, rule, groups):
-        self.rule = rule
-        self.optional = [_has_optional(rule, group) for group in groups]
-        self.params, self.names, self.groups, self.states, self.steps = [], [], [], [], []
-
-    def append(self, optimizer, group, param, name):
-        _check_tensor(param, name)
-        if not _is_dense(param):
-            raise ValueError(
-                f"{name} must be dense (contiguous or a permutation of it), got shape "
-                f"{tuple(param.shape)} with strides {param.stride()}"
-            )
-        names = [TORCH_STATES.get(state, state) for state in self.rule.states]
-        if self.optional[group]:
-            names.append(self.rule.optional_state)
-        settings = optimizer.param_groups[group]
-        states, step = [], 0
-        if names:
-            entry = optimizer.state[param]
-            if self.rule.class_name in COUNTED:
-                entry.setdefault("step", torch.tensor(0.0))
-            step = _states_of(entry, names, param, name, settings)
-            states = [_array(entry[state]) for state in names]
-        self.params.append(param)
-        self.names.append(name)
-        self.groups.append(group)
-        self.states.append(states)
-        self.steps.append(step)
-
-    def attach(self, optimizer):
-        self.tensors = TensorList(
-            self.rule,
-            [_array(param) for param in self.params],
-            self.states,
-            self.groups,
+                if param.grad is None and not self.state.get(param):
+                    self.idle.append(param)
+                    continue
+                _check_tensor(param, name)
+                entry, step = self._entry(param, owner, name)
+                self.params.append(param)
+                self.names.append(name)
+                self.owners.append(owner)
+                states.append(entry)
+                steps.append(step)
+        self.tensors = ExchangeList(
+            self.rules,
+            self.params,
+            states,
+            self.owners,
             self.names,
-            self.optional,
+            list(map(_has_optional, self.rules, self.groups)),
+            (torch.Tensor, torch.Tensor.is_neg, _adopt),
         )
-        self.tensors.steps = self.steps
-        # torch's counts are tensors in the state; here all of them are views of one array.
-        self.counts = np.array(self.steps, np.float32)
-        self.counted = self.counts.tobytes()
-        if self.rule.class_name in COUNTED:
-            for param, count in zip(self.params, torch.from_numpy(self.counts), strict=True):
-                optimizer.state[param]["step"] = count
-        self.contiguous = [param.is_contiguous() for param in self.params]
+        self.tensors.steps = steps
+        if any(rule.name in COUNTED for rule in self.rules):
+            # torch's counts are tensors in the state; here all of them are views of one array.
+            counts = torch.from_numpy(self.tensors.share_counts())
+            for param, count in zip(self.params, counts, strict=True):
+                self.state[param]["step"] = count
+        lists = [group["params"] for group in self.groups]
+        self.structure = Snapshot([self.groups, self.state, *lists, *self.state.values()])
+        self.read_settings()
 
-    def hypers(self, groups):
-        hypers = [_hypers(self.rule, group) for group in groups]
-        self.tensors.check(hypers)
-        return hypers
+    def _entry(self, param, owner, name):
+        """The states of a parameter, and how many steps it has taken."""
+        rule, group = self.rules[owner], self.groups[owner]
+        names = [TORCH_STATES.get(state, state) for state in rule.states]
+        if _has_optional(rule, group):
+            names.append(rule.optional_state)
+        if not names:
+            return [], 0
+        entry = self.state[param]
+        if rule.name in COUNTED:
+            entry.setdefault("step", torch.tensor(0.0))
+        step = _complete(entry, names, param, name, group)
+        return [entry[state] for state in names], step
 
-    def counts_hold(self):
-        return self.counts.tobytes() == self.counted
-
-    def grads(self):
-        arrays = []
-        for param, name, contiguous in zip(self.params, self.names, self.contiguous, strict=True):
-            grad = param.grad
-            if grad is None:
-                arrays.append(None)
-                continue
-            try:
-                # torch refuses this for whatever is not plain memory that numbers can be read from.
-                array = grad.numpy() if contiguous and grad.is_contiguous() else None
-            except (RuntimeError, TypeError):
-                array = None
-            if array is None:
-                array = _grad_like(param, grad, f"the gradient of {name}")
-            arrays.append(array)
-        return arrays
-
-    def step(self, grads, hypers):
-        self.tensors.step(grads, hypers, None, 1.0, False)
-        if self.rule.class_name in COUNTED:
-            self.counts[:] = self.tensors.steps
-            self.counted = self.counts.tobytes()
-        torch.autograd.graph.increment_version(
-            [param for param, grad in zip(self.params, grads, strict=True) if grad is not None]
+    def read_settings(self):
+        self.settings = Snapshot(self.groups)
+        # The value of a tensor, which lr may be, can change while the tensor is the same.
+        self.is_fixed = not any(
+            isinstance(number, torch.Tensor)
+            for group in self.groups
+            for value in group.values()
+            for number in (value if isinstance(value, tuple) else (value,))
         )
+        self.hypers = list(map(_hypers, self.rules, self.groups))
+
+    def holds(self, optimizer):
+        if not (
+            optimizer.param_groups is self.groups
+            and optimizer.state is self.state
+            and self.structure.holds()
+            and self.tensors.holds()
+            and all(param.grad is None for param in self.idle)
+        ):
+            return False
+        if not (self.is_fixed and self.settings.holds()):
+            if [optimizer._rule(group) for group in self.groups] != self.rules:
+                return False
+            self.read_settings()
+        return True
+
+    def step(self):
+        stepped = self.tensors.step_params(self.hypers)
+        torch.autograd.graph.increment_version(stepped)
 
 
-# torch's names of states, where they differ from the rules'; and the classes that count steps
+# torch's names of states, where they differ from the rules'; and the rules whose steps it counts
 TORCH_STATES = {"state_sum": "sum"}
-COUNTED = {"Adagrad", "Adadelta", "Adam", "AdamW", "RMSprop"}
+COUNTED = {"adagrad", "adadelta", "adam", "adamw", "rmsprop"}
 
 
-def _fingerprint(optimizer):
-    """What changes when a parameter or a state is replaced, or moves to other memory."""
-    sizes = [len(group["params"]) for group in optimizer.param_groups]
-    params = [param for group in optimizer.param_groups for param in group["params"]]
-    states = [
-        value
-        for entry in optimizer.state.values()
-        for value in entry.values()
-        if isinstance(value, torch.Tensor)
-    ]
-    tensors = params + states
-    return (
-        sizes,
-        list(map(id, optimizer.state)),
-        list(map(id, tensors)),
-        list(map(torch.Tensor.data_ptr, tensors)),
-        list(map(torch.Tensor.stride, params)),
-    )
-
-
-def _states_of(entry, names, param, name, group):
+def _complete(entry, names, param, name, group):
     """Bring a parameter's entry of the state into order; how many steps it has taken."""
     is_new = all(entry.get(state) is None for state in names)
     # torch's SGD has no count; a buffer means that the first step, without dampening, is over.
@@ -256,47 +199,27 @@ def _states_of(entry, names, param, name, group):
                 f"{state} of {name} must be {param.dtype} of shape {tuple(param.shape)}, "
                 f"got {value.dtype} of {tuple(value.shape)}"
             )
-        if value.stride() != param.stride():
+        if value.stride() != param.stride() or value.is_neg():
             entry[state] = torch.empty_like(param, requires_grad=False).copy_(value)
     return step
 
 
-def _grad_like(param, grad, name):
-    """The gradient in the layout of its parameter, copied if it has another."""
+@torch.no_grad()
+def _adopt(param, grad, name):
+    """A copy of the gradient in the layout of its parameter."""
+    name = f"the gradient of {name}"
     _check_tensor(grad, name)
     if grad.shape != param.shape or grad.dtype != param.dtype:
         raise ValueError(
             f"{name} must be {param.dtype} of shape {tuple(param.shape)}, "
             f"got {grad.dtype} of {tuple(grad.shape)}"
         )
-    grad = grad.detach().resolve_neg()
-    if grad.stride() != param.stride():
-        grad = torch.empty_like(param, requires_grad=False).copy_(grad)
-    return _array(grad)
-
-
-def _array(tensor):
-    """An array on the tensor's memory: of its shape if that is contiguous, else flat."""
-    tensor = tensor.detach()
-    if not tensor.is_contiguous():
-        tensor = tensor.as_strided((tensor.numel(),), (1,))
-    return tensor.numpy()
-
-
-def _is_dense(tensor):
-    """Whether the elements fill a block of memory, each place once, in whatever order."""
-    if tensor.is_contiguous():
-        return True
-    expected = 1
-    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
-        if size != 1:
-            if stride != expected:
-                return False
-            expected *= size
-    return True
+    return torch.empty_like(param, requires_grad=False).copy_(grad)
 
 
 def _check_tensor(tensor, name):
+    if not isinstance(tensor, torch.Tensor):
+        raise TypeError(f"{name} must be a torch.Tensor, got {type(tensor).__name__}")
     if tensor.layout is not torch.strided or tensor.device.type != "cpu":
         got = f"a tensor of layout {tensor.layout} on {tensor.device}"
         raise TypeError(f"{name} must be a strided tensor on the CPU, got {got}")
@@ -308,7 +231,7 @@ def _check_group(rule, group):
     for name in ("capturable", "differentiable", "centered"):
         if group.get(name):
             raise ValueError(f"{name} must be False, fastopt has no such step; got {group[name]!r}")
-    no_arrays = TensorList(rule, [], [], [], [], [_has_optional(rule, group)])
+    no_arrays = TensorList([rule], [], [], [], [], [_has_optional(rule, group)])
     no_arrays.check([_hypers(rule, group)])
 
 
