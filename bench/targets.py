@@ -10,7 +10,7 @@ from .alternate import ratio
 from .suites import Row
 
 ADAMS = ("adam", "adamw")
-OWN = ("fastopt", "fastopt class")
+OWN = ("fastopt", "fastopt class", "fastopt torch")
 
 
 def rivals(row: Row) -> list[str]:
@@ -19,7 +19,7 @@ def rivals(row: Row) -> list[str]:
 
 
 def own(row: Row) -> str:
-    """The function where it takes part, else the class."""
+    """The function where it takes part, else the class, else the drop-in for torch's."""
     return next(name for name in OWN if name in row.samples)
 
 
