@@ -98,9 +98,7 @@ def _cpu_seconds() -> tuple[float, float]:
     return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK"), own
 
 
-def _row(
-    suite, work, rule, dtype, shapes, selection, contenders, max_norm=None, **options
-) -> Row:
+def _row(suite, work, rule, dtype, shapes, selection, contenders, max_norm=None, **options) -> Row:
     tensors = make_tensors(rule, shapes, dtype)
     cases = {
         contender.name: contender.make(rule, tensors, max_norm, **options)
@@ -215,4 +213,10 @@ SUITES = {
     "busy": busy,
 }
 # Overhead is one thread's matter; the busy machine sets both counts itself.
-SUITE_THREADS = {"steps": (1, 2), "models": (1, 2), "drop_in": (1, 2), "overhead": (1,), "busy": (2,)}
+SUITE_THREADS = {
+    "steps": (1, 2),
+    "models": (1, 2),
+    "drop_in": (1, 2),
+    "overhead": (1,),
+    "busy": (2,),
+}

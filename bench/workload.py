@@ -105,9 +105,7 @@ def gpt2_shapes() -> list[tuple[int, ...]]:
 def cnn_shapes() -> list[tuple[int, ...]]:
     """Three convolutions and two dense layers for 32 by 32 images: 10 tensors, 620 thousand."""
     widths = (3, 32, 64, 128)
-    convolutions = [
-        shape for a, b in itertools.pairwise(widths) for shape in ((b, a, 3, 3), (b,))
-    ]
+    convolutions = [shape for a, b in itertools.pairwise(widths) for shape in ((b, a, 3, 3), (b,))]
     return [*convolutions, (256, 128 * 4 * 4), (256,), (10, 256), (10,)]
 
 

@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from typing import Any, final
 
+import numpy as np
 from numpy.typing import NDArray
 
 RULES: dict[str, Rule]
@@ -31,19 +32,17 @@ class Rule:
     def __new__(cls, index: int) -> Rule: ...
     def define(self, documentation: str) -> Callable[..., None]: ...
 
-@final
 class TensorList:
     def __new__(
         cls,
-        rule: Rule,
+        rules: list[Rule],
         params: list[NDArray[Any]],
         states: list[list[NDArray[Any]]],
         groups: list[int],
         names: list[str],
         optional: list[bool],
+        source: object = ...,
     ) -> TensorList: ...
-    @property
-    def rule(self) -> Rule: ...
     @property
     def params(self) -> list[NDArray[Any]]: ...
     @property
@@ -65,6 +64,26 @@ class TensorList:
         grad_scale: float,
         skip_nonfinite: bool,
     ) -> float | None: ...
+
+@final
+class ExchangeList(TensorList):
+    def __new__(
+        cls,
+        rules: list[Rule],
+        params: list[Any],
+        states: list[list[Any]],
+        groups: list[int],
+        names: list[str],
+        optional: list[bool],
+        source: tuple[type, Callable[[Any], bool], Callable[[Any, Any, str], Any]],
+    ) -> ExchangeList: ...
+    def share_counts(self) -> NDArray[np.float32]: ...
+    def step_params(self, groups: list[dict[str, Any]]) -> list[Any] | None: ...
+
+@final
+class Snapshot:
+    def __init__(self, containers: list[list[Any] | dict[Any, Any]]) -> None: ...
+    def holds(self) -> bool: ...
 
 def rule_named(name: str) -> Rule: ...
 def get_num_threads() -> int: ...

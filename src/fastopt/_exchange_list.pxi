@@ -173,7 +173,7 @@ cdef class ExchangeList(TensorList):
                 n = self.note_written(view.data, nbytes, number, n)
         return self.check_apart(n)
 
-    def holds(self):
+    cdef bint holds(self) noexcept:
         """Whether every parameter, state and count is still what and where it was."""
         cdef Py_ssize_t i, k
         cdef const int64_t *layout = self.layouts
@@ -230,7 +230,10 @@ cdef class ExchangeList(TensorList):
         return 0
 
     def step_params(self, list groups not None):
-        """One step of every parameter that has a gradient; those parameters."""
+        """One step of every parameter that has a gradient; a list of those parameters.
+
+        None, and no step, if a parameter, a state or a count is no longer what or where it was.
+        """
         cdef Py_ssize_t i
         cdef const int64_t *layout = self.layouts
         cdef fo_result result
@@ -238,6 +241,8 @@ cdef class ExchangeList(TensorList):
         if self.busy:
             raise RuntimeError("another thread is in the middle of a step of this optimizer")
         self.read_groups(groups)
+        if not self.holds():
+            return None
         for i in range(self.count):
             self.take_grad(i, layout, grads)
             layout += 2 * self.ndims[i]

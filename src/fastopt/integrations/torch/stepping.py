@@ -1,32 +1,15 @@
-"""Drop-in replacements for torch's optimizers, for parameters on the CPU.
+"""What the optimizers for torch share: `step`, and what is kept between two steps.
 
-Each class is a subclass of torch's own of the same name: constructor, schedulers, hooks, groups
-and state dictionaries are torch's; only the arithmetic of `step` is fastopt's. Parameters,
-gradients and states stay torch tensors and are updated in place, without a copy. A state dictionary
-of one can be loaded into the other.
-
-float32 and float64. A parameter must be dense: contiguous, or a permutation of a contiguous tensor
-such as ``channels_last``. A gradient of another layout than its parameter's is copied into that
-layout first. What is not supported is refused: sparse, complex, half-precision and CUDA tensors,
-``capturable``, ``differentiable``, and the ``centered`` and ``momentum`` variants of RMSprop.
-``foreach`` and ``fused`` make no difference.
+A step goes through the parameters in C, where their memory is found through the exchange interface
+of DLPack. One call of it tells of a tensor what takes half a dozen of its methods.
 """
 
-try:
-    import torch
-except ImportError as error:
-    raise ModuleNotFoundError(
-        "fastopt.integrations.torch needs PyTorch; install it with: pip install torch",
-        name="torch",
-    ) from error
+import torch
 
-from fastopt import RULES
 from fastopt._core import ExchangeList, Snapshot, TensorList
 
-__all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "RMSprop"]
 
-
-class _Fastopt:
+class Stepping:
     """What the classes share: `step`, and what it keeps between two steps."""
 
     # Made by the first step, and again whenever a tensor or a state is no longer what it was.
@@ -74,13 +57,14 @@ class _Fastopt:
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        if self._plan is None or not self._plan.holds(self):
-            self._plan = _Plan(self)
-        self._plan.step()
+        if self._plan is None or not self._plan.step(self):
+            self._plan = Plan(self)
+            if not self._plan.step(self):
+                raise RuntimeError("another thread is changing the parameters of this optimizer")
         return loss
 
 
-class _Plan:
+class Plan:
     """The parameters that have had a gradient, with their states: all of them in one call into C.
 
     It holds as long as the groups and the state have the same tensors at the same places in memory.
@@ -151,12 +135,12 @@ class _Plan:
         )
         self.hypers = list(map(_hypers, self.rules, self.groups))
 
-    def holds(self, optimizer):
+    def step(self, optimizer):
+        """Take the step; False, and nothing is done, if the plan no longer holds."""
         if not (
             optimizer.param_groups is self.groups
             and optimizer.state is self.state
             and self.structure.holds()
-            and self.tensors.holds()
             and all(param.grad is None for param in self.idle)
         ):
             return False
@@ -164,11 +148,11 @@ class _Plan:
             if [optimizer._rule(group) for group in self.groups] != self.rules:
                 return False
             self.read_settings()
-        return True
-
-    def step(self):
         stepped = self.tensors.step_params(self.hypers)
+        if stepped is None:
+            return False
         torch.autograd.graph.increment_version(stepped)
+        return True
 
 
 # torch's names of states, where they differ from the rules'; and the rules whose steps it counts
@@ -254,142 +238,3 @@ def _hypers(rule, group):
 
 def _number(value):
     return value.item() if isinstance(value, torch.Tensor) else value
-
-
-class SGD(_Fastopt, torch.optim.SGD):
-    """`torch.optim.SGD` with fastopt's step: plain, with momentum, or Nesterov's.
-
-    Takes what torch's class takes. Momentum and dampening must be in [0, 1); with ``nesterov`` the
-    equation is that of `fastopt.nag`, with ``momentum`` that of `fastopt.momentum`, else that of
-    `fastopt.sgd`.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from fastopt.integrations.torch import SGD
-    >>> weight = torch.ones(3, requires_grad=True)
-    >>> opt = SGD([weight], lr=0.25, momentum=0.9)
-    >>> weight.sum().backward()
-    >>> opt.step()
-    >>> weight.tolist()
-    [0.75, 0.75, 0.75]
-    """
-
-    def _rule(self, group):
-        if group["momentum"] == 0:
-            return RULES["sgd"]
-        if not group["nesterov"]:
-            return RULES["momentum"]
-        if group["dampening"] != 0:
-            raise ValueError(f"dampening must be 0 with nesterov, got {group['dampening']!r}")
-        return RULES["nag"]
-
-
-class Adagrad(_Fastopt, torch.optim.Adagrad):
-    """`torch.optim.Adagrad` with fastopt's step, the equation of `fastopt.adagrad`.
-
-    Takes what torch's class takes; gradients must not be sparse.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from fastopt.integrations.torch import Adagrad
-    >>> weight = torch.ones(3, requires_grad=True)
-    >>> opt = Adagrad([weight], lr=0.25)
-    >>> weight.sum().backward()
-    >>> opt.step()
-    >>> weight.tolist()
-    [0.75, 0.75, 0.75]
-    """
-
-    def _rule(self, group):
-        return RULES["adagrad"]
-
-
-class Adadelta(_Fastopt, torch.optim.Adadelta):
-    """`torch.optim.Adadelta` with fastopt's step, the equation of `fastopt.adadelta`.
-
-    Takes what torch's class takes, but for ``capturable``; rho must be in [0, 1).
-
-    Examples
-    --------
-    >>> import torch
-    >>> from fastopt.integrations.torch import Adadelta
-    >>> weight = torch.ones(3, requires_grad=True)
-    >>> opt = Adadelta([weight])
-    >>> weight.sum().backward()
-    >>> opt.step()
-    >>> bool((weight < 1).all())
-    True
-    """
-
-    def _rule(self, group):
-        return RULES["adadelta"]
-
-
-class Adam(_Fastopt, torch.optim.Adam):
-    """`torch.optim.Adam` with fastopt's step, the equation of `fastopt.adam`.
-
-    Takes what torch's class takes, but for ``capturable`` and ``differentiable``.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from fastopt.integrations.torch import Adam
-    >>> weight = torch.ones(3, requires_grad=True)
-    >>> opt = Adam([weight], lr=0.25)
-    >>> weight.sum().backward()
-    >>> opt.step()
-    >>> [round(value, 6) for value in weight.tolist()]
-    [0.75, 0.75, 0.75]
-    """
-
-    def _rule(self, group):
-        return RULES["adam"]
-
-
-class AdamW(_Fastopt, torch.optim.AdamW):
-    """`torch.optim.AdamW` with fastopt's step, the equation of `fastopt.adamw`.
-
-    Takes what torch's class takes, but for ``capturable`` and ``differentiable``.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from fastopt.integrations.torch import AdamW
-    >>> weight = torch.ones(3, requires_grad=True)
-    >>> opt = AdamW([weight], lr=0.25, weight_decay=0.0)
-    >>> weight.sum().backward()
-    >>> opt.step()
-    >>> [round(value, 6) for value in weight.tolist()]
-    [0.75, 0.75, 0.75]
-    """
-
-    def _rule(self, group):
-        return RULES["adamw"]
-
-
-class RMSprop(_Fastopt, torch.optim.RMSprop):
-    """`torch.optim.RMSprop` with fastopt's step, the equation of `fastopt.rmsprop`.
-
-    Takes what torch's class takes, but for ``centered``, a momentum, and ``capturable``; alpha must
-    be in [0, 1).
-
-    Examples
-    --------
-    >>> import torch
-    >>> from fastopt.integrations.torch import RMSprop
-    >>> weight = torch.ones(3, requires_grad=True)
-    >>> opt = RMSprop([weight], lr=0.025)
-    >>> weight.sum().backward()
-    >>> opt.step()
-    >>> [round(value, 5) for value in weight.tolist()]
-    [0.75, 0.75, 0.75]
-    """
-
-    def _rule(self, group):
-        if group["momentum"] != 0:
-            raise ValueError(
-                f"momentum must be 0, fastopt's RMSprop has none; got {group['momentum']!r}"
-            )
-        return RULES["rmsprop"]
