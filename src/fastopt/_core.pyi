@@ -3,6 +3,7 @@ from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import disjoint_base
 
 RULES: dict[str, Rule]
 __pyx_capi__: dict[str, Any]  # what Cython and Numba call
@@ -32,6 +33,7 @@ class Rule:
     def __new__(cls, index: int) -> Rule: ...
     def define(self, documentation: str) -> Callable[..., None]: ...
 
+@disjoint_base
 class TensorList:
     def __new__(
         cls,
@@ -43,6 +45,7 @@ class TensorList:
         optional: list[bool],
         source: object = ...,
     ) -> TensorList: ...
+    def __init__(self, *args: Any, **kwargs: Any) -> None: ...
     @property
     def params(self) -> list[NDArray[Any]]: ...
     @property
