@@ -453,7 +453,7 @@ def test_overlapping_parameters_are_refused():
 
 
 def test_groups_of_different_rules_are_stepped_together_or_not_at_all():
-    """What the last group's gradient or parameter overlaps belongs to the first, of another rule."""
+    """The last group's parameter or gradient overlaps one of the first group, of another rule."""
     base = torch.zeros(6)
     params = [base[:4].requires_grad_(), torch.zeros(2, requires_grad=True)]
     last = base[2:].requires_grad_()
