@@ -8,6 +8,7 @@ whether the system gave it huge pages.
 from __future__ import annotations
 
 import functools
+import importlib
 import importlib.util
 import os
 import warnings
@@ -361,6 +362,36 @@ CONTENDERS = {
         DeepSpeed(),
         Thinc(),
         Optax(),
+    )
+}
+
+
+class ThincOptimizer(Thinc):
+    """The whole call of the optimizer, as spaCy makes it: clipping, L2 and averages."""
+
+    def __init__(self, name, module):
+        self.name, self.module = name, module
+
+    def load(self, threads):
+        super().load(threads)
+        _load_fastopt(threads)
+
+    def make(self, rule, tensors, max_norm=None, **hypers):
+        optimizer = importlib.import_module(self.module).Adam(LR, **hypers)
+        ((param, grad, _),) = tensors
+        zeroed = aligned_copy(grad)
+
+        def restore():  # a step sets the gradient to zero
+            zeroed[...] = grad
+
+        return Case(lambda: optimizer((0, "W"), param, zeroed), restore)
+
+
+THINC_OPTIMIZERS = {
+    contender.name: contender
+    for contender in (
+        ThincOptimizer("fastopt thinc", "fastopt.integrations.thinc"),
+        ThincOptimizer("thinc optimizer", "thinc.optimizers"),
     )
 }
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from .alternate import alternate
 from .ceiling import MIN_SIZE, MIN_SIZE_THREADED, Ceiling
-from .contenders import CONTENDERS, DROP_INS, Contender
+from .contenders import CONTENDERS, DROP_INS, THINC_OPTIMIZERS, Contender
 from .workload import DROP_IN_MODELS, MODELS, make_tensors
 
 SIZES = (100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 40_000_000)
@@ -155,6 +155,26 @@ def drop_in(selection: Selection) -> Iterator[Row]:
                 )
 
 
+THINC_SETTINGS = {
+    "defaults": {},
+    "no averages": {"use_averages": False},
+    "no averages, no clipping": {"use_averages": False, "grad_clip": 0.0},
+    "spaCy's": {"L2": 0.01, "use_averages": False},
+    "L2 in the gradient": {"L2": 0.01, "L2_is_weight_decay": False},
+}
+
+
+def thinc(selection: Selection) -> Iterator[Row]:
+    """The whole call of Thinc's optimizer: one array of float32, in several settings."""
+    (rule,) = Selection(rules=["adam"]).rule_table()
+    contenders = selection.contenders(THINC_OPTIMIZERS)
+    for size in selection.sizes or (1_000, 100_000, 1_000_000):
+        for name, settings in THINC_SETTINGS.items():
+            work = f"{size:,}, {name}"
+            shapes = [(size,)]
+            yield _row(*("thinc", work, rule, "float32", shapes, selection, contenders), **settings)
+
+
 def overhead(selection: Selection) -> Iterator[Row]:
     """What a call costs beyond its arithmetic."""
     contenders = [c for c in selection.contenders() if c.name != Ceiling.name]
@@ -209,6 +229,7 @@ SUITES = {
     "steps": steps,
     "models": models,
     "drop_in": drop_in,
+    "thinc": thinc,
     "overhead": overhead,
     "busy": busy,
 }
@@ -217,6 +238,7 @@ SUITE_THREADS = {
     "steps": (1, 2),
     "models": (1, 2),
     "drop_in": (1, 2),
+    "thinc": (1, 2),
     "overhead": (1,),
     "busy": (2,),
 }

@@ -6,7 +6,7 @@ from statistics import median
 
 import fastopt
 
-from .contenders import CONTENDERS, DROP_INS
+from .contenders import CONTENDERS, DROP_INS, THINC_OPTIMIZERS
 from .suites import SUITE_THREADS, Row
 from .targets import TARGETS, best_ratio, own, rivals
 from .workload import bytes_per_element
@@ -39,7 +39,7 @@ def times(value: float) -> str:
 
 
 def _columns(rows: list[Row]) -> list[str]:
-    names = [*CONTENDERS, *DROP_INS, "ceiling"]
+    names = [*CONTENDERS, *DROP_INS, *THINC_OPTIMIZERS, "ceiling"]
     names += [name for row in rows for name in row.samples]
     present = {name for row in rows for name in row.samples}
     return [name for name in dict.fromkeys(names) if name in present]
@@ -183,6 +183,7 @@ def whole(environment: dict, rows: list[Row]) -> str:
     titles = {
         "models": "Whole models",
         "drop_in": "Drop-in for torch's optimizers, whole models",
+        "thinc": "Whole call of Thinc's optimizer",
         "overhead": "Call overhead",
     }
     for suite, title in titles.items():
