@@ -15,6 +15,7 @@ except ImportError as error:
 import numpy as np
 
 import fastopt
+from fastopt import _core
 
 __all__ = ["Adam", "Optimizer"]
 
@@ -72,8 +73,8 @@ class Optimizer(optimizers.Optimizer):
         scale = 1.0
         if limit:
             coupled = decay and not self.L2_is_weight_decay
-            norm = np.linalg.norm(grad + decay * param if coupled else grad)
-            scale = float(limit / norm) if norm >= limit else 1.0
+            norm = _core.norm(grad + decay * param if coupled else grad)
+            scale = limit / norm if norm >= limit else 1.0
         if self.L2_is_weight_decay:
             # fastopt's decay precedes the step: kept*(p - update) is kept*p - kept*update
             lr, decay = kept * lr, decay / kept
