@@ -8,6 +8,7 @@ whether the system gave it huge pages.
 from __future__ import annotations
 
 import functools
+import importlib
 import importlib.util
 import os
 import warnings
@@ -143,7 +144,7 @@ def _torch_params(tensors):
     return params, grads
 
 
-def _torch_case(optimizer, params, grads, tensors, state_names, max_norm):
+def _torch_case(optimizer, params, grads, tensors, state_names, max_norm, new_grads=False):
     """Step once so that the states exist, then let them be the arrays everyone shares."""
     import torch
 
@@ -153,19 +154,22 @@ def _torch_case(optimizer, params, grads, tensors, state_names, max_norm):
             if not isinstance(optimizer.state[param][name], torch.Tensor):
                 raise TypeError(f"{type(optimizer).__name__} keeps no tensor {name!r}")
             optimizer.state[param][name] = torch.from_numpy(state)
-    if max_norm is None:
+    if max_norm is None and not new_grads:
         return Case(optimizer.step)
+
+    def renew():  # a backward pass brings new tensors
+        for param, grad in zip(params, grads, strict=True):
+            param.grad = grad.detach()
+
+    if max_norm is None:
+        return Case(optimizer.step, renew)
 
     def step():
         torch.nn.utils.clip_grad_norm_(params, max_norm)
         optimizer.step()
         optimizer.zero_grad()
 
-    def restore():  # zero_grad drops the gradients; a backward pass would bring new ones
-        for param, grad in zip(params, grads, strict=True):
-            param.grad = grad
-
-    return Case(step, restore)
+    return Case(step, renew)  # zero_grad drops the gradients
 
 
 class Torch(Contender):
@@ -187,14 +191,34 @@ class Torch(Contender):
     def load(self, threads):
         _load_torch(threads)
 
-    def make(self, rule, tensors, max_norm=None):
+    def optimizers(self):
         import torch
 
+        return torch.optim
+
+    def make(self, rule, tensors, max_norm=None, new_grads=False):
         class_name, options = _TORCH_CLASSES[rule.name]
         params, grads = _torch_params(tensors)
-        optimizer = getattr(torch.optim, class_name)(params, lr=LR, **options, **self.flags)
+        optimizer = getattr(self.optimizers(), class_name)(params, lr=LR, **options, **self.flags)
         names = ["sum" if name == "state_sum" else name for name in rule.states]
-        return _torch_case(optimizer, params, grads, tensors, names, max_norm)
+        return _torch_case(optimizer, params, grads, tensors, names, max_norm, new_grads)
+
+
+class FastoptTorch(Torch):
+    """fastopt.integrations.torch: torch's interface, fastopt's step."""
+
+    def __init__(self):
+        self.name = "fastopt torch"
+        self.flags = {}
+
+    def optimizers(self):
+        from fastopt.integrations import torch
+
+        return torch
+
+    def load(self, threads):
+        _load_torch(threads)
+        _load_fastopt(threads)
 
 
 class DeepSpeed(Contender):
@@ -339,4 +363,40 @@ CONTENDERS = {
         Thinc(),
         Optax(),
     )
+}
+
+
+class ThincOptimizer(Thinc):
+    """The whole call of the optimizer, as spaCy makes it: clipping, L2 and averages."""
+
+    def __init__(self, name, module):
+        self.name, self.module = name, module
+
+    def load(self, threads):
+        super().load(threads)
+        _load_fastopt(threads)
+
+    def make(self, rule, tensors, max_norm=None, **hypers):
+        optimizer = importlib.import_module(self.module).Adam(LR, **hypers)
+        ((param, grad, _),) = tensors
+        zeroed = aligned_copy(grad)
+
+        def restore():  # a step sets the gradient to zero
+            zeroed[...] = grad
+
+        return Case(lambda: optimizer((0, "W"), param, zeroed), restore)
+
+
+THINC_OPTIMIZERS = {
+    contender.name: contender
+    for contender in (
+        ThincOptimizer("fastopt thinc", "fastopt.integrations.thinc"),
+        ThincOptimizer("thinc optimizer", "thinc.optimizers"),
+    )
+}
+
+# Those that have torch's interface, for the suite of that name
+DROP_INS = {
+    contender.name: contender
+    for contender in (FastoptTorch(), Torch("unfused"), Torch("foreach"), Torch("fused"))
 }

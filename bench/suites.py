@@ -16,8 +16,8 @@ import numpy as np
 
 from .alternate import alternate
 from .ceiling import MIN_SIZE, MIN_SIZE_THREADED, Ceiling
-from .contenders import CONTENDERS, Contender
-from .workload import MODELS, make_tensors
+from .contenders import CONTENDERS, DROP_INS, THINC_OPTIMIZERS, Contender
+from .workload import DROP_IN_MODELS, MODELS, make_tensors
 
 SIZES = (100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 40_000_000)
 DTYPES = ("float32", "float64")
@@ -68,12 +68,13 @@ class Selection:
             raise ValueError(f"rules: got {unknown}, need some of {list(fastopt.RULES)}")
         return [fastopt.RULES[name] for name in names]
 
-    def contenders(self) -> list[Contender]:
+    def contenders(self, everyone: dict[str, Contender] | None = None) -> list[Contender]:
         """Those wanted and installed, loaded."""
-        everyone = {**CONTENDERS, Ceiling.name: Ceiling()}
-        unknown = [name for name in self.against or () if name not in everyone]
+        everyone = everyone or {**CONTENDERS, Ceiling.name: Ceiling()}
+        known = {**CONTENDERS, Ceiling.name: None}
+        unknown = [name for name in self.against or () if name not in known]
         if unknown:
-            raise ValueError(f"against: got {unknown}, need some of {list(everyone)}")
+            raise ValueError(f"against: got {unknown}, need some of {list(known)}")
         wanted = [
             contender
             for name, contender in everyone.items()
@@ -97,10 +98,10 @@ def _cpu_seconds() -> tuple[float, float]:
     return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK"), own
 
 
-def _row(suite, work, rule, dtype, shapes, selection, contenders, max_norm=None) -> Row:
+def _row(suite, work, rule, dtype, shapes, selection, contenders, max_norm=None, **options) -> Row:
     tensors = make_tensors(rule, shapes, dtype)
     cases = {
-        contender.name: contender.make(rule, tensors, max_norm)
+        contender.name: contender.make(rule, tensors, max_norm, **options)
         for contender in contenders
         if contender.supports(rule, dtype, len(tensors))
     }
@@ -140,6 +141,38 @@ def models(selection: Selection) -> Iterator[Row]:
                 shapes = MODELS[name]()
                 for work, max_norm in ((name, None), (f"{name}, clipped", MAX_NORM)):
                     yield _row("models", work, rule, dtype, shapes, selection, contenders, max_norm)
+
+
+def drop_in(selection: Selection) -> Iterator[Row]:
+    """fastopt.integrations.torch for torch's optimizers: whole models, new gradients each step."""
+    contenders = selection.contenders(DROP_INS)
+    for rule in selection.rule_table():
+        for dtype in selection.dtypes or ("float32",):
+            for name in selection.works or DROP_IN_MODELS:
+                shapes = DROP_IN_MODELS[name]()
+                yield _row(
+                    *("drop_in", name, rule, dtype, shapes, selection, contenders), new_grads=True
+                )
+
+
+THINC_SETTINGS = {
+    "defaults": {},
+    "no averages": {"use_averages": False},
+    "no averages, no clipping": {"use_averages": False, "grad_clip": 0.0},
+    "spaCy's": {"L2": 0.01, "use_averages": False},
+    "L2 in the gradient": {"L2": 0.01, "L2_is_weight_decay": False},
+}
+
+
+def thinc(selection: Selection) -> Iterator[Row]:
+    """The whole call of Thinc's optimizer: one array of float32, in several settings."""
+    (rule,) = Selection(rules=["adam"]).rule_table()
+    contenders = selection.contenders(THINC_OPTIMIZERS)
+    for size in selection.sizes or (1_000, 100_000, 1_000_000):
+        for name, settings in THINC_SETTINGS.items():
+            work = f"{size:,}, {name}"
+            shapes = [(size,)]
+            yield _row(*("thinc", work, rule, "float32", shapes, selection, contenders), **settings)
 
 
 def overhead(selection: Selection) -> Iterator[Row]:
@@ -192,6 +225,20 @@ def busy(selection: Selection) -> Iterator[Row]:
             yield Row("busy", str(size), rule.name, "float32", cores, size, samples)
 
 
-SUITES = {"steps": steps, "models": models, "overhead": overhead, "busy": busy}
+SUITES = {
+    "steps": steps,
+    "models": models,
+    "drop_in": drop_in,
+    "thinc": thinc,
+    "overhead": overhead,
+    "busy": busy,
+}
 # Overhead is one thread's matter; the busy machine sets both counts itself.
-SUITE_THREADS = {"steps": (1, 2), "models": (1, 2), "overhead": (1,), "busy": (2,)}
+SUITE_THREADS = {
+    "steps": (1, 2),
+    "models": (1, 2),
+    "drop_in": (1, 2),
+    "thinc": (1, 2),
+    "overhead": (1,),
+    "busy": (2,),
+}

@@ -6,7 +6,7 @@ from statistics import median
 
 import fastopt
 
-from .contenders import CONTENDERS
+from .contenders import CONTENDERS, DROP_INS, THINC_OPTIMIZERS
 from .suites import SUITE_THREADS, Row
 from .targets import TARGETS, best_ratio, own, rivals
 from .workload import bytes_per_element
@@ -39,7 +39,7 @@ def times(value: float) -> str:
 
 
 def _columns(rows: list[Row]) -> list[str]:
-    names = [*CONTENDERS, "ceiling"]
+    names = [*CONTENDERS, *DROP_INS, *THINC_OPTIMIZERS, "ceiling"]
     names += [name for row in rows for name in row.samples]
     present = {name for row in rows for name in row.samples}
     return [name for name in dict.fromkeys(names) if name in present]
@@ -180,7 +180,13 @@ def whole(environment: dict, rows: list[Row]) -> str:
             found = _select(rows, "steps", dtype=dtype, threads=threads)
             if found:
                 parts += [f"### One array, {dtype}, {_threads(threads)}\n", steps_table(found)]
-    for suite, title in (("models", "Whole models"), ("overhead", "Call overhead")):
+    titles = {
+        "models": "Whole models",
+        "drop_in": "Drop-in for torch's optimizers, whole models",
+        "thinc": "Whole call of Thinc's optimizer",
+        "overhead": "Call overhead",
+    }
+    for suite, title in titles.items():
         for threads in threads_seen:
             found = _select(rows, suite, threads=threads)
             if found:

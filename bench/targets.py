@@ -10,7 +10,7 @@ from .alternate import ratio
 from .suites import Row
 
 ADAMS = ("adam", "adamw")
-OWN = ("fastopt", "fastopt class")
+OWN = ("fastopt", "fastopt class", "fastopt torch", "fastopt thinc")
 
 
 def rivals(row: Row) -> list[str]:
@@ -19,7 +19,7 @@ def rivals(row: Row) -> list[str]:
 
 
 def own(row: Row) -> str:
-    """The function where it takes part, else the class."""
+    """The function where it takes part, else the class, else the drop-in for another library's."""
     return next(name for name in OWN if name in row.samples)
 
 
@@ -135,6 +135,15 @@ TARGETS = (
     Target(
         *("ResNet-50, GPT-2 small: clip + step", "torch's three calls, fused step", 1.3),
         *(_model("resnet50, clipped", "gpt2, clipped"), _against("torch fused")),
+    ),
+    Target(
+        *("drop-in for torch's optimizers, every rule and model", "the best of torch", 1.0),
+        *(lambda row: row.suite == "drop_in", _against(*TORCH)),
+    ),
+    Target(
+        *("whole call of Thinc's optimizer, 1e6 elements", "Thinc", 8),
+        *(lambda row: row.suite == "thinc" and row.elements == 1_000_000,),
+        _against("thinc optimizer"),
     ),
     Target(
         *("busy machine, 1,000 elements, default threads", "own time on 1 thread", 0.8),

@@ -102,4 +102,21 @@ def gpt2_shapes() -> list[tuple[int, ...]]:
     return [(50_257, width), (1024, width), *(12 * block), *norm]
 
 
+def cnn_shapes() -> list[tuple[int, ...]]:
+    """Three convolutions and two dense layers for 32 by 32 images: 10 tensors, 620 thousand."""
+    widths = (3, 32, 64, 128)
+    convolutions = [shape for a, b in itertools.pairwise(widths) for shape in ((b, a, 3, 3), (b,))]
+    return [*convolutions, (256, 128 * 4 * 4), (256,), (10, 256), (10,)]
+
+
+def transformer_shapes() -> list[tuple[int, ...]]:
+    """Two layers of width 64 over 128 tokens, as torch.nn.TransformerEncoderLayer has them."""
+    width = 64
+    attention = [(3 * width, width), (3 * width,), (width, width), (width,)]
+    feed_forward = [(4 * width, width), (4 * width,), (width, 4 * width), (width,)]
+    layer = [*attention, *feed_forward, *(4 * [(width,)])]
+    return [(128, width), *(2 * layer), (128, width), (128,)]
+
+
 MODELS = {"mlp": mlp_shapes, "resnet50": resnet50_shapes, "gpt2": gpt2_shapes}
+DROP_IN_MODELS = {"mlp": mlp_shapes, "transformer": transformer_shapes, "cnn": cnn_shapes, **MODELS}

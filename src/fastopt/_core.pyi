@@ -1,7 +1,9 @@
 from collections.abc import Callable
 from typing import Any, final
 
+import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import disjoint_base
 
 RULES: dict[str, Rule]
 __pyx_capi__: dict[str, Any]  # what Cython and Numba call
@@ -31,19 +33,19 @@ class Rule:
     def __new__(cls, index: int) -> Rule: ...
     def define(self, documentation: str) -> Callable[..., None]: ...
 
-@final
+@disjoint_base
 class TensorList:
     def __new__(
         cls,
-        rule: Rule,
+        rules: list[Rule],
         params: list[NDArray[Any]],
         states: list[list[NDArray[Any]]],
         groups: list[int],
         names: list[str],
         optional: list[bool],
+        source: object = ...,
     ) -> TensorList: ...
-    @property
-    def rule(self) -> Rule: ...
+    def __init__(self, *args: Any, **kwargs: Any) -> None: ...
     @property
     def params(self) -> list[NDArray[Any]]: ...
     @property
@@ -66,6 +68,27 @@ class TensorList:
         skip_nonfinite: bool,
     ) -> float | None: ...
 
+@final
+class ExchangeList(TensorList):
+    def __new__(
+        cls,
+        rules: list[Rule],
+        params: list[Any],
+        states: list[list[Any]],
+        groups: list[int],
+        names: list[str],
+        optional: list[bool],
+        source: tuple[type, Callable[[Any], bool], Callable[[Any, Any, str], Any]],
+    ) -> ExchangeList: ...
+    def share_counts(self) -> NDArray[np.float32]: ...
+    def step_params(self, groups: list[dict[str, Any]]) -> list[Any] | None: ...
+
+@final
+class Snapshot:
+    def __init__(self, containers: list[list[Any] | dict[Any, Any]]) -> None: ...
+    def holds(self) -> bool: ...
+
+def norm(array: NDArray[Any]) -> float: ...
 def rule_named(name: str) -> Rule: ...
 def get_num_threads() -> int: ...
 def set_num_threads(n: int) -> None: ...

@@ -2,18 +2,20 @@
 """Arrays to pointers: validation, the GIL, and nothing else.
 
 The functions of the rules are made from the library's table, one built-in function for each row;
-`TensorList` is what an optimizer class holds.
+`TensorList` is what an optimizer class holds, `ExchangeList` the same for tensors of a framework.
 """
 
-from cpython.dict cimport PyDict_GetItem
+from cpython.dict cimport PyDict_GetItem, PyDict_Next, PyDict_Size
+from cpython.exc cimport PyErr_Clear
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_CheckExact
 from cpython.long cimport PyLong_CheckExact
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
-from cpython.object cimport PyObject
+from cpython.object cimport PyObject, PyObject_TypeCheck, PyTypeObject
+from cpython.pycapsule cimport PyCapsule_GetPointer
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
-from libc.math cimport NAN, isnan
-from libc.stdint cimport uintptr_t
-from libc.stdlib cimport calloc, free, qsort
+from libc.math cimport NAN, isnan, sqrt
+from libc.stdint cimport int64_t, uintptr_t
+from libc.stdlib cimport calloc, free, qsort, realloc
 
 cimport numpy as cnp
 
@@ -301,12 +303,36 @@ cdef object call_rule(PyObject *self, PyObject *const *args, Py_ssize_t position
 
 
 include "_tensor_list.pxi"
+include "_exchange_list.pxi"
 include "_embedding.pxi"
 
 
 cdef const char *status_text(int status) noexcept nogil:
     return fo_status_text(status)
 
+
+
+cdef extern from "norm.h":
+    fo_status fo_sum_squares(const fo_tensor *tensors, size_t count, double *sum) nogil
+
+
+def norm(array):
+    """The Euclidean norm of an array, as clipping takes it: in double, on all threads."""
+    cdef fo_tensor tensor
+    cdef double total = 0.0
+    cdef int dtype = -1
+    cdef fo_status status
+    check_type("array", array, &dtype)
+    check_layout("array", array, False)
+    tensor.group = 0
+    tensor.dtype = FO_FLOAT64 if dtype == cnp.NPY_FLOAT64 else FO_FLOAT32
+    tensor.n = cnp.PyArray_SIZE(<cnp.ndarray>array)
+    tensor.grad = tensor.param = cnp.PyArray_DATA(<cnp.ndarray>array)
+    with nogil:
+        status = fo_sum_squares(&tensor, 1, &total)
+    if status != FO_OK:
+        raise MemoryError
+    return sqrt(total)
 
 
 def get_num_threads():

@@ -21,7 +21,8 @@ cdef class TensorList:
 
     Parameters
     ----------
-    rule : Rule
+    rules : list of Rule
+        For each group.
     params : list of ndarray
     states : list of list of ndarray
         For each parameter, in the rule's order.
@@ -31,9 +32,11 @@ cdef class TensorList:
         What messages call the parameters.
     optional : list of bool
         For each group, whether its tensors have the optional state.
+    source : object
+        What a subclass reads its tensors with.
     """
 
-    cdef readonly Rule rule
+    cdef list rules
     cdef readonly list params
     cdef readonly list states
     cdef list names
@@ -50,17 +53,19 @@ cdef class TensorList:
     cdef bint busy
     cdef readonly bint skipped
 
-    def __cinit__(self, Rule rule not None, list params not None, list states not None,
-                  list groups not None, list names not None, list optional not None):
+    def __cinit__(self, list rules not None, list params not None, list states not None,
+                  list groups not None, list names not None, list optional not None,
+                  object source=None):
         cdef Py_ssize_t i
-        self.rule = rule
+        cdef Rule rule
+        self.rules = rules
         self.params = params
         self.states = states
         self.names = names
         self.count = len(params)
         self.group_count = len(optional)
         self.optional = optional
-        self.seen_hypers = [[None] * len(rule.group_keys) for _ in range(self.group_count)]
+        self.seen_hypers = [[None] * len((<Rule>rule).group_keys) for rule in rules]
         self.tensors = <fo_tensor *>calloc(self.count + 1, sizeof(fo_tensor))
         self.groups = <fo_group *>calloc(self.group_count + 1, sizeof(fo_group))
         self.written = <interval *>calloc(self.count * (1 + FO_MAX_STATES) + 1, sizeof(interval))
@@ -68,9 +73,12 @@ cdef class TensorList:
         if not (self.tensors and self.groups and self.written and self.seen_grads):
             raise MemoryError
         for i in range(self.group_count):
+            rule = rules[i]
             self.groups[i] = rule.defaults
         for i in range(self.count):
             self.tensors[i].group = groups[i]
+
+    def __init__(self, *args):
         self.attach()
 
     def __dealloc__(self):
@@ -81,8 +89,9 @@ cdef class TensorList:
 
     cdef str written_name(self, Py_ssize_t array):
         cdef Py_ssize_t per = 1 + FO_MAX_STATES
+        cdef Rule rule = self.rules[self.tensors[array // per].group]
         name = self.names[array // per]
-        return f"{self.rule.arrays[1 + array % per]} of {name}" if array % per else name
+        return f"{rule.arrays[1 + array % per]} of {name}" if array % per else name
 
     cdef int attach(self) except -1:
         """Check every parameter and state, and note where they are."""
@@ -111,6 +120,11 @@ cdef class TensorList:
                                 self.names[i], param)
                 n = self.attach_array(state, i * (1 + FO_MAX_STATES) + 1 + k, n)
                 self.tensors[i].state[k] = cnp.PyArray_DATA(<cnp.ndarray>state)
+        return self.check_apart(n)
+
+    cdef int check_apart(self, Py_ssize_t n) except -1:
+        """Sort the n written buffers; none may overlap another."""
+        cdef Py_ssize_t i
         self.written_count = n
         qsort(self.written, n, sizeof(interval), by_address)
         for i in range(1, n):
@@ -122,9 +136,13 @@ cdef class TensorList:
 
     cdef Py_ssize_t attach_array(self, cnp.ndarray array, Py_ssize_t number, Py_ssize_t n) except -1:
         check_layout(self.written_name(number), array, True)
-        if cnp.PyArray_SIZE(array):
-            self.written[n].begin = <uintptr_t>cnp.PyArray_DATA(array)
-            self.written[n].end = self.written[n].begin + cnp.PyArray_NBYTES(array)
+        return self.note_written(cnp.PyArray_DATA(array), cnp.PyArray_NBYTES(array), number, n)
+
+    cdef Py_ssize_t note_written(self, const void *data, size_t nbytes, Py_ssize_t number,
+                                 Py_ssize_t n) noexcept:
+        if nbytes:
+            self.written[n].begin = <uintptr_t>data
+            self.written[n].end = self.written[n].begin + nbytes
             self.written[n].array = number
             n += 1
         return n
@@ -158,9 +176,6 @@ cdef class TensorList:
         cdef cnp.ndarray param = <cnp.ndarray>PyList_GET_ITEM(self.params, i)
         cdef fo_tensor *tensor = &self.tensors[i]
         cdef int dtype = numpy_type(tensor.dtype)
-        cdef Py_ssize_t low, high, middle
-        cdef uintptr_t begin, end
-        cdef cnp.ndarray array
         # The whole test in the common case: the names are made only for a message.
         if not (cnp.PyArray_CheckExact(grad)
                 and cnp.PyArray_TYPE(<cnp.ndarray>grad) == dtype
@@ -172,11 +187,15 @@ cdef class TensorList:
             check_type(name, grad, &dtype)
             check_layout(name, grad, False)
             raise_shape(name, grad, self.names[i], param)
-        array = <cnp.ndarray>grad
-        if cnp.PyArray_DATA(array) == self.seen_grads[i]:
+        return self.check_grad_apart(i, cnp.PyArray_DATA(<cnp.ndarray>grad),
+                                     cnp.PyArray_NBYTES(<cnp.ndarray>grad))
+
+    cdef int check_grad_apart(self, Py_ssize_t i, const void *data, size_t nbytes) except -1:
+        """A gradient must not overlap anything written."""
+        cdef Py_ssize_t low, high, middle
+        cdef uintptr_t begin = <uintptr_t>data, end = begin + nbytes
+        if data == self.seen_grads[i]:
             return 0
-        begin = <uintptr_t>cnp.PyArray_DATA(array)
-        end = begin + cnp.PyArray_NBYTES(array)
         if begin < end:
             # The last written buffer that begins before this gradient ends must end before it begins.
             low, high = 0, self.written_count
@@ -189,7 +208,13 @@ cdef class TensorList:
             if low and self.written[low - 1].end > begin:
                 raise ValueError(f"{self.grad_name(i)} must not overlap "
                                  f"{self.written_name(self.written[low - 1].array)} in memory")
-        self.seen_grads[i] = cnp.PyArray_DATA(array)
+        self.seen_grads[i] = data
+        return 0
+
+    cdef int check_step(self, Py_ssize_t i) except -1:
+        if self.tensors[i].step >= LAST_STEP:
+            raise ValueError(f"step of {self.names[i]} must be from 1 to 2**53, "
+                             f"got {self.tensors[i].step + 1}")
         return 0
 
     cdef str grad_name(self, Py_ssize_t i):
@@ -201,6 +226,7 @@ cdef class TensorList:
         cdef Py_ssize_t i, k
         cdef dict group
         cdef list seen
+        cdef Rule rule
         cdef PyObject *value
         cdef fo_group scratch
         cdef fo_result result
@@ -210,29 +236,30 @@ cdef class TensorList:
         for i in range(self.group_count):
             group = groups[i]
             seen = <list>PyList_GET_ITEM(self.seen_hypers, i)
+            rule = <Rule>PyList_GET_ITEM(self.rules, i)
             changed = False
-            for k in range(PyTuple_GET_SIZE(self.rule.group_keys)):
-                value = PyDict_GetItem(group, <object>PyTuple_GET_ITEM(self.rule.group_keys, k))
+            for k in range(PyTuple_GET_SIZE(rule.group_keys)):
+                value = PyDict_GetItem(group, <object>PyTuple_GET_ITEM(rule.group_keys, k))
                 if value != <PyObject *>PyList_GET_ITEM(seen, k):
                     changed = True
                     break
             if not changed:
                 continue
-            scratch = self.rule.defaults
+            scratch = rule.defaults
             fresh = []
-            for k, name in enumerate(self.rule.group_keys):
+            for k, name in enumerate(rule.group_keys):
                 try:
                     item = group[name]
                 except KeyError:
                     raise ValueError(f"param_groups[{i}] must have {name!r}") from None
                 fresh.append(item)
-                if self.rule.group_indices[k] == OPTIONAL_FLAG:
+                if rule.group_indices[k] == OPTIONAL_FLAG:
                     if item is not self.optional[i]:
                         raise ValueError(f"{name} cannot be changed after construction: "
                                          f"it was {self.optional[i]}, got {item!r}")
                     continue
-                (<double *>&scratch.hyper)[self.rule.group_indices[k]] = to_double(
-                    name, item, fo_hyper_describe(self.rule.group_indices[k]).domain)
+                (<double *>&scratch.hyper)[rule.group_indices[k]] = to_double(
+                    name, item, fo_hyper_describe(rule.group_indices[k]).domain)
             result.group = 0
             status = fo_check_hyper(&scratch, &result.hyper)
             if status != FO_OK:
@@ -260,7 +287,6 @@ cdef class TensorList:
         cdef Py_ssize_t i
         cdef fo_options options
         cdef fo_result result
-        cdef fo_status status
         if self.busy:
             raise RuntimeError("another thread is in the middle of a step of this optimizer")
         if PyList_GET_SIZE(grads) != self.count:
@@ -281,9 +307,7 @@ cdef class TensorList:
             if grad is None:
                 continue
             self.check_grad(i, grad)
-            if self.tensors[i].step >= LAST_STEP:
-                raise ValueError(f"step of {self.names[i]} must be from 1 to 2**53, "
-                                 f"got {self.tensors[i].step + 1}")
+            self.check_step(i)
         for i in range(self.count):
             grad = <object>PyList_GET_ITEM(grads, i)
             if grad is None:
@@ -291,15 +315,24 @@ cdef class TensorList:
             else:
                 self.tensors[i].grad = cnp.PyArray_DATA(<cnp.ndarray>grad)
                 self.tensors[i].step += 1
+        self.apply(grads, &options, &result)
+        return None if isnan(result.norm) and not (options.clip or options.skip_nonfinite) \
+            else result.norm
+
+    cdef int apply(self, list grads, const fo_options *options, fo_result *result) except -1:
+        """The step itself, of the tensors whose gradient is not NULL; their counts are already those
+        of the step."""
+        cdef Py_ssize_t i
+        cdef fo_status status
         if self.elements < RELEASE_GIL_ELEMENTS:
-            status = fo_step(self.groups, self.group_count, self.tensors, self.count, &options,
-                             &result)
+            status = fo_step(self.groups, self.group_count, self.tensors, self.count, options,
+                             result)
         else:
             self.busy = True
-            held = list(grads)
+            held = list(grads)  # the caller may change its own list while others run
             with nogil:
-                status = fo_step(self.groups, self.group_count, self.tensors, self.count, &options,
-                                 &result)
+                status = fo_step(self.groups, self.group_count, self.tensors, self.count, options,
+                                 result)
             self.busy = False
         self.skipped = status == FO_OK and result.skipped
         if status != FO_OK or result.skipped:
@@ -307,9 +340,8 @@ cdef class TensorList:
                 if self.tensors[i].grad != NULL:
                     self.tensors[i].step -= 1
         if status != FO_OK:
-            raise_status(status, self.groups, &result)
-        return None if isnan(result.norm) and not (options.clip or options.skip_nonfinite) \
-            else result.norm
+            raise_status(status, self.groups, result)
+        return 0
 
     @property
     def steps(self):

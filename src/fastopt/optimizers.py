@@ -87,7 +87,7 @@ class Optimizer(State):
             states.append([np.zeros(array.shape, array.dtype) for _ in names_of_states])
         flag = self.rule.optional_flag
         optional = [flag is not None and group[flag] for group in groups]
-        tensors = TensorList(self.rule, params, states, owners, names, optional)
+        tensors = TensorList([self.rule] * len(groups), params, states, owners, names, optional)
         tensors.check(groups)
         if self.rule.initial_value is not None:
             for state, owner in list(zip(states, owners, strict=True))[len(steps) :]:

@@ -118,3 +118,50 @@ def test_a_network_of_thinc_trains_as_with_its_own_optimizer():
     own, other = train(fast.Adam(0.01)), train(optimizers.Adam(0.01))
     np.testing.assert_allclose(own, other, rtol=1e-3)
     assert own[-1] < 0.5 * own[0]
+
+
+@pytest.mark.parametrize("weight_decay", [True, False])
+@pytest.mark.parametrize("limit", [0.0, 0.5, 1e6])
+def test_clipping_l2_and_averages_are_thinc_s(limit, weight_decay):
+    """Together, where order matters: what is clipped includes L2, the decay follows the step."""
+    keywords = {**EXACT_BETAS, "grad_clip": limit, "L2": 0.5, "L2_is_weight_decay": weight_decay}
+    own, other = fast.Adam(0.25, **keywords), optimizers.Adam(0.25, **keywords)
+    np.testing.assert_allclose(steps(own, 20), steps(other, 20), rtol=RTOL, atol=ATOL)
+    np.testing.assert_allclose(own.averages[1, "W"], other.averages[1, "W"], rtol=RTOL, atol=ATOL)
+    assert own.averages[1, "W"].shape == (13, 5)
+
+
+def test_the_average_is_thinc_s_to_the_bit():
+    """With one and the same weights: lr 0."""
+    own, other = (make.Adam(0.0, **EXACT_BETAS) for make in (fast, optimizers))
+    assert steps(own, 30).tobytes() == steps(other, 30).tobytes()
+    assert own.averages[1, "W"].tobytes() == other.averages[1, "W"].tobytes()
+
+
+def test_a_state_of_thinc_is_continued():
+    """Training goes on from Thinc's moments, averages and counts, and the other way round."""
+    straight = optimizers.Adam(0.01, **EXACT_BETAS)
+    pair = [optimizers.Adam(0.01, **EXACT_BETAS), fast.Adam(0.01, **EXACT_BETAS)]
+    expected, weights, slope = (np.ones((3, 2), np.float32) for _ in range(3))
+    for step in range(8):
+        optimizer, other = pair if step % 2 else pair[::-1]
+        straight((1, "W"), expected, slope + step)
+        optimizer((1, "W"), weights, slope + step)
+        for name in ("mom1", "mom2", "averages", "nr_update"):
+            setattr(other, name, getattr(optimizer, name))
+    np.testing.assert_allclose(weights, expected, rtol=RTOL, atol=ATOL)
+
+
+def test_nothing_is_changed_by_a_call_that_is_refused():
+    optimizer = fast.Adam(0.01, L2=0.5, L2_is_weight_decay=False)
+    weights, gradient = np.ones((2, 5), np.float32)
+    optimizer((1, "W"), weights, gradient.copy())
+    kept = [weights.copy(), gradient.copy(), *(d[1, "W"].copy() for d in (optimizer.mom1,))]
+    for view in (weights, gradient):
+        view.flags.writeable = False
+        with pytest.raises(ValueError, match="read-only"):
+            optimizer((1, "W"), weights, gradient)
+        view.flags.writeable = True
+    assert optimizer.nr_update[1, "W"] == 1
+    for a, b in zip(kept, (weights, gradient, optimizer.mom1[1, "W"]), strict=True):
+        assert a.tobytes() == b.tobytes()

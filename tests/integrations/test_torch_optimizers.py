@@ -5,6 +5,7 @@ import inspect
 import io
 import itertools
 import pickle
+import weakref
 
 import pytest
 
@@ -451,6 +452,33 @@ def test_overlapping_parameters_are_refused():
     assert torch.equal(base, torch.zeros(6))
 
 
+def test_groups_of_different_rules_are_stepped_together_or_not_at_all():
+    """The last group's parameter or gradient overlaps one of the first group, of another rule."""
+    base = torch.zeros(6)
+    params = [base[:4].requires_grad_(), torch.zeros(2, requires_grad=True)]
+    last = base[2:].requires_grad_()
+    groups = [
+        {"params": params[:1]},
+        {"params": params[1:], "momentum": 0.9},
+        {"params": [last], "momentum": 0.9, "nesterov": True},
+    ]
+    optimizer = ours("SGD", groups, lr=0.1)
+    for param in (*params, last):
+        param.grad = torch.ones_like(param)
+    with pytest.raises(ValueError, match=r"params\[2\] must not overlap params\[0\]"):
+        optimizer.step()
+    last.data = torch.zeros(4)
+    optimizer.step()
+    before = copy.deepcopy([*params, last, optimizer.state_dict()["state"]])
+    last.grad = params[0].detach()
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"grads\[2\] must not overlap params\[0\]"):
+            optimizer.step()
+    assert_equal([*params, last], before[:3])
+    for index, entry in before[3].items():
+        assert_equal(optimizer.state_dict()["state"][index].values(), entry.values())
+
+
 # what is refused
 
 
@@ -503,6 +531,63 @@ def test_a_refused_group_is_not_added():
     with pytest.raises(ValueError, match="momentum must be 0"):
         optimizer.add_param_group({"params": params[1:], "momentum": 0.5})
     assert len(optimizer.param_groups) == 1
+
+
+class Marked(torch.Tensor):
+    """A tensor of another class."""
+
+
+@pytest.mark.parametrize("kind", ["subclass", "zero", "negated", "misaligned"])
+def test_gradients_whose_memory_is_not_their_value_are_read_rightly(kind):
+    a, b = make_params(shapes=[(5,)]), make_params(shapes=[(5,)])
+    for make, params in ((ours, a), (theirs, b)):
+        optimizer = make("Adam", params, lr=0.01)
+        for step in range(3):
+            values = torch.arange(5, dtype=torch.float64) - step
+            memory = bytearray(b"-" + values.numpy().tobytes())
+            shifted = torch.frombuffer(memory, dtype=torch.float64, offset=1)
+            params[0].grad = {
+                "subclass": values.as_subclass(Marked),
+                "zero": torch._efficientzerotensor((5,), dtype=torch.float64),
+                "negated": torch._neg_view(values),
+                "misaligned": shifted if make is ours else values,
+            }[kind]
+            optimizer.step()
+    assert_close(a, b)
+
+
+def test_gradients_are_not_kept_alive_by_the_optimizer():
+    params = make_params()
+    optimizer = ours("Adam", params)
+    run(optimizer, params, 2)
+    grads = [weakref.ref(param.grad) for param in params]
+    optimizer.zero_grad()
+    assert [grad() for grad in grads] == [None] * len(params)
+
+
+def test_a_parameter_whose_layout_changes_in_place_is_looked_at_again():
+    """The same memory, size and dtype, in another order; then not dense."""
+    a, b = make_params(shapes=[(4, 4)]), make_params(shapes=[(4, 4)])
+    for make, params in ((ours, a), (theirs, b)):
+        optimizer = make("Adam", params, lr=0.01)
+        run(optimizer, params, 2)
+        params[0].data = params[0].data.T
+        run(optimizer, params, 2, start=2)
+    assert_close(a, b)
+    param = torch.nn.Parameter(torch.zeros(3))
+    optimizer = ours("SGD", [param], lr=1.0)
+    param.grad = torch.ones(3)
+    optimizer.step()
+    memory = torch.zeros(6)
+    for view, message in ((memory[:3], None), (memory[::2], "must be dense")):
+        param.data = view
+        if message is None:
+            optimizer.step()
+            assert memory.tolist() == [-1.0] * 3 + [0.0] * 3
+            continue
+        with pytest.raises(ValueError, match=message):
+            optimizer.step()
+    assert memory.tolist() == [-1.0] * 3 + [0.0] * 3
 
 
 @pytest.mark.parametrize("keywords", [{"fused": True}, {"foreach": True}])

@@ -1,4 +1,4 @@
-"""An optimizer for Thinc, and so for spaCy, whose Adam step is fastopt's.
+"""An optimizer for Thinc, and so for spaCy, whose arithmetic is fastopt's.
 
 `Adam` takes what ``thinc.optimizers.Adam`` takes and is registered as ``fastopt.Adam.v1``: import
 this module (spaCy: ``--code``) and write ``@optimizers = "fastopt.Adam.v1"`` in the configuration.
@@ -15,16 +15,18 @@ except ImportError as error:
 import numpy as np
 
 import fastopt
+from fastopt import _core
 
 __all__ = ["Adam", "Optimizer"]
 
 
 class Optimizer(optimizers.Optimizer):
-    """Thinc's optimizer, with its Adam step taken by `fastopt.adam` with ``eps_hat=True``.
+    """Thinc's optimizer, with Adam, clipping, L2 and averages taken by fastopt's kernels.
 
-    Schedules, clipping, decay, averages and serialization are Thinc's, as is the step of anything
-    but a contiguous NumPy array of float32: of arrays on a GPU, and RAdam. The gradient is set to
-    zero by a step, as Thinc does.
+    The equations are Thinc's: ``fastopt.adam`` with ``eps_hat=True``, where the clipping factor and
+    L2 are part of the pass; the gradient is set to zero; averages move by ``(1 - decay)*(average -
+    weights)``. Schedules and serialization are Thinc's, and so is the whole call for anything but
+    contiguous NumPy arrays of float32, such as arrays on a GPU, and for RAdam and SGD.
 
     Examples
     --------
@@ -38,27 +40,82 @@ class Optimizer(optimizers.Optimizer):
 
     __slots__ = ()
 
-    def _adam(self, ops, weights, gradient, lr_scale, key, nr_upd):
-        if not (_is_plain(weights) and _is_plain(gradient)):
-            return super()._adam(ops, weights, gradient, lr_scale, key, nr_upd)
+    def __call__(self, key, weights, gradient, *, lr_scale=1.0):
+        """Step the weights in place and set the gradient to zero.
+
+        Parameters
+        ----------
+        key : tuple of int and str
+            What the moments and averages are kept under.
+        weights, gradient : ndarray
+            float32, of equal shape.
+        lr_scale : float, default 1.0
+            Multiplies the learning rate.
+
+        Returns
+        -------
+        weights, gradient
+        """
+        now = {"key": key, "last_score": self.last_score}
+        beta1, beta2 = self.b1(self.step, **now), self.b2(self.step, **now)
+        lr = lr_scale * self.learn_rate(self.step, **now)
+        decay = self.L2(self.step, **now)
+        # What Thinc's decay, which follows the step of Adam, leaves of the weights.
+        kept = 1.0 - lr * decay if self.L2_is_weight_decay else 1.0
+        is_adam = beta1 > 0 and beta2 > 0 and not self.use_radam
+        if not (is_adam and decay >= 0 and kept > 0 and self._is_ours(key, weights, gradient)):
+            return super().__call__(key, weights, gradient, lr_scale=lr_scale)
+        param, grad = weights.reshape(-1), gradient.reshape(-1)
         for moments in (self.mom1, self.mom2):
             if key not in moments:
-                moments[key] = ops.alloc1f(weights.size)
-        arguments = self._schedule_args(key)
+                moments[key] = np.zeros(param.size, np.float32)
+        limit = self.grad_clip(self.step, **now)
+        scale = 1.0
+        if limit:
+            coupled = decay and not self.L2_is_weight_decay
+            norm = _core.norm(grad + decay * param if coupled else grad)
+            scale = limit / norm if norm >= limit else 1.0
+        if self.L2_is_weight_decay:
+            # fastopt's decay precedes the step: kept*(p - update) is kept*p - kept*update
+            lr, decay = kept * lr, decay / kept
+        count = self.nr_update.get(key, 0) + 1
         fastopt.adam(
-            weights.reshape(-1),
-            gradient.reshape(-1),
+            param,
+            grad,
             self.mom1[key],
             self.mom2[key],
-            step=nr_upd,
-            lr=lr_scale * self.learn_rate(self.step, **arguments),
-            beta1=self.b1(self.step, **arguments),
-            beta2=self.b2(self.step, **arguments),
-            eps=self.eps(self.step, **arguments),
+            step=count,
+            lr=lr,
+            beta1=beta1,
+            beta2=beta2,
+            eps=self.eps(self.step, **now),
             eps_hat=True,
+            grad_scale=scale,
+            weight_decay=decay if self.L2_is_weight_decay else scale * decay,
+            decoupled=self.L2_is_weight_decay,
         )
+        self.nr_update[key] = count
         gradient.fill(0)
+        if self.averages is not None:
+            if key not in self.averages:
+                self.averages[key] = np.zeros(weights.shape, np.float32)
+            # Thinc's a - rate*(a - weights) is sgd's p - lr*(p - g); 0.9999 is its largest decay.
+            rate = 1.0 - min((1.0 + count) / (10.0 + count), 0.9999)
+            average = self.averages[key].reshape(-1)
+            fastopt.sgd(average, param, lr=rate, weight_decay=1.0, maximize=True)
         return weights, gradient
+
+    def _is_ours(self, key, weights, gradient):
+        """Whether fastopt's kernels take all that a call writes."""
+        arrays = [weights, gradient]
+        for store in (self.mom1, self.mom2, self.averages or {}):
+            if key in store:
+                arrays.append(store[key])
+        if not all(_is_plain(array) and array.size == weights.size > 0 for array in arrays):
+            return False
+        if not gradient.flags.writeable:
+            raise ValueError("gradient must be writeable, it is set to zero; got a read-only array")
+        return True
 
 
 @registry.optimizers("fastopt.Adam.v1")

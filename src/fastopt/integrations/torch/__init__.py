@@ -1,0 +1,172 @@
+"""Drop-in replacements for torch's optimizers, for parameters on the CPU.
+
+Each class is a subclass of torch's own of the same name: constructor, schedulers, hooks, groups
+and state dictionaries are torch's; only the arithmetic of `step` is fastopt's. Parameters,
+gradients and states stay torch tensors and are updated in place, without a copy. A state dictionary
+of one can be loaded into the other.
+
+float32 and float64. A parameter must be dense: contiguous, or a permutation of a contiguous tensor
+such as ``channels_last``. A gradient of another layout than its parameter's is copied into that
+layout first. What is not supported is refused: sparse, complex, half-precision and CUDA tensors,
+``capturable``, ``differentiable``, and the ``centered`` and ``momentum`` variants of RMSprop.
+``foreach`` and ``fused`` make no difference.
+"""
+
+try:
+    import torch
+except ImportError as error:
+    raise ModuleNotFoundError(
+        "fastopt.integrations.torch needs PyTorch; install it with: pip install torch",
+        name="torch",
+    ) from error
+
+if not hasattr(torch.Tensor, "__dlpack_c_exchange_api__"):
+    raise ImportError(
+        "fastopt.integrations.torch needs a PyTorch with DLPack's exchange interface (tested with "
+        f"2.13), got {torch.__version__}; update it with: pip install -U torch",
+        name="torch",
+    )
+
+from fastopt import RULES
+from fastopt.integrations.torch.stepping import Stepping
+
+__all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "RMSprop"]
+
+
+class SGD(Stepping, torch.optim.SGD):
+    """`torch.optim.SGD` with fastopt's step: plain, with momentum, or Nesterov's.
+
+    Takes what torch's class takes. Momentum and dampening must be in [0, 1); with ``nesterov`` the
+    equation is that of `fastopt.nag`, with ``momentum`` that of `fastopt.momentum`, else that of
+    `fastopt.sgd`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fastopt.integrations.torch import SGD
+    >>> weight = torch.ones(3, requires_grad=True)
+    >>> opt = SGD([weight], lr=0.25, momentum=0.9)
+    >>> weight.sum().backward()
+    >>> opt.step()
+    >>> weight.tolist()
+    [0.75, 0.75, 0.75]
+    """
+
+    def _rule(self, group):
+        if group["momentum"] == 0:
+            return RULES["sgd"]
+        if not group["nesterov"]:
+            return RULES["momentum"]
+        if group["dampening"] != 0:
+            raise ValueError(f"dampening must be 0 with nesterov, got {group['dampening']!r}")
+        return RULES["nag"]
+
+
+class Adagrad(Stepping, torch.optim.Adagrad):
+    """`torch.optim.Adagrad` with fastopt's step, the equation of `fastopt.adagrad`.
+
+    Takes what torch's class takes; gradients must not be sparse.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fastopt.integrations.torch import Adagrad
+    >>> weight = torch.ones(3, requires_grad=True)
+    >>> opt = Adagrad([weight], lr=0.25)
+    >>> weight.sum().backward()
+    >>> opt.step()
+    >>> weight.tolist()
+    [0.75, 0.75, 0.75]
+    """
+
+    def _rule(self, group):
+        return RULES["adagrad"]
+
+
+class Adadelta(Stepping, torch.optim.Adadelta):
+    """`torch.optim.Adadelta` with fastopt's step, the equation of `fastopt.adadelta`.
+
+    Takes what torch's class takes, but for ``capturable``; rho must be in [0, 1).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fastopt.integrations.torch import Adadelta
+    >>> weight = torch.ones(3, requires_grad=True)
+    >>> opt = Adadelta([weight])
+    >>> weight.sum().backward()
+    >>> opt.step()
+    >>> bool((weight < 1).all())
+    True
+    """
+
+    def _rule(self, group):
+        return RULES["adadelta"]
+
+
+class Adam(Stepping, torch.optim.Adam):
+    """`torch.optim.Adam` with fastopt's step, the equation of `fastopt.adam`.
+
+    Takes what torch's class takes, but for ``capturable`` and ``differentiable``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fastopt.integrations.torch import Adam
+    >>> weight = torch.ones(3, requires_grad=True)
+    >>> opt = Adam([weight], lr=0.25)
+    >>> weight.sum().backward()
+    >>> opt.step()
+    >>> [round(value, 6) for value in weight.tolist()]
+    [0.75, 0.75, 0.75]
+    """
+
+    def _rule(self, group):
+        return RULES["adam"]
+
+
+class AdamW(Stepping, torch.optim.AdamW):
+    """`torch.optim.AdamW` with fastopt's step, the equation of `fastopt.adamw`.
+
+    Takes what torch's class takes, but for ``capturable`` and ``differentiable``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fastopt.integrations.torch import AdamW
+    >>> weight = torch.ones(3, requires_grad=True)
+    >>> opt = AdamW([weight], lr=0.25, weight_decay=0.0)
+    >>> weight.sum().backward()
+    >>> opt.step()
+    >>> [round(value, 6) for value in weight.tolist()]
+    [0.75, 0.75, 0.75]
+    """
+
+    def _rule(self, group):
+        return RULES["adamw"]
+
+
+class RMSprop(Stepping, torch.optim.RMSprop):
+    """`torch.optim.RMSprop` with fastopt's step, the equation of `fastopt.rmsprop`.
+
+    Takes what torch's class takes, but for ``centered``, a momentum, and ``capturable``; alpha must
+    be in [0, 1).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fastopt.integrations.torch import RMSprop
+    >>> weight = torch.ones(3, requires_grad=True)
+    >>> opt = RMSprop([weight], lr=0.025)
+    >>> weight.sum().backward()
+    >>> opt.step()
+    >>> [round(value, 5) for value in weight.tolist()]
+    [0.75, 0.75, 0.75]
+    """
+
+    def _rule(self, group):
+        if group["momentum"] != 0:
+            raise ValueError(
+                f"momentum must be 0, fastopt's RMSprop has none; got {group['momentum']!r}"
+            )
+        return RULES["rmsprop"]
