@@ -242,8 +242,8 @@ FAULTS = [
         "full or failing disk, SIGKILL during a save: the previous file loads",
         OSError,
         tests=(
-            "test_statefile.py::test_failing_call_leaves_the_previous_file",
-            "test_statefile.py::test_killed_process_leaves_a_whole_file",
+            "test_statefile_writes.py::test_failing_call_leaves_the_previous_file",
+            "test_statefile_writes.py::test_killed_process_leaves_a_whole_file",
         ),
     ),
     Row(

@@ -65,7 +65,8 @@ for python in "${pythons[@]}"; do
         "$bin/pip" check
         "$bin/python" -c "import numpy, fastopt; print(numpy.__version__); fastopt.show_config()"
         (cd "$work" && "$bin/python" -m pytest -q -p no:cacheprovider tests/test_nesterov.py \
-            tests/test_faults.py tests/test_statefile.py tests/test_schedules.py)
+            tests/test_faults.py tests/test_statefile.py tests/test_statefile_writes.py \
+            tests/test_schedules.py)
     done
     "$bin/python" "$root/tools/check_import.py"
 done
