@@ -1,11 +1,11 @@
-"""Checks what the extension module of a wheel asks of the system against what the wheel's tags promise.
+"""Checks what the extension module of a wheel asks of the system, against what its tags promise.
 
     python tools/check_symbols.py WHEEL MANYLINUX
 
-To be run by the Python that the wheel is for, on Linux; needs nm and readelf. MANYLINUX is the name that
-`auditwheel show` gives. Nothing may be imported that this CPython does not export, nothing of a newer
-libc than the name says, no other library may be linked or looked for, and nothing exported but the
-module and the C interface.
+To be run by the Python that the wheel is for, on Linux; needs nm and readelf. MANYLINUX is the name
+that `auditwheel show` gives. Nothing may be imported that this CPython does not export, nothing of
+a newer libc than the name says; no other library may be linked or looked for, and nothing exported
+but the module and the C interface.
 """
 
 import ctypes
