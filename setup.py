@@ -1,11 +1,13 @@
 """Builds the C library into the extension module; everything else is in pyproject.toml."""
 
 import re
+import shutil
 from pathlib import Path
 
 import numpy
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).parent
 PACKAGE = ROOT / "src" / "fastopt"
@@ -103,6 +105,41 @@ def relative(pattern):
     return sorted(str(path.relative_to(ROOT)) for path in ROOT.glob(pattern))
 
 
+# Equal bits need contraction off; a vector square root needs errno off. Python's own flags ask for
+# debugging information, which would be most of the wheel.
+COMPILE = ["-g0", "-std=gnu11", "-O3", "-ffp-contract=off", "-fno-math-errno"]
+COMPILE += ["-fvisibility=hidden", "-Wall", "-Wextra"]
+LINK = ["-lm", "-pthread"]
+# The same for clang-cl, which passes on what follows "/clang:".
+COMPILE_MSVC = ["/clang:-std=gnu11", "/clang:-ffp-contract=off", "/clang:-fno-math-errno"]
+
+
+class BuildExtension(build_ext):
+    """Chooses the flags by the kind of compiler. Microsoft's own is replaced by clang-cl, since the
+    C library is written in vectors of GNU C."""
+
+    def build_extensions(self):
+        if self.compiler.compiler_type == "msvc":
+            clang_cl = shutil.which("clang-cl")
+            if clang_cl is None:
+                raise FileNotFoundError(
+                    "fastopt needs clang-cl, which is not on the PATH: install LLVM (or the Clang "
+                    "component of Visual Studio) and add the folder of clang-cl.exe to the PATH"
+                )
+            self.compiler.initialize(self.plat_name)
+            self.compiler.cc = clang_cl
+            # Microsoft's link-time code generation cannot read what clang-cl writes.
+            self.compiler.compile_options = [
+                option for option in self.compiler.compile_options if option != "/GL"
+            ]
+        for extension in self.extensions:
+            if self.compiler.compiler_type == "msvc":
+                extension.extra_compile_args = COMPILE_MSVC
+            else:
+                extension.extra_compile_args, extension.extra_link_args = COMPILE, LINK
+        super().build_extensions()
+
+
 write_formulas()
 copy_headers()
 write_embedding()
@@ -112,18 +149,8 @@ core = Extension(
     depends=[*relative("csrc/*.h"), *relative("csrc/*.def"), *relative("src/fastopt/*.pxi")],
     include_dirs=["csrc", numpy.get_include()],
     define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
-    # Equal bits need contraction off; a vector square root needs errno off.
-    # Python's own flags ask for debugging information, which would be most of the wheel.
-    extra_compile_args=[
-        "-g0",
-        "-std=gnu11",
-        "-O3",
-        "-ffp-contract=off",
-        "-fno-math-errno",
-        "-fvisibility=hidden",
-        "-Wall",
-        "-Wextra",
-    ],
-    extra_link_args=["-lm", "-pthread"],
 )
-setup(ext_modules=cythonize([core], compiler_directives={"autotestdict": False}))
+setup(
+    ext_modules=cythonize([core], compiler_directives={"autotestdict": False}),
+    cmdclass={"build_ext": BuildExtension},
+)

@@ -1,12 +1,10 @@
 #define _GNU_SOURCE
 #include "parallel.h"
 
-#include <stdio.h>
-#include <string.h>
-#include <unistd.h>
-
 #if defined(__linux__)
 #include <sched.h>
+#include <stdio.h>
+#include <string.h>
 
 static int affinity_count(void)
 {
@@ -94,17 +92,34 @@ static int quota_count(void)
 
 #else
 
+static int quota_count(void)
+{
+    return 0;
+}
+
+#if defined(_WIN32)
+#include <windows.h>
+
+static int affinity_count(void)
+{
+    DWORD_PTR process, system;
+    if (!GetProcessAffinityMask(GetCurrentProcess(), &process, &system))
+        return 0;
+    /* The masks of a process that has more CPUs than a mask has bits are zero. */
+    return process ? __builtin_popcountll(process)
+                   : (int)GetActiveProcessorCount(ALL_PROCESSOR_GROUPS);
+}
+
+#else
+#include <unistd.h>
+
 static int affinity_count(void)
 {
     const long online = sysconf(_SC_NPROCESSORS_ONLN);
     return online > 0 ? (int)online : 0;
 }
 
-static int quota_count(void)
-{
-    return 0;
-}
-
+#endif
 #endif
 
 int fo_cpu_count(void)

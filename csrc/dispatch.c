@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#if defined(__x86_64__)
+#if FO_AVX
 #include <cpuid.h>
 #endif
 
@@ -19,7 +19,7 @@ static int available_count;
 static fo_isa_index in_use;
 static char settings_error[400];
 
-#if defined(__x86_64__)
+#if FO_AVX
 /* The state components that the system saves when it switches threads: without them an instruction
  * that the CPU has would still be lost or refused. */
 static unsigned saved_components(void)
@@ -37,7 +37,7 @@ static void probe(void)
 #else
     available[available_count++] = FO_ISA_BASELINE;
 #endif
-#if defined(__x86_64__)
+#if FO_AVX
     enum { YMM = 0x6, ZMM = 0xe6 };
     unsigned a, b, c, d;
     if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE) || !(c & bit_AVX))

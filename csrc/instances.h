@@ -28,7 +28,7 @@
 #include "dtypes.h"
 #endif
 
-#if defined(__x86_64__)
+#if FO_AVX
 
 /* Features are switched on for the functions between push and pop and for nothing else, so that no
  * instruction leaks into code that runs before the CPU has been asked. Neither set includes FMA by

@@ -5,6 +5,14 @@
 
 #include "fastopt.h"
 
+/* On Windows GCC does not align the stack for the wider vectors (its bug 54412) and is left without them;
+ * clang does. */
+#if defined(__x86_64__) && !(defined(_WIN32) && defined(__GNUC__) && !defined(__clang__))
+#define FO_AVX 1
+#else
+#define FO_AVX 0
+#endif
+
 typedef enum fo_isa_index {
     FO_ISA_BASELINE,
     FO_ISA_AVX2,

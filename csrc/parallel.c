@@ -10,12 +10,10 @@
 
 #include "fastopt.h"
 #include "placement.h"
+#include "thread.h"
 
-#include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
-#include <time.h>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -23,7 +21,6 @@
 
 /* One core alone is faster than the hand-over to a second one below this. */
 enum { ELEMENTS_PER_THREAD = 65536 };
-enum { WORKER_STACK_BYTES = 512 * 1024 };
 /* How long a worker looks out for the next job before it sleeps. Steps often follow each other closely,
  * and to wake a sleeper may take as long as a whole step. */
 enum { WATCH_NANOSECONDS = 200000, SPINS_BETWEEN_LOOKS_AT_CLOCK = 64 };
@@ -46,23 +43,23 @@ typedef struct job {
 } job;
 
 typedef struct worker {
-    pthread_t thread;
-    pthread_cond_t wake;
+    fo_thread thread;
+    fo_condition wake;
     int asleep;
     int kept_off; /* the CPU that it must not run on, or -1 */
 } worker;
 
 static struct {
-    pthread_mutex_t mutex; /* guards what is not atomic */
-    pthread_cond_t idle;   /* working has become 0 */
-    int busy;              /* some caller owns the pool */
+    fo_mutex mutex;    /* guards what is not atomic */
+    fo_condition idle; /* working has become 0 */
+    int busy;          /* some caller owns the pool */
     job *job;
     int wanted;             /* the job is for so many of the workers, the first */
     atomic_uint generation; /* counts jobs */
     atomic_int working;     /* so many are in the job */
     int worker_count;
     worker workers[FO_MAX_THREADS];
-} pool = {.mutex = PTHREAD_MUTEX_INITIALIZER, .idle = PTHREAD_COND_INITIALIZER};
+} pool = {.mutex = FO_MUTEX_INITIAL, .idle = FO_CONDITION_INITIAL};
 
 static atomic_int thread_limit;
 
@@ -116,31 +113,24 @@ static void claim_chunks(job *work, int first)
     }
 }
 
-static long long nanoseconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * 1000000000LL + now.tv_nsec;
-}
-
 /* Look out for the next job for a while. */
 static void watch_for_job(unsigned seen)
 {
-    const long long end = nanoseconds() + WATCH_NANOSECONDS;
+    const long long end = fo_nanoseconds() + WATCH_NANOSECONDS;
     do {
         for (int i = 0; i < SPINS_BETWEEN_LOOKS_AT_CLOCK; i++) {
             if (atomic_load_explicit(&pool.generation, memory_order_relaxed) != seen)
                 return;
             pause_briefly();
         }
-    } while (nanoseconds() < end);
+    } while (fo_nanoseconds() < end);
 }
 
-static void *worker_main(void *argument)
+FO_THREAD_MAIN(worker_main)
 {
     const int self = (int)(intptr_t)argument;
     unsigned seen = 0;
-    pthread_mutex_lock(&pool.mutex);
+    fo_mutex_lock(&pool.mutex);
     for (;;) {
         const unsigned now = atomic_load_explicit(&pool.generation, memory_order_relaxed);
         const int wanted = self < pool.wanted;
@@ -148,7 +138,7 @@ static void *worker_main(void *argument)
         seen = now;
         if (work)
             atomic_fetch_add_explicit(&pool.working, 1, memory_order_relaxed);
-        pthread_mutex_unlock(&pool.mutex);
+        fo_mutex_unlock(&pool.mutex);
 
         if (work) {
             set_control(work->control);
@@ -156,50 +146,36 @@ static void *worker_main(void *argument)
             /* The last to leave wakes the caller under the mutex, lest the signal come before the
              * wait. */
             if (atomic_fetch_sub_explicit(&pool.working, 1, memory_order_release) == 1) {
-                pthread_mutex_lock(&pool.mutex);
-                pthread_cond_signal(&pool.idle);
-                pthread_mutex_unlock(&pool.mutex);
+                fo_mutex_lock(&pool.mutex);
+                fo_condition_signal(&pool.idle);
+                fo_mutex_unlock(&pool.mutex);
             }
         }
         /* Also who came too late for a job stays awake for the next one. */
         if (wanted)
             watch_for_job(seen);
-        pthread_mutex_lock(&pool.mutex);
+        fo_mutex_lock(&pool.mutex);
         if (atomic_load_explicit(&pool.generation, memory_order_relaxed) == seen) {
             pool.workers[self].asleep = 1;
-            pthread_cond_wait(&pool.workers[self].wake, &pool.mutex);
+            fo_condition_wait(&pool.workers[self].wake, &pool.mutex);
             pool.workers[self].asleep = 0;
         }
     }
-    return NULL;
+    return 0;
 }
 
 /* Under the pool's mutex. Fewer threads than wanted are no error: the caller does their share. */
 static void start_workers(int wanted)
 {
-    if (pool.worker_count >= wanted)
-        return;
-    pthread_attr_t attributes;
-    if (pthread_attr_init(&attributes))
-        return;
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    pthread_attr_setstacksize(&attributes, WORKER_STACK_BYTES);
-    /* Signals are the business of the host's own threads. */
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     while (pool.worker_count < wanted) {
         worker *const next = &pool.workers[pool.worker_count];
         next->asleep = 0;
         next->kept_off = -1;
-        pthread_cond_init(&next->wake, NULL);
-        if (pthread_create(&next->thread, &attributes, worker_main,
-                           (void *)(intptr_t)pool.worker_count))
+        fo_condition_init(&next->wake);
+        if (!fo_start_thread(&next->thread, worker_main, (void *)(intptr_t)pool.worker_count))
             break;
         pool.worker_count++;
     }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attributes);
 }
 
 /* Under the pool's mutex. A CPU that sleeps does not always count as idle: a virtual one, halted, may
@@ -212,13 +188,13 @@ static void wake(worker *sleeper, int caller_cpu)
         fo_keep_off(sleeper->thread, caller_cpu);
         sleeper->kept_off = caller_cpu;
     }
-    pthread_cond_signal(&sleeper->wake);
+    fo_condition_signal(&sleeper->wake);
 }
 
 /* Whether the pool was free and the job is now its. */
 static int open_job(job *work, int threads)
 {
-    pthread_mutex_lock(&pool.mutex);
+    fo_mutex_lock(&pool.mutex);
     const int mine = !pool.busy;
     if (mine) {
         pool.busy = 1;
@@ -231,22 +207,22 @@ static int open_job(job *work, int threads)
             if (pool.workers[i].asleep)
                 wake(&pool.workers[i], cpu);
     }
-    pthread_mutex_unlock(&pool.mutex);
+    fo_mutex_unlock(&pool.mutex);
     return mine;
 }
 
 static void close_job(void)
 {
-    pthread_mutex_lock(&pool.mutex);
+    fo_mutex_lock(&pool.mutex);
     pool.job = NULL;
-    pthread_mutex_unlock(&pool.mutex);
+    fo_mutex_unlock(&pool.mutex);
     for (int i = 0; i < SPINS && atomic_load_explicit(&pool.working, memory_order_acquire); i++)
         pause_briefly();
-    pthread_mutex_lock(&pool.mutex);
+    fo_mutex_lock(&pool.mutex);
     while (atomic_load_explicit(&pool.working, memory_order_acquire))
-        pthread_cond_wait(&pool.idle, &pool.mutex);
+        fo_condition_wait(&pool.idle, &pool.mutex);
     pool.busy = 0;
-    pthread_mutex_unlock(&pool.mutex);
+    fo_mutex_unlock(&pool.mutex);
 }
 
 void fo_parallel(int threads, size_t total, size_t chunk, fo_task *task, void *context)
@@ -284,8 +260,8 @@ void fo_parallel(int threads, size_t total, size_t chunk, fo_task *task, void *c
  * whatever state another thread may have left them. */
 static void forget_workers(void)
 {
-    pthread_mutex_init(&pool.mutex, NULL);
-    pthread_cond_init(&pool.idle, NULL);
+    fo_mutex_init(&pool.mutex);
+    fo_condition_init(&pool.idle);
     pool.job = NULL;
     pool.busy = pool.worker_count = 0;
     atomic_store(&pool.working, 0);
@@ -293,7 +269,7 @@ static void forget_workers(void)
 
 __attribute__((constructor)) static void watch_forks(void)
 {
-    pthread_atfork(NULL, NULL, forget_workers);
+    fo_in_forked_child(forget_workers);
 }
 
 int fo_get_num_threads(void)

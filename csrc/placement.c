@@ -9,7 +9,7 @@ int fo_current_cpu(void)
     return sched_getcpu();
 }
 
-void fo_keep_off(pthread_t thread, int cpu)
+void fo_keep_off(fo_thread thread, int cpu)
 {
     cpu_set_t set;
     /* Beyond 1,024 CPUs this fails, and the kernel, which then hardly lacks an idle one, decides. */
@@ -25,7 +25,7 @@ int fo_current_cpu(void)
     return -1;
 }
 
-void fo_keep_off(pthread_t thread, int cpu)
+void fo_keep_off(fo_thread thread, int cpu)
 {
     (void)thread, (void)cpu;
 }

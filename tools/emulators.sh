@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# One result on every CPU: compiles the C library and tests/c/hashes.c with gcc and clang, for x86-64
-# and aarch64, and runs the program on emulated CPUs. Every run must print tests/c/hashes.txt, and
-# the dispatcher must have picked what the emulated CPU can run.
+# One result on every CPU and system: compiles the C library and tests/c/hashes.c with gcc and clang, for
+# x86-64 and aarch64, and runs the program on emulated CPUs; and for Windows, and runs it in Wine. Every
+# run must print tests/c/hashes.txt, and the dispatcher must have picked what the CPU can run.
 #
 #     tools/emulators.sh              # everything
-#     tools/emulators.sh quick        # gcc, one CPU of each kind
+#     tools/emulators.sh quick        # Linux, gcc, one CPU of each kind
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 . "$root/tools/needs.sh"
@@ -16,11 +16,11 @@ unset FASTOPT_ISA
 export FASTOPT_NUM_THREADS=2
 equal=0 refused=0
 
-compile() { # compile PROGRAM COMPILER...
+compile() { # compile PROGRAM COMPILER...: from tests/c/$source.c
     local program=$1
     shift
     "$@" -O3 -std=gnu11 -ffp-contract=off -fno-math-errno -Wall -Wextra -Werror -I"$root/csrc" \
-        "$root"/csrc/*.c "$root"/csrc/rules/*.c "$root/tests/c/hashes.c" \
+        "$root"/csrc/*.c "$root"/csrc/rules/*.c "$root/tests/c/${source:-hashes}.c" \
         -o "$work/$program" -lm -pthread
 }
 
@@ -28,11 +28,11 @@ expect() { # expect ISA COMMAND...
     local isa=$1
     shift
     "$@" >"$work/out" 2>"$work/err" || fail "$*: $(cat "$work/err")"
-    # The emulator warns of features that it leaves out.
+    # The emulator warns of features that it leaves out; Windows ends lines in its own way.
     local runs_with
-    runs_with=$(grep -v '^qemu-.*warning' "$work/err")
+    runs_with=$(grep -v '^qemu-.*warning' "$work/err" | tr -d '\r')
     [ "$runs_with" = "$isa" ] || fail "$*: runs $runs_with, not $isa"
-    cmp "$work/out" "$root/tests/c/hashes.txt" || fail "$*: other bits"
+    tr -d '\r' <"$work/out" | cmp - "$root/tests/c/hashes.txt" || fail "$*: other bits"
     equal=$((equal + 1))
     echo "equal bits: $isa, ${*/$work\//}"
 }
@@ -67,12 +67,40 @@ arm() { # arm PROGRAM
     fi
 }
 
-native() { # native PROGRAM
+native() { # native COMMAND...
     local isa
     for isa in $(grep -qw avx512dq /proc/cpuinfo && echo avx512) \
         $(grep -qw avx2 /proc/cpuinfo && echo avx2) baseline; do
-        expect "$isa" env FASTOPT_ISA="$isa" "$work/$1"
+        expect "$isa" env FASTOPT_ISA="$isa" "$@"
     done
+}
+
+windows() {
+    local gcc=x86_64-w64-mingw32-gcc-posix
+    local libraries
+    libraries=$(dirname "$("$gcc" -print-libgcc-file-name)")
+    # Wine starts with what it says about the folder that it makes.
+    export WINEPREFIX=$work/wine WINEDEBUG=-all
+    wine wineboot >/dev/null 2>&1 || fail "wineboot"
+
+    # GCC compiles no other instruction set for Windows.
+    compile gcc.exe "$gcc" -static
+    expect baseline wine "$work/gcc.exe"
+    refuse env FASTOPT_ISA=avx2 wine "$work/gcc.exe"
+    local source
+    for source in errors threads; do
+        compile "$source.exe" "$gcc" -static -DWITHOUT_FORKS
+        wine "$work/$source.exe" || fail "$source.exe"
+        echo "passed: wine $source.exe"
+    done
+    if [ -n "$clang" ]; then
+        source=hashes
+        compile clang.exe "$clang" --target=x86_64-w64-windows-gnu -static "-L$libraries" \
+            "--ld-path=$(command -v x86_64-w64-mingw32-ld)"
+        native wine "$work/clang.exe"
+        refuse env FASTOPT_ISA=neon wine "$work/clang.exe"
+    fi
+    wineserver -k
 }
 
 machine=$(uname -m)
@@ -81,12 +109,20 @@ if [ -z "$quick" ] && [ -z "$clang" ] && need clang-14 clang-14; then clang=clan
 
 if [ "$machine" = x86_64 ]; then
     compile gcc-x86 gcc
-    native gcc-x86
+    native "$work/gcc-x86"
     if need qemu-x86_64 qemu-user; then x86 gcc-x86; else not_run "older x86-64 CPUs: no qemu-user"; fi
     if [ -z "$quick" ] && [ -n "$clang" ]; then
         compile clang-x86 "$clang"
-        native clang-x86
+        native "$work/clang-x86"
         x86 clang-x86
+    fi
+    if [ -z "$quick" ]; then
+        if need wine wine wine64 &&
+            need x86_64-w64-mingw32-gcc-posix gcc-mingw-w64-x86-64-posix; then
+            windows
+        else
+            not_run "Windows: no Wine or cross compiler"
+        fi
     fi
 else
     not_run "x86-64 CPUs: this machine is $machine"
@@ -104,5 +140,5 @@ else
     not_run "aarch64: no qemu-user or cross compiler"
 fi
 if [ -z "$quick" ] && [ -z "$clang" ]; then not_run "clang: not installed"; fi
-echo "$equal runs on native and emulated CPUs gave the pinned bits, $refused were refused rightly"
+echo "$equal runs on native and emulated CPUs and systems gave the pinned bits, $refused were refused rightly"
 [ "$equal" -gt 0 ] || fail "nothing was run"

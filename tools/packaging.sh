@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # From the source distribution to an installed package, for each Python: builds the wheel from the
-# sdist, checks its size and what it links, installs it beside the oldest and the newest NumPy, and
-# runs a part of the tests on what was installed. Import must be quick and leave SciPy alone.
+# sdist, checks its size, what it links and the symbols that it imports, installs it beside the oldest
+# and the newest NumPy, and runs a part of the tests on what was installed. Import must be quick and
+# leave SciPy alone.
 #
 #     PYTHONS="python3.10 python3.13" tools/packaging.sh     # default: each python3.1x that is found
 set -euo pipefail
@@ -54,7 +55,9 @@ for python in "${pythons[@]}"; do
     if [ "$(uname)" = Linux ]; then
         "$work/tools/bin/auditwheel" show "$wheel" | tr '\n' ' ' | tee "$work/audit"
         echo
-        grep -q manylinux "$work/audit" || fail "the wheel fits no manylinux"
+        manylinux=$(grep -oE 'manylinux_[0-9]+_[0-9]+_[a-z0-9_]+' "$work/audit" | head -1)
+        [ -n "$manylinux" ] || fail "the wheel fits no manylinux"
+        "$bin/python" "$root/tools/check_symbols.py" "$wheel" "$manylinux"
     fi
     "$bin/pip" install -q pytest hypothesis
     read -ra old <<<"$(oldest "$python")"
@@ -65,7 +68,8 @@ for python in "${pythons[@]}"; do
         "$bin/pip" check
         "$bin/python" -c "import numpy, fastopt; print(numpy.__version__); fastopt.show_config()"
         (cd "$work" && "$bin/python" -m pytest -q -p no:cacheprovider tests/test_nesterov.py \
-            tests/test_faults.py tests/test_statefile.py tests/test_schedules.py)
+            tests/test_faults.py tests/test_statefile.py tests/test_statefile_writes.py \
+            tests/test_schedules.py)
     done
     "$bin/python" "$root/tools/check_import.py"
 done

@@ -64,18 +64,21 @@ find "$work/tree" -name '*.so' -delete
 
 if [ -z "$quick" ]; then
     echo "==== libFuzzer, $seconds s"
-    clang=$(command -v clang || command -v clang-14 || true)
-    if [ -z "$clang" ] && need clang-14 clang-14 libclang-rt-14-dev libfuzzer-14-dev; then
-        clang=clang-14
-    fi
-    if [ -n "$clang" ] && "$clang" "${needed[@]}" "${address[@]}" -fsanitize=fuzzer \
-        "$root/tests/c/fuzz.c" "${without_dispatch[@]}" -o "$work/guided" -lm -pthread; then
+    guided() { # guided CLANG: compiles the fuzzer
+        "$1" "${needed[@]}" "${address[@]}" -fsanitize=fuzzer "$root/tests/c/fuzz.c" \
+            "${without_dispatch[@]}" -o "$work/guided" -lm -pthread 2>"$work/guided.log"
+    }
+    # A clang may be there without its run-time library.
+    if guided clang || {
+        install_packages clang-14 libclang-rt-14-dev libfuzzer-14-dev
+        guided clang-14
+    }; then
         mkdir "$work/corpus"
         (cd "$work" && ./guided "-max_total_time=$seconds" -max_len=600 -print_final_stats=1 corpus \
             >guided.log 2>&1) || fail "$(tail -40 "$work/guided.log")"
         grep -E '^Done|^stat::number' "$work/guided.log"
     else
-        not_run "libFuzzer: no clang with its run-time library"
+        not_run "libFuzzer: $(tail -1 "$work/guided.log")"
     fi
     echo "==== atheris, $seconds s"
     if "$python" -m venv "$work/venv" && "$work/venv/bin/pip" install -q numpy atheris; then

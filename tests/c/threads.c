@@ -11,8 +11,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
+#ifndef WITHOUT_FORKS
+#include <sys/wait.h>
+#endif
 
 enum { THREADS = 4, ROUNDS = 12, STEPS = 3, N = 200003, SMALL = 1001, FORKS = 4 };
 
