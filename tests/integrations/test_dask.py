@@ -1,6 +1,8 @@
 """Studies on a real Dask cluster: worker processes, one of which is killed in the middle."""
 
 import contextlib
+import os
+from unittest import mock
 
 import dask
 import dask_objectives
@@ -17,7 +19,10 @@ X = tune.Int(0, 9)
 @contextlib.contextmanager
 def cluster_of(**workers):
     # A trial that kills every worker it comes to is given up after the second.
+    # Two workers that start together leave their numbers of threads in this process's environment,
+    # and whatever later tests start would round otherwise.
     with (
+        mock.patch.dict(os.environ),
         dask.config.set({"distributed.scheduler.allowed-failures": 1}),
         LocalCluster(dashboard_address=None, **workers) as cluster,
         Client(cluster) as client,
