@@ -13,15 +13,14 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
-from report import complete, interval, load, mean_ranks
+from report import RESULTS, complete, interval, load, mean_ranks
 
 STAGES = np.linspace(0.1, 1.0, 19)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    default = Path(__file__).parent / "results" / "searches.jsonl"
-    parser.add_argument("--results", type=Path, default=default)
+    parser.add_argument("--results", type=Path, nargs="+", default=RESULTS)
     parser.add_argument("--rivals", required=True)
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()

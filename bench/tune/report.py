@@ -1,6 +1,6 @@
 """Tables from what `run.py` has measured.
 
-    python bench/tune/report.py [--results FILE] [--rivals fastopt,random,...]
+    python bench/tune/report.py [--results FILE ...] [--rivals fastopt,random,...]
 
 Ranks compare the best value so far of each search among all rivals on the same problem and seed (1
 is best, ties share their mean). Only problems and seeds that every chosen rival has finished count.
@@ -20,13 +20,15 @@ from scipy.stats import rankdata
 
 STAGES = (0.25, 0.5, 1.0)
 DRAWS = 2000
+RESULTS = sorted((Path(__file__).parent / "results").glob("*.jsonl"))
 
 
-def load(path):
+def load(paths):
     """{(problem, seed): {rival: line}}"""
     cells = defaultdict(dict)
-    for line in map(json.loads, path.read_text().splitlines()):
-        cells[line["problem"], line["seed"]][line["rival"]] = line
+    for path in paths:
+        for line in map(json.loads, path.read_text().splitlines()):
+            cells[line["problem"], line["seed"]][line["rival"]] = line
     return cells
 
 
@@ -103,6 +105,20 @@ def print_kinds(cells, rivals):
         print(f"| {kind} | " + " | ".join(f"{rank:.2f}" for rank in row) + " |")
 
 
+def print_against_random(cells):
+    """No kind of problem should be searched worse than by independent draws."""
+    print("\nShare of pairs that fastopt wins against random, by kind of problem\n")
+    print("| | 25 % | 50 % | 100 % | searches |\n|---|---|---|---|---|")
+    used = complete(cells, ["fastopt", "random"])
+    kinds = {cell["fastopt"]["kind"]: {} for cell in used.values()}
+    for key, cell in used.items():
+        kinds[cell["fastopt"]["kind"]][key] = cell
+    for kind, members in kinds.items():
+        pairs = [share_of_pairs(members, "random", stage) for stage in STAGES]
+        row = " | ".join(f"{interval(found)[0]:.0%}" for found in pairs)
+        print(f"| {kind} | {row} | {len(members)} |")
+
+
 def print_losses(cells, rivals):
     """Every problem where somebody has a better mean rank than fastopt at the end."""
     ranks = mean_ranks(cells, rivals, 1.0)
@@ -118,8 +134,7 @@ def print_losses(cells, rivals):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    default = Path(__file__).parent / "results" / "searches.jsonl"
-    parser.add_argument("--results", type=Path, default=default)
+    parser.add_argument("--results", type=Path, nargs="+", default=RESULTS)
     parser.add_argument("--rivals", default="", help="those to rank together; default: all")
     arguments = parser.parse_args()
     cells = load(arguments.results)
@@ -128,6 +143,7 @@ def main():
     print_pairs(cells, everyone)
     print_ranks(cells, rivals)
     print_kinds(cells, rivals)
+    print_against_random(cells)
     print_losses(cells, rivals)
 
 

@@ -86,7 +86,24 @@ def optuna_tpe(space, seed, budget):
 
 
 def optuna_cmaes(space, seed, budget):
-    return Optuna(space, seed, budget, lambda samplers, s: samplers.CmaEsSampler(seed=s))
+    """The margin keeps integers from being fixed to one value."""
+    integers = any(spec[0] == "int" for spec in space.values())
+    return Optuna(
+        space, seed, budget, lambda samplers, s: samplers.CmaEsSampler(seed=s, with_margin=integers)
+    )
+
+
+class Penalty:
+    """What a searcher that takes only finite values is told of a failed trial: the worst so far."""
+
+    def __init__(self):
+        self.worst = -math.inf
+
+    def __call__(self, value):
+        if math.isfinite(value):
+            self.worst = max(self.worst, value)
+            return value
+        return self.worst if math.isfinite(self.worst) else 1e3
 
 
 class ScikitOptimize:
@@ -103,14 +120,14 @@ class ScikitOptimize:
             else make[spec[0]](spec[1], spec[2], prior="log-uniform" if spec[3] else "uniform")
             for spec in space.values()
         ]
-        self.names = list(space)
+        self.names, self.finite = list(space), Penalty()
         self.optimizer = Optimizer(dimensions, random_state=seed)
 
     def ask(self):
         return dict(zip(self.names, self.optimizer.ask(), strict=True))
 
     def tell(self, params, value):
-        self.optimizer.tell([params[name] for name in self.names], value)
+        self.optimizer.tell([params[name] for name in self.names], self.finite(value))
 
 
 class Hyperopt:
@@ -203,7 +220,7 @@ class Smac:
         from smac import BlackBoxFacade, Scenario
         from smac.runhistory.dataclasses import TrialValue
 
-        self.trial_value = TrialValue
+        self.trial_value, self.finite = TrialValue, Penalty()
         configuration = ConfigurationSpace(seed=seed)
         make = {"float": Float, "int": Integer}
         for name, spec in space.items():
@@ -229,7 +246,7 @@ class Smac:
         return dict(self.info.config)
 
     def tell(self, params, value):
-        self.facade.tell(self.info, self.trial_value(cost=value))
+        self.facade.tell(self.info, self.trial_value(cost=self.finite(value)), save=False)
 
 
 RIVALS = {

@@ -1,6 +1,6 @@
 """Run searchers on the problems and append one line of JSON for each finished search.
 
-    python bench/tune/run.py RIVAL[,RIVAL...] --seeds 0:5 --minutes 9 [--problems bbob-f08,svm]
+    python bench/tune/run.py RIVAL[,RIVAL...] --seeds 0:5 --minutes 9 [--kinds "bbob 2-d,real"]
 
 Finished searches are skipped, so a run can be cut off and repeated until nothing is left. Every
 line holds the values in the order of evaluation and the seconds that each ask and tell took
@@ -48,6 +48,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("rivals", help="names, separated by commas: " + ", ".join(RIVALS))
     parser.add_argument("--seeds", default="0:3", help="first:end")
+    parser.add_argument("--kinds", default="", help="beginnings of kinds of problem, by commas")
     parser.add_argument("--problems", default="", help="beginnings of names, by commas")
     parser.add_argument("--minutes", type=float, default=9.0)
     default = Path(__file__).parent / "results" / "searches.jsonl"
@@ -57,8 +58,8 @@ def main():
     done = finished(arguments.results)
     deadline = time.monotonic() + 60.0 * arguments.minutes
     warnings.simplefilter("ignore")
-    prefixes = tuple(arguments.problems.split(","))
-    chosen = [problem for problem in problems() if problem.name.startswith(prefixes)]
+    names, kinds = (tuple(text.split(",")) for text in (arguments.problems, arguments.kinds))
+    chosen = [p for p in problems() if p.name.startswith(names) and p.kind.startswith(kinds)]
     for seed in range(*map(int, arguments.seeds.split(":"))):
         for problem in chosen:
             for rival in arguments.rivals.split(","):

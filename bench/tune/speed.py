@@ -1,15 +1,16 @@
 """Seconds that one suggestion costs: ask and tell together, at a given number of observations.
 
-    OPENBLAS_NUM_THREADS=1 python bench/tune/speed.py 100 500
+    OPENBLAS_NUM_THREADS=1 python bench/tune/speed.py 100 500 [--rivals fastopt,optuna-gp]
 
-Six continuous parameters; the history is told first, then suggestions are timed in turn, one of
-each searcher.
+Six continuous parameters; the observations are made first, then suggestions are timed in turn, one
+of each searcher.
 """
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import statistics
-import sys
 import time
 import warnings
 
@@ -35,42 +36,53 @@ def history(n):
         yield dict(zip(SPACE, x.tolist(), strict=True))
 
 
-def tell_history(name, searcher, n):
+def observe(name, searcher, n):
+    """Tell ``n`` observations; a rival to which a history cannot be told searches for them."""
     for params in history(n):
-        value = objective(params)
         if name == "fastopt":
             searcher.study.enqueue(params)
-            searcher.tell(searcher.ask(), value)
-        else:
+        elif name.startswith("optuna"):
             from optuna.trial import create_trial
 
+            value = objective(params)
             trial = create_trial(params=params, distributions=searcher.space, value=value)
             searcher.study.add_trial(trial)
+            continue
+        params = searcher.ask()
+        searcher.tell(params, objective(params))
+
+
+def suggestion(searcher):
+    """Seconds of one ask and its tell."""
+    start = time.perf_counter()
+    params = searcher.ask()
+    asked = time.perf_counter() - start
+    value = objective(params)
+    start = time.perf_counter()
+    searcher.tell(params, value)
+    return asked + time.perf_counter() - start
 
 
 def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("observations", type=int, nargs="+")
+    parser.add_argument("--rivals", default="fastopt,optuna-gp", help="names, by commas")
+    arguments = parser.parse_args()
     warnings.simplefilter("ignore")
-    try:
+    with contextlib.suppress(ImportError):
         import torch
 
         torch.set_num_threads(1)
-        names = ["fastopt", "optuna-gp"]
-    except ImportError:
-        names = ["fastopt"]
-    for n in map(int, sys.argv[1:]):
-        searchers = {name: RIVALS[name](SPACE, 0, 0) for name in names}
-        seconds = {name: [] for name in names}
+    for n in arguments.observations:
+        searchers = {
+            name: RIVALS[name](SPACE, 0, n + REPEATS) for name in arguments.rivals.split(",")
+        }
+        seconds = {name: [] for name in searchers}
         for name, searcher in searchers.items():
-            tell_history(name, searcher, n)
+            observe(name, searcher, n)
         for _ in range(REPEATS):
             for name, searcher in searchers.items():
-                start = time.perf_counter()
-                params = searcher.ask()
-                asked = time.perf_counter() - start
-                value = objective(params)
-                start = time.perf_counter()
-                searcher.tell(params, value)
-                seconds[name].append(asked + time.perf_counter() - start)
+                seconds[name].append(suggestion(searcher))
         for name, times in seconds.items():
             milliseconds = [1e3 * t for t in times]
             print(
