@@ -82,6 +82,19 @@ def print_ranks(cells, rivals):
         print(f"| {rival} | " + " | ".join(f"{m:.2f} ({a:.2f}-{b:.2f})" for m, a, b in row) + " |")
 
 
+def print_counts(cells, rivals):
+    """How many searches there are of each rival, by kind of problem."""
+    counts = {rival: defaultdict(int) for rival in rivals}
+    for cell in cells.values():
+        for rival, line in cell.items():
+            counts[rival][line["kind"]] += 1
+    kinds = list(dict.fromkeys(line["kind"] for cell in cells.values() for line in cell.values()))
+    print("\nNumber of searches\n")
+    print("| | " + " | ".join(kinds) + " |\n|---" + "|---" * len(kinds) + "|")
+    for rival, count in counts.items():
+        print(f"| {rival} | " + " | ".join(str(count[kind]) for kind in kinds) + " |")
+
+
 def print_pairs(cells, rivals):
     print("\nShare of pairs that fastopt wins, and the number of searches compared\n")
     print("| against | 25 % | 50 % | 100 % | problems | searches |\n|---|---|---|---|---|---|")
@@ -140,6 +153,7 @@ def main():
     cells = load(arguments.results)
     everyone = sorted({rival for cell in cells.values() for rival in cell})
     rivals = arguments.rivals.split(",") if arguments.rivals else everyone
+    print_counts(cells, everyone)
     print_pairs(cells, everyone)
     print_ranks(cells, rivals)
     print_kinds(cells, rivals)
