@@ -13,6 +13,7 @@ from . import acquisition, bayes_region, gp
 from .acquisition_search import Search
 from .bayes_encoding import Encoding
 from .bayes_model import MODEL_LIMIT, ModelOptions, fit_kernel, last_refit, representative
+from .blas import one_blas_thread
 from .sobol import Sobol
 from .strategy import ImprovementSpent, View
 
@@ -114,7 +115,8 @@ class Bayes:
 
     def ask(self, view: View) -> dict:
         """Params of the next trial."""
-        return _Suggestion(self, view).params()
+        with one_blas_thread():
+            return _Suggestion(self, view).params()
 
 
 class _Suggestion:

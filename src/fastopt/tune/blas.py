@@ -1,0 +1,92 @@
+"""One thread of BLAS, for matrices too small for more."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import scipy.linalg
+
+__all__ = ["one_blas_thread"]
+
+# OpenBLAS as the wheels of NumPy and SciPy have it, with 64-bit integers or 32-bit ones, and as
+# systems do.
+NAMES = (
+    "scipy_openblas_{}_num_threads64_",
+    "scipy_openblas_{}_num_threads",
+    "openblas_{}_num_threads64_",
+    "openblas_{}_num_threads",
+)
+
+
+def _openblas(path: str | None) -> tuple[Callable[[], int], Callable[[int], None]] | None:
+    """How to get and set the thread count of the OpenBLAS that an extension module is linked to."""
+    try:
+        # a symbol is looked up in the libraries that this one needs, too
+        library = ctypes.CDLL(path)
+    except OSError:
+        return None
+    for name in NAMES:
+        if hasattr(library, name.format("set")) and hasattr(library, name.format("get")):
+            return library[name.format("get")], library[name.format("set")]
+    return None
+
+
+class _Threads:
+    """The thread counts of the libraries, and how many callers need them to be one."""
+
+    def __init__(self) -> None:
+        modules = (np.linalg._umath_linalg, scipy.linalg._fblas)
+        found = [_openblas(module.__file__) for module in modules]
+        self.libraries = [functions for functions in found if functions is not None]
+        self.lock = threading.Lock()
+        self.callers = 0
+        self.before: list[int] = []
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._forget_callers)
+
+    def enter(self) -> None:
+        with self.lock:
+            if not self.callers:
+                self.before = [get() for get, _ in self.libraries]
+                self._set([1] * len(self.libraries))
+            self.callers += 1
+
+    def leave(self) -> None:
+        with self.lock:
+            self.callers -= 1
+            if not self.callers:
+                self._set(self.before)
+
+    def _forget_callers(self) -> None:
+        # those of the parent's other threads are not there to leave, or to release the lock
+        self.lock = threading.Lock()
+        if self.callers:
+            self.callers = 0
+            self._set(self.before)
+
+    def _set(self, counts: list[int]) -> None:
+        for (_, change), count in zip(self.libraries, counts, strict=True):
+            change(count)
+
+
+_threads = _Threads()
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """While any thread of the process is inside, NumPy's and SciPy's OpenBLAS use one thread.
+
+    A second one costs more than it brings on a few hundred rows, and rounds differently: with one,
+    the results do not depend on how many there could be. Other libraries (MKL, Accelerate) are left
+    as they are.
+    """
+    _threads.enter()
+    try:
+        yield
+    finally:
+        _threads.leave()

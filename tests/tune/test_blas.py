@@ -1,0 +1,103 @@
+"""A search computes with one thread of BLAS, whoever else computes, and puts back what it found."""
+
+import concurrent.futures
+import os
+import threading
+
+import numpy as np
+import pytest
+import scipy
+from processes import run_code
+
+from fastopt.tune.blas import _threads, one_blas_thread
+
+SEARCH = """
+from fastopt import tune
+
+space = {f"x{i}": tune.Float(0.0, 1.0) for i in range(6)}
+study = tune.Study(space, seed=3)
+for _ in range(70):
+    trial = study.ask()
+    study.tell(trial, sum((x - 0.1 * i) ** 2 for i, x in enumerate(trial.params.values())))
+print([x.hex() for trial in study.trials for x in trial.params.values()])
+"""
+
+
+def counts():
+    return [get() for get, _ in _threads.libraries]
+
+
+@pytest.fixture
+def two_threads():
+    before = counts()
+    for _, change in _threads.libraries:
+        change(2)
+    yield
+    for (_, change), count in zip(_threads.libraries, before, strict=True):
+        change(count)
+
+
+def test_the_number_of_blas_threads_changes_no_bit_of_a_search():
+    one, several = (run_code(SEARCH, OPENBLAS_NUM_THREADS=count) for count in "14")
+    assert one == several
+
+
+def test_openblas_is_found_wherever_numpy_and_scipy_were_built_with_it():
+    built = [package.show_config("dicts")["Build Dependencies"]["blas"] for package in (np, scipy)]
+    assert len(counts()) == sum("openblas" in blas["name"] for blas in built)
+
+
+def test_one_thread_inside_and_as_many_as_before_outside(two_threads):
+    with one_blas_thread():
+        assert counts() == [1] * len(counts())
+        with one_blas_thread():
+            assert counts() == [1] * len(counts())
+        assert counts() == [1] * len(counts())
+    assert counts() == [2] * len(counts())
+    with pytest.raises(ZeroDivisionError), one_blas_thread():
+        raise ZeroDivisionError
+    assert counts() == [2] * len(counts())
+
+
+def test_the_last_of_overlapping_callers_restores(two_threads):
+    first_in, second_in, first_out = threading.Event(), threading.Event(), threading.Event()
+
+    def first():
+        with one_blas_thread():
+            first_in.set()
+            second_in.wait(10)
+        first_out.set()
+
+    def second():
+        first_in.wait(10)
+        with one_blas_thread():
+            second_in.set()
+            first_out.wait(10)
+            return counts()
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        pool.submit(first)
+        assert pool.submit(second).result() == [1] * len(counts())
+    assert counts() == [2] * len(counts())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_child_forked_inside_has_the_threads_of_outside(two_threads):
+    inside, forked = threading.Event(), threading.Event()
+
+    def stay():
+        with one_blas_thread():
+            inside.set()
+            forked.wait(10)
+
+    staying = threading.Thread(target=stay)
+    staying.start()
+    inside.wait(10)
+    child = os.fork()
+    if child == 0:
+        with one_blas_thread():
+            one = counts() == [1] * len(counts())
+        os._exit(0 if one and counts() == [2] * len(counts()) else 1)
+    forked.set()
+    staying.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
