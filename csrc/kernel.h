@@ -39,6 +39,11 @@ typedef struct fo_preparation {
 
 enum { FO_MAX_COEFFICIENTS = 8 };
 
+static inline size_t fo_size_of(fo_dtype dtype)
+{
+    return dtype == FO_FLOAT64 ? sizeof(double) : sizeof(float);
+}
+
 /* buffers: param, grad, states. Each coefficient is rounded once to the dtype, in the loop. */
 typedef void fo_loop(unsigned variant, size_t n, void *const *buffers, const double *coefficients,
                      const fo_preparation *preparation);

@@ -45,9 +45,8 @@ static void sum_blocks(void *context, size_t begin, size_t end)
         const fo_tensor *tensor = &job->tensors[index];
         const size_t first = (block - job->starts[index]) * BLOCK;
         const size_t n = tensor->n - first < BLOCK ? tensor->n - first : BLOCK;
-        const size_t size = tensor->dtype == FO_FLOAT64 ? sizeof(double) : sizeof(float);
         job->sums[block] = block_sums[fo_isa_in_use()][tensor->dtype](
-            (const char *)tensor->grad + first * size, n);
+            (const char *)tensor->grad + first * fo_size_of(tensor->dtype), n);
     }
 }
 
@@ -65,7 +64,7 @@ static double add_in_pairs(double *sums, size_t count)
     return sums[0];
 }
 
-fo_status fo_sum_squares(const fo_tensor *tensors, size_t count, double *sum)
+fo_status fo_sum_squares(const fo_tensor *tensors, size_t count, int threads, double *sum)
 {
     size_t *starts = malloc((count + 1) * sizeof *starts);
     if (!starts)
@@ -82,7 +81,7 @@ fo_status fo_sum_squares(const fo_tensor *tensors, size_t count, double *sum)
         return FO_NO_MEMORY;
     }
     sum_job job = {tensors, starts, count, sums};
-    fo_parallel(fo_threads_for(blocks * BLOCK), blocks, CHUNK, sum_blocks, &job);
+    fo_parallel(threads, blocks, CHUNK, sum_blocks, &job);
     *sum = add_in_pairs(sums, blocks);
     free(sums);
     free(starts);

@@ -6,7 +6,7 @@
 #include "fastopt.h"
 
 /* FO_OK or FO_NO_MEMORY. */
-fo_status fo_sum_squares(const fo_tensor *tensors, size_t count, double *sum);
+fo_status fo_sum_squares(const fo_tensor *tensors, size_t count, int threads, double *sum);
 
 int fo_all_finite(const fo_tensor *tensors, size_t count);
 

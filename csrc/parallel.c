@@ -19,8 +19,9 @@
 #include <immintrin.h>
 #endif
 
-/* One core alone is faster than the hand-over to a second one below this. */
-enum { ELEMENTS_PER_THREAD = 65536 };
+/* Of parameters or gradients: with less for each thread, one core alone is faster than the hand-over to a
+ * worker that is awake, or than to wake one. */
+enum { BYTES_PER_THREAD_AWAKE = 131072, BYTES_PER_THREAD = 262144 };
 /* How long a worker looks out for the next job before it sleeps. Steps often follow each other closely,
  * and to wake a sleeper may take as long as a whole step. */
 enum { WATCH_NANOSECONDS = 200000, SPINS_BETWEEN_LOOKS_AT_CLOCK = 64 };
@@ -62,6 +63,7 @@ static struct {
 } pool = {.mutex = FO_MUTEX_INITIAL, .idle = FO_CONDITION_INITIAL};
 
 static atomic_int thread_limit;
+static atomic_llong last_asked; /* when somebody last asked for threads */
 
 /* Workers compute under the caller's rounding mode and flush-to-zero setting, whatever they are, so that
  * the number of threads changes no bit even then. */
@@ -285,10 +287,17 @@ fo_status fo_set_num_threads(int threads)
     return FO_OK;
 }
 
-int fo_threads_for(size_t elements)
+int fo_threads_for(size_t bytes)
 {
     const int limit = fo_get_num_threads();
-    const size_t worth = elements / ELEMENTS_PER_THREAD;
+    if (limit == 1 || bytes < 2 * BYTES_PER_THREAD_AWAKE)
+        return 1;
+    /* While steps follow each other closely the workers are awake, or it pays to wake them for the next
+     * ones. */
+    const long long now = fo_nanoseconds();
+    const int closely =
+        now - atomic_exchange_explicit(&last_asked, now, memory_order_relaxed) < WATCH_NANOSECONDS;
+    const size_t worth = bytes / (closely ? BYTES_PER_THREAD_AWAKE : BYTES_PER_THREAD);
     return worth >= (size_t)limit ? limit : worth ? (int)worth : 1;
 }
 

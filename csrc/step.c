@@ -57,15 +57,10 @@ static int is_for(const prepared *it, const fo_tensor *tensor)
     return it->group == tensor->group && it->step == tensor->step && it->dtype == tensor->dtype;
 }
 
-static size_t size_of(fo_dtype dtype)
-{
-    return dtype == FO_FLOAT64 ? sizeof(double) : sizeof(float);
-}
-
 static void update_elements(const prepared *with, const fo_rule_info *info, const fo_tensor *tensor,
                             size_t begin, size_t end)
 {
-    const size_t offset = begin * size_of(tensor->dtype);
+    const size_t offset = begin * fo_size_of(tensor->dtype);
     void *buffers[2 + FO_MAX_STATES];
     buffers[0] = (char *)tensor->param + offset;
     buffers[1] = (char *)tensor->grad + offset;
@@ -88,20 +83,20 @@ typedef struct update_job {
 /* The elements before the first cache line that param shares with nothing. */
 static size_t elements_before(const fo_tensor *tensor)
 {
-    return ((uintptr_t)tensor->param & (CACHE_LINE - 1)) / size_of(tensor->dtype);
+    return ((uintptr_t)tensor->param & (CACHE_LINE - 1)) / fo_size_of(tensor->dtype);
 }
 
 static size_t line_count(const fo_tensor *tensor)
 {
     if (!tensor->grad || !tensor->n)
         return 0;
-    const size_t per_line = CACHE_LINE / size_of(tensor->dtype);
+    const size_t per_line = CACHE_LINE / fo_size_of(tensor->dtype);
     return (tensor->n + elements_before(tensor) + per_line - 1) / per_line;
 }
 
 static size_t element_at_line(const fo_tensor *tensor, size_t line)
 {
-    const size_t element = line * (CACHE_LINE / size_of(tensor->dtype));
+    const size_t element = line * (CACHE_LINE / fo_size_of(tensor->dtype));
     const size_t before = elements_before(tensor);
     if (element <= before)
         return 0;
@@ -145,13 +140,8 @@ static void update_alone(const fo_group *groups, const fo_tensor *tensors, size_
 }
 
 static void update_all(const fo_group *groups, const fo_tensor *tensors, size_t count,
-                       double call_scale)
+                       double call_scale, int threads)
 {
-    size_t elements = 0;
-    for (size_t i = 0; i < count; i++)
-        if (tensors[i].grad)
-            elements += tensors[i].n;
-    const int threads = fo_threads_for(elements);
     size_t *starts = threads > 1 ? malloc((count + 1) * sizeof *starts) : NULL;
     if (!starts) {
         update_alone(groups, tensors, count, call_scale);
@@ -220,9 +210,11 @@ fo_status fo_step_abi(uint64_t abi, const fo_group *groups, size_t group_count,
     const fo_status groups_status = check_groups(groups, group_count, result);
     if (groups_status != FO_OK)
         return groups_status;
+    size_t bytes = 0;
     for (size_t i = 0; i < tensor_count; i++) {
         if (!tensors[i].grad)
             continue;
+        bytes += tensors[i].n * fo_size_of(tensors[i].dtype);
         const fo_status status = check_tensor(groups, group_count, &tensors[i]);
         if (status != FO_OK) {
             result->tensor = i;
@@ -230,10 +222,11 @@ fo_status fo_step_abi(uint64_t abi, const fo_group *groups, size_t group_count,
         }
     }
 
+    const int threads = fo_threads_for(bytes);
     double scale = options->grad_scale;
     if (options->clip || options->skip_nonfinite) {
         double sum;
-        const fo_status status = fo_sum_squares(tensors, tensor_count, &sum);
+        const fo_status status = fo_sum_squares(tensors, tensor_count, threads, &sum);
         if (status != FO_OK)
             return status;
         result->norm = fabs(scale) * sqrt(sum);
@@ -248,6 +241,6 @@ fo_status fo_step_abi(uint64_t abi, const fo_group *groups, size_t group_count,
             scale *= factor > 1 ? 1 : factor;
         }
     }
-    update_all(groups, tensors, tensor_count, scale);
+    update_all(groups, tensors, tensor_count, scale, threads);
     return FO_OK;
 }

@@ -313,23 +313,30 @@ cdef const char *status_text(int status) noexcept nogil:
 
 
 cdef extern from "norm.h":
-    fo_status fo_sum_squares(const fo_tensor *tensors, size_t count, double *sum) nogil
+    fo_status fo_sum_squares(
+        const fo_tensor *tensors, size_t count, int threads, double *sum
+    ) nogil
+
+cdef extern from "parallel.h":
+    int fo_threads_for(size_t bytes) nogil
 
 
 def norm(array):
     """The Euclidean norm of an array, as clipping takes it: in double, on all threads."""
     cdef fo_tensor tensor
     cdef double total = 0.0
-    cdef int dtype = -1
+    cdef int dtype = -1, threads
     cdef fo_status status
     check_type("array", array, &dtype)
     check_layout("array", array, False)
     tensor.group = 0
     tensor.dtype = FO_FLOAT64 if dtype == cnp.NPY_FLOAT64 else FO_FLOAT32
     tensor.n = cnp.PyArray_SIZE(<cnp.ndarray>array)
+    cdef size_t size = cnp.PyArray_NBYTES(<cnp.ndarray>array)
     tensor.grad = tensor.param = cnp.PyArray_DATA(<cnp.ndarray>array)
     with nogil:
-        status = fo_sum_squares(&tensor, 1, &total)
+        threads = fo_threads_for(size)
+        status = fo_sum_squares(&tensor, 1, threads, &total)
     if status != FO_OK:
         raise MemoryError
     return sqrt(total)
