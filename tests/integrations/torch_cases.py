@@ -1,0 +1,84 @@
+"""Cases and steps for the tests of the drop-in for torch's optimizers."""
+
+import itertools
+
+import pytest
+import torch
+
+from fastopt.integrations import torch as fast
+
+NAMES = fast.__all__
+
+# What is equal to torch but for the order of roundings: 50 steps in float64
+RTOL = 1e-12
+
+COMMON = {"lr": (0.01,), "weight_decay": (0.0, 0.03), "maximize": (False, True)}
+CASES = {
+    "SGD": [
+        {},
+        {"momentum": 0.9},
+        {"momentum": 0.9, "dampening": 0.3},
+        {"momentum": 0.9, "nesterov": True},
+    ],
+    "Adagrad": [{}, {"lr_decay": 0.07}, {"initial_accumulator_value": 0.2}, {"eps": 1e-3}],
+    "Adadelta": [{}, {"rho": 0.7, "eps": 1e-3}],
+    "Adam": [
+        {},
+        {"amsgrad": True},
+        {"betas": (0.5, 0.7), "eps": 1e-3},
+        {"decoupled_weight_decay": True},
+    ],
+    "AdamW": [{}, {"amsgrad": True}, {"betas": (0.5, 0.7), "eps": 1e-3}],
+    "RMSprop": [{}, {"alpha": 0.7, "eps": 1e-3}],
+}
+
+
+def variants():
+    for name, extras in CASES.items():
+        for extra in extras:
+            for values in itertools.product(*COMMON.values()):
+                keywords = {**dict(zip(COMMON, values, strict=True)), **extra}
+                yield pytest.param(name, keywords, id=f"{name}-{keywords}")
+
+
+def ours(name, params, **keywords):
+    return getattr(fast, name)(params, **keywords)
+
+
+def theirs(name, params, **keywords):
+    return getattr(torch.optim, name)(params, foreach=False, **keywords)
+
+
+def make_params(dtype=torch.float64, shapes=((7,), (3, 5), (), (2, 3, 4))):
+    generator = torch.Generator().manual_seed(0)
+    return [
+        torch.nn.Parameter(torch.randn(shape, generator=generator, dtype=dtype)) for shape in shapes
+    ]
+
+
+def set_grads(params, step):
+    """Noise around a slope, the same for equal parameters."""
+    generator = torch.Generator().manual_seed(step)
+    for param in params:
+        noise = torch.randn(param.shape, generator=generator, dtype=param.dtype)
+        param.grad = param.detach() + noise
+
+
+def run(optimizer, params, steps, start=0):
+    for step in range(start, start + steps):
+        set_grads(params, step)
+        optimizer.step()
+
+
+def assert_close(a, b, rtol=RTOL):
+    for x, y in zip(a, b, strict=True):
+        torch.testing.assert_close(x, y, rtol=rtol, atol=rtol * 1e-2)
+
+
+def assert_equal(a, b):
+    for x, y in zip(a, b, strict=True):
+        assert torch.equal(x, y)
+
+
+def first_variant(name):
+    return {"lr": 0.01, "weight_decay": 0.03, **CASES[name][-1]}
