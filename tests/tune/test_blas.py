@@ -82,6 +82,8 @@ def test_the_last_of_overlapping_callers_restores(two_threads):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+# From 3.12 on Python warns of what is tested here.
+@pytest.mark.filterwarnings("ignore:.*is multi-threaded.*fork:DeprecationWarning")
 def test_a_child_forked_inside_has_the_threads_of_outside(two_threads):
     inside, forked = threading.Event(), threading.Event()
 
