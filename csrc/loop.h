@@ -3,14 +3,30 @@
 #undef update
 #define update FO_NAME(update)
 #include FO_FILE
+#if FO_HAS_MULTIPLIED_ROOT
+/* The formula once more, with the other root. */
+#undef update
+#define update FO_NAME(update_beside_divider)
+#undef square_root
+#define square_root multiplied_root
+#include FO_FILE
+#endif
 #undef FO_FORMULA
+#undef update
+
+/* While the divider is at a root or a quotient the multipliers have time. So of so many vectors one
+ * takes its root by multiplications. */
+#ifndef FO_TURNS
+#define FO_TURNS 3
+#endif
 
 #undef one_vector
 #define one_vector FO_NAME(one_vector)
-/* The vector at element i, or only its first count lanes. whole and variant are constants wherever this
+/* The vector at element i, or only its first count lanes. whole, beside_divider and variant are
+ * constants wherever this
  * is inlined. */
-FO_INLINE void one_vector(int whole, unsigned variant, size_t i, size_t count, void *const *buffers,
-                          const scalar *c, const scalar *preparation)
+FO_INLINE void one_vector(int whole, int beside_divider, unsigned variant, size_t i, size_t count,
+                          void *const *buffers, const scalar *c, const scalar *preparation)
 {
     enum { NEEDED = FO_CAT(FO_STATES, FO_KERNEL) };
     const int states = NEEDED + ((variant & FO_WITH_OPTIONAL) ? FO_OPTIONALS : 0);
@@ -29,7 +45,15 @@ FO_INLINE void one_vector(int whole, unsigned variant, size_t i, size_t count, v
             g = g + preparation[2] * p;
         p = preparation[1] * p;
     }
-    update(&p, g, state, c, (variant & FO_WITH_OPTIONAL) != 0);
+    const int with_optional = (variant & FO_WITH_OPTIONAL) != 0;
+#if FO_HAS_MULTIPLIED_ROOT
+    if (beside_divider)
+        FO_NAME(update_beside_divider)(&p, g, state, c, with_optional);
+    else
+#else
+    (void)beside_divider;
+#endif
+        FO_NAME(update)(&p, g, state, c, with_optional);
     for (int k = 0; k < states; k++) {
         stored *const to = (stored *)buffers[2 + k] + i;
         if (whole)
@@ -53,13 +77,20 @@ FO_INLINE void run(unsigned variant, size_t n, void *const *buffers, const scala
     size_t head = (size_t)(-(intptr_t)buffers[0] & (FO_VECTOR_BYTES - 1)) / sizeof(scalar);
     size_t i = 0;
     if (head && n >= 8 * LANES) {
-        one_vector(0, variant, 0, head, buffers, c, preparation);
+        one_vector(0, 0, variant, 0, head, buffers, c, preparation);
         i = head;
     }
+#if FO_HAS_MULTIPLIED_ROOT
+    if (n >= FO_TURNS * LANES && rounds_to_nearest())
+        for (; i + FO_TURNS * LANES <= n; i += FO_TURNS * LANES)
+            for (size_t turn = 0; turn < FO_TURNS; turn++)
+                one_vector(1, turn == FO_TURNS - 1, variant, i + turn * LANES, LANES, buffers, c,
+                           preparation);
+#endif
     for (; i + LANES <= n; i += LANES)
-        one_vector(1, variant, i, LANES, buffers, c, preparation);
+        one_vector(1, 0, variant, i, LANES, buffers, c, preparation);
     if (i < n)
-        one_vector(0, variant, i, n - i, buffers, c, preparation);
+        one_vector(0, 0, variant, i, n - i, buffers, c, preparation);
 }
 
 static void FO_NAME(loop)(unsigned variant, size_t n, void *const *buffers,

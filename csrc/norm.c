@@ -12,7 +12,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { BLOCK = 4096, ACCUMULATORS = 32, CHUNK = 16, CACHE_LINE = 64, AHEAD = 4096 };
+enum { BLOCK = 4096, ACCUMULATORS = 32, CHUNK = 2, CACHE_LINE = 64, AHEAD = 4096 };
 
 typedef double block_sum(const void *grad, size_t n);
 

@@ -28,16 +28,21 @@ enum { WATCH_NANOSECONDS = 200000, SPINS_BETWEEN_LOOKS_AT_CLOCK = 64 };
 /* How often the caller looks, before it sleeps, whether the last chunks are done. */
 enum { SPINS = 1000 };
 enum { MAX_RANGES = 64 };
+/* A pass of so many chunks for each thread is a long one: its memory is more than the caches hold. Its
+ * chunks are so many times as long, since they are not taken in the order of memory, and prefetching has
+ * to begin anew at each. */
+enum { LONG_PASS = 1024, LONG_CHUNK = 32 };
 
 typedef struct range {
-    _Alignas(64) atomic_size_t next; /* on a cache line of its own */
-    size_t end;
+    _Alignas(64) atomic_size_t claimed; /* on a cache line of its own */
+    size_t begin, end;
 } range;
 
 typedef struct job {
     fo_task *task;
     void *context;
     size_t chunk;
+    int backwards; /* from the last chunk of a range to the first */
     int range_count;
     unsigned long control; /* the caller's floating-point control register */
     range ranges[MAX_RANGES];
@@ -62,6 +67,7 @@ static struct {
     worker workers[FO_MAX_THREADS];
 } pool = {.mutex = FO_MUTEX_INITIAL, .idle = FO_CONDITION_INITIAL};
 
+static atomic_uint long_passes;
 static atomic_int thread_limit;
 static atomic_llong last_asked; /* when somebody last asked for threads */
 
@@ -105,10 +111,13 @@ static void claim_chunks(job *work, int first)
     for (int i = 0; i < work->range_count; i++) {
         range *const from = &work->ranges[(first + i) % work->range_count];
         for (;;) {
-            const size_t begin =
-                atomic_fetch_add_explicit(&from->next, work->chunk, memory_order_relaxed);
-            if (begin >= from->end)
+            const size_t claimed =
+                atomic_fetch_add_explicit(&from->claimed, work->chunk, memory_order_relaxed);
+            const size_t size = from->end - from->begin;
+            if (claimed >= size)
                 break;
+            const size_t last = (size - 1) / work->chunk * work->chunk;
+            const size_t begin = from->begin + (work->backwards ? last - claimed : claimed);
             const size_t left = from->end - begin;
             work->task(work->context, begin, begin + (left < work->chunk ? left : work->chunk));
         }
@@ -231,10 +240,10 @@ void fo_parallel(int threads, size_t total, size_t chunk, fo_task *task, void *c
 {
     if (!total)
         return;
-    const size_t chunks = (total - 1) / chunk + 1;
-    if ((size_t)threads > chunks)
-        threads = (int)chunks;
-    if (threads <= 1) {
+    if ((size_t)threads > (total - 1) / chunk + 1)
+        threads = (int)((total - 1) / chunk + 1);
+    const int is_long = total / chunk / (size_t)threads >= LONG_PASS;
+    if (threads == 1 && !is_long) {
         task(context, 0, total);
         return;
     }
@@ -242,17 +251,22 @@ void fo_parallel(int threads, size_t total, size_t chunk, fo_task *task, void *c
     job work;
     work.task = task;
     work.context = context;
-    work.chunk = chunk;
+    work.chunk = is_long ? chunk * LONG_CHUNK : chunk;
+    /* What the last pass saw last is still in a cache: every other one begins there. */
+    work.backwards =
+        is_long && atomic_fetch_add_explicit(&long_passes, 1, memory_order_relaxed) % 2;
     work.range_count = threads < MAX_RANGES ? threads : MAX_RANGES;
     work.control = get_control();
+    const size_t chunks = (total - 1) / work.chunk + 1;
     for (int i = 0; i < work.range_count; i++) {
         const size_t count = (size_t)work.range_count, at = (size_t)i;
-        atomic_init(&work.ranges[i].next, chunks * at / count * chunk);
-        work.ranges[i].end = chunks * (at + 1) / count * chunk;
+        atomic_init(&work.ranges[i].claimed, 0);
+        work.ranges[i].begin = chunks * at / count * work.chunk;
+        work.ranges[i].end = chunks * (at + 1) / count * work.chunk;
     }
     work.ranges[work.range_count - 1].end = total;
 
-    const int mine = open_job(&work, threads);
+    const int mine = threads > 1 && open_job(&work, threads);
     claim_chunks(&work, 0);
     if (mine)
         close_job();

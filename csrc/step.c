@@ -13,6 +13,8 @@ enum { CACHE_LINE = 64 };
 /* In cache lines of param. Long enough that claiming a chunk costs nothing, short enough that the last
  * one does not keep the others waiting. */
 enum { CHUNK = 512 };
+/* Bytes of param up to which one thread just goes from tensor to tensor. */
+enum { SMALL = 1 << 20 };
 
 static const uint64_t last_step = (uint64_t)1 << 53;
 
@@ -140,9 +142,9 @@ static void update_alone(const fo_group *groups, const fo_tensor *tensors, size_
 }
 
 static void update_all(const fo_group *groups, const fo_tensor *tensors, size_t count,
-                       double call_scale, int threads)
+                       double call_scale, size_t bytes, int threads)
 {
-    size_t *starts = threads > 1 ? malloc((count + 1) * sizeof *starts) : NULL;
+    size_t *starts = threads > 1 || bytes > SMALL ? malloc((count + 1) * sizeof *starts) : NULL;
     if (!starts) {
         update_alone(groups, tensors, count, call_scale);
         return;
@@ -241,6 +243,6 @@ fo_status fo_step_abi(uint64_t abi, const fo_group *groups, size_t group_count,
             scale *= factor > 1 ? 1 : factor;
         }
     }
-    update_all(groups, tensors, tensor_count, scale, threads);
+    update_all(groups, tensors, tensor_count, scale, bytes, threads);
     return FO_OK;
 }

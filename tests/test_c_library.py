@@ -95,6 +95,21 @@ def test_one_compiler_line_builds_it_and_every_isa_gives_the_pinned_bits(tmp_pat
             assert hashes == pinned, (isa, threads)
 
 
+def test_the_root_by_multiplications_is_the_dividers_for_every_float(tmp_path):
+    program = tmp_path / "roots"
+    flags = ["-O2", "-std=gnu11", "-ffp-contract=off", "-fno-math-errno", *STRICT, f"-I{CSRC}"]
+    run([*CC, *flags, PROGRAMS / "roots.c", "-o", program])
+    found = run([program]).splitlines()
+    if "avx512" in fastopt._core.isas():
+        assert found == [
+            "4294967296 floats: equal bits",
+            "16777216 floats, 65 estimates of each: equal bits",
+            "4294967296 floats: equal bits, subnormal numbers flushed to zero",
+        ]
+    else:
+        assert found == ["no such root on this CPU"]
+
+
 def test_only_the_interface_is_exported(installed):
     header = (CSRC / "fastopt.h").read_text(encoding="utf-8")
     listing = run(["nm", "-D", "--defined-only", installed / "lib" / "libfastopt.so"])

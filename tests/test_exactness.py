@@ -2,6 +2,7 @@
 
 import ctypes
 import functools
+import itertools
 import json
 import platform
 from pathlib import Path
@@ -173,10 +174,13 @@ def environment():
     environment.restore()
 
 
-@pytest.mark.skipif(
+needs_known_registers = pytest.mark.skipif(
     FloatingPointEnvironment.WORD is None or platform.libc_ver()[0] != "glibc",
     reason="knows the registers of x86-64 and aarch64 as glibc lays them out",
 )
+
+
+@needs_known_registers
 @pytest.mark.parametrize("mode", ["default", "flush_to_zero", "round_up"])
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 def test_the_floating_point_control_register_is_left_alone(rule, mode, environment):
@@ -192,6 +196,28 @@ def test_the_floating_point_control_register_is_left_alone(rule, mode, environme
         after = environment.control()
         environment.restore()
         assert after == during
+
+
+@needs_known_registers
+@pytest.mark.parametrize("mode", ["flush_to_zero", "round_up"])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_no_split_changes_a_bit_in_whatever_mode_the_caller_has(rule, dtype, mode, environment):
+    keywords = {"lr": 0.1, "eps": 1e-30, **step_keyword(rule, 3)}
+    keywords = {name: value for name, value in keywords.items() if name in rule.hypers}
+    n = 300_000
+    whole = [np.abs(numbers(k, n, dtype)) for k in range(2 + len(rule.states))]
+    parts = [buffer.copy() for buffer in whole]
+    bounds = [0, 1, 48, 100, 1000, 1033, 150_000, n]
+    getattr(environment, mode)()
+    try:
+        function_of(rule)(*whole, **keywords)
+        for begin, end in itertools.pairwise(bounds):
+            function_of(rule)(*(buffer[begin:end] for buffer in parts), **keywords)
+    finally:
+        environment.restore()
+    for a, b in zip(whole, parts, strict=True):
+        assert a.tobytes() == b.tobytes()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

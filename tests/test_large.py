@@ -1,4 +1,5 @@
-"""More than 2**31 elements in one buffer: indices that are too narrow would show."""
+"""Much memory: more than 2**31 elements in one buffer, where indices that are too narrow would show, and
+passes that alternate in direction."""
 
 import ctypes
 import mmap
@@ -70,3 +71,23 @@ def test_more_than_two_to_the_31_elements(long_array, threads):
     if threads == 1:
         # Every mapping of the same memory was stepped once
         np.testing.assert_array_equal(param[:period], -float(passes))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_passes_over_more_memory_than_caches_hold_give_the_same_bits_in_both_directions(threads):
+    n = 8_500_001  # 64 MiB and an end that is no whole cache line
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal(n + 3)
+    param, grad, twin = values[3:].copy(), values[:-3].copy(), values[3:].copy()
+    optimizer = fastopt.Momentum([param[:17], param[17:]], lr=0.1, momentum=0.0)
+    before = fastopt.get_num_threads()
+    fastopt.set_num_threads(threads)
+    try:
+        norms = {optimizer.step([grad[:17], grad[17:]], max_norm=1e9) for _ in range(3)}
+        optimizer.step([grad[:17], grad[17:]])
+    finally:
+        fastopt.set_num_threads(before)
+    for _ in range(4):
+        twin -= 0.1 * grad
+    assert param.tobytes() == twin.tobytes()
+    assert len(norms) == 1

@@ -23,6 +23,8 @@ static void coefficients(const fo_hyper *hyper, uint64_t step, double *c)
     c[EPS] = hyper->eps;
 }
 
+/* Eight multiplications, more than in the other rules with a root. */
+#define FO_TURNS 4
 #define FO_KERNEL adadelta
 #define FO_FILE "rules/adadelta.c"
 #include "rule.h"
