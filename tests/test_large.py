@@ -1,5 +1,6 @@
-"""Much memory: more than 2**31 elements in one buffer, where indices that are too narrow would show, and
-passes that alternate in direction."""
+"""Much memory: more than 2**31 elements in one buffer, where too narrow indices would show, and passes
+that alternate in direction.
+"""
 
 import ctypes
 import mmap
