@@ -1,5 +1,5 @@
-"""Much memory: more than 2**31 elements in one buffer, where too narrow indices would show, and passes
-that alternate in direction.
+"""Much memory: more than 2**31 elements in one buffer, where too narrow indices would show, and
+passes that alternate in direction.
 """
 
 import ctypes
