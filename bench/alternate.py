@@ -8,6 +8,7 @@ round slows all alike and cancels out.
 from __future__ import annotations
 
 import gc
+import math
 import random
 import time
 from statistics import median
@@ -18,12 +19,14 @@ SAMPLE_SECONDS = 100e-6
 # After a parallel region OpenMP's threads (torch's, DeepSpeed's) spin for milliseconds in wait of
 # the next, and would take a core from whoever is timed next.
 SETTLE_SECONDS = 0.01
-# A core that slept needs a while to wake and to get back to its speed: steps are timed in full run.
+# Steps are timed in full run. A core that slept needs a while to wake and to get back to its speed; and
+# a shared cache, after others have used it, holds arrays that fit into it only after some passes.
 WARM_SECONDS = 0.003
+WARM_CALLS = 4
 
 
 def _time_calls(case: Case, calls: int) -> float:
-    """Seconds per call, after one untimed call that warms caches and wakes threads."""
+    """Seconds per call, after one untimed call."""
     clock = time.perf_counter
     step = case.step
     if case.restore is None:
@@ -41,6 +44,15 @@ def _time_calls(case: Case, calls: int) -> float:
         if call:
             total += clock() - start
     return total / calls
+
+
+def _warm(case: Case, most_calls: float) -> None:
+    """Step untimed for a while, or so many times if that is less."""
+    end = time.perf_counter() + WARM_SECONDS
+    calls = 0
+    while calls < most_calls and time.perf_counter() < end:
+        _time_calls(case, 1)
+        calls += 2  # one of them in the clock's sight
 
 
 def calls_per_sample(case: Case) -> int:
@@ -64,7 +76,7 @@ def alternate(
     seconds : how long to go on, calibration not counted.
     min_rounds : rounds taken however long they last.
     settle : whether to pause before each sample until the last contender's threads sleep, and to
-        step untimed until this one's are awake.
+        step untimed for long enough to wake this one's.
     """
     for case in cases.values():
         if case.before:
@@ -90,9 +102,7 @@ def alternate(
                     time.sleep(SETTLE_SECONDS)
                 if cases[name].before:
                     cases[name].before()
-                warm = time.perf_counter() + WARM_SECONDS if settle else 0.0
-                while time.perf_counter() < warm:
-                    _time_calls(cases[name], calls[name])
+                _warm(cases[name], math.inf if settle else WARM_CALLS)
                 samples[name].append(_time_calls(cases[name], calls[name]))
             rounds += 1
     finally:

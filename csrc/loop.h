@@ -44,6 +44,8 @@ FO_INLINE void one_vector(int whole, int beside_divider, unsigned variant, size_
         if (preparation[3] != 0)
             g = g + preparation[2] * p;
         p = preparation[1] * p;
+    } else if (variant & FO_DECAYED) {
+        p = preparation[1] * p;
     }
     const int with_optional = (variant & FO_WITH_OPTIONAL) != 0;
 #if FO_HAS_MULTIPLIED_ROOT
@@ -106,12 +108,18 @@ static void FO_NAME(loop)(unsigned variant, size_t n, void *const *buffers,
     case 0:
         run(0, n, buffers, c, preparation);
         return;
+    case FO_DECAYED:
+        run(FO_DECAYED, n, buffers, c, preparation);
+        return;
     case FO_PREPARED:
         run(FO_PREPARED, n, buffers, c, preparation);
         return;
 #if FO_OPTIONALS
     case FO_WITH_OPTIONAL:
         run(FO_WITH_OPTIONAL, n, buffers, c, preparation);
+        return;
+    case FO_WITH_OPTIONAL | FO_DECAYED:
+        run(FO_WITH_OPTIONAL | FO_DECAYED, n, buffers, c, preparation);
         return;
     case FO_WITH_OPTIONAL | FO_PREPARED:
         run(FO_WITH_OPTIONAL | FO_PREPARED, n, buffers, c, preparation);

@@ -12,7 +12,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { BLOCK = 4096, ACCUMULATORS = 32, CHUNK = 2, CACHE_LINE = 64, AHEAD = 4096 };
+enum { BLOCK = 4096, ACCUMULATORS = 32, CHUNK = 2 };
 
 typedef double block_sum(const void *grad, size_t n);
 
@@ -130,10 +130,6 @@ static double FO_NAME(sum_block)(const void *grad, size_t n)
     wide sums[ACCUMULATORS / WIDE] = {{0}};
     size_t i = 0;
     for (; i + ACCUMULATORS <= n; i += ACCUMULATORS) {
-        /* The hardware's own prefetching stops at the end of a page: one stream of reads alone would
-         * wait at each. */
-        for (size_t k = 0; k < ACCUMULATORS * sizeof(stored); k += CACHE_LINE)
-            __builtin_prefetch((const char *)(g + i) + AHEAD + k);
         for (size_t k = 0; k < ACCUMULATORS / WIDE; k++) {
             const wide x = widen(g + i + k * WIDE);
             sums[k] += x * x;

@@ -114,7 +114,9 @@ FO_INLINE vec square_root(vec x)
 FO_INLINE __m512 FO_NAME(refine_root)(__m512 x, __m512 s)
 {
     const __m512 half = _mm512_set1_ps(0.5f);
-    __m512 root = _mm512_mul_ps(x, s), h = _mm512_mul_ps(half, s);
+    const __m512i one_exponent = _mm512_set1_epi32(1 << 23);
+    /* h = s/2, in the exponent: the multipliers are what is short. */
+    __m512 root = _mm512_mul_ps(x, s), h = (__m512)_mm512_sub_epi32((__m512i)s, one_exponent);
     const __m512 error = _mm512_fnmadd_ps(root, h, half);
     root = _mm512_fmadd_ps(root, error, root);
     h = _mm512_fmadd_ps(h, error, h);

@@ -51,7 +51,10 @@ static void prepare(prepared *to, const fo_group *groups, double call_scale,
     to->preparation.grad_scale = hyper.maximize != 0 ? -scale : scale;
     to->preparation.param_factor = decoupled ? 1 - hyper.lr * decay : 1;
     to->preparation.weight_decay = decoupled ? 0 : decay;
-    to->variant = to->preparation.grad_scale != 1 || decay != 0 ? FO_PREPARED : 0;
+    if (to->preparation.grad_scale != 1 || (decay != 0 && !decoupled))
+        to->variant = FO_PREPARED;
+    else
+        to->variant = decay != 0 ? FO_DECAYED : 0;
 }
 
 static int is_for(const prepared *it, const fo_tensor *tensor)
