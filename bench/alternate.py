@@ -19,8 +19,8 @@ SAMPLE_SECONDS = 100e-6
 # After a parallel region OpenMP's threads (torch's, DeepSpeed's) spin for milliseconds in wait of
 # the next, and would take a core from whoever is timed next.
 SETTLE_SECONDS = 0.01
-# Steps are timed in full run. A core that slept needs a while to wake and to get back to its speed; and
-# a shared cache, after others have used it, holds arrays that fit into it only after some passes.
+# Steps are timed in full run. A core that slept needs a while to wake and to get back to its speed,
+# and a shared cache that others have used holds arrays that fit into it only after some passes.
 WARM_SECONDS = 0.003
 WARM_CALLS = 4
 

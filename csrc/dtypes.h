@@ -2,6 +2,7 @@
 #define FO_DTYPE f32
 #define FO_DOUBLE 0
 #include "simd.h"
+#include "root.h"
 #include FO_TEMPLATE
 #undef FO_DTYPE
 #undef FO_DOUBLE
@@ -9,6 +10,7 @@
 #define FO_DTYPE f64
 #define FO_DOUBLE 1
 #include "simd.h"
+#include "root.h"
 #include FO_TEMPLATE
 #undef FO_DTYPE
 #undef FO_DOUBLE

@@ -15,7 +15,7 @@
 #undef update
 
 /* While the divider is at a root or a quotient the multipliers have time. So of so many vectors one
- * takes its root by multiplications. */
+ * takes its root by multiplications; of doubles, whose roots take longest, every other one. */
 #ifndef FO_TURNS
 #define FO_TURNS 3
 #endif
@@ -83,10 +83,11 @@ FO_INLINE void run(unsigned variant, size_t n, void *const *buffers, const scala
         i = head;
     }
 #if FO_HAS_MULTIPLIED_ROOT
-    if (n >= FO_TURNS * LANES && rounds_to_nearest())
-        for (; i + FO_TURNS * LANES <= n; i += FO_TURNS * LANES)
-            for (size_t turn = 0; turn < FO_TURNS; turn++)
-                one_vector(1, turn == FO_TURNS - 1, variant, i + turn * LANES, LANES, buffers, c,
+    enum { TURNS = FO_DOUBLE ? 2 : FO_TURNS };
+    if (n >= TURNS * LANES && rounds_to_nearest())
+        for (; i + TURNS * LANES <= n; i += TURNS * LANES)
+            for (size_t turn = 0; turn < TURNS; turn++)
+                one_vector(1, turn == TURNS - 1, variant, i + turn * LANES, LANES, buffers, c,
                            preparation);
 #endif
     for (; i + LANES <= n; i += LANES)

@@ -99,50 +99,6 @@ FO_INLINE vec square_root(vec x)
 #endif
 }
 
-/* Whether there is a second square root, which leaves the divider alone; see loop.h. */
-#undef FO_HAS_MULTIPLIED_ROOT
-#if defined(__x86_64__) && FO_VECTOR_BYTES == 64 && !FO_DOUBLE
-#define FO_HAS_MULTIPLIED_ROOT 1
-
-/* As long as the caller has floats rounded to the nearest it gives the same bits, by multiplications: an
- * estimate s of 1/sqrt(x) is only where Goldschmidt's iteration begins, and at its end the exact remainder
- * x - root*root, divided by twice the root, is added in one rounding. tests/c/roots.c compares every float,
- * and every estimate that the instruction may give. From 2^-72 up the remainder is a normal number, which
- * no flush-to-zero touches. All else, zero, infinity, NaN and what is negative, is left to the divider. */
-#undef multiplied_root
-#define multiplied_root FO_NAME(multiplied_root)
-FO_INLINE __m512 FO_NAME(refine_root)(__m512 x, __m512 s)
-{
-    const __m512 half = _mm512_set1_ps(0.5f);
-    const __m512i one_exponent = _mm512_set1_epi32(1 << 23);
-    /* h = s/2, in the exponent: the multipliers are what is short. */
-    __m512 root = _mm512_mul_ps(x, s), h = (__m512)_mm512_sub_epi32((__m512i)s, one_exponent);
-    const __m512 error = _mm512_fnmadd_ps(root, h, half);
-    root = _mm512_fmadd_ps(root, error, root);
-    h = _mm512_fmadd_ps(h, error, h);
-    return _mm512_fmadd_ps(_mm512_fnmadd_ps(root, root, x), h, root);
-}
-FO_INLINE vec multiplied_root(vec x)
-{
-    /* In the order of the bits, where what is below zero comes last. */
-    const int lowest = (127 - 72) << 23, infinity = 255 << 23;
-    const __m512i above = _mm512_sub_epi32((__m512i)x, _mm512_set1_epi32(lowest));
-    if (__builtin_expect(_mm512_cmpge_epu32_mask(above, _mm512_set1_epi32(infinity - lowest)) != 0,
-                         0))
-        return square_root(x);
-    return (vec)FO_NAME(refine_root)((__m512)x, _mm512_rsqrt14_ps((__m512)x));
-}
-
-#undef rounds_to_nearest
-#define rounds_to_nearest FO_NAME(rounds_to_nearest)
-FO_INLINE int rounds_to_nearest(void)
-{
-    return (_mm_getcsr() & _MM_ROUND_MASK) == _MM_ROUND_NEAREST;
-}
-#else
-#define FO_HAS_MULTIPLIED_ROOT 0
-#endif
-
 /* As numpy.maximum: a NaN on either side wins. */
 #undef maximum
 #define maximum FO_NAME(maximum)

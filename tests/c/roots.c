@@ -1,24 +1,74 @@
-/* The square root by multiplications (csrc/simd.h) against the divider's: every float there is, and
- * refined from any estimate that is as good as the instruction's is specified to be. */
+/* The square root by multiplications (csrc/root.h) against the divider's: every float there is, many
+ * doubles at random, and whatever is hard to round from every estimate that the instruction may give. */
 #include "kernel.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #ifndef FO_TEMPLATE
 #define FO_TEMPLATE "../tests/c/roots.c"
+
+/* How far root and h may be off before the last step, in units in the last place. A unit is at most 2u of
+ * a number, u being half a unit of 1; so the sum is off by less than (3*3/2 + 3*8) 4u*u and, as the
+ * remainder itself is rounded, 6u*u: by 120 u*u of it. */
+enum { ROOT_UNITS = 3, H_UNITS = 8 };
+/* Where sqrt(x) is that close to the middle M of two numbers, d = x - M*M is below 2*120 u*u*M*M, which is
+ * 960, as M has one bit more than a number and so is below 2/u. */
+enum { FARTHEST = 1023 };
+
+/* The hard numbers of so many bits, scaled to between 1/4 and 1: M is odd and of bits + 1 bits, and M*M + d
+ * divisible by 2^(bits + 1), or by 2^(bits + 2) if it has one bit more. Odd squares are 1 modulo 8, and each
+ * number that is has four roots modulo any power of two. */
+static int find_hard(int bits, double *hard)
+{
+    int count = 0;
+    for (int t = bits + 1; t <= bits + 2; t++)
+        for (int d = -FARTHEST; d <= FARTHEST; d++) {
+            if ((-d & 7) != 1)
+                continue;
+            const unsigned __int128 square = (unsigned __int128)(__int128)-d;
+            const unsigned long long modulus = 1ull << t;
+            unsigned long long r = 1;
+            for (int n = 3; n < t; n++)
+                if (((unsigned __int128)r * r - square) >> n & 1)
+                    r += 1ull << (n - 1);
+            const unsigned long long roots[4] = {r, modulus - r, r + modulus / 2, modulus / 2 - r};
+            for (int k = 0; k < 4; k++) {
+                const unsigned long long middle = roots[k] % modulus;
+                const unsigned __int128 x = (unsigned __int128)middle * middle - square;
+                if (middle >> bits == 1 && x >> t >> (bits - 1) == 1)
+                    hard[count++] = ldexp((double)(x >> t), t - 2 * bits - 2);
+            }
+        }
+    return count;
+}
+
+static unsigned long long next_random(void)
+{
+    static unsigned long long state = 88172645463325252u;
+    state ^= state << 13;
+    state ^= state >> 7;
+    return state ^= state << 17;
+}
+
 #include "instances.h"
 
 int main(void)
 {
 #if FO_AVX
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")) {
-        check_every_float_avx512_f32();
-        check_every_estimate_avx512_f32();
-        const unsigned denormals_are_zero = 1 << 6;
-        _mm_setcsr(_mm_getcsr() | _MM_FLUSH_ZERO_ON | denormals_are_zero);
-        check_every_float_avx512_f32();
+        check_hard_avx512_f32();
+        check_hard_avx512_f64();
+        check_iteration_avx512_f32();
+        check_iteration_avx512_f64();
+        const unsigned flush = _MM_FLUSH_ZERO_ON, denormals_are_zero = 1 << 6;
+        for (int mode = 0; mode < 2; mode++) {
+            check_every_float_avx512_f32();
+            check_random_avx512_f64();
+            _mm_setcsr(_mm_getcsr() | flush | denormals_are_zero);
+        }
         return 0;
     }
 #endif
@@ -28,46 +78,95 @@ int main(void)
 
 #elif FO_HAS_MULTIPLIED_ROOT
 
-static void compare(__m512 root, __m512 expected, unsigned bits)
+#define check FO_NAME(check)
+FO_INLINE void check(vec root, vec x)
 {
+    const vec expected = square_root(x);
     if (memcmp(&root, &expected, sizeof root)) {
-        printf("other bits from one of the 16 floats at %08x\n", bits);
+        for (size_t lane = 0; lane < LANES; lane++)
+            printf("the root of %a: %a, not %a\n", (double)x[lane], (double)root[lane],
+                   (double)expected[lane]);
         exit(1);
     }
 }
 
-static __m512 floats_at(unsigned bits)
+static void FO_NAME(check_hard)(void)
 {
-    const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    return (__m512)_mm512_add_epi32(_mm512_set1_epi32((int)bits), lanes);
+    static double hard[8 * (2 * FARTHEST + 1)];
+    const int count = find_hard(FO_DOUBLE ? 53 : 24, hard);
+    long tried = 0;
+    for (int i = 0; i < count; i++) {
+        const vec x = (scalar)hard[i] + (vec){0};
+        check(multiplied_root(x), x);
+        const double exact = 1 / sqrt(hard[i]), off = 0x1p-14 + 0x1p-23;
+        for (float estimate = (float)(exact * (1 - off)); estimate <= exact * (1 + off);
+             estimate = nextafterf(estimate, INFINITY), tried++) {
+            vec root, h;
+            iterate_root(x, (scalar)estimate + (vec){0}, &root, &h);
+            check(finish_root(x, root, h), x);
+        }
+    }
+    printf("%d %s that are hard to round, %ld estimates: equal bits\n", count,
+           FO_DOUBLE ? "doubles" : "floats", tried);
 }
 
+/* On numbers from 1 to 4; others are these, shifted. */
+static void FO_NAME(check_iteration)(void)
+{
+    enum { VECTORS = 1 << 22 };
+    int root_most = 0, h_most = 0;
+    for (int i = 0; i < VECTORS; i++) {
+        vec x, estimate;
+        for (size_t lane = 0; lane < LANES; lane++) {
+            x[lane] = (scalar)(1 + 3 * ((double)next_random() / 0x1p64));
+            const double off = (2 * ((double)next_random() / 0x1p64) - 1) * 0x1p-14;
+            estimate[lane] = (float)((1 + off) / sqrt(x[lane]));
+        }
+        vec root, h;
+        iterate_root(x, estimate, &root, &h);
+        const FO_NAME(mask) root_off = (FO_NAME(mask))root - (FO_NAME(mask))square_root(x);
+        const FO_NAME(mask) h_off =
+            (FO_NAME(mask))h - (FO_NAME(mask))((scalar)0.5 / square_root(x));
+        for (size_t lane = 0; lane < LANES; lane++) {
+            root_most = abs((int)root_off[lane]) > root_most ? abs((int)root_off[lane]) : root_most;
+            h_most = abs((int)h_off[lane]) > h_most ? abs((int)h_off[lane]) : h_most;
+        }
+    }
+    /* They are compared with rounded numbers. */
+    if (root_most + 1 > ROOT_UNITS || h_most + 2 > H_UNITS) {
+        printf("root off by %d units, h by %d\n", root_most, h_most);
+        exit(1);
+    }
+}
+
+#if FO_DOUBLE
+static void FO_NAME(check_random)(void)
+{
+    enum { VECTORS = 1 << 23 };
+    for (int i = 0; i < VECTORS; i++) {
+        FO_NAME(mask) bits;
+        for (size_t lane = 0; lane < LANES; lane++)
+            bits[lane] = (long long)next_random();
+        check(multiplied_root((vec)bits), (vec)bits);
+        bits &= INT64_MAX;
+        check(multiplied_root((vec)bits), (vec)bits);
+    }
+    puts("67108864 random doubles: equal bits");
+}
+#else
 static void FO_NAME(check_every_float)(void)
 {
     unsigned bits = 0;
     do {
-        const __m512 x = floats_at(bits);
-        compare((__m512)multiplied_root((vec)x), _mm512_sqrt_ps(x), bits);
-        bits += 16;
+        FO_NAME(mask) x;
+        for (unsigned lane = 0; lane < LANES; lane++)
+            x[lane] = (int)(bits + lane);
+        check(multiplied_root((vec)x), (vec)x);
+        bits += LANES;
     } while (bits);
-    printf("4294967296 floats: equal bits%s\n",
-           _mm_getcsr() & _MM_FLUSH_ZERO_ON ? ", subnormal numbers flushed to zero" : "");
+    puts("4294967296 floats: equal bits");
 }
+#endif
 
-/* The instruction's relative error is below 2^-14. One binade of each parity stands for all: other
- * exponents only shift the numbers. */
-static void FO_NAME(check_every_estimate)(void)
-{
-    enum { STEPS = 32 };
-    for (int step = -STEPS; step <= STEPS; step++) {
-        const __m512 off = _mm512_set1_ps(1 + (float)step / STEPS / (1 << 14));
-        for (unsigned bits = 0x3f800000; bits < 0x40800000; bits += 16) {
-            const __m512 x = floats_at(bits), root = _mm512_sqrt_ps(x);
-            const __m512 estimate = off / root;
-            compare(FO_NAME(refine_root)(x, estimate), root, bits);
-        }
-    }
-    printf("16777216 floats, %d estimates of each: equal bits\n", 2 * STEPS + 1);
-}
-
+#undef check
 #endif
