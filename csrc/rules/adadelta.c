@@ -23,7 +23,7 @@ static void coefficients(const fo_hyper *hyper, uint64_t step, double *c)
     c[EPS] = hyper->eps;
 }
 
-/* Eight multiplications, more than in the other rules with a root. */
+/* Eight multiplications, more than in Adam, leave less room. */
 #define FO_TURNS 4
 #define FO_KERNEL adadelta
 #define FO_FILE "rules/adadelta.c"

@@ -17,7 +17,7 @@ static void coefficients(const fo_hyper *hyper, uint64_t step, double *c)
     fo_place_eps(hyper, &c[EPS_INSIDE], &c[EPS]);
 }
 
-/* Two multiplications, fewer than in the other rules with a root, leave room for every other one. */
+/* Two multiplications, fewer than in Adam, leave room for every other root. */
 #define FO_TURNS 2
 #define FO_KERNEL adagrad
 #define FO_FILE "rules/adagrad.c"

@@ -20,6 +20,8 @@ static void coefficients(const fo_hyper *hyper, uint64_t step, double *c)
     fo_place_eps(hyper, &c[EPS_INSIDE], &c[EPS]);
 }
 
+/* Four multiplications, fewer than in Adam, leave room for every other root. */
+#define FO_TURNS 2
 #define FO_KERNEL rmsprop
 #define FO_FILE "rules/rmsprop.c"
 #include "rule.h"

@@ -165,3 +165,12 @@ def test_nothing_is_changed_by_a_call_that_is_refused():
     assert optimizer.nr_update[1, "W"] == 1
     for a, b in zip(kept, (weights, gradient, optimizer.mom1[1, "W"]), strict=True):
         assert a.tobytes() == b.tobytes()
+
+
+def test_numbers_that_no_step_accepts_leave_the_gradient_as_it_was():
+    weights, gradient = np.ones(5, np.float32), np.full(5, 2, np.float32)
+    optimizer = fast.Adam(0.01, L2=0.1, L2_is_weight_decay=False, eps=-1.0)
+    with pytest.raises(ValueError, match="eps"):
+        optimizer((0, "W"), weights, gradient)
+    np.testing.assert_array_equal(gradient, np.full(5, 2, np.float32))
+    np.testing.assert_array_equal(weights, np.ones(5, np.float32))

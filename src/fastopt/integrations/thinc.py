@@ -69,31 +69,22 @@ class Optimizer(optimizers.Optimizer):
         for moments in (self.mom1, self.mom2):
             if key not in moments:
                 moments[key] = np.zeros(param.size, np.float32)
-        limit = self.grad_clip(self.step, **now)
-        scale = 1.0
-        if limit:
-            coupled = decay and not self.L2_is_weight_decay
-            norm = _core.norm(grad + decay * param if coupled else grad)
-            scale = limit / norm if norm >= limit else 1.0
+        count = self.nr_update.get(key, 0) + 1
+        hypers = {"step": count, "lr": lr, "beta1": beta1, "beta2": beta2}
+        hypers |= {"eps": self.eps(self.step, **now), "eps_hat": True}
         if self.L2_is_weight_decay:
             # fastopt's decay precedes the step: kept*(p - update) is kept*p - kept*update
-            lr, decay = kept * lr, decay / kept
-        count = self.nr_update.get(key, 0) + 1
-        fastopt.adam(
-            param,
-            grad,
-            self.mom1[key],
-            self.mom2[key],
-            step=count,
-            lr=lr,
-            beta1=beta1,
-            beta2=beta2,
-            eps=self.eps(self.step, **now),
-            eps_hat=True,
-            grad_scale=scale,
-            weight_decay=decay if self.L2_is_weight_decay else scale * decay,
-            decoupled=self.L2_is_weight_decay,
-        )
+            hypers |= {"lr": kept * lr, "weight_decay": decay / kept, "decoupled": True}
+        elif decay:
+            # Into the gradient, as Thinc does, since it is set to zero in the end; but only if the
+            # step accepts its numbers, as one of no elements tells.
+            fastopt.adam(param[:0], grad[:0], param[:0], grad[:0], **hypers)
+            fastopt.sgd(grad, param, lr=decay, maximize=True)
+        limit = self.grad_clip(self.step, **now)
+        if limit:
+            norm = _core.norm(grad)
+            hypers["grad_scale"] = limit / norm if norm >= limit else 1.0
+        fastopt.adam(param, grad, self.mom1[key], self.mom2[key], **hypers)
         self.nr_update[key] = count
         gradient.fill(0)
         if self.averages is not None:
