@@ -483,3 +483,16 @@ def test_a_bad_group_is_not_added(rule):
         assert freeze(optimizer.state_dict()) == before
     # Gradients still come as a plain list
     optimizer.step(tensors(3)[:3])
+
+
+@by_name
+def test_no_two_states_share_a_cache_line(rule):
+    params = [np.ones(n, dtype) for n in (1, 0, 17, 3) for dtype in DTYPES]
+    optimizer = class_of(rule)(params, lr=0.1)
+    states = [state for of_param in optimizer._tensors.states for state in of_param if state.size]
+    lines = [
+        {address // 64 for address in range(state.ctypes.data, state.ctypes.data + state.nbytes)}
+        for state in states
+    ]
+    assert all(state.ctypes.data % 64 == 0 for state in states)
+    assert len(set().union(*lines)) == sum(map(len, lines))
