@@ -24,9 +24,10 @@ typedef enum fo_isa_index {
 /* A loop is compiled once plain and once for each way in which it can do more, so that what is not
  * asked for costs nothing. */
 enum {
-    FO_DECAYED = 1,      /* param is decayed, and nothing else: AdamW by default */
-    FO_PREPARED = 2,     /* the gradient is scaled, negated or decayed, and param perhaps too */
-    FO_WITH_OPTIONAL = 4 /* the optional state is there */
+    FO_DECAYED = 1,       /* param is decayed, and nothing else: AdamW by default */
+    FO_PREPARED = 2,      /* the gradient is scaled, negated or decayed, and param perhaps too */
+    FO_WITH_OPTIONAL = 4, /* the optional state is there */
+    FO_FAR = 8            /* the buffers are in memory rather than in a cache */
 };
 
 /* How a gradient is prepared. The sign of maximize is folded into the scale and an absent decay is a

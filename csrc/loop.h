@@ -16,9 +16,15 @@
 
 /* While the divider is at a root or a quotient the multipliers have time. So of so many vectors one
  * takes its root by multiplications; of doubles, whose roots take longest, every other one. */
-#ifndef FO_TURNS
-#define FO_TURNS 3
-#endif
+
+#undef load_some
+#define load_some FO_NAME(load_some)
+FO_INLINE vec load_some(int whole, unsigned variant, const stored *from, size_t count)
+{
+    if (!whole)
+        return load_first(from, count);
+    return variant & FO_FAR ? load_far(from) : load(from);
+}
 
 #undef one_vector
 #define one_vector FO_NAME(one_vector)
@@ -32,12 +38,12 @@ FO_INLINE void one_vector(int whole, int beside_divider, unsigned variant, size_
     const int states = NEEDED + ((variant & FO_WITH_OPTIONAL) ? FO_OPTIONALS : 0);
     stored *const param = (stored *)buffers[0] + i;
     const stored *const grad = (const stored *)buffers[1] + i;
-    vec p = whole ? load(param) : load_first(param, count);
-    vec g = whole ? load(grad) : load_first(grad, count);
+    vec p = load_some(whole, variant, param, count);
+    vec g = load_some(whole, variant, grad, count);
     vec state[FO_MAX_STATES];
     for (int k = 0; k < states; k++) {
         const stored *const from = (const stored *)buffers[2 + k] + i;
-        state[k] = whole ? load(from) : load_first(from, count);
+        state[k] = load_some(whole, variant, from, count);
     }
     if (variant & FO_PREPARED) {
         g = preparation[0] * g;
@@ -96,6 +102,35 @@ FO_INLINE void run(unsigned variant, size_t n, void *const *buffers, const scala
         one_vector(0, 0, variant, i, n - i, buffers, c, preparation);
 }
 
+#undef run_variant
+#define run_variant FO_NAME(run_variant)
+FO_INLINE void run_variant(unsigned far, unsigned variant, size_t n, void *const *buffers,
+                           const scalar *c, const scalar *preparation)
+{
+    switch (variant) {
+    case 0:
+        run(far, n, buffers, c, preparation);
+        return;
+    case FO_DECAYED:
+        run(far | FO_DECAYED, n, buffers, c, preparation);
+        return;
+    case FO_PREPARED:
+        run(far | FO_PREPARED, n, buffers, c, preparation);
+        return;
+#if FO_OPTIONALS
+    case FO_WITH_OPTIONAL:
+        run(far | FO_WITH_OPTIONAL, n, buffers, c, preparation);
+        return;
+    case FO_WITH_OPTIONAL | FO_DECAYED:
+        run(far | FO_WITH_OPTIONAL | FO_DECAYED, n, buffers, c, preparation);
+        return;
+    case FO_WITH_OPTIONAL | FO_PREPARED:
+        run(far | FO_WITH_OPTIONAL | FO_PREPARED, n, buffers, c, preparation);
+        return;
+#endif
+    }
+}
+
 static void FO_NAME(loop)(unsigned variant, size_t n, void *const *buffers,
                           const double *coefficients, const fo_preparation *prepare)
 {
@@ -105,26 +140,8 @@ static void FO_NAME(loop)(unsigned variant, size_t n, void *const *buffers,
     /* A decay that rounds to zero still adds its zero. */
     const scalar preparation[4] = {(scalar)prepare->grad_scale, (scalar)prepare->param_factor,
                                    (scalar)prepare->weight_decay, prepare->weight_decay != 0};
-    switch (variant) {
-    case 0:
-        run(0, n, buffers, c, preparation);
-        return;
-    case FO_DECAYED:
-        run(FO_DECAYED, n, buffers, c, preparation);
-        return;
-    case FO_PREPARED:
-        run(FO_PREPARED, n, buffers, c, preparation);
-        return;
-#if FO_OPTIONALS
-    case FO_WITH_OPTIONAL:
-        run(FO_WITH_OPTIONAL, n, buffers, c, preparation);
-        return;
-    case FO_WITH_OPTIONAL | FO_DECAYED:
-        run(FO_WITH_OPTIONAL | FO_DECAYED, n, buffers, c, preparation);
-        return;
-    case FO_WITH_OPTIONAL | FO_PREPARED:
-        run(FO_WITH_OPTIONAL | FO_PREPARED, n, buffers, c, preparation);
-        return;
-#endif
-    }
+    if (FO_LIGHT && variant & FO_FAR)
+        run_variant(FO_FAR, variant & ~(unsigned)FO_FAR, n, buffers, c, preparation);
+    else
+        run_variant(0, variant & ~(unsigned)FO_FAR, n, buffers, c, preparation);
 }

@@ -32,6 +32,22 @@ FO_INLINE vec load(const stored *from)
     return *(const FO_NAME(unaligned) *)from;
 }
 
+/* The same for what comes from memory: of a stream of reads by halves of 64 bytes AMD's prefetchers were
+ * seen to bring up to 15 % more in the same time. */
+#undef load_far
+#define load_far FO_NAME(load_far)
+FO_INLINE vec load_far(const stored *from)
+{
+#if defined(__x86_64__) && FO_VECTOR_BYTES == 64
+    __m256i low = _mm256_loadu_si256((const __m256i *)from);
+    __asm__("" : "+v"(low)); /* lest a compiler make one read of both */
+    return (vec)_mm512_inserti64x4(_mm512_castsi256_si512(low),
+                                   _mm256_loadu_si256((const __m256i *)from + 1), 1);
+#else
+    return load(from);
+#endif
+}
+
 #undef store
 #define store FO_NAME(store)
 FO_INLINE void store(stored *to, vec x)

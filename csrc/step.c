@@ -15,6 +15,8 @@ enum { CACHE_LINE = 64 };
 enum { CHUNK = 512 };
 /* Bytes of param up to which one thread just goes from tensor to tensor. */
 enum { SMALL = 1 << 20 };
+/* From so many on the buffers are not expected in a cache. */
+enum { FAR = 1 << 24 };
 
 static const uint64_t last_step = (uint64_t)1 << 53;
 
@@ -30,10 +32,16 @@ typedef struct prepared {
     double coefficients[FO_MAX_COEFFICIENTS];
 } prepared;
 
-static void prepare(prepared *to, const fo_group *groups, double call_scale,
-                    const fo_tensor *tensor)
+/* What holds for all tensors of a call. */
+typedef struct call {
+    const fo_group *groups;
+    double scale; /* of the gradients, besides the groups' own */
+    unsigned variant;
+} call;
+
+static void prepare(prepared *to, const call *call, const fo_tensor *tensor)
 {
-    const fo_group *group = &groups[tensor->group];
+    const fo_group *group = &call->groups[tensor->group];
     const fo_kernel *kernel = fo_kernels[group->rule];
     fo_hyper hyper = group->hyper;
     if (hyper.lr_decay != 0 && tensor->step)
@@ -45,16 +53,17 @@ static void prepare(prepared *to, const fo_group *groups, double call_scale,
     to->loop = kernel->loop[fo_isa_in_use()][tensor->dtype];
     kernel->coefficients(&hyper, tensor->step, to->coefficients);
 
-    const double scale = hyper.grad_scale * call_scale;
+    const double scale = hyper.grad_scale * call->scale;
     const double decay = hyper.weight_decay;
     const int decoupled = hyper.decoupled != 0;
     to->preparation.grad_scale = hyper.maximize != 0 ? -scale : scale;
     to->preparation.param_factor = decoupled ? 1 - hyper.lr * decay : 1;
     to->preparation.weight_decay = decoupled ? 0 : decay;
+    to->variant = call->variant;
     if (to->preparation.grad_scale != 1 || (decay != 0 && !decoupled))
-        to->variant = FO_PREPARED;
-    else
-        to->variant = decay != 0 ? FO_DECAYED : 0;
+        to->variant |= FO_PREPARED;
+    else if (decay != 0)
+        to->variant |= FO_DECAYED;
 }
 
 static int is_for(const prepared *it, const fo_tensor *tensor)
@@ -77,10 +86,9 @@ static void update_elements(const prepared *with, const fo_rule_info *info, cons
 }
 
 typedef struct update_job {
-    const fo_group *groups;
+    const call *call;
     const fo_tensor *tensors;
     size_t count;
-    double call_scale;
     const size_t *starts; /* the first cache line of each tensor, and the end */
     prepared first;
 } update_job;
@@ -120,15 +128,14 @@ static void update_lines(void *context, size_t begin, size_t end)
             continue;
         const fo_tensor *tensor = &job->tensors[i];
         if (!is_for(&now, tensor))
-            prepare(&now, job->groups, job->call_scale, tensor);
-        update_elements(&now, fo_rule_describe(job->groups[tensor->group].rule), tensor,
+            prepare(&now, job->call, tensor);
+        update_elements(&now, fo_rule_describe(job->call->groups[tensor->group].rule), tensor,
                         element_at_line(tensor, from - job->starts[i]),
                         element_at_line(tensor, to - job->starts[i]));
     }
 }
 
-static void update_alone(const fo_group *groups, const fo_tensor *tensors, size_t count,
-                         double call_scale)
+static void update_alone(const call *call, const fo_tensor *tensors, size_t count)
 {
     prepared now = {0};
     int is_prepared = 0;
@@ -137,19 +144,20 @@ static void update_alone(const fo_group *groups, const fo_tensor *tensors, size_
         if (!tensor->grad || !tensor->n)
             continue;
         if (!is_prepared || !is_for(&now, tensor)) {
-            prepare(&now, groups, call_scale, tensor);
+            prepare(&now, call, tensor);
             is_prepared = 1;
         }
-        update_elements(&now, fo_rule_describe(groups[tensor->group].rule), tensor, 0, tensor->n);
+        update_elements(&now, fo_rule_describe(call->groups[tensor->group].rule), tensor, 0,
+                        tensor->n);
     }
 }
 
-static void update_all(const fo_group *groups, const fo_tensor *tensors, size_t count,
-                       double call_scale, size_t bytes, int threads)
+static void update_all(const call *call, const fo_tensor *tensors, size_t count, size_t bytes,
+                       int threads)
 {
     size_t *starts = threads > 1 || bytes > SMALL ? malloc((count + 1) * sizeof *starts) : NULL;
     if (!starts) {
-        update_alone(groups, tensors, count, call_scale);
+        update_alone(call, tensors, count);
         return;
     }
     size_t lines = 0, first = count;
@@ -160,8 +168,8 @@ static void update_all(const fo_group *groups, const fo_tensor *tensors, size_t 
             first = i;
     }
     starts[count] = lines;
-    update_job job = {groups, tensors, count, call_scale, starts, {0}};
-    prepare(&job.first, groups, call_scale, &tensors[first]);
+    update_job job = {call, tensors, count, starts, {0}};
+    prepare(&job.first, call, &tensors[first]);
     fo_parallel(threads, lines, CHUNK, update_lines, &job);
     free(starts);
 }
@@ -246,6 +254,7 @@ fo_status fo_step_abi(uint64_t abi, const fo_group *groups, size_t group_count,
             scale *= factor > 1 ? 1 : factor;
         }
     }
-    update_all(groups, tensors, tensor_count, scale, bytes, threads);
+    const call call = {groups, scale, bytes >= FAR ? FO_FAR : 0};
+    update_all(&call, tensors, tensor_count, bytes, threads);
     return FO_OK;
 }
