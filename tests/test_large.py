@@ -84,7 +84,7 @@ def test_passes_over_more_memory_than_caches_hold_give_the_same_bits_both_ways(m
     param, grad, twin = values[3:].copy(), values[:-3].copy(), values[3:].copy()
     optimizer = make([param[:17], param[17:]], lr=0.1)
     if "momentum" in optimizer.param_groups[0]:
-        optimizer.momentum = 0.0
+        optimizer.param_groups[0]["momentum"] = 0.0
     before = fastopt.get_num_threads()
     fastopt.set_num_threads(threads)
     try:
