@@ -31,7 +31,7 @@ enum { MAX_RANGES = 64 };
 /* A pass of so many chunks for each thread is a long one: its memory is more than the caches hold. Its
  * chunks are so many times as long, since they are not taken in the order of memory, and prefetching has
  * to begin anew at each. */
-enum { LONG_PASS = 1024, LONG_CHUNK = 32 };
+enum { LONG_PASS = 1024, LONG_CHUNK = 128 };
 
 typedef struct range {
     _Alignas(64) atomic_size_t claimed; /* on a cache line of its own */
