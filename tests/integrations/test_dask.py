@@ -118,7 +118,7 @@ def assert_all_that_was_said_is_stored(path, numbers):
     assert len(finished) < 100
     assert all(trial.value == trial.number**2 for trial in study.finished)
     running = [trial.number for trial in study.trials if trial.state == "running"]
-    assert 1 <= len(running) <= 2
+    assert len(running) <= 2
     assert [study.ask().number for _ in running] == running  # queued again
     study.close()
 
