@@ -253,10 +253,10 @@ FAULTS = [
         tests=(
             "tune/test_storage.py::test_killed_at_any_moment_the_file_opens_and_holds_what_was_told",
             "tune/test_storage.py::test_several_processes_share_a_file_without_a_repeat",
-            "tune/test_storage.py::test_a_lock_held_too_long_is_a_clear_error_and_changes_nothing",
-            "tune/test_storage.py::test_a_file_that_cannot_be_read_is_a_clear_error",
-            "tune/test_storage.py::test_a_path_that_cannot_be_written_is_a_clear_error",
-            "tune/test_storage.py::test_another_space_strategy_direction_or_seed_is_refused",
+            "tune/test_storage_faults.py::test_a_lock_held_too_long_is_a_clear_error_and_changes_nothing",
+            "tune/test_storage_faults.py::test_a_file_that_cannot_be_read_is_a_clear_error",
+            "tune/test_storage_faults.py::test_a_path_that_cannot_be_written_is_a_clear_error",
+            "tune/test_storage_faults.py::test_another_space_strategy_direction_or_seed_is_refused",
         ),
     ),
     Row(
