@@ -234,7 +234,10 @@ FAULTS = [
             "test_statefile.py::test_newer_version_says_so",
             "test_statefile.py::test_huge_declared_length_allocates_nothing",
             "test_statefile.py::test_any_header_with_a_right_checksum_reads_or_is_refused",
-            "test_class_validation.py::test_a_state_dict_of_other_tensors_is_refused",
+            "test_class_loading.py::test_a_damaged_state_file_changes_nothing",
+            "test_class_loading.py::test_a_state_file_of_another_optimizer_changes_nothing",
+            "test_class_loading.py::test_a_state_file_of_other_tensors_changes_nothing",
+            "test_class_loading.py::test_a_state_dict_of_other_tensors_is_refused",
         ),
     ),
     Row(
