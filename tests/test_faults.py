@@ -219,8 +219,10 @@ FAULTS = [
         "Ctrl-C in a step: the whole step, then",
         KeyboardInterrupt,
         tests=(
-            "test_threads.py::test_an_interrupted_step_is_whole",
-            "test_threads.py::test_the_interpreter_may_exit_during_a_step",
+            "test_process_end.py::test_an_interrupted_step_is_whole",
+            "test_process_end.py::"
+            "test_an_interrupted_step_of_an_optimizer_is_whole_in_every_tensor_and_counted",
+            "test_process_end.py::test_the_interpreter_may_exit_during_a_step",
         ),
     ),
     Row(
