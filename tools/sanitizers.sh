@@ -89,10 +89,10 @@ if [ -z "$quick" ]; then
     fi
     echo "==== atheris, $seconds s"
     if "$python" -m venv "$work/venv" && "$work/venv/bin/pip" install -q numpy atheris; then
-        # Slow inputs are written to the working folder.
+        # In the folder of its own: it leaves inputs that it thinks slow where it runs.
         (cd "$work" && "$work/venv/bin/python" \
             "$root/tests/fuzz_statefile.py" "$root/src/fastopt/statefile.py" \
-            "-max_total_time=$seconds" -print_final_stats=1 >"$work/atheris.log" 2>&1) ||
+            "-max_total_time=$seconds" -print_final_stats=1 >atheris.log 2>&1) ||
             fail "$(tail -40 "$work/atheris.log")"
         grep -E '^Done|^stat::number' "$work/atheris.log"
     else
