@@ -105,7 +105,7 @@ FAULTS = [
         17,
         "the same with skip_nonfinite: skipped and reported",
         None,
-        tests=("test_classes.py::test_skip_nonfinite_leaves_every_byte_as_it_was",),
+        tests=("test_clipping.py::test_skip_nonfinite_leaves_every_byte_as_it_was",),
     ),
     Row(
         18,
