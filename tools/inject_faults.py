@@ -15,6 +15,7 @@ the file, and is an OSError or, of a file that cannot be read, a ValueError.
 import collections
 import contextlib
 import ctypes
+import functools
 import mmap
 import os
 import re
@@ -34,6 +35,8 @@ import numpy as np
 
 import fastopt
 from fastopt import tune
+from fastopt.tune import ask_tell
+from fastopt.tune.storage import Storage
 
 # Faults begin when the child says so by opening MARK, and end when it does that again.
 MARK = "/fastopt-begins"
@@ -44,6 +47,9 @@ CANNOT_FAIL = {
 }  # fmt: skip
 # What needs room on the disk.
 WRITES = {"openat", "write", "pwrite64", "fsync", "fdatasync", "ftruncate", "rename", "close"}
+
+# An unlock that fails leaves a lock, for which a minute's wait would show no more.
+ask_tell.Storage = functools.partial(Storage, lock_timeout=1.0)
 
 SPACE = {"x": tune.Float(0, 1)}
 OPTIONS = {"strategy": "random", "seed": 0}
