@@ -204,7 +204,8 @@ def _naming(name: str) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno is not None:
-            error.filename, error.filename2 = name, None
+            error.filename = name
+            del error.filename2  # which a renaming has
         raise
 
 
