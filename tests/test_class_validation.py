@@ -5,7 +5,7 @@ import itertools
 
 import numpy as np
 import pytest
-from cases import RULES, class_of, freeze, in_groups, numbers
+from cases import RULES, class_of, freeze, numbers
 from test_validation import (
     ANY_SIZE,
     ARRAY_FAULTS,
@@ -290,116 +290,6 @@ def test_a_bad_option_of_a_step_is_refused(name, value, error):
         error, name, lambda: watched.optimizer.step(arrays(4), **{name: value})
     )
     assert caught.type is error
-    watched.steps_on()
-
-
-def without_each_part(tree):
-    """Copies of a tree of dicts and lists, each with one entry taken away somewhere."""
-    if isinstance(tree, dict):
-        for key in tree:
-            yield {k: v for k, v in tree.items() if k != key}
-            yield from ({**tree, key: part} for part in without_each_part(tree[key]))
-    elif isinstance(tree, list | tuple):
-        for i, item in enumerate(tree):
-            yield type(tree)([*tree[:i], *tree[i + 1 :]])
-            yield from (
-                type(tree)([*tree[:i], part, *tree[i + 1 :]]) for part in without_each_part(item)
-            )
-
-
-def with_each_leaf_spoilt(tree):
-    """Copies of a tree, each with one leaf of another type, shape, dtype or sign."""
-    if isinstance(tree, dict):
-        for key in tree:
-            yield from ({**tree, key: part} for part in with_each_leaf_spoilt(tree[key]))
-    elif isinstance(tree, list | tuple):
-        for i, item in enumerate(tree):
-            yield from (
-                type(tree)([*tree[:i], part, *tree[i + 1 :]])
-                for part in with_each_leaf_spoilt(item)
-            )
-    elif isinstance(tree, np.ndarray):
-        yield tree.ravel()
-        yield tree[:-1]
-        yield tree.astype(np.float64 if tree.dtype == np.float32 else np.float32)
-        yield tree.astype(object)
-        yield tree.tolist()
-        yield None
-    elif isinstance(tree, bool):
-        yield "yes"
-        yield None
-    elif isinstance(tree, int):
-        yield -1
-        yield 2**53 + 1
-        yield 1.5
-        yield "1"
-    elif isinstance(tree, float):
-        yield float("nan")
-        yield -1.0
-        yield "x"
-    elif isinstance(tree, str):
-        yield "nonsense"
-        yield None
-
-
-REFUSALS = (TypeError, ValueError)
-
-
-@pytest.mark.parametrize("spoil", [without_each_part, with_each_leaf_spoilt])
-@by_name
-def test_a_state_dict_with_a_missing_or_bad_part_is_refused(rule, spoil):
-    watched = Watched(rule)
-    spoilt = list(spoil(watched.optimizer.state_dict()))
-    assert len(spoilt) > len(rule.class_hypers)
-    for state in spoilt:
-        with pytest.raises(REFUSALS):
-            watched.optimizer.load_state_dict(state)
-        assert watched.everything() == watched.before
-    watched.steps_on()
-
-
-@by_name
-def test_a_state_dict_of_another_optimizer_is_refused(rule):
-    watched = Watched(rule)
-    for other in RULES:
-        if other is rule:
-            continue
-        state = Watched(other).optimizer.state_dict()
-        watched.refuses(
-            ValueError, other.name, lambda s=state: watched.optimizer.load_state_dict(s)
-        )
-    watched.steps_on()
-
-
-@by_name
-def test_a_state_dict_of_other_tensors_is_refused(rule):
-    watched = Watched(rule)
-    for params in (
-        arrays(1)[:-1],
-        [*arrays(1), np.ones(3, np.float32)],
-        [array.T.copy() for array in arrays(1)],
-        [array.astype(np.float64) for array in arrays(1)],
-    ):
-        if not rule.states and len(params) == N_TENSORS:
-            # Without states nothing is left that would not fit
-            continue
-        other = class_of(rule)(params, lr=0.1)
-        other.step(copy.deepcopy(params))
-        state = other.state_dict()
-        watched.refuses(ValueError, "state", lambda s=state: watched.optimizer.load_state_dict(s))
-    groups = [{"params": part} for part in in_groups(arrays(1))]
-    state = class_of(rule)(groups, lr=0.1).state_dict()
-    watched.refuses(ValueError, "param_groups", lambda: watched.optimizer.load_state_dict(state))
-    watched.steps_on()
-
-
-@by_name
-def test_what_is_no_state_dict_is_refused(rule):
-    watched = Watched(rule)
-    for state in (None, {}, [], "state", 1, np.ones(3), {"state": {}}, {"rule": rule.name}):
-        with pytest.raises(REFUSALS):
-            watched.optimizer.load_state_dict(state)
-        assert watched.everything() == watched.before
     watched.steps_on()
 
 

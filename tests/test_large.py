@@ -3,6 +3,7 @@ passes that alternate in direction.
 """
 
 import ctypes
+import math
 import mmap
 import os
 
@@ -24,6 +25,11 @@ def mapped(libc, size):
     address = libc.mmap(None, size, PROTECTION, flags, -1, 0)
     assert address != ctypes.c_void_p(-1).value
     return address
+
+
+linux_only = pytest.mark.skipif(
+    not hasattr(os, "memfd_create"), reason="maps one file many times, on Linux"
+)
 
 
 @pytest.fixture
@@ -52,7 +58,28 @@ def long_array():
         libc.munmap(ctypes.c_void_p(address), ctypes.c_size_t(size))
 
 
-@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="maps one file many times, on Linux")
+@linux_only
+def test_the_norm_and_the_search_for_nan_reach_beyond_two_to_the_31(long_array):
+    """All sums are of integers below 2**53, so that the norm is exact."""
+    param, grad = long_array(), long_array()
+    grad[: 2**20] = 1.0
+    grad[ALIASED:] = np.arange(TAIL) % 8
+    squares = ALIASED + int((grad[ALIASED:].astype(np.int64) ** 2).sum())
+    before = fastopt.get_num_threads()
+    fastopt.set_num_threads(2)
+    try:
+        optimizer = fastopt.SGD(param, lr=0.0)
+        assert optimizer.step(grad, max_norm=1.0) == math.sqrt(squares)
+        assert not optimizer.skipped
+        grad[-1] = np.nan
+        optimizer.step(grad, skip_nonfinite=True)
+        assert optimizer.skipped
+    finally:
+        fastopt.set_num_threads(before)
+    assert not param[ALIASED:].any()
+
+
+@linux_only
 @pytest.mark.parametrize("threads", [1, 2])
 def test_more_than_two_to_the_31_elements(long_array, threads):
     param, grad = long_array(), long_array()

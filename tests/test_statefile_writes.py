@@ -42,10 +42,13 @@ def test_named_pipe_is_refused_without_waiting(tmp_path):
 
 
 def test_missing_file_and_missing_folder_are_os_errors(tmp_path):
-    with pytest.raises(FileNotFoundError):
-        statefile.read(tmp_path / "none")
-    with pytest.raises(FileNotFoundError):
-        statefile.write(tmp_path / "none" / "s", {}, {})
+    for path, action in (
+        (tmp_path / "none", statefile.read),
+        (tmp_path / "none" / "s", lambda path: statefile.write(path, {}, {})),
+    ):
+        with pytest.raises(FileNotFoundError) as caught:
+            action(path)
+        assert str(caught.value).endswith(f": {str(path)!r}")
 
 
 def test_symbolic_link_stays_and_its_target_is_replaced(tmp_path):
@@ -127,6 +130,7 @@ def test_failing_call_leaves_the_previous_file(tmp_path, monkeypatch, function, 
             with pytest.raises(OSError, match=os.strerror(code)) as caught:
                 statefile.write(path, *NEW)
         assert caught.value.errno == code
+        assert str(caught.value).endswith(f": {str(path)!r}")
         assert_same(statefile.read(path), OLD)
         assert sorted(os.listdir(tmp_path)) == ["counted", "s"]
 
@@ -142,7 +146,7 @@ def test_failing_close_leaves_the_previous_file(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "close", failing)
-        with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        with pytest.raises(OSError, match=rf"{os.strerror(errno.EIO)}.*{re.escape(str(path))}"):
             statefile.write(path, *NEW)
     assert_same(statefile.read(path), OLD)
     assert os.listdir(tmp_path) == ["s"]

@@ -223,16 +223,20 @@ def test_two_threads_on_one_optimizer_are_serialised_or_refused():
     grad = np.ones(LARGE)
     optimizer = fastopt.SGD(param, lr=1.0)
 
+    refusals = []
+
     def step(_):
         try:
             optimizer.step(grad)
-        except RuntimeError:
+        except RuntimeError as error:
+            refusals.append(str(error))
             return 0
         return 1
 
     with ThreadPoolExecutor(4) as pool:
         done = sum(pool.map(step, range(40)))
     assert done >= 1
+    assert all("another thread is in the middle of a step" in said for said in refusals)
     np.testing.assert_array_equal(param, -float(done))
 
 
@@ -346,41 +350,6 @@ def test_a_worker_may_run_where_the_caller_may_but_not_on_its_cpu():
     assert run_code(code) == "True True True"
     pinned = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
     assert run_code(pinned + code) == "True True True"
-
-
-def test_the_interpreter_may_exit_during_a_step():
-    code = (
-        "import threading, time\n"
-        "import fastopt\n"
-        "from test_threads import buffers_of, step_function\n"
-        "fastopt.set_num_threads(3)\n"
-        "rule = fastopt.RULES['adam']\n"
-        "def work():\n"
-        "    buffers = buffers_of(rule, 2_000_000)\n"
-        "    while True:\n"
-        "        step_function(rule, buffers)\n"
-        "threading.Thread(target=work, daemon=True).start()\n"
-        "time.sleep(0.5)\n"
-        "print('end')\n"
-    )
-    for _ in range(3):
-        assert run_code(code) == "end"
-
-
-def test_an_interrupted_step_is_whole():
-    code = (
-        "import os, signal, threading, time\n"
-        "import numpy as np\n"
-        "import fastopt\n"
-        "param = np.zeros(4_000_003); grad = np.ones(4_000_003)\n"
-        "threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
-        "try:\n"
-        "    while True:\n"
-        "        fastopt.sgd(param, grad, lr=1.0)\n"
-        "except KeyboardInterrupt:\n"
-        "    print(len(np.unique(param)) == 1, param[0] <= -1)\n"
-    )
-    assert run_code(code) == "True True"
 
 
 def test_other_python_threads_run_during_a_long_step():

@@ -132,6 +132,7 @@ def test_a_tensor_is_not_an_array(position):
         torch.zeros(4),
         torch.zeros(4, requires_grad=True),
         torch.zeros(4).to_sparse(),
+        torch.zeros(4, device="meta"),  # as on a GPU: its memory is not here
     ):
         arrays = [np.ones(4, np.float32), np.ones(4, np.float32)]
         arrays[position] = tensor

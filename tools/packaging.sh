@@ -26,8 +26,18 @@ fi
 read -ra pythons <<<"${PYTHONS:-}"
 [ "${#pythons[@]}" -gt 0 ] || fail "no python3.10 or later was found"
 
-"${pythons[0]}" -m venv "$work/tools"
+"${pythons[-1]}" -m venv "$work/tools"
 "$work/tools/bin/pip" install -q build auditwheel
+if "$work/tools/bin/pip" install -q 'cibuildwheel>=3.1'; then
+    for system in "linux --archs x86_64" "linux --archs aarch64" "macos --archs arm64" windows; do
+        read -ra words <<<"$system"
+        echo "cibuildwheel for ${words[0]}:" \
+            "$("$work/tools/bin/cibuildwheel" --print-build-identifiers --platform "${words[@]}" \
+                "$root" | tr '\n' ' ')"
+    done
+else
+    not_run "cibuildwheel's check of its settings: it needs Python 3.11"
+fi
 "$work/tools/bin/python" -m build -q --sdist --outdir "$work/dist" "$root"
 # Only the tests are taken from the tree, so that nothing but the installed package is found.
 cp -R "$root/tests" "$root/pyproject.toml" "$work"

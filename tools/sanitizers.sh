@@ -61,7 +61,8 @@ find "$work/tree" -name '*.so' -delete
         "$python" setup.py -q build_ext --inplace
     tests=(tests/test_faults.py tests/test_nesterov.py tests/test_limits.py)
     [ -n "$quick" ] || tests+=(tests/test_validation.py tests/test_class_validation.py
-        tests/test_classes.py tests/test_state_machines.py)
+        tests/test_class_loading.py tests/test_classes.py tests/test_clipping.py
+        tests/test_state_machines.py)
     # Objects that live as long as Python are no leaks. Small ones come from malloc, which is watched.
     # The limits of memory in a test would be those of the sanitizer's own maps.
     ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc PYTHONPATH="$work/tree/src" \

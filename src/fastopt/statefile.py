@@ -118,7 +118,12 @@ def write(
     size += sum(_aligned(span.nbytes) for span in spans) + _DIGEST_BYTES
     prefix = _PREFIX.pack(_MAGIC, VERSION, len(encoded), size) + encoded
 
-    target = os.path.realpath(os.fsdecode(path))
+    name = os.fsdecode(path)
+    with _naming(name):
+        _replace(os.path.realpath(name), [memoryview(prefix), *spans])
+
+
+def _replace(target: str, parts: list[memoryview]) -> None:
     mode = _mode_of(target)
     folder = os.path.dirname(target)
     temporary = os.path.join(folder, f".fastopt-{os.urandom(8).hex()}.tmp")
@@ -130,7 +135,7 @@ def write(
             if mode is not None and hasattr(os, "fchmod"):
                 os.fchmod(descriptor, mode)
             digest = hashlib.sha256()
-            for chunk in _gathered(_padded([memoryview(prefix), *spans])):
+            for chunk in _gathered(_padded(parts)):
                 digest.update(chunk)
                 _write_all(descriptor, chunk)
             _write_all(descriptor, digest.digest())
@@ -179,7 +184,10 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, object], dict[str, np.
     : has 0 bytes, fewer than the smallest state file
     """
     name = os.fsdecode(path)
-    with open(name, "rb", buffering=_CHUNK_BYTES, opener=_open_without_waiting) as file:
+    with (
+        _naming(name),
+        open(name, "rb", buffering=_CHUNK_BYTES, opener=_open_without_waiting) as file,
+    ):
         status = os.fstat(file.fileno())
         try:
             if not stat.S_ISREG(status.st_mode):
@@ -187,6 +195,18 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, object], dict[str, np.
             return _parse(file, status.st_size)
         except StateFileError as error:
             raise StateFileError(f"{name}: {error}") from error.__cause__
+
+
+@contextlib.contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """The system's errors, of this file: some come without a name, some with a temporary one."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None:
+            error.filename = name
+            del error.filename2  # which a renaming has
+        raise
 
 
 def _parse(file: BinaryIO, size: int) -> tuple[dict[str, object], dict[str, np.ndarray]]:

@@ -4,9 +4,18 @@ import os
 import signal
 import time
 
+from fastopt import tune
+
+LONG = {"x": tune.Int(0, 199)}
+
 
 def square(params):
     return float(params["x"] ** 2)
+
+
+def slow_square(params):
+    time.sleep(0.2)
+    return square(params)
 
 
 def kill_worker_once(params):

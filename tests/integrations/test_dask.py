@@ -2,14 +2,21 @@
 
 import contextlib
 import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 from unittest import mock
 
 import dask
 import dask_objectives
 import pytest
 from distributed import Client, LocalCluster
+from processes import assert_group_ends
 
 from fastopt import tune
+
+SCRIPT = Path(__file__).parent / "dask_script.py"
 
 # Dask tells about dead workers, as it should.
 pytestmark = pytest.mark.filterwarnings("default")
@@ -83,3 +90,49 @@ def test_trial_that_raises_has_failed_with_its_reason(client):
     study = run(client, dask_objectives.raise_on_three, {"x": X})
     assert states(study) == {x: "failed" if x == 3 else "done" for x in range(10)}
     assert study.trials[3].error.startswith("ValueError: three")
+
+
+def interrupt(path, send, *arguments):
+    """Interrupt the script by ``send`` when it has told five trials; the lines that it printed."""
+    process = subprocess.Popen(
+        [sys.executable, SCRIPT, path, *arguments],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    first = [process.stdout.readline() for _ in range(5)]
+    send(process.pid, signal.SIGINT)
+    output, errors = process.communicate(timeout=100)
+    assert process.returncode == 0, errors
+    assert_group_ends(process)
+    return "".join([*first, output]).splitlines()
+
+
+def assert_all_that_was_said_is_stored(path, numbers):
+    study = tune.Study(dask_objectives.LONG, strategy="grid", storage=path)
+    finished = [trial.number for trial in study.finished]
+    assert finished[: len(numbers)] == numbers
+    assert len(finished) <= len(numbers) + 1  # stored, and interrupted before it was said
+    assert len(finished) < 100
+    assert all(trial.value == trial.number**2 for trial in study.finished)
+    running = [trial.number for trial in study.trials if trial.state == "running"]
+    assert len(running) <= 2
+    assert [study.ask().number for _ in running] == running  # queued again
+    study.close()
+
+
+def test_sigint_ends_a_study_and_leaves_its_owners_cluster_as_usable_as_before(tmp_path):
+    path = tmp_path / "study.db"
+    *told, cluster, last = interrupt(path, os.kill, "use")
+    assert (cluster, last) == ("cluster 49.0", "interrupted")
+    assert_all_that_was_said_is_stored(path, list(map(int, told)))
+
+
+def test_ctrl_c_in_a_terminal_ends_study_and_cluster_and_all_told_is_stored(tmp_path):
+    """It reaches Dask's workers as well, which say so, each with a traceback of its own."""
+    path = tmp_path / "study.db"
+    *told, last = interrupt(path, os.killpg)
+    assert last == "interrupted"
+    assert_all_that_was_said_is_stored(path, list(map(int, told)))

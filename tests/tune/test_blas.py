@@ -1,7 +1,10 @@
 """A search computes with one thread of BLAS, whoever else computes, and puts back what it found."""
 
 import concurrent.futures
+import contextlib
+import dis
 import os
+import sys
 import threading
 
 import numpy as np
@@ -9,6 +12,7 @@ import pytest
 import scipy
 from processes import run_code
 
+from fastopt.tune import blas
 from fastopt.tune.blas import _threads, one_blas_thread
 
 SEARCH = """
@@ -79,6 +83,58 @@ def test_the_last_of_overlapping_callers_restores(two_threads):
         pool.submit(first)
         assert pool.submit(second).result() == [1] * len(counts())
     assert counts() == [2] * len(counts())
+
+
+def interrupted_at(moment):
+    """Enter and leave, with Ctrl-C at that moment; False if that is later.
+
+    Python looks for signals when a function begins and after every call, and else only where a loop
+    begins anew.
+    """
+    files = blas.__file__, contextlib.__file__
+    looks_next = {}
+    left = moment
+
+    def trace(frame, event, argument):
+        nonlocal left
+        if frame.f_code.co_filename not in files:
+            return None
+        frame.f_trace_lines, frame.f_trace_opcodes = False, True
+        looks = False
+        if event == "call":
+            looks_next[id(frame)] = True
+        elif event == "opcode":
+            looks = looks_next.pop(id(frame), False)
+            name = dis.opname[frame.f_code.co_code[frame.f_lasti]]
+            looks_next[id(frame)] = name.startswith("CALL")
+        if looks:
+            left -= 1
+            if left < 0:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        with one_blas_thread():
+            assert counts() == [1] * len(counts())
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+def test_ctrl_c_at_any_moment_leaves_as_many_threads_as_before(two_threads):
+    came = 0
+    for moment in range(60):
+        came += interrupted_at(moment)
+        assert counts() == [2] * len(counts()), moment
+        with one_blas_thread():
+            assert counts() == [1] * len(counts()), moment
+        assert counts() == [2] * len(counts()), moment
+    assert 20 < came < 60
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

@@ -10,12 +10,11 @@ import time
 
 import pytest
 import tune_objectives
-from tune_objectives import LARGE, SMALL, small, somewhere
+from tune_objectives import SMALL, WHERE, small, somewhere
 
 from fastopt import tune
 
 A = {"a": tune.Int(0, 4)}
-WHERE = ["serial", "processes", "threads", "pool"]
 
 
 def grid(space=A, **options):
@@ -262,120 +261,6 @@ def test_the_objective_may_change_its_params():
     study = grid()
     study.run(objective)
     assert [trial.params["a"] for trial in study.trials] == [0, 1, 2, 3, 4]
-
-
-@pytest.mark.parametrize("where", ["serial", "processes"])
-def test_ctrl_c_stores_what_was_told_and_queues_what_ran(where, tmp_path):
-    class Interrupt:
-        def on_trial_end(self, study, trial):
-            if trial.number == 3:
-                signal.raise_signal(signal.SIGINT)
-
-    path = tmp_path / "study.db"
-    study = grid(SMALL, storage=path)
-    with somewhere(where) as options, pytest.raises(KeyboardInterrupt):
-        study.run(tune_objectives.sleepy, callbacks=[Interrupt()], **options)
-    told = [trial.number for trial in study.finished]
-    running = [trial for trial in study.trials if trial.state == "running"]
-    assert 3 in told
-    assert len(told) + len(running) == len(study.trials)
-    # Another study of this living process gets them, so they are queued and not merely orphaned.
-    other = grid(SMALL, storage=path)
-    assert [other.ask().number for _ in running] == [trial.number for trial in running]
-    other.close()
-    study.run(small)
-    assert len(study.finished) == 20
-
-
-def assert_group_ends(process):
-    """No process of the group that ``process`` led is left."""
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        try:
-            os.killpg(process.pid, 0)
-        except ProcessLookupError:
-            return
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    pytest.fail("a process still runs")
-
-
-def test_ctrl_c_in_a_terminal_reaches_all_processes_and_ends_the_study(tmp_path):
-    path = tmp_path / "study.db"
-    script = tune_objectives.__file__
-    process = subprocess.Popen(
-        [sys.executable, script, "run", str(path), "2"],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    study = grid(SMALL, storage=path)
-    while len(study.finished) < 3:
-        assert process.poll() is None
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=20)
-    assert process.returncode != 0
-    assert errors.count("Traceback") == 1
-    assert "KeyboardInterrupt" in errors
-    assert_group_ends(process)
-    study.run(small)
-    assert [trial.state for trial in study.trials] == ["done"] * 20
-
-
-@pytest.mark.parametrize("where", WHERE)
-def test_sigint_ends_a_run_with_all_told_stored_and_no_process_left(where, tmp_path):
-    path = tmp_path / "study.db"
-    process = subprocess.Popen(
-        [sys.executable, tune_objectives.__file__, "run_until_interrupted", str(path), where],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    first = [process.stdout.readline() for _ in range(5)]
-    process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=60)
-    assert process.returncode == 0, errors
-    assert errors == ""
-    *told, last = "".join([*first, output]).splitlines()
-    assert last == "interrupted"
-    if where in ("threads", "pool"):
-        assert told.pop() == f"executor {small({'a': 2, 'b': 'x'})}"
-    assert_group_ends(process)
-    study = grid(LARGE, storage=path)
-    finished = [trial.number for trial in study.finished]
-    assert finished[: len(told)] == [int(number) for number in told]
-    assert len(finished) <= len(told) + 1  # stored, and interrupted before it was said
-    running = [trial.number for trial in study.trials if trial.state == "running"]
-    assert len(running) <= 2
-    assert [study.ask().number for _ in running] == running  # queued again
-
-
-def test_workers_do_not_outlive_a_killed_study(tmp_path):
-    path = tmp_path / "study.db"
-    code = (
-        "from fastopt import tune; import tune_objectives as o\n"
-        "if __name__ == '__main__':\n"
-        f"    tune.Study(o.SMALL, strategy='grid', storage={str(path)!r}).run(o.hangs, n_jobs=2)\n"
-    )
-    (tmp_path / "main.py").write_text(code)
-    process = subprocess.Popen(
-        [sys.executable, tmp_path / "main.py"],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        start_new_session=True,
-    )
-    study = grid(SMALL, storage=path)
-    while len(study.trials) < 2:
-        assert process.poll() is None
-        time.sleep(0.02)
-    process.kill()
-    process.wait()
-    assert_group_ends(process)
-    study.run(small)
-    assert [trial.state for trial in study.trials] == ["done"] * 20
 
 
 def test_a_script_without_a_main_guard_gets_told_so(tmp_path):

@@ -169,30 +169,6 @@ def test_a_killed_process_counts_as_dead_once_its_output_has_ended():
             assert not is_alive(owner)
 
 
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"seed": 4}, ["seed", "0 there", "4 here"]),
-        ({"direction": "maximize"}, ["direction", "'minimize' there", "'maximize' here"]),
-        ({"strategy": "sobol"}, ["strategy", "Random()", "Sobol()"]),
-        ({"strategy": tune.Grid(points=2)}, ["strategy", "Grid(points=2)"]),
-        ({"space": {**SMALL, "a": tune.Int(0, 5)}}, ["'a'", "high=4", "high=5"]),
-        ({"space": {**SMALL, "c": tune.Int(0, 5)}}, ["'c'", "absent there"]),
-        ({"space": {"a": SMALL["a"]}}, ["'b'", "absent here"]),
-        ({"space": dict(reversed(SMALL.items()))}, ["order", "['a', 'b'] there"]),
-        ({"space": {**SMALL, "b": tune.Categorical([*"xyzv"])}}, ["'b'", "'w'", "'v'"]),
-    ],
-)
-def test_another_space_strategy_direction_or_seed_is_refused(tmp_path, change, words):
-    options = {"space": SMALL, "strategy": "random", "storage": tmp_path / "study.db"}
-    tune.Study(**options).run(small, 3)
-    with pytest.raises(ValueError, match=r"study\.db") as caught:
-        tune.Study(**{**options, **change})
-    for word in words:
-        assert word in str(caught.value)
-    assert len(tune.Study(**options).trials) == 3
-
-
 def test_without_a_seed_the_stored_one_is_taken(tmp_path):
     options = {"space": SPACE, "strategy": "random", "storage": tmp_path / "study.db"}
     assert tune.Study(seed=17, **options).seed == tune.Study(seed=None, **options).seed == 17
@@ -285,74 +261,6 @@ def test_a_run_with_two_workers_is_replayed_exactly_from_its_file(tmp_path, stra
             assert replay.ask().params == trials[number].params
         else:
             replay.tell(number, trials[number].value)
-
-
-def damage(path, kind):
-    if kind == "text":
-        path.write_text("this is not a study, " * 100)
-    elif kind == "truncated":
-        path.write_bytes(path.read_bytes()[:3000])
-    elif kind == "flipped":
-        data = bytearray(path.read_bytes())
-        data[4096 : 4096 + 64] = os.urandom(64)
-        path.write_bytes(data)
-    else:
-        with sqlite3.connect(path) as connection:
-            connection.execute(kind)
-        connection.close()
-
-
-@pytest.mark.parametrize(
-    ("kind", "word"),
-    [
-        ("text", "not a SQLite file"),
-        ("truncated", "damaged"),
-        ("flipped", "damaged"),
-        ("PRAGMA user_version=2", "newer fastopt"),
-        ("PRAGMA application_id=0", "not one of fastopt's"),
-        ("DROP TABLE trials", "damaged"),
-        ("UPDATE trials SET params = '{'", "damaged"),
-        ("UPDATE trials SET params = '{\"q\": 1}'", "damaged"),
-    ],
-)
-def test_a_file_that_cannot_be_read_is_a_clear_error(tmp_path, kind, word):
-    path = tmp_path / "study.db"
-    study = tune.Study(SMALL, strategy="grid", storage=path)
-    study.run(small, 5)
-    study.close()
-    damage(path, kind)
-    before = path.read_bytes()
-    with pytest.raises(ValueError, match=rf"study\.db.*{word}"):
-        tune.Study(SMALL, strategy="grid", storage=path)
-    assert path.read_bytes() == before
-
-
-def test_a_path_that_cannot_be_written_is_a_clear_error(tmp_path):
-    def open_at(path):
-        return tune.Study(SMALL, strategy="grid", storage=path)
-
-    with pytest.raises(FileNotFoundError, match="absent"):
-        open_at(tmp_path / "absent" / "study.db")
-    with pytest.raises(IsADirectoryError, match=str(tmp_path)):
-        open_at(tmp_path)
-    with pytest.raises(PermissionError, match=r"/proc/study\.db"):
-        open_at("/proc/study.db")  # a read-only folder, for the superuser too
-
-
-def test_a_lock_held_too_long_is_a_clear_error_and_changes_nothing(tmp_path):
-    path = tmp_path / "study.db"
-    study = tune.Study(SMALL, strategy="grid", storage=path)
-    trial = study.ask()
-    study._storage._lock_timeout = 0.05
-    other = sqlite3.connect(path, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(TimeoutError, match=r"study\.db is locked"):
-        study.tell(trial, 1.0)
-    other.execute("ROLLBACK")
-    other.close()
-    assert trial.state == "running"
-    study.tell(trial, 1.0)
-    assert trial.state == "done"
 
 
 def test_a_suggestion_that_could_not_be_stored_is_made_again(tmp_path):

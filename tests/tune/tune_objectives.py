@@ -42,6 +42,9 @@ def sleepy(params):
     return small(params)
 
 
+WHERE = ["serial", "processes", "threads", "pool"]
+
+
 @contextlib.contextmanager
 def somewhere(where):
     """Options of ``run`` for a place."""

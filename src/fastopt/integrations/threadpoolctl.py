@@ -14,10 +14,11 @@ import ctypes
 
 try:
     from threadpoolctl import LibController, register
-except ModuleNotFoundError as error:
-    raise ImportError(
-        "fastopt.integrations.threadpoolctl needs threadpoolctl 3.2 or newer: "
-        "pip install threadpoolctl"
+except ImportError as error:
+    raise ModuleNotFoundError(
+        "fastopt.integrations.threadpoolctl needs threadpoolctl 3.2 or newer; "
+        "install it with: pip install threadpoolctl",
+        name="threadpoolctl",
     ) from error
 
 __all__ = ["FastoptController"]

@@ -37,37 +37,42 @@ def _openblas(path: str | None) -> tuple[Callable[[], int], Callable[[int], None
 
 
 class _Threads:
-    """The thread counts of the libraries, and how many callers need them to be one."""
+    """The thread counts of the libraries, and who needs them to be one.
+
+    Ctrl-C may interrupt any line here. A caller therefore leaves twice, and whoever has left, or
+    has not come to enter, may leave again.
+    """
 
     def __init__(self) -> None:
         modules = (np.linalg._umath_linalg, scipy.linalg._fblas)
         found = [_openblas(module.__file__) for module in modules]
         self.libraries = [functions for functions in found if functions is not None]
-        self.lock = threading.Lock()
-        self.callers = 0
-        self.before: list[int] = []
+        # reentrant: the collector may end a caller that was interrupted, while another enters
+        self.lock = threading.RLock()
+        self.callers: set[object] = set()
+        self.before: list[int] | None = None
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forget_callers)
 
-    def enter(self) -> None:
+    def enter(self, caller: object) -> None:
         with self.lock:
-            if not self.callers:
+            self.callers.add(caller)
+            if self.before is None:
                 self.before = [get() for get, _ in self.libraries]
-                self._set([1] * len(self.libraries))
-            self.callers += 1
+            self._set([1] * len(self.libraries))
 
-    def leave(self) -> None:
+    def leave(self, caller: object) -> None:
         with self.lock:
-            self.callers -= 1
-            if not self.callers:
+            self.callers.discard(caller)
+            if not self.callers and self.before is not None:
                 self._set(self.before)
+                self.before = None
 
     def _forget_callers(self) -> None:
         # those of the parent's other threads are not there to leave, or to release the lock
-        self.lock = threading.Lock()
-        if self.callers:
-            self.callers = 0
-            self._set(self.before)
+        self.lock = threading.RLock()
+        self.callers.clear()
+        self.leave(None)
 
     def _set(self, counts: list[int]) -> None:
         for (_, change), count in zip(self.libraries, counts, strict=True):
@@ -85,8 +90,13 @@ def one_blas_thread() -> Iterator[None]:
     the results do not depend on how many there could be. Other libraries (MKL, Accelerate) are left
     as they are.
     """
-    _threads.enter()
+    caller = object()
     try:
-        yield
+        try:
+            _threads.enter(caller)
+            yield
+        finally:
+            _threads.leave(caller)
     finally:
-        _threads.leave()
+        # if Ctrl-C came while it left
+        _threads.leave(caller)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .evaluate import Outcome
 from .executors import Futures, Objective, Serial
+from .interrupts import Interrupts
 from .processes import Processes
 from .progress import Progress
 from .stopper import Median
@@ -122,7 +123,8 @@ class Run:
         study._stopping = False
         try:
             study._notify("on_study_start")
-            self._loop()
+            with Interrupts() as interrupts:
+                self._loop(interrupts)
         finally:
             # Only after Ctrl-C, or an error of the strategy, the constraint or the storage, does
             # something still run.
@@ -132,9 +134,12 @@ class Run:
             study._notify("on_study_end")
             study.callbacks = before
 
-    def _loop(self) -> None:
+    def _loop(self, interrupts: Interrupts) -> None:
         deadline = time.monotonic() + self._timeout
         while time.monotonic() < deadline:
+            # An objective that runs in this thread may catch Ctrl-C for reasons of its own.
+            if not isinstance(self._backend, Serial):
+                interrupts.check()
             self._start()
             if not self._running:
                 return

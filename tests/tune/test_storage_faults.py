@@ -1,0 +1,187 @@
+"""Files that no study can use: each is a clear error that names the file, and nothing changes."""
+
+import os
+import re
+import signal
+import sqlite3
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import pytest
+from processes import run_code, run_python
+from tune_objectives import SMALL, small
+
+from fastopt import tune
+from fastopt.tune import ask_tell
+from fastopt.tune.storage import Storage
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"seed": 4}, ["seed", "0 there", "4 here"]),
+        ({"direction": "maximize"}, ["direction", "'minimize' there", "'maximize' here"]),
+        ({"strategy": "sobol"}, ["strategy", "Random()", "Sobol()"]),
+        ({"strategy": tune.Grid(points=2)}, ["strategy", "Grid(points=2)"]),
+        ({"space": {**SMALL, "a": tune.Int(0, 5)}}, ["'a'", "high=4", "high=5"]),
+        ({"space": {**SMALL, "c": tune.Int(0, 5)}}, ["'c'", "absent there"]),
+        ({"space": {"a": SMALL["a"]}}, ["'b'", "absent here"]),
+        ({"space": dict(reversed(SMALL.items()))}, ["order", "['a', 'b'] there"]),
+        ({"space": {**SMALL, "b": tune.Categorical([*"xyzv"])}}, ["'b'", "'w'", "'v'"]),
+    ],
+)
+def test_another_space_strategy_direction_or_seed_is_refused(tmp_path, change, words):
+    options = {"space": SMALL, "strategy": "random", "storage": tmp_path / "study.db"}
+    tune.Study(**options).run(small, 3)
+    with pytest.raises(ValueError, match=r"study\.db") as caught:
+        tune.Study(**{**options, **change})
+    for word in words:
+        assert word in str(caught.value)
+    assert len(tune.Study(**options).trials) == 3
+
+
+def damage(path, kind):
+    if kind == "text":
+        path.write_text("this is not a study, " * 100)
+    elif kind == "truncated":
+        path.write_bytes(path.read_bytes()[:3000])
+    elif kind == "flipped":
+        data = bytearray(path.read_bytes())
+        data[4096 : 4096 + 64] = os.urandom(64)
+        path.write_bytes(data)
+    else:
+        with sqlite3.connect(path) as connection:
+            connection.execute(kind)
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "word"),
+    [
+        ("text", "not a SQLite file"),
+        ("truncated", "damaged"),
+        ("flipped", "damaged"),
+        ("PRAGMA user_version=2", "newer fastopt"),
+        ("PRAGMA application_id=0", "not one of fastopt's"),
+        ("DROP TABLE trials", "damaged"),
+        ("UPDATE trials SET params = '{'", "damaged"),
+        ("UPDATE trials SET params = '{\"q\": 1}'", "damaged"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_a_clear_error(tmp_path, kind, word):
+    path = tmp_path / "study.db"
+    study = tune.Study(SMALL, strategy="grid", storage=path)
+    study.run(small, 5)
+    study.close()
+    damage(path, kind)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=rf"study\.db.*{word}"):
+        tune.Study(SMALL, strategy="grid", storage=path)
+    assert path.read_bytes() == before
+
+
+def test_a_path_that_cannot_be_written_is_a_clear_error(tmp_path):
+    def open_at(path):
+        return tune.Study(SMALL, strategy="grid", storage=path)
+
+    with pytest.raises(FileNotFoundError, match="absent"):
+        open_at(tmp_path / "absent" / "study.db")
+    with pytest.raises(IsADirectoryError, match=str(tmp_path)):
+        open_at(tmp_path)
+    with pytest.raises(PermissionError, match=r"/proc/study\.db"):
+        open_at("/proc/study.db")  # a read-only folder, for the superuser too
+
+
+def test_a_lock_held_too_long_is_a_clear_error_and_changes_nothing(tmp_path):
+    path = tmp_path / "study.db"
+    study = tune.Study(SMALL, strategy="grid", storage=path)
+    trial = study.ask()
+    study._storage._lock_timeout = 0.05
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(TimeoutError, match=r"study\.db is locked"):
+        study.tell(trial, 1.0)
+    other.execute("ROLLBACK")
+    other.close()
+    assert trial.state == "running"
+    study.tell(trial, 1.0)
+    assert trial.state == "done"
+
+
+def test_opening_a_file_that_is_locked_too_long_is_a_clear_error(tmp_path, monkeypatch):
+    path = tmp_path / "study.db"
+    options = {"space": SMALL, "strategy": "grid", "storage": path}
+    tune.Study(**options).close()
+    monkeypatch.setattr(ask_tell, "Storage", partial(Storage, lock_timeout=0.05))
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(TimeoutError, match=rf"{re.escape(str(path))} is locked"):
+        tune.Study(**options)
+    other.execute("ROLLBACK")
+    other.close()
+    tune.Study(**options).close()
+
+
+def test_the_lock_of_a_process_that_was_killed_is_gone_with_it(tmp_path):
+    """In the middle of a transaction, which is not there afterwards."""
+    path = tmp_path / "study.db"
+    code = (
+        "import os, signal\n"
+        "from fastopt import tune\n"
+        "from tune_objectives import SMALL\n"
+        f"study = tune.Study(SMALL, strategy='grid', storage={str(path)!r})\n"
+        "study.tell(study.ask(), 1.0)\n"
+        "with study._storage.transaction(durable=True) as connection:\n"
+        "    connection.execute('UPDATE trials SET value = 7.0')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = run_python("-c", code, PYTHONPATH=os.pathsep.join(filter(None, sys.path)))
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    study = tune.Study(SMALL, strategy="grid", storage=path)
+    study._storage._lock_timeout = 5
+    study.tell(study.ask(), 2.0)
+    assert [trial.value for trial in study.trials] == [1.0, 2.0]
+
+
+@pytest.fixture
+def read_only_folder():
+    """With a study and a state file in it; whoever is not root may only read there."""
+    with tempfile.TemporaryDirectory() as folder:
+        with tune.Study(SMALL, strategy="grid", storage=Path(folder) / "old.db") as study:
+            study.run(small, 2)
+        (Path(folder) / "old.state").write_bytes(b"old")
+        for path in Path(folder).iterdir():
+            path.chmod(0o444)
+        os.chmod(folder, 0o555)
+        yield folder
+        os.chmod(folder, 0o755)
+
+
+def test_a_folder_that_may_only_be_read_is_a_clear_error(read_only_folder):
+    before = {path.name: path.read_bytes() for path in Path(read_only_folder).iterdir()}
+    code = (
+        "import os, sys\n"
+        "import numpy as np, fastopt\n"
+        "from fastopt import tune\n"
+        "from tune_objectives import SMALL\n"
+        "tune.Study(SMALL, strategy='grid').ask()\n"
+        "optimizer = fastopt.SGD(np.ones(3), lr=0.1)\n"
+        "if os.getuid() == 0:\n"
+        "    os.setuid(65534)  # no folder is read-only to root\n"
+        f"os.chdir({read_only_folder!r})\n"
+        "for action, name in (\n"
+        "    (lambda path: tune.Study(SMALL, strategy='grid', storage=path), 'old.db'),\n"
+        "    (lambda path: tune.Study(SMALL, strategy='grid', storage=path), 'new.db'),\n"
+        "    (optimizer.save, 'old.state'),\n"
+        "    (optimizer.save, 'new.state'),\n"
+        "):\n"
+        "    try:\n"
+        "        action(name)\n"
+        "    except PermissionError as error:\n"
+        "        print(name in str(error), end=' ')\n"
+    )
+    path = os.pathsep.join(filter(None, sys.path))
+    assert run_code(code, PYTHONPATH=path) == "True True True True"
+    assert {path.name: path.read_bytes() for path in Path(read_only_folder).iterdir()} == before
