@@ -39,8 +39,10 @@ extern "C" {
 #define FO_VERSION (10000 * FO_VERSION_MAJOR + 100 * FO_VERSION_MINOR + FO_VERSION_PATCH)
 FO_API int fo_version(void);
 
+/* float and double. */
 typedef enum fo_dtype { FO_FLOAT32, FO_FLOAT64 } fo_dtype;
 
+/* The rows of rules.def: FO_RULE_sgd, FO_RULE_adam, ... */
 typedef enum fo_rule {
 #define FO_RULE(name, ...) FO_RULE_##name,
 #include "rules.def"
@@ -61,6 +63,7 @@ typedef enum fo_hyper_index {
     FO_HYPER_COUNT
 } fo_hyper_index;
 
+/* No rule has more states, the optional one included. */
 enum { FO_MAX_STATES = 3 };
 
 /* A group: tensors that share a rule and its hyper-parameters. */
@@ -81,6 +84,7 @@ typedef struct fo_tensor {
     uint64_t step;              /* counts from 1 to 2^53; rules that need no count take 0 as well */
 } fo_tensor;
 
+/* What a step does besides updating. */
 typedef struct fo_options {
     double grad_scale; /* multiplies every gradient, and each group's own grad_scale */
     int clip;          /* scale the gradients down where the global norm of grad_scale*grad, over */
@@ -91,6 +95,7 @@ typedef struct fo_options {
 /* What NULL stands for: fo_options options = FO_DEFAULT_OPTIONS; */
 #define FO_DEFAULT_OPTIONS {1.0, 0, 0.0, 0}
 
+/* What a step found. */
 typedef struct fo_result {
     double norm;   /* of grad_scale*grad, before clipping; NaN if it was not asked for */
     int skipped;   /* skip_nonfinite found a reason */
@@ -188,7 +193,12 @@ static inline fo_status fo_check_hyper(const fo_group *group, int *bad)
 
 /* What the table says about a rule; see rules.def. These structures are the library's own and are only
  * for callers whose FO_VERSION / 100 is fo_version() / 100. */
-typedef enum fo_domain { FO_FINITE, FO_NONNEGATIVE, FO_FRACTION, FO_FLAG } fo_domain;
+typedef enum fo_domain {
+    FO_FINITE,      /* any finite number */
+    FO_NONNEGATIVE, /* finite and >= 0 */
+    FO_FRACTION,    /* from 0 to below 1 */
+    FO_FLAG         /* 0 or 1 */
+} fo_domain;
 typedef enum fo_scope {
     FO_COMMON,     /* a keyword of functions and optimizer classes */
     FO_CLASS_ONLY, /* a keyword of classes, which count the steps */
@@ -196,28 +206,31 @@ typedef enum fo_scope {
     FO_FIXED       /* part of what the rule is; no keyword */
 } fo_scope;
 
+/* A hyper-parameter, whichever rules have it. */
 typedef struct fo_hyper_info {
     const char *name;
     fo_domain domain;
 } fo_hyper_info;
 
+/* A hyper-parameter of one rule. */
 typedef struct fo_hyper_entry {
     fo_hyper_index index;
     double value; /* the default; NaN: must be given */
     fo_scope scope;
 } fo_hyper_entry;
 
+/* A row of rules.def. */
 typedef struct fo_rule_info {
     const char *name;
     const char *class_name;
     const char *kernel; /* the file of rules/ that has the formula */
     const char
         *states[FO_MAX_STATES]; /* the names of the states that are always needed, then NULL */
-    int state_count;
+    int state_count;            /* of those */
     const char *optional_state; /* or NULL: switched on by its presence */
     const char *optional_flag;  /* the flag of the classes that switches it on */
     const char *initial_value;  /* or NULL: the flag of the classes that fills the first state */
-    int needs_step;
+    int needs_step;             /* whether the formula has t in it */
     const fo_hyper_entry *hypers;
     int hyper_count;
 } fo_rule_info;
