@@ -16,9 +16,6 @@ FIT_LIMIT = 200
 MODEL_LIMIT = 500
 """Observations that the posterior is conditioned on."""
 DETERMINISTIC_NOISE = 1e-6
-EARLY = 3
-"""Up to so many observations a parameter, with more than two parameters, the length scales are drawn
-towards each other."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +24,6 @@ class ModelOptions:
 
     deterministic: bool = False
     prior: gp.Prior = field(default_factory=gp.Prior)
-    early_prior: gp.Prior = gp.Prior(length_width=0.45, length_shared=0.9)
-    """About the same variance of each length scale, but a correlation of 0.8 between any two: a few
-    observations say more of one scale for all than of one for each parameter."""
     outputs: object = warp.outputs
     input_warping: bool = True
     warp_margin: float = 2.0
@@ -67,9 +61,7 @@ def fit_kernel(encoding, points, values, options: ModelOptions) -> gp.Kernel:
     chosen = representative(targets, FIT_LIMIT)
     features, targets = encoding.features(points[chosen]), targets[chosen]
     noise = DETERMINISTIC_NOISE if options.deterministic else None
-    early = points.shape[1] > 2 and len(values) <= EARLY * points.shape[1]
-    prior = options.early_prior if early else options.prior
-    arguments = {"prior": prior, "noise": noise, "hamming": encoding.categorical}
+    arguments = {"prior": options.prior, "noise": noise, "hamming": encoding.categorical}
     kernel = gp.fit(features, targets, encoding.groups, **arguments)
     enough = len(chosen) >= max(20, 3 * points.shape[1])
     if options.input_warping and enough and encoding.warpable.any():

@@ -26,21 +26,17 @@ MEAN_VARIANCE = 4.0
 
 @dataclass(frozen=True)
 class Prior:
-    """Normal densities in log space: centre and width of every kernel parameter.
+    """Parabolas in log space: centre and width of every kernel parameter.
 
     The length scales' centre grows as the square root of the dimension, because the distances in
     the unit cube do (Hvarfner et al. 2024, arXiv 2402.02229). Their prior is shorter and narrower
-    than that paper's, by experiment. Each deviates from the centre by its own amount, of width
-    ``length_width``, and by one that is common to all, of width ``length_shared``. Length scales
-    of Hamming distances, which are 0 or 1 in any dimension, have a centre of their own and share
-    nothing.
+    than that paper's, by experiment. Length scales of
+    Hamming distances, which are 0 or 1 in any dimension, have a centre of their own.
     """
 
     length_centre: float = -2.0
     length_width: float = 1.0
-    length_shared: float = 0.0
     hamming_centre: float = 0.0
-    hamming_width: float = 1.0
     amplitude_centre: float = 0.0
     amplitude_width: float = 1.0
     noise_centre: float = -8.0
@@ -128,29 +124,22 @@ class Evidence:
         self.features = features
         self.targets = targets
         self.groups = groups
-        self.n_lengths = g = int(groups.max()) + 1
+        self.n_lengths = int(groups.max()) + 1
         self.noise = noise
         self.warped = np.flatnonzero(warped) if warped is not None else None
         n_warps = 0 if warped is None else 2 * len(self.warped)
         n_noise = 1 if noise is None else 0
-        counts = (g, 1, n_noise, n_warps)
+        counts = (self.n_lengths, 1, n_noise, n_warps)
         self.centre = np.repeat(
             [prior.length_centre, prior.amplitude_centre, prior.noise_centre, 0.0], counts
         )
+        lengths = self.centre[: self.n_lengths]
+        lengths += 0.5 * math.log(self.n_lengths)
+        if hamming is not None:
+            lengths[hamming] = prior.hamming_centre
         self.width = np.repeat(
             [prior.length_width, prior.amplitude_width, prior.noise_width, prior.warp_width], counts
         )
-        self.centre[:g] += 0.5 * math.log(g)
-        self.shared = np.zeros(len(self.centre))
-        self.shared[:g] = prior.length_width**-2
-        if hamming is not None:
-            self.centre[:g][hamming] = prior.hamming_centre
-            self.width[:g][hamming] = prior.hamming_width
-            self.shared[:g][hamming] = 0.0
-        # the inverse of the covariance, width^2 and among the length scales length_shared^2, is
-        # width^-2 less this vector's outer product (Sherman and Morrison)
-        common = prior.length_shared
-        self.shared *= common / math.sqrt(1.0 + common**2 * self.shared.sum())
         bounds = np.array([LENGTH_BOUNDS, AMPLITUDE_BOUNDS, NOISE_BOUNDS, WARP_BOUNDS])
         self.bounds = np.repeat(bounds, counts, axis=0)
 
@@ -210,10 +199,9 @@ class Evidence:
             - float(np.log(factor.diagonal()).sum())
             - 0.5 * n * math.log(2.0 * math.pi)
         )
-        offset = theta - self.centre
-        pull = offset / self.width**2 - self.shared * (self.shared @ offset)
-        value -= 0.5 * float(offset @ pull)
-        gradient -= pull
+        offset = (theta - self.centre) / self.width
+        value -= 0.5 * float(offset @ offset)
+        gradient -= offset / self.width
         return -value, -gradient
 
 
