@@ -12,7 +12,7 @@ from fastopt.documentation import describe_class
 from fastopt.optimizer_state import State
 from fastopt.trees import flatten, is_groups, match
 
-CACHE_LINE = 64
+_CACHE_LINE = 64
 
 
 def _zeros_for(params, counts):
@@ -22,10 +22,10 @@ def _zeros_for(params, counts):
     cache holds were measured to take 3 to 6 % less time. Each state begins on a cache line of its
     own, so that no two threads write to one.
     """
-    lines = [-(-array.nbytes // CACHE_LINE) for array in params]
+    lines = [-(-array.nbytes // _CACHE_LINE) for array in params]
     total = sum(count * line for count, line in zip(counts, lines, strict=True))
-    block = np.zeros((total + 1) * CACHE_LINE, np.uint8)
-    start = -block.ctypes.data % CACHE_LINE
+    block = np.zeros((total + 1) * _CACHE_LINE, np.uint8)
+    start = -block.ctypes.data % _CACHE_LINE
     states = []
     for array, count, line in zip(params, counts, lines, strict=True):
         states.append([])
@@ -34,7 +34,7 @@ def _zeros_for(params, counts):
                 states[-1].append(np.zeros(array.shape, array.dtype))
                 continue
             states[-1].append(np.ndarray(array.shape, array.dtype, block, start))
-            start += line * CACHE_LINE
+            start += line * _CACHE_LINE
     return states
 
 
