@@ -95,10 +95,11 @@ def mark():
         os.open(MARK, os.O_RDONLY)
 
 
-def work(what, path, is_traced):
+def work(what, path, is_ready, is_traced):
     any_process, allow_tracing = -1, 0x59616D61
     ctypes.CDLL(None).prctl(allow_tracing, any_process)
     action = action_of(what, path)
+    is_ready[0] = 1
     while not is_traced[0]:
         time.sleep(1e-3)
     mark()
@@ -162,16 +163,21 @@ def check(what, path, output, code):
 def run(what, path, *options):
     """Do it in a child under strace: its log, what the child said, and how it ended."""
     log, said = path.with_name("strace"), path.with_name("said")
-    is_traced = mmap.mmap(-1, 1)
+    is_ready, is_traced = mmap.mmap(-1, 1), mmap.mmap(-1, 1)
     child = os.fork()
     if child == 0:
         try:
             with open(said, "w") as sys.stdout:
-                work(what, path, is_traced)
+                work(what, path, is_ready, is_traced)
         except BaseException:
             said.write_text(traceback.format_exc())
         finally:
             os._exit(1)
+    # strace comes when all is ready: of what it sees before the action nothing may depend on when.
+    while (
+        not is_ready[0] and os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+    ):
+        time.sleep(1e-3)
     command = ["strace", "-f", "-p", str(child), "-o", log, *options]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as strace:
         attached = strace.stderr.readline()
