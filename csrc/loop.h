@@ -4,7 +4,7 @@
 #define update FO_NAME(update)
 #include FO_FILE
 #if FO_HAS_MULTIPLIED_ROOT
-/* The formula once more, with the other root. */
+/* The formula once more, with the root that leaves the divider alone. */
 #undef update
 #define update FO_NAME(update_beside_divider)
 #undef square_root
@@ -13,9 +13,6 @@
 #endif
 #undef FO_FORMULA
 #undef update
-
-/* While the divider is at a root or a quotient the multipliers have time. So of so many vectors one
- * takes its root by multiplications; of doubles, whose roots take longest, every other one. */
 
 #undef load_some
 #define load_some FO_NAME(load_some)
@@ -29,8 +26,7 @@ FO_INLINE vec load_some(int whole, unsigned variant, const stored *from, size_t 
 #undef one_vector
 #define one_vector FO_NAME(one_vector)
 /* The vector at element i, or only its first count lanes. whole, beside_divider and variant are
- * constants wherever this
- * is inlined. */
+ * constants wherever this is inlined. */
 FO_INLINE void one_vector(int whole, int beside_divider, unsigned variant, size_t i, size_t count,
                           void *const *buffers, const scalar *c, const scalar *preparation)
 {
@@ -89,6 +85,8 @@ FO_INLINE void run(unsigned variant, size_t n, void *const *buffers, const scala
         i = head;
     }
 #if FO_HAS_MULTIPLIED_ROOT
+    /* While the divider is at a root or a quotient the multipliers have time. So of so many vectors one
+     * takes its root by multiplications; of doubles, whose roots take longest, every other one. */
     enum { TURNS = FO_DOUBLE ? 2 : FO_TURNS };
     if (n >= TURNS * LANES && rounds_to_nearest())
         for (; i + TURNS * LANES <= n; i += TURNS * LANES)
