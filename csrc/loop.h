@@ -3,13 +3,20 @@
 #undef update
 #define update FO_NAME(update)
 #include FO_FILE
-#if FO_HAS_MULTIPLIED_ROOT
-/* The formula once more, with the root that leaves the divider alone. */
+#undef FO_BESIDE_DIVIDER
+#if FO_HAS_MULTIPLIED_ROOT && FO_TURNS
+#define FO_BESIDE_DIVIDER 1
+/* The formula once more, with the root that leaves the divider alone. Its argument is kept, so that one
+ * look at it tells later whether the root was to be had that way. */
 #undef update
 #define update FO_NAME(update_beside_divider)
 #undef square_root
-#define square_root multiplied_root
+#define square_root(x) multiplied_root(state[FO_MAX_STATES] = (x))
 #include FO_FILE
+#undef square_root
+#define square_root FO_NAME(square_root)
+#else
+#define FO_BESIDE_DIVIDER 0
 #endif
 #undef FO_FORMULA
 #undef update
@@ -23,81 +30,151 @@ FO_INLINE vec load_some(int whole, unsigned variant, const stored *from, size_t 
     return variant & FO_FAR ? load_far(from) : load(from);
 }
 
-#undef one_vector
-#define one_vector FO_NAME(one_vector)
-/* The vector at element i, or only its first count lanes. whole, beside_divider and variant are
- * constants wherever this is inlined. */
-FO_INLINE void one_vector(int whole, int beside_divider, unsigned variant, size_t i, size_t count,
-                          void *const *buffers, const scalar *c, const scalar *preparation)
+/* A vector of each buffer, and the argument of the root. */
+#undef operands
+#define operands FO_NAME(operands)
+typedef struct operands {
+    vec p, g, state[FO_MAX_STATES + 1];
+} operands;
+
+#undef state_count
+#define state_count FO_NAME(state_count)
+FO_INLINE int state_count(unsigned variant)
 {
     enum { NEEDED = FO_CAT(FO_STATES, FO_KERNEL) };
-    const int states = NEEDED + ((variant & FO_WITH_OPTIONAL) ? FO_OPTIONALS : 0);
-    stored *const param = (stored *)buffers[0] + i;
-    const stored *const grad = (const stored *)buffers[1] + i;
-    vec p = load_some(whole, variant, param, count);
-    vec g = load_some(whole, variant, grad, count);
-    vec state[FO_MAX_STATES];
-    for (int k = 0; k < states; k++) {
-        const stored *const from = (const stored *)buffers[2 + k] + i;
-        state[k] = load_some(whole, variant, from, count);
-    }
+    return NEEDED + (variant & FO_WITH_OPTIONAL ? FO_OPTIONALS : 0);
+}
+
+/* The vector at element i, or only its first count lanes. whole, beside_divider and variant are
+ * constants wherever these are inlined. */
+#undef load_operands
+#define load_operands FO_NAME(load_operands)
+FO_INLINE void load_operands(operands *to, int whole, unsigned variant, size_t i, size_t count,
+                             void *const *buffers)
+{
+    to->p = load_some(whole, variant, (const stored *)buffers[0] + i, count);
+    to->g = load_some(whole, variant, (const stored *)buffers[1] + i, count);
+    for (int k = 0; k < state_count(variant); k++)
+        to->state[k] = load_some(whole, variant, (const stored *)buffers[2 + k] + i, count);
+}
+
+#undef store_some
+#define store_some FO_NAME(store_some)
+FO_INLINE void store_some(int whole, stored *to, vec x, size_t count)
+{
+    if (whole)
+        store(to, x);
+    else
+        store_first(to, x, count);
+}
+
+#undef store_operands
+#define store_operands FO_NAME(store_operands)
+FO_INLINE void store_operands(const operands *from, int whole, unsigned variant, size_t i,
+                              size_t count, void *const *buffers)
+{
+    for (int k = 0; k < state_count(variant); k++)
+        store_some(whole, (stored *)buffers[2 + k] + i, from->state[k], count);
+    store_some(whole, (stored *)buffers[0] + i, from->p, count);
+}
+
+#undef update_operands
+#define update_operands FO_NAME(update_operands)
+FO_INLINE void update_operands(operands *x, int beside_divider, unsigned variant, const scalar *c,
+                               const scalar *preparation)
+{
     if (variant & FO_PREPARED) {
-        g = preparation[0] * g;
+        x->g = preparation[0] * x->g;
         if (preparation[3] != 0)
-            g = g + preparation[2] * p;
-        p = preparation[1] * p;
+            x->g = x->g + preparation[2] * x->p;
+        x->p = preparation[1] * x->p;
     } else if (variant & FO_DECAYED) {
-        p = preparation[1] * p;
+        x->p = preparation[1] * x->p;
     }
     const int with_optional = (variant & FO_WITH_OPTIONAL) != 0;
-#if FO_HAS_MULTIPLIED_ROOT
+#if FO_BESIDE_DIVIDER
     if (beside_divider)
-        FO_NAME(update_beside_divider)(&p, g, state, c, with_optional);
+        FO_NAME(update_beside_divider)(&x->p, x->g, x->state, c, with_optional);
     else
 #else
     (void)beside_divider;
 #endif
-        FO_NAME(update)(&p, g, state, c, with_optional);
-    for (int k = 0; k < states; k++) {
-        stored *const to = (stored *)buffers[2 + k] + i;
-        if (whole)
-            store(to, state[k]);
-        else
-            store_first(to, state[k], count);
+        FO_NAME(update)(&x->p, x->g, x->state, c, with_optional);
+}
+
+#undef step_vector
+#define step_vector FO_NAME(step_vector)
+FO_INLINE void step_vector(int whole, unsigned variant, size_t i, size_t count,
+                           void *const *buffers, const scalar *c, const scalar *preparation)
+{
+    operands x;
+    load_operands(&x, whole, variant, i, count, buffers);
+    update_operands(&x, 0, variant, c, preparation);
+    store_operands(&x, whole, variant, i, count, buffers);
+}
+
+/* So many vectors, all loaded before the first is stored. A load from where a store has just been, but for
+ * a multiple of 4096 bytes, waits until that is written: one buffer 64 bytes behind another, modulo 4096,
+ * made a step on floats in cache up to half as long again.
+ *
+ * Beside the divider the last one takes its root by multiplications, or is done again if that cannot be. */
+#undef step_group
+#define step_group FO_NAME(step_group)
+FO_INLINE void step_group(int size, int beside_divider, unsigned variant, size_t i,
+                          void *const *buffers, const scalar *c, const scalar *preparation)
+{
+    enum { MOST = 4 };
+    operands group[MOST];
+    operands *const last = &group[size - 1];
+    for (int k = 0; k < size; k++)
+        load_operands(&group[k], 1, variant, i + (size_t)k * LANES, LANES, buffers);
+    for (int k = 0; k < size; k++)
+        update_operands(&group[k], beside_divider && k == size - 1, variant, c, preparation);
+#if FO_BESIDE_DIVIDER
+    if (beside_divider && __builtin_expect(!all_fit(last->state[FO_MAX_STATES]), 0)) {
+        load_operands(last, 1, variant, i + (size_t)(size - 1) * LANES, LANES, buffers);
+        update_operands(last, 0, variant, c, preparation);
     }
-    if (whole)
-        store(param, p);
-    else
-        store_first(param, p, count);
+#else
+    (void)last;
+#endif
+    for (int k = 0; k < size; k++)
+        store_operands(&group[k], 1, variant, i + (size_t)k * LANES, LANES, buffers);
 }
 
 #undef run
 #define run FO_NAME(run)
-FO_INLINE void run(unsigned variant, size_t n, void *const *buffers, const scalar *c,
+FO_INLINE void run(unsigned variant, size_t n, void *const *all_buffers, const scalar *c,
                    const scalar *preparation)
 {
+    /* Copied, lest a compiler read them anew after each store. */
+    void *buffers[2 + FO_MAX_STATES];
+    for (int k = 0; k < 2 + state_count(variant); k++)
+        buffers[k] = all_buffers[k];
     /* Vectors of param that straddle cache lines would cost every access twice; the states and the
      * gradient usually lie on the line like param does, because allocators repeat themselves. */
     size_t head = (size_t)(-(intptr_t)buffers[0] & (FO_VECTOR_BYTES - 1)) / sizeof(scalar);
     size_t i = 0;
     if (head && n >= 8 * LANES) {
-        one_vector(0, 0, variant, 0, head, buffers, c, preparation);
+        step_vector(0, variant, 0, head, buffers, c, preparation);
         i = head;
     }
-#if FO_HAS_MULTIPLIED_ROOT
+    enum { GROUP = FO_TURNS ? 2 : 4 };
+#if FO_BESIDE_DIVIDER
     /* While the divider is at a root or a quotient the multipliers have time. So of so many vectors one
-     * takes its root by multiplications; of doubles, whose roots take longest, every other one. */
+     * takes its root by multiplications; of doubles, whose roots take longest, every other one. What
+     * waits for memory waits for no divider. */
     enum { TURNS = FO_DOUBLE ? 2 : FO_TURNS };
-    if (n >= TURNS * LANES && rounds_to_nearest())
+    if (!(variant & FO_FAR) && n >= TURNS * LANES && rounds_to_nearest())
         for (; i + TURNS * LANES <= n; i += TURNS * LANES)
-            for (size_t turn = 0; turn < TURNS; turn++)
-                one_vector(1, turn == TURNS - 1, variant, i + turn * LANES, LANES, buffers, c,
-                           preparation);
+            step_group(TURNS, 1, variant, i, buffers, c, preparation);
 #endif
+    for (; i + GROUP * LANES <= n; i += GROUP * LANES)
+        step_group(GROUP, 0, variant, i, buffers, c, preparation);
     for (; i + LANES <= n; i += LANES)
-        one_vector(1, 0, variant, i, LANES, buffers, c, preparation);
+        step_vector(1, variant, i, LANES, buffers, c, preparation);
     if (i < n)
-        one_vector(0, 0, variant, i, n - i, buffers, c, preparation);
+        step_vector(0, variant, i, n - i, buffers, c, preparation);
 }
 
 #undef run_variant
@@ -138,7 +215,7 @@ static void FO_NAME(loop)(unsigned variant, size_t n, void *const *buffers,
     /* A decay that rounds to zero still adds its zero. */
     const scalar preparation[4] = {(scalar)prepare->grad_scale, (scalar)prepare->param_factor,
                                    (scalar)prepare->weight_decay, prepare->weight_decay != 0};
-    if (FO_LIGHT && variant & FO_FAR)
+    if (FO_VECTOR_BYTES == 64 && variant & FO_FAR)
         run_variant(FO_FAR, variant & ~(unsigned)FO_FAR, n, buffers, c, preparation);
     else
         run_variant(0, variant & ~(unsigned)FO_FAR, n, buffers, c, preparation);

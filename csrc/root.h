@@ -85,12 +85,11 @@ FO_INLINE vec estimate_of(vec x)
     return (vec)_mm512_rsqrt14_ps((__m512)x);
 }
 
+/* Right where all_fit. */
 #undef multiplied_root
 #define multiplied_root FO_NAME(multiplied_root)
 FO_INLINE vec multiplied_root(vec x)
 {
-    if (__builtin_expect(!all_fit(x), 0))
-        return square_root(x);
     vec root, h;
     iterate_root(x, estimate_of(x), &root, &h);
     return finish_root(x, root, h);

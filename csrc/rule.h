@@ -9,17 +9,14 @@
  * FO_KERNEL        the name in rules.def
  * FO_FILE          the file's path, from csrc/
  * FO_OPTIONALS     1 if the rule has an optional state
- * FO_LIGHT         1 if it has neither root nor quotient, so that far buffers are all that it waits for
- * FO_TURNS         of so many vectors one takes its root by multiplications; see loop.h
+ * FO_TURNS         if it has a root: one of so many vectors, two to four, takes it by multiplications;
+ *                  see loop.h
  */
 #ifndef FO_OPTIONALS
 #define FO_OPTIONALS 0
 #endif
-#ifndef FO_LIGHT
-#define FO_LIGHT 0
-#endif
 #ifndef FO_TURNS
-#define FO_TURNS 3
+#define FO_TURNS 0
 #endif
 
 #define FO_TEMPLATE "loop.h"

@@ -31,6 +31,7 @@ static void coefficients(const fo_hyper *hyper, uint64_t step, double *c)
     c[E] = hyper->eps_hat != 0 ? hyper->eps : hyper->eps * root;
 }
 
+#define FO_TURNS 3
 #define FO_KERNEL adam
 #define FO_FILE "rules/adam.c"
 #define FO_OPTIONALS 1

@@ -19,7 +19,6 @@ static void coefficients(const fo_hyper *hyper, uint64_t step, double *c)
     c[ONE_MINUS_DAMPENING] = step == 1 ? 1 : 1 - hyper->dampening;
 }
 
-#define FO_LIGHT 1
 #define FO_KERNEL momentum
 #define FO_FILE "rules/momentum.c"
 #include "rule.h"

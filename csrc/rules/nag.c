@@ -18,7 +18,6 @@ static void coefficients(const fo_hyper *hyper, uint64_t step, double *c)
     c[MU] = hyper->momentum;
 }
 
-#define FO_LIGHT 1
 #define FO_KERNEL nag
 #define FO_FILE "rules/nag.c"
 #include "rule.h"

@@ -14,7 +14,6 @@ static void coefficients(const fo_hyper *hyper, uint64_t step, double *c)
     c[LR] = hyper->lr;
 }
 
-#define FO_LIGHT 1
 #define FO_KERNEL sgd
 #define FO_FILE "rules/sgd.c"
 #include "rule.h"
