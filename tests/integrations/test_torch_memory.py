@@ -225,3 +225,33 @@ def test_foreach_and_fused_make_no_difference(keywords):
     run(ours("AdamW", a, **keywords), a, 3)
     run(ours("AdamW", b), b, 3)
     assert_equal(a, b)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_states_lie_as_their_parameters_do_in_storages_of_their_own(name):
+    params = make_params(shapes=[(3,), (0,), (100, 100), (4, 3, 20, 50)])
+    params[3].data = params[3].data.to(memory_format=torch.channels_last)
+    optimizer = ours(name, params, **first_variant(name))
+    set_grads(params, 0)
+    optimizer.step()
+    for param in params:
+        for key, state in optimizer.state[param].items():
+            if key == "step":
+                continue
+            nbytes = param.numel() * param.element_size()
+            assert state.stride() == param.stride()
+            assert state.untyped_storage().nbytes() == nbytes
+            if nbytes:
+                modulus = 4096 if nbytes >= 32768 else 64
+                assert (state.data_ptr() - param.data_ptr()) % modulus == 0
+
+
+def test_states_of_adagrad_can_be_shared_before_the_first_step():
+    a, b = make_params(), make_params()
+    for make, params in ((ours, a), (theirs, b)):
+        optimizer = make("Adagrad", params, lr=0.1, initial_accumulator_value=0.5)
+        optimizer.share_memory()
+        for param in params:
+            assert optimizer.state[param]["sum"].is_shared()
+        run(optimizer, params, 3)
+    assert_close(a, b)

@@ -4,9 +4,11 @@ A step goes through the parameters in C, where their memory is found through the
 of DLPack. One call of it tells of a tensor what takes half a dozen of its methods.
 """
 
+import numpy as np
 import torch
 
 from fastopt._core import ExchangeList, Snapshot, TensorList
+from fastopt.state_memory import Layout, zeros_in_one_block
 
 
 class Stepping:
@@ -17,6 +19,7 @@ class Stepping:
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
+        self._move_states()
         # GradScaler then unscales the gradients itself, and leaves out steps that it must.
         self._step_supports_amp_scaling = False
 
@@ -35,6 +38,18 @@ class Stepping:
         except (TypeError, ValueError):
             del self.param_groups[-1]
             raise
+
+    @torch.no_grad()
+    def _move_states(self):
+        """Have the states that torch's constructor made, Adagrad's, where those of a step are."""
+        fresh = []
+        for group in self.param_groups:
+            for param in group["params"]:
+                entry = self.state.get(param)
+                if entry and param.requires_grad:
+                    names = _state_names(self._rule(group), group)
+                    fresh.append((param, entry, names, group))
+        _make_states(fresh)
 
     @torch.compiler.disable
     def step(self, closure=None):
@@ -75,7 +90,7 @@ class Plan:
         self.groups, self.state = optimizer.param_groups, optimizer.state
         self.rules = [optimizer._rule(group) for group in self.groups]
         self.idle, self.params, self.names, self.owners = [], [], [], []
-        states, steps = [], []
+        entries, steps, fresh = [], [], []
         index = 0
         for owner, group in enumerate(self.groups):
             for param in group["params"]:
@@ -85,12 +100,16 @@ class Plan:
                     self.idle.append(param)
                     continue
                 _check_tensor(param, name)
-                entry, step = self._entry(param, owner, name)
                 self.params.append(param)
                 self.names.append(name)
                 self.owners.append(owner)
-                states.append(entry)
+                entry, names, step, is_new = self._entry(param, owner, name)
+                entries.append((entry, names))
                 steps.append(step)
+                if is_new:
+                    fresh.append((param, entry, names, group))
+        _make_states(fresh)
+        states = [[entry[state] for state in names] for entry, names in entries]
         self.tensors = ExchangeList(
             self.rules,
             self.params,
@@ -111,18 +130,16 @@ class Plan:
         self.read_settings()
 
     def _entry(self, param, owner, name):
-        """The states of a parameter, and how many steps it has taken."""
+        """A parameter's entry, the names of its states, its count of steps, if it has no states."""
         rule, group = self.rules[owner], self.groups[owner]
-        names = [TORCH_STATES.get(state, state) for state in rule.states]
-        if _has_optional(rule, group):
-            names.append(rule.optional_state)
+        names = _state_names(rule, group)
         if not names:
-            return [], 0
+            return {}, names, 0, False
         entry = self.state[param]
         if rule.name in COUNTED:
             entry.setdefault("step", torch.tensor(0.0))
-        step = _complete(entry, names, param, name, group)
-        return [entry[state] for state in names], step
+        is_new = all(entry.get(state) is None for state in names)
+        return entry, names, _count_steps(entry, names, param, name, is_new), is_new
 
     def read_settings(self):
         self.settings = Snapshot(self.groups)
@@ -160,23 +177,25 @@ TORCH_STATES = {"state_sum": "sum"}
 COUNTED = {"adagrad", "adadelta", "adam", "adamw", "rmsprop"}
 
 
-def _complete(entry, names, param, name, group):
-    """Bring a parameter's entry of the state into order; how many steps it has taken."""
-    is_new = all(entry.get(state) is None for state in names)
+def _state_names(rule, group):
+    names = [TORCH_STATES.get(state, state) for state in rule.states]
+    if _has_optional(rule, group):
+        names.append(rule.optional_state)
+    return names
+
+
+def _count_steps(entry, names, param, name, is_new):
+    """How many steps a parameter has taken; states that there are get its layout."""
     # torch's SGD has no count; a buffer means that the first step, without dampening, is over.
     step = int(entry.get("step", not is_new))
-    if is_new and step:
-        raise ValueError(f"the state of {name} must have {names} after {step} steps, got none")
-    for index, state in enumerate(names):
+    if is_new:
+        if step:
+            raise ValueError(f"the state of {name} must have {names} after {step} steps, got none")
+        return 0
+    for state in names:
         value = entry.get(state)
         if value is None:
-            if not is_new:
-                raise ValueError(f"the state of {name} must have {names}, got {list(entry)}")
-            start = group.get("initial_accumulator_value", 0.0) if index == 0 else 0.0
-            entry[state] = torch.full_like(
-                param, start, memory_format=torch.preserve_format, requires_grad=False
-            )
-            continue
+            raise ValueError(f"the state of {name} must have {names}, got {list(entry)}")
         _check_tensor(value, f"{state} of {name}")
         if value.shape != param.shape or value.dtype != param.dtype:
             raise ValueError(
@@ -186,6 +205,29 @@ def _complete(entry, names, param, name, group):
         if value.stride() != param.stride() or value.is_neg():
             entry[state] = torch.empty_like(param, requires_grad=False).copy_(value)
     return step
+
+
+NUMPY_DTYPES = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
+
+
+def _make_states(fresh):
+    """The states of new parameters, in the layouts that torch would give them.
+
+    fresh : for each parameter, itself, its entry of the state, the names of its states, its group.
+    """
+    layouts = []
+    for param, _, _, _ in fresh:
+        strides = torch.empty_like(param, device="meta").stride()
+        bytes_apart = tuple(stride * param.element_size() for stride in strides)
+        dtype = NUMPY_DTYPES[param.dtype]
+        layouts.append(Layout(param.data_ptr(), tuple(param.shape), dtype, bytes_apart))
+    blocks = zeros_in_one_block(layouts, [len(names) for _, _, names, _ in fresh])
+    for (_, entry, names, group), arrays in zip(fresh, blocks, strict=True):
+        # Tensors of their own, and not views of one: each is saved without the others.
+        entry.update(zip(names, map(torch.from_numpy, arrays), strict=True))
+        start = group.get("initial_accumulator_value", 0.0)
+        if start:
+            entry[names[0]].fill_(start)
 
 
 @torch.no_grad()
