@@ -145,7 +145,7 @@ def _torch_params(tensors):
 
 
 def _torch_case(optimizer, params, grads, tensors, state_names, max_norm, new_grads=False):
-    """Step once so that the states exist, then let them be the arrays everyone shares."""
+    """Step once so that the states exist, then let them be the arrays that are shared, if any."""
     import torch
 
     optimizer.step()
@@ -201,6 +201,7 @@ class Torch(Contender):
         params, grads = _torch_params(tensors)
         optimizer = getattr(self.optimizers(), class_name)(params, lr=LR, **options, **self.flags)
         names = ["sum" if name == "state_sum" else name for name in rule.states]
+        names = names if tensors[0].states else []
         return _torch_case(optimizer, params, grads, tensors, names, max_norm, new_grads)
 
 

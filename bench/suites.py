@@ -17,7 +17,7 @@ import numpy as np
 from .alternate import alternate
 from .ceiling import MIN_SIZE, MIN_SIZE_THREADED, Ceiling
 from .contenders import CONTENDERS, DROP_INS, THINC_OPTIMIZERS, Contender
-from .workload import DROP_IN_MODELS, MODELS, make_tensors
+from .workload import DROP_IN_MODELS, MODELS, in_torch_memory, make_tensors
 
 SIZES = (100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 40_000_000)
 DTYPES = ("float32", "float64")
@@ -98,8 +98,12 @@ def _cpu_seconds() -> tuple[float, float]:
     return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK"), own
 
 
-def _row(suite, work, rule, dtype, shapes, selection, contenders, max_norm=None, **options) -> Row:
+def _row(
+    suite, work, rule, dtype, shapes, selection, contenders, max_norm=None, move=None, **options
+) -> Row:
     tensors = make_tensors(rule, shapes, dtype)
+    if move:
+        tensors = move(tensors)
     cases = {
         contender.name: contender.make(rule, tensors, max_norm, **options)
         for contender in contenders
@@ -144,15 +148,17 @@ def models(selection: Selection) -> Iterator[Row]:
 
 
 def drop_in(selection: Selection) -> Iterator[Row]:
-    """fastopt.integrations.torch for torch's optimizers: whole models, new gradients each step."""
+    """fastopt.integrations.torch for torch's optimizers: whole models, new gradients each step.
+
+    As a training has them: torch's memory, and the states that each optimizer made.
+    """
     contenders = selection.contenders(DROP_INS)
     for rule in selection.rule_table():
         for dtype in selection.dtypes or ("float32",):
             for name in selection.works or DROP_IN_MODELS:
                 shapes = DROP_IN_MODELS[name]()
-                yield _row(
-                    *("drop_in", name, rule, dtype, shapes, selection, contenders), new_grads=True
-                )
+                row = ("drop_in", name, rule, dtype, shapes, selection, contenders)
+                yield _row(*row, move=in_torch_memory, new_grads=True)
 
 
 THINC_SETTINGS = {

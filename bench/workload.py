@@ -58,6 +58,16 @@ def make_tensors(rule, shapes, dtype, seed: int = 0) -> list[Tensor]:
     return tensors
 
 
+def in_torch_memory(tensors: list[Tensor]) -> list[Tensor]:
+    """The same where torch puts tensors, and without states: its optimizers make their own."""
+    import torch
+
+    def move(array):
+        return torch.from_numpy(array).clone().numpy()
+
+    return [Tensor(move(tensor.param), move(tensor.grad), ()) for tensor in tensors]
+
+
 def bytes_per_element(rule, dtype) -> int:
     """Memory traffic of one step: the gradient is read, everything else read and written."""
     return np.dtype(dtype).itemsize * (3 + 2 * len(rule.states))
