@@ -90,6 +90,13 @@ def signatures():
     return {name: name_of(capsule).decode() for name, capsule in capsules.items()}
 
 
+def types_of(name, pointer):
+    """The ctypes of a function's arguments."""
+    signature = signatures()[name]
+    arguments = signature[signature.index("(") + 1 : -1].split(", ")
+    return [pointer if "*" in kind else C_TYPES[kind] for kind in arguments]
+
+
 def example(language):
     """The block of the page that is marked for this test."""
     page = PAGE.read_text(encoding="utf-8")
@@ -116,9 +123,7 @@ def test_every_rule_and_dtype_has_its_function_and_its_pinned_signature():
 def test_function_takes_the_arguments_of_the_python_function_in_its_order(name, dtype):
     """Each hyper-parameter has a value of its own, so that two in each other's place are seen."""
     rule = fastopt.RULES[name]
-    signature = signatures()[f"{name}_{dtype}"]
-    arguments = signature[signature.index("(") + 1 : -1].split(", ")
-    types = [ctypes.c_void_p if "*" in kind else C_TYPES[kind] for kind in arguments]
+    types = types_of(f"{name}_{dtype}", ctypes.c_void_p)
     address = get_cython_function_address("fastopt._core", f"{name}_{dtype}")
     function = ctypes.CFUNCTYPE(ctypes.c_int, *types)(address)
     rng = np.random.default_rng(0)
@@ -173,6 +178,9 @@ def test_numba_example_of_the_page_trains():
     names = {}
     exec(compile(example("numba"), str(PAGE), "exec"), names)
     assert np.allclose(names["weights"], 0.5, atol=0.02)
+    # With an argument too few it may train all the same, by what the stack happens to hold.
+    declared = type(names["rmsprop"])._argtypes_
+    assert list(declared) == types_of("rmsprop_float64", ctypes.c_size_t)
 
 
 def test_c_example_of_the_page_prints_what_it_says(tmp_path):

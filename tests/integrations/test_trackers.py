@@ -29,11 +29,17 @@ def objective(params):
     yield 1.0 + params["x"]
 
 
-@pytest.fixture(scope="module")
-def mlflow_uri(tmp_path_factory):
-    """One store for all tests: MLflow takes seconds to make one."""
+@pytest.fixture(scope="module", params=["database", "files"])
+def mlflow_uri(request, tmp_path_factory):
+    """One store of each kind for all tests: MLflow takes seconds to make one."""
     pytest.importorskip("mlflow")
-    return f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
+    folder = tmp_path_factory.mktemp("mlflow")
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "database":
+            yield f"sqlite:///{folder}/mlflow.db"
+        else:
+            patch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+            yield (folder / "mlruns").as_uri()
 
 
 def run(tracker, **options):

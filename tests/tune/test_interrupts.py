@@ -1,11 +1,14 @@
 """Studies that are interrupted or killed: what was told is stored, and nothing runs on."""
 
 import concurrent.futures
+import contextlib
+import gc
 import os
 import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 import tune_objectives
@@ -170,6 +173,91 @@ def test_somebody_elses_handler_of_ctrl_c_decides(where):
         signal.signal(signal.SIGINT, before)
     assert heard == [1]
     assert len(study.finished) == 5
+
+
+class InterruptsTheStart:
+    """Ctrl-C when a trial has been asked for, but does not run yet."""
+
+    def on_trial_start(self, study, trial):
+        raise KeyboardInterrupt
+
+    def limits(self, direction, finished):
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    "options", [{"callbacks": [InterruptsTheStart()]}, {"stopper": InterruptsTheStart()}]
+)
+def test_ctrl_c_before_a_trial_runs_queues_it(options):
+    study = grid(SMALL)
+    with pytest.raises(KeyboardInterrupt):
+        study.run(small, **options)
+    assert [trial.state for trial in study.trials] == ["running"]
+    study.run(small)
+    assert [trial.number for trial in study.finished] == list(range(20))
+
+
+PACKAGE = os.path.dirname(tune.__file__)
+
+
+def interrupt_at(place, action):
+    """Ctrl-C where Python looks for signals in our code the ``place``-th time in ``action``.
+
+    Whether it got so far, and whether it ended all the same: a destructor may swallow Ctrl-C.
+    """
+    left, ended = place, False
+
+    def look(frame, event, argument):
+        nonlocal left
+        if event in ("call", "c_return") and PACKAGE in frame.f_code.co_filename:
+            left -= 1
+            if left == 0:
+                raise KeyboardInterrupt
+
+    gc.disable()  # which would have destructors of other tests run here
+    with contextlib.suppress(KeyboardInterrupt):
+        sys.setprofile(look)
+        try:
+            action()
+            ended = True
+        finally:
+            sys.setprofile(None)
+            gc.enable()
+    return left <= 0, ended
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("strategy", ["grid", "random"])
+def test_ctrl_c_anywhere_in_ask_loses_no_trial(strategy, tmp_path):
+    whole = tune.Study(SMALL, strategy=strategy)
+    expected = [whole.ask().params for _ in range(2)]
+    place, reached = 0, True
+    while reached:
+        place += 1
+        path = tmp_path / f"{place}.db"
+        study, other = (tune.Study(SMALL, strategy=strategy, storage=path) for _ in range(2))
+        study.callbacks.append(object())
+        reached, ended = interrupt_at(place, study.ask)
+        if not ended:
+            assert [trial.state for trial in other.trials] in ([], ["running"])
+            assert [other.ask().number, study.ask().number] == [0, 1]
+        assert [trial.params for trial in study.trials] == expected[: len(study.trials)]
+    assert place > 30
+
+
+def test_ctrl_c_anywhere_in_tell_leaves_all_or_nothing(tmp_path):
+    path = tmp_path / "study.db"
+    study, other = grid(LARGE, storage=path), grid(LARGE, storage=path)
+    place, reached = 0, True
+    while reached:
+        place += 1
+        trial = study.ask()
+        reached, _ = interrupt_at(place, partial(study.tell, trial, 1.0))
+        if other.trials[trial.number].state == "running":
+            other.tell(trial, 1.0)
+    assert place > 30
+    for known in (study, other):
+        assert [trial.number for trial in known.finished] == list(range(place))
 
 
 def test_an_objective_may_keep_ctrl_c_to_itself():

@@ -133,9 +133,10 @@ def test_the_lock_of_a_process_that_was_killed_is_gone_with_it(tmp_path):
         "from tune_objectives import SMALL\n"
         f"study = tune.Study(SMALL, strategy='grid', storage={str(path)!r})\n"
         "study.tell(study.ask(), 1.0)\n"
-        "with study._storage.transaction(durable=True) as connection:\n"
+        "def half(connection):\n"
         "    connection.execute('UPDATE trials SET value = 7.0')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "study._storage.transact(half, durable=True)\n"
     )
     done = run_python("-c", code, PYTHONPATH=os.pathsep.join(filter(None, sys.path)))
     assert done.returncode == -signal.SIGKILL, done.stderr

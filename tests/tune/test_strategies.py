@@ -35,6 +35,24 @@ def test_a_constraint_is_honoured_by_every_suggestion(strategy):
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=str)
+def test_an_error_of_the_constraint_does_not_use_up_the_space(strategy):
+    broken = False
+
+    def constraint(params):
+        if broken:
+            raise ZeroDivisionError
+        return True
+
+    study = tune.Study(SMALL, strategy=strategy, constraint=constraint)
+    study.tell(study.ask(), 0.0)
+    broken = True
+    with pytest.raises(ZeroDivisionError):
+        study.ask()
+    broken = False
+    assert len(ask_all(study)) == 19
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES, ids=str)
 def test_a_thousand_asks_bring_no_duplicate(strategy):
     space = {"a": tune.Int(1, 40), "b": tune.Int(1, 1000, log=True)}
     study = tune.Study(space, strategy=strategy)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from typing import Any
 
 import joblib
@@ -52,10 +53,13 @@ class Memory:
 
     def compare(self, facts: dict[str, str]) -> None:
         """See that the search in the storage is this one."""
-        with self._storage.transaction() as connection:
+
+        def note_once(connection: sqlite3.Connection) -> dict[str, str]:
             if not self._study.finished:
                 self._storage.note(connection, "search", json.dumps(facts))
-            there = json.loads(self._storage.notes().get("search", "{}"))
+            return json.loads(self._storage.notes().get("search", "{}"))
+
+        there = self._storage.transact(note_once)
         changed = [name for name, fact in facts.items() if there.get(name) != fact]
         if changed:
             raise ValueError(
@@ -71,12 +75,15 @@ class Memory:
     def add(self, n_splits: int, out: list[dict[str, Any]]) -> tuple[list[Any], list[Any]]:
         """Keep the last of ``out``, those of ``evaluating``; all candidates and all splits."""
         fresh = out[len(out) - n_splits * len(self.evaluating) :]
-        with self._storage.transaction() as connection:
+
+        def note_splits(connection: sqlite3.Connection) -> None:
             for index, trial in enumerate(self.evaluating):
                 splits = fresh[index * n_splits : (index + 1) * n_splits]
                 self._splits[trial.number] = splits
                 text = json.dumps(splits, default=lambda number: number.item())
                 self._storage.note(connection, f"splits of {trial.number}", text)
+
+        self._storage.transact(note_splits)
         trials = self._study.trials
         candidates = [trials[number].params for number in self._splits]
         return candidates, [split for splits in self._splits.values() for split in splits]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import secrets
+import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .callbacks import notify
@@ -164,22 +166,36 @@ class AskTell:
             If there is nothing left to suggest; ImprovementSpent, which is one, if the strategy
             expects too little of it.
         """
-        with self._lock:
-            with self._storage.transaction() as connection:
+        taken: list[int] = []
+        try:
+            with self._lock:
+                self._storage.transact(partial(self._take, taken))
                 self._history.refresh()
-                number = self._history.orphan()
-                if number is not None:
-                    self._storage.claim(connection, number, self._owner)
-                else:
-                    number = len(self._history.trials)
-                    queue_id, params = self._storage.next_enqueued() or (None, None)
-                    if params is None:
-                        params = params_to_json(self.space, self._suggest(number))
-                    self._storage.insert(connection, number, params, self._owner, queue_id)
-            self._history.refresh()
-            trial = self._history.trials[number]
-        self._notify("on_trial_start", trial)
+                trial = self._history.trials[taken[0]]
+            self._notify("on_trial_start", trial)
+        except BaseException:
+            # Ctrl-C, and nobody gets the trial.
+            if taken:
+                with self._lock:
+                    self._history.refresh()
+                    self._release([n for n in taken if self._history.owners.get(n) == self._owner])
+            raise
         return trial
+
+    def _take(self, taken: list[int], connection: sqlite3.Connection) -> None:
+        """Make the next trial ours, and add its number to ``taken``."""
+        self._history.refresh()
+        number = self._history.orphan()
+        if number is not None:
+            taken.append(number)
+            self._storage.claim(connection, number, self._owner)
+            return
+        number = len(self._history.trials)
+        queue_id, params = self._storage.next_enqueued() or (None, None)
+        if params is None:
+            params = params_to_json(self.space, self._suggest(number))
+        taken.append(number)
+        self._storage.insert(connection, number, params, self._owner, queue_id)
 
     def _suggest(self, number: int) -> dict[str, Any]:
         view = View(
@@ -251,11 +267,14 @@ class AskTell:
         values: Iterable[float] = (),
     ) -> None:
         number = trial.number if isinstance(trial, Trial) else trial
+        values = list(values)
+
+        def store(connection: sqlite3.Connection) -> None:
+            if not self._storage.finish(connection, number, state, value, error, values):
+                self._refuse(number)
+
         with self._lock:
-            with self._storage.transaction(durable=True) as connection:
-                told = self._storage.finish(connection, number, state, value, error, list(values))
-                if not told:
-                    self._refuse(number)
+            self._storage.transact(store, durable=True)
             self._history.refresh()
             trial = self._history.trials[number]
         self._notify("on_trial_end", trial)
@@ -282,10 +301,13 @@ class AskTell:
             If there is no such trial, or it is not running.
         """
         number = trial.number if isinstance(trial, Trial) else trial
+
+        def disown(connection: sqlite3.Connection) -> None:
+            if not self._storage.claim(connection, number, None):
+                self._refuse(number)
+
         with self._lock:
-            with self._storage.transaction() as connection:
-                if not self._storage.claim(connection, number, None):
-                    self._refuse(number)
+            self._storage.transact(disown)
             self._history.refresh()
 
     def enqueue(self, params: Mapping[str, Any]) -> None:
@@ -315,9 +337,13 @@ class AskTell:
 
     def _release(self, numbers: Iterable[int]) -> None:
         """Queue those trials again that still run."""
-        with self._lock, self._storage.transaction() as connection:
+
+        def disown(connection: sqlite3.Connection) -> None:
             for number in numbers:
                 self._storage.claim(connection, number, None)
+
+        with self._lock:
+            self._storage.transact(disown)
 
     def _notify(self, event: str, *arguments: Any) -> None:
         notify(self.callbacks, self._warned, event, self, *arguments)

@@ -73,7 +73,9 @@ class History:
         else:
             self.owners.pop(number, None)
             trial.values[:] = json.loads(epochs)
-            self.finished.append(trial)
+            # After Ctrl-C in this function the same row is taken again.
+            if not self.finished or self.finished[-1] is not trial:
+                self.finished.append(trial)
             if state == "done":
                 self.best = min(self.best or trial, trial, key=self._rank)
         self._version = version

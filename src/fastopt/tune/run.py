@@ -162,8 +162,8 @@ class Run:
                 # The improvement to expect may rise again with the result of a running trial.
                 self._more = isinstance(end, ImprovementSpent)
                 return
-            limits = self._stopper.limits(study.direction, study.finished) if self._stopper else []
             self._running[trial.number] = (trial, time.monotonic() + self._trial_timeout)
+            limits = self._stopper.limits(study.direction, study.finished) if self._stopper else []
             self._backend.submit(trial.number, dict(trial.params), limits, study.direction)
 
     def _wait(self, deadline: float) -> None:

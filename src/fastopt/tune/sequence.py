@@ -34,17 +34,27 @@ class SequenceStrategy:
         """The first point of the sequence that is not taken."""
         cache = view.cache
         if "rest" not in cache:
-            cache["rest"] = self.sequence(view)
-            cache["head"] = next(cache["rest"], None)
+            self._advance(view)
         # The head stays until it is seen among the trials: a suggestion that could not be stored
         # is made again.
         while cache["head"] is not None and view.space.key(cache["head"]) in view.taken:
-            cache["head"] = next(cache["rest"], None)
+            self._advance(view)
         if cache["head"] is None:
             raise SpaceExhausted(
                 f"{self!r} has suggested all of its points ({len(view.taken)} in the study)"
             )
         return dict(cache["head"])
+
+    def _advance(self, view: View) -> None:
+        cache = view.cache
+        try:
+            if "rest" not in cache:
+                cache["rest"] = self.sequence(view)
+            cache["head"] = next(cache["rest"], None)
+        except BaseException:
+            # Ctrl-C, or an error of the constraint, has ended the generator but not the sequence.
+            cache.pop("rest", None)
+            raise
 
 
 def distinct(view: View, draws: Iterator[np.ndarray]) -> Iterator[dict[str, Any]]:

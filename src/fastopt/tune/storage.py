@@ -12,11 +12,13 @@ import os
 import sqlite3
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 __all__ = ["Storage"]
+
+T = TypeVar("T")
 
 APPLICATION_ID = 0x466F7074  # "Fopt", in the header of the file
 SCHEMA_VERSION = 1
@@ -130,13 +132,15 @@ class Storage:
         self._check_header(connection)
         if self.path is not None:
             self._when_free(connection, "PRAGMA journal_mode=WAL")
-        with self.transaction() as connection:
-            (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            if tables == 0:
-                for statement in SCHEMA:
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
-                connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        self.transact(self._create_tables)
+
+    def _create_tables(self, connection: sqlite3.Connection) -> None:
+        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if tables == 0:
+            for statement in SCHEMA:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
 
     def _check_header(self, connection: sqlite3.Connection) -> None:
         (application,) = connection.execute("PRAGMA application_id").fetchone()
@@ -173,28 +177,32 @@ class Storage:
         finally:
             connection.execute(f"PRAGMA busy_timeout={round(1000 * self._lock_timeout)}")
 
-    @contextmanager
-    def transaction(self, durable: bool = False) -> Iterator[sqlite3.Connection]:
-        """All or nothing, and alone among all processes.
+    def transact(self, body: Callable[[sqlite3.Connection], T], durable: bool = False) -> T:
+        """Call ``body`` with the connection: all or nothing, and alone among all processes.
 
-        When the block has ended, what it wrote survives the death of the process; if ``durable``,
+        When this has returned, what was written survives the death of the process; if ``durable``,
         that of the machine too, at the price of waiting for the disk.
+
+        This is no context manager, because Ctrl-C may strike on the way into its methods, where
+        nobody would end the transaction.
         """
         with self._errors():
             connection = self._connection()
             connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
-            self._when_free(connection, "BEGIN IMMEDIATE")
             try:
-                yield connection
+                self._when_free(connection, "BEGIN IMMEDIATE")
+                result = body(connection)
                 connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
+            return result
 
     def open_study(self, description: dict[str, Any], first: list[str]) -> dict[str, Any]:
         """Find the study, or make it with ``first`` in its queue; the description that it has."""
-        with self.transaction() as connection:
+
+        def find(connection: sqlite3.Connection) -> tuple[int, str]:
             row = connection.execute(
                 "SELECT id, description FROM studies WHERE name = ?", (self.name,)
             ).fetchone()
@@ -208,7 +216,9 @@ class Storage:
                     "INSERT INTO queue (study, params) VALUES (?, ?)",
                     [(row[0], params) for params in first],
                 )
-        self._study, text = row
+            return row
+
+        self._study, text = self.transact(find)
         # Also for a new study: what JSON makes of a description is what will be compared.
         return json.loads(text)
 
@@ -249,10 +259,8 @@ class Storage:
 
     def enqueue(self, params: str) -> None:
         """Add a point to the queue."""
-        with self.transaction() as connection:
-            connection.execute(
-                "INSERT INTO queue (study, params) VALUES (?, ?)", (self._study, params)
-            )
+        insert = "INSERT INTO queue (study, params) VALUES (?, ?)"
+        self.transact(lambda connection: connection.execute(insert, (self._study, params)))
 
     def _next_version(self, connection: sqlite3.Connection) -> int:
         connection.execute("UPDATE studies SET version = version + 1 WHERE id = ?", (self._study,))
@@ -261,7 +269,7 @@ class Storage:
         ).fetchone()
         return version
 
-    # The following are for use inside a transaction that the caller has begun.
+    # The following are for use in the body of a transaction.
 
     def note(self, connection: sqlite3.Connection, key: str, content: str) -> None:
         """Write a note, or write it anew."""
