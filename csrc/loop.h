@@ -159,7 +159,7 @@ FO_INLINE void run(unsigned variant, size_t n, void *const *all_buffers, const s
         step_vector(0, variant, 0, head, buffers, c, preparation);
         i = head;
     }
-    enum { GROUP = FO_TURNS ? 2 : 4 };
+    const size_t group = FO_TURNS || variant & FO_FAR ? 2 : 4;
 #if FO_BESIDE_DIVIDER
     /* While the divider is at a root or a quotient the multipliers have time. So of so many vectors one
      * takes its root by multiplications; of doubles, whose roots take longest, every other one. What
@@ -169,8 +169,8 @@ FO_INLINE void run(unsigned variant, size_t n, void *const *all_buffers, const s
         for (; i + TURNS * LANES <= n; i += TURNS * LANES)
             step_group(TURNS, 1, variant, i, buffers, c, preparation);
 #endif
-    for (; i + GROUP * LANES <= n; i += GROUP * LANES)
-        step_group(GROUP, 0, variant, i, buffers, c, preparation);
+    for (; i + group * LANES <= n; i += group * LANES)
+        step_group((int)group, 0, variant, i, buffers, c, preparation);
     for (; i + LANES <= n; i += LANES)
         step_vector(1, variant, i, LANES, buffers, c, preparation);
     if (i < n)
