@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import os
 import subprocess
@@ -17,7 +18,7 @@ import numpy as np
 from .alternate import alternate
 from .ceiling import MIN_SIZE, MIN_SIZE_THREADED, Ceiling
 from .contenders import CONTENDERS, DROP_INS, THINC_OPTIMIZERS, Contender
-from .workload import DROP_IN_MODELS, MODELS, in_torch_memory, make_tensors
+from .workload import DROP_IN_MODELS, MODELS, apart_in_pages, in_torch_memory, make_tensors
 
 SIZES = (100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 40_000_000)
 DTYPES = ("float32", "float64")
@@ -136,6 +137,20 @@ def steps(selection: Selection) -> Iterator[Row]:
                 yield _row("steps", str(size), rule, dtype, shapes, selection, taking_part)
 
 
+def placement(selection: Selection) -> Iterator[Row]:
+    """Arrays that begin at the same place of their pages, and others."""
+    # They step arrays of their own, or compute nothing that could wait.
+    left_out = ("fastopt class", "optax", Ceiling.name)
+    contenders = [c for c in selection.contenders() if c.name not in left_out]
+    for rule in selection.rule_table():
+        for size in selection.sizes or (100_000,):
+            for distance in (0, 16, 64):
+                work = f"{size:,}, {distance} bytes apart"
+                move = functools.partial(apart_in_pages, distance=distance)
+                row = ("placement", work, rule, "float32", [(size,)], selection, contenders)
+                yield _row(*row, move=move)
+
+
 def models(selection: Selection) -> Iterator[Row]:
     """Whole models as lists of tensors; with clipping, torch makes three calls and we one."""
     contenders = [c for c in selection.contenders() if c.name != Ceiling.name]
@@ -233,6 +248,7 @@ def busy(selection: Selection) -> Iterator[Row]:
 
 SUITES = {
     "steps": steps,
+    "placement": placement,
     "models": models,
     "drop_in": drop_in,
     "thinc": thinc,
@@ -242,6 +258,7 @@ SUITES = {
 # Overhead is one thread's matter; the busy machine sets both counts itself.
 SUITE_THREADS = {
     "steps": (1, 2),
+    "placement": (1,),
     "models": (1, 2),
     "drop_in": (1, 2),
     "thinc": (1, 2),

@@ -181,6 +181,7 @@ def whole(environment: dict, rows: list[Row]) -> str:
             if found:
                 parts += [f"### One array, {dtype}, {_threads(threads)}\n", steps_table(found)]
     titles = {
+        "placement": "Arrays that begin elsewhere in their pages",
         "models": "Whole models",
         "drop_in": "Drop-in for torch's optimizers, whole models",
         "thinc": "Whole call of Thinc's optimizer",

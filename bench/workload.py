@@ -68,6 +68,26 @@ def in_torch_memory(tensors: list[Tensor]) -> list[Tensor]:
     return [Tensor(move(tensor.param), move(tensor.grad), ()) for tensor in tensors]
 
 
+PAGE = 4096
+
+
+def apart_in_pages(tensors: list[Tensor], distance: int) -> list[Tensor]:
+    """The same where each array begins so many bytes later in its page than the one before."""
+
+    def move(array, number):
+        memory = np.empty(array.nbytes + 2 * PAGE, np.uint8)
+        start = -memory.ctypes.data % PAGE + number * distance % PAGE
+        moved = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+        moved[...] = array
+        return moved
+
+    moved = []
+    for param, grad, states in tensors:
+        param, grad, *states = (move(a, k) for k, a in enumerate((param, grad, *states)))
+        moved.append(Tensor(param, grad, tuple(states)))
+    return moved
+
+
 def bytes_per_element(rule, dtype) -> int:
     """Memory traffic of one step: the gradient is read, everything else read and written."""
     return np.dtype(dtype).itemsize * (3 + 2 * len(rule.states))
