@@ -25,9 +25,10 @@ typedef enum fo_isa_index {
  * asked for costs nothing. */
 enum {
     FO_DECAYED = 1,       /* param is decayed, and nothing else: AdamW by default */
-    FO_PREPARED = 2,      /* the gradient is scaled, negated or decayed, and param perhaps too */
-    FO_WITH_OPTIONAL = 4, /* the optional state is there */
-    FO_FAR = 8            /* the buffers are in memory rather than in a cache */
+    FO_PREPARED = 2,      /* the gradient is scaled or negated, and param perhaps decayed */
+    FO_COUPLED = 4,       /* the gradient is decayed, and all that FO_PREPARED says */
+    FO_WITH_OPTIONAL = 8, /* the optional state is there */
+    FO_FAR = 16           /* the buffers are in memory rather than in a cache */
 };
 
 /* How a gradient is prepared. The sign of maximize is folded into the scale and an absent decay is a

@@ -83,9 +83,9 @@ FO_INLINE void store_operands(const operands *from, int whole, unsigned variant,
 FO_INLINE void update_operands(operands *x, int beside_divider, unsigned variant, const scalar *c,
                                const scalar *preparation)
 {
-    if (variant & FO_PREPARED) {
+    if (variant & (FO_PREPARED | FO_COUPLED)) {
         x->g = preparation[0] * x->g;
-        if (preparation[3] != 0)
+        if (variant & FO_COUPLED)
             x->g = x->g + preparation[2] * x->p;
         x->p = preparation[1] * x->p;
     } else if (variant & FO_DECAYED) {
@@ -162,12 +162,15 @@ FO_INLINE void run(unsigned variant, size_t n, void *const *all_buffers, const s
     const size_t group = FO_TURNS || variant & FO_FAR ? 2 : 4;
 #if FO_BESIDE_DIVIDER
     /* While the divider is at a root or a quotient the multipliers have time. So of so many vectors one
-     * takes its root by multiplications; of doubles, whose roots take longest, every other one. What
-     * waits for memory waits for no divider. */
-    enum { TURNS = FO_DOUBLE ? 2 : FO_TURNS };
-    if (!(variant & FO_FAR) && n >= TURNS * LANES && rounds_to_nearest())
-        for (; i + TURNS * LANES <= n; i += TURNS * LANES)
-            step_group(TURNS, 1, variant, i, buffers, c, preparation);
+     * takes its root by multiplications; of doubles, whose roots take longest, every other one; fewer where
+     * a prepared gradient adds to Adam's multiplications; and with an optional state as many as the registers
+     * hold. What waits for memory waits for no divider. */
+    const size_t few = FO_DOUBLE || variant & FO_WITH_OPTIONAL;
+    const size_t many = FO_TURNS > 2 && variant & (FO_PREPARED | FO_COUPLED);
+    const size_t turns = few ? 2 : many ? 4 : FO_TURNS;
+    if (!(variant & FO_FAR) && n >= turns * LANES && rounds_to_nearest())
+        for (; i + turns * LANES <= n; i += turns * LANES)
+            step_group((int)turns, 1, variant, i, buffers, c, preparation);
 #endif
     for (; i + group * LANES <= n; i += group * LANES)
         step_group((int)group, 0, variant, i, buffers, c, preparation);
@@ -192,6 +195,9 @@ FO_INLINE void run_variant(unsigned far, unsigned variant, size_t n, void *const
     case FO_PREPARED:
         run(far | FO_PREPARED, n, buffers, c, preparation);
         return;
+    case FO_COUPLED:
+        run(far | FO_COUPLED, n, buffers, c, preparation);
+        return;
 #if FO_OPTIONALS
     case FO_WITH_OPTIONAL:
         run(far | FO_WITH_OPTIONAL, n, buffers, c, preparation);
@@ -201,6 +207,9 @@ FO_INLINE void run_variant(unsigned far, unsigned variant, size_t n, void *const
         return;
     case FO_WITH_OPTIONAL | FO_PREPARED:
         run(far | FO_WITH_OPTIONAL | FO_PREPARED, n, buffers, c, preparation);
+        return;
+    case FO_WITH_OPTIONAL | FO_COUPLED:
+        run(far | FO_WITH_OPTIONAL | FO_COUPLED, n, buffers, c, preparation);
         return;
 #endif
     }
@@ -212,9 +221,8 @@ static void FO_NAME(loop)(unsigned variant, size_t n, void *const *buffers,
     scalar c[FO_MAX_COEFFICIENTS];
     for (int k = 0; k < COEFFICIENTS; k++)
         c[k] = (scalar)coefficients[k];
-    /* A decay that rounds to zero still adds its zero. */
-    const scalar preparation[4] = {(scalar)prepare->grad_scale, (scalar)prepare->param_factor,
-                                   (scalar)prepare->weight_decay, prepare->weight_decay != 0};
+    const scalar preparation[3] = {(scalar)prepare->grad_scale, (scalar)prepare->param_factor,
+                                   (scalar)prepare->weight_decay};
     if (FO_VECTOR_BYTES == 64 && variant & FO_FAR)
         run_variant(FO_FAR, variant & ~(unsigned)FO_FAR, n, buffers, c, preparation);
     else

@@ -60,7 +60,9 @@ static void prepare(prepared *to, const call *call, const fo_tensor *tensor)
     to->preparation.param_factor = decoupled ? 1 - hyper.lr * decay : 1;
     to->preparation.weight_decay = decoupled ? 0 : decay;
     to->variant = call->variant;
-    if (to->preparation.grad_scale != 1 || (decay != 0 && !decoupled))
+    if (decay != 0 && !decoupled)
+        to->variant |= FO_COUPLED;
+    else if (to->preparation.grad_scale != 1)
         to->variant |= FO_PREPARED;
     else if (decay != 0)
         to->variant |= FO_DECAYED;
