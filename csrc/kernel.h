@@ -28,7 +28,8 @@ enum {
     FO_PREPARED = 2,      /* the gradient is scaled or negated, and param perhaps decayed */
     FO_COUPLED = 4,       /* the gradient is decayed, and all that FO_PREPARED says */
     FO_WITH_OPTIONAL = 8, /* the optional state is there */
-    FO_FAR = 16           /* the buffers are in memory rather than in a cache */
+    FO_FAR = 16,          /* the buffers are in memory rather than in a cache */
+    FO_IN_TWO_PLACES = 32 /* they are more than the caches of one core */
 };
 
 /* How a gradient is prepared. The sign of maximize is folded into the scale and an absent decay is a
@@ -39,6 +40,11 @@ typedef struct fo_preparation {
     double param_factor;
     double weight_decay;
 } fo_preparation;
+
+/* Bytes of a buffer between two places that are worth working on in turn. Tests have them closer. */
+#ifndef FO_LEAST_APART
+#define FO_LEAST_APART (1 << 16)
+#endif
 
 enum { FO_MAX_COEFFICIENTS = 8 };
 

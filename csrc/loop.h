@@ -125,6 +125,8 @@ FO_INLINE void step_group(int size, int beside_divider, unsigned variant, size_t
 {
     enum { MOST = 4 };
     operands group[MOST];
+    /* Lest a compiler see how i goes on, make pointers of it, and move stores before other loads. */
+    __asm__("" : "+r"(i));
     operands *const last = &group[size - 1];
     for (int k = 0; k < size; k++)
         load_operands(&group[k], 1, variant, i + (size_t)k * LANES, LANES, buffers);
@@ -142,10 +144,38 @@ FO_INLINE void step_group(int size, int beside_divider, unsigned variant, size_t
         store_operands(&group[k], 1, variant, i + (size_t)k * LANES, LANES, buffers);
 }
 
+/* Groups of vectors, as many as there are from element i up to n; if asked for, in two places in turn, a burst of
+ * groups at each: while one waits at the beginning of a page, or for what is not there yet, the prefetchers get
+ * ahead at the other. Returns the next element. */
+#undef step_groups
+#define step_groups FO_NAME(step_groups)
+FO_INLINE size_t step_groups(int size, int beside_divider, int in_two_places, unsigned variant,
+                             size_t i, size_t n, void *const *buffers, const scalar *c,
+                             const scalar *preparation)
+{
+    /* Bytes of each buffer. A burst from far memory is one that all the buffers' misses of it can be under
+     * way at once, or nearly. */
+    const size_t burst_bytes = !(variant & FO_FAR) ? 2048 : state_count(variant) <= 1 ? 1024 : 512;
+
+    const size_t group = (size_t)size * LANES;
+    const size_t burst = burst_bytes / FO_VECTOR_BYTES / (size_t)size * group;
+    const size_t half = (n - i) / 2 / burst * burst;
+    if (in_two_places && half >= FO_LEAST_APART / sizeof(scalar)) {
+        for (const size_t end = i + half; i < end; i += burst)
+            for (size_t place = i; place <= i + half; place += half)
+                for (size_t k = place; k < place + burst; k += group)
+                    step_group(size, beside_divider, variant, k, buffers, c, preparation);
+        i += half;
+    }
+    for (; i + group <= n; i += group)
+        step_group(size, beside_divider, variant, i, buffers, c, preparation);
+    return i;
+}
+
 #undef run
 #define run FO_NAME(run)
-FO_INLINE void run(unsigned variant, size_t n, void *const *all_buffers, const scalar *c,
-                   const scalar *preparation)
+FO_INLINE void run(unsigned variant, int in_two_places, size_t n, void *const *all_buffers,
+                   const scalar *c, const scalar *preparation)
 {
     /* Copied, lest a compiler read them anew after each store. */
     void *buffers[2 + FO_MAX_STATES];
@@ -169,11 +199,10 @@ FO_INLINE void run(unsigned variant, size_t n, void *const *all_buffers, const s
     const size_t many = FO_TURNS > 2 && variant & (FO_PREPARED | FO_COUPLED);
     const size_t turns = few ? 2 : many ? 4 : FO_TURNS;
     if (!(variant & FO_FAR) && n >= turns * LANES && rounds_to_nearest())
-        for (; i + turns * LANES <= n; i += turns * LANES)
-            step_group((int)turns, 1, variant, i, buffers, c, preparation);
+        i = step_groups((int)turns, 1, in_two_places, variant, i, n, buffers, c, preparation);
 #endif
-    for (; i + group * LANES <= n; i += group * LANES)
-        step_group((int)group, 0, variant, i, buffers, c, preparation);
+    const int all_is_left = !FO_BESIDE_DIVIDER || variant & FO_FAR;
+    i = step_groups((int)group, 0, all_is_left && in_two_places, variant, i, n, buffers, c, preparation);
     for (; i + LANES <= n; i += LANES)
         step_vector(1, variant, i, LANES, buffers, c, preparation);
     if (i < n)
@@ -182,34 +211,34 @@ FO_INLINE void run(unsigned variant, size_t n, void *const *all_buffers, const s
 
 #undef run_variant
 #define run_variant FO_NAME(run_variant)
-FO_INLINE void run_variant(unsigned far, unsigned variant, size_t n, void *const *buffers,
-                           const scalar *c, const scalar *preparation)
+FO_INLINE void run_variant(unsigned far, unsigned variant, int in_two_places, size_t n,
+                           void *const *buffers, const scalar *c, const scalar *preparation)
 {
     switch (variant) {
     case 0:
-        run(far, n, buffers, c, preparation);
+        run(far, in_two_places, n, buffers, c, preparation);
         return;
     case FO_DECAYED:
-        run(far | FO_DECAYED, n, buffers, c, preparation);
+        run(far | FO_DECAYED, in_two_places, n, buffers, c, preparation);
         return;
     case FO_PREPARED:
-        run(far | FO_PREPARED, n, buffers, c, preparation);
+        run(far | FO_PREPARED, in_two_places, n, buffers, c, preparation);
         return;
     case FO_COUPLED:
-        run(far | FO_COUPLED, n, buffers, c, preparation);
+        run(far | FO_COUPLED, in_two_places, n, buffers, c, preparation);
         return;
 #if FO_OPTIONALS
     case FO_WITH_OPTIONAL:
-        run(far | FO_WITH_OPTIONAL, n, buffers, c, preparation);
+        run(far | FO_WITH_OPTIONAL, in_two_places, n, buffers, c, preparation);
         return;
     case FO_WITH_OPTIONAL | FO_DECAYED:
-        run(far | FO_WITH_OPTIONAL | FO_DECAYED, n, buffers, c, preparation);
+        run(far | FO_WITH_OPTIONAL | FO_DECAYED, in_two_places, n, buffers, c, preparation);
         return;
     case FO_WITH_OPTIONAL | FO_PREPARED:
-        run(far | FO_WITH_OPTIONAL | FO_PREPARED, n, buffers, c, preparation);
+        run(far | FO_WITH_OPTIONAL | FO_PREPARED, in_two_places, n, buffers, c, preparation);
         return;
     case FO_WITH_OPTIONAL | FO_COUPLED:
-        run(far | FO_WITH_OPTIONAL | FO_COUPLED, n, buffers, c, preparation);
+        run(far | FO_WITH_OPTIONAL | FO_COUPLED, in_two_places, n, buffers, c, preparation);
         return;
 #endif
     }
@@ -223,8 +252,10 @@ static void FO_NAME(loop)(unsigned variant, size_t n, void *const *buffers,
         c[k] = (scalar)coefficients[k];
     const scalar preparation[3] = {(scalar)prepare->grad_scale, (scalar)prepare->param_factor,
                                    (scalar)prepare->weight_decay};
+    const int in_two_places = (variant & FO_IN_TWO_PLACES) != 0;
+    const unsigned more = variant & ~(unsigned)(FO_FAR | FO_IN_TWO_PLACES);
     if (FO_VECTOR_BYTES == 64 && variant & FO_FAR)
-        run_variant(FO_FAR, variant & ~(unsigned)FO_FAR, n, buffers, c, preparation);
+        run_variant(FO_FAR, more, in_two_places, n, buffers, c, preparation);
     else
-        run_variant(0, variant & ~(unsigned)FO_FAR, n, buffers, c, preparation);
+        run_variant(0, more, in_two_places, n, buffers, c, preparation);
 }

@@ -28,10 +28,11 @@ enum { WATCH_NANOSECONDS = 200000, SPINS_BETWEEN_LOOKS_AT_CLOCK = 64 };
 /* How often the caller looks, before it sleeps, whether the last chunks are done. */
 enum { SPINS = 1000 };
 enum { MAX_RANGES = 64 };
-/* A pass of so many chunks for each thread is a long one: its memory is more than the caches hold. Its
- * chunks are so many times as long, since they are not taken in the order of memory, and prefetching has
- * to begin anew at each. */
-enum { LONG_PASS = 1024, LONG_CHUNK = 128 };
+/* A pass of so many chunks for each thread is a long one: its memory is more than the caches hold. */
+enum { LONG_PASS = 1024 };
+/* Chunks are made longer, up to so many times, where each thread still gets so many of them: prefetching has to
+ * begin anew at each. */
+enum { LONGEST = 128, CHUNKS_PER_THREAD = 16 };
 
 typedef struct range {
     _Alignas(64) atomic_size_t claimed; /* on a cache line of its own */
@@ -251,7 +252,8 @@ void fo_parallel(int threads, size_t total, size_t chunk, fo_task *task, void *c
     job work;
     work.task = task;
     work.context = context;
-    work.chunk = is_long ? chunk * LONG_CHUNK : chunk;
+    const size_t longer = total / chunk / (size_t)threads / CHUNKS_PER_THREAD;
+    work.chunk = chunk * (longer < 1 ? 1 : longer < LONGEST ? longer : LONGEST);
     /* What the last pass saw last is still in a cache: every other one begins there. */
     work.backwards =
         is_long && atomic_fetch_add_explicit(&long_passes, 1, memory_order_relaxed) % 2;

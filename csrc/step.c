@@ -15,8 +15,12 @@ enum { CACHE_LINE = 64 };
 enum { CHUNK = 512 };
 /* Bytes of param up to which one thread just goes from tensor to tensor. */
 enum { SMALL = 1 << 20 };
-/* From so many on the buffers are not expected in a cache. */
-enum { FAR = 1 << 24 };
+/* Bytes of param from which on the buffers are not expected in a core's own caches, and in no cache. Tests
+ * have both lower. */
+#ifndef FO_OWN_CACHES
+#define FO_OWN_CACHES (1 << 21)
+#define FO_ALL_CACHES (1 << 24)
+#endif
 
 static const uint64_t last_step = (uint64_t)1 << 53;
 
@@ -256,7 +260,9 @@ fo_status fo_step_abi(uint64_t abi, const fo_group *groups, size_t group_count,
             scale *= factor > 1 ? 1 : factor;
         }
     }
-    const call call = {groups, scale, bytes >= FAR ? FO_FAR : 0};
+    const unsigned variant =
+        (bytes >= FO_ALL_CACHES ? FO_FAR : 0) | (bytes >= FO_OWN_CACHES ? FO_IN_TWO_PLACES : 0);
+    const call call = {groups, scale, variant};
     update_all(&call, tensors, tensor_count, bytes, threads);
     return FO_OK;
 }

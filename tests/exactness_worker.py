@@ -31,7 +31,8 @@ import fastopt
 VECTOR_BYTES = 64
 GUARD_BYTE = 0xA5
 STEPS = 4
-LARGE = 300_007
+# 2 MiB of either dtype, so that one thread works in two places
+LARGE = 600_011
 THREADS = (1, 2, 3, 7)
 PINNED_STEPS = 100
 PINNED_LENGTH = 259

@@ -18,6 +18,8 @@ unset FASTOPT_ISA FASTOPT_NUM_THREADS
 export OPENBLAS_NUM_THREADS=1
 needed=(-std=gnu11 -g -ffp-contract=off -fno-math-errno -Wall -Wextra -Werror "-I$root/csrc")
 address=(-O1 -fsanitize=address,undefined -fno-sanitize-recover=all)
+# So that a step of a few elements takes the ways of one that no cache holds.
+small_caches=(-DFO_OWN_CACHES=1024 -DFO_ALL_CACHES=8192 -DFO_LEAST_APART=512)
 library=("$root"/csrc/*.c "$root"/csrc/rules/*.c)
 without_dispatch=()
 for source in "${library[@]}"; do
@@ -45,8 +47,8 @@ timeout 300 "${fixed[@]}" "$work/races"
 
 echo "==== Random steps under the address and undefined-behaviour sanitizers"
 runs=$([ -n "$quick" ] && echo 2000 || echo 50000)
-gcc "${needed[@]}" "${address[@]}" "-DRUNS=$runs" "$root/tests/c/fuzz.c" "${without_dispatch[@]}" \
-    -o "$work/random" -lm -pthread
+gcc "${needed[@]}" "${address[@]}" "${small_caches[@]}" "-DRUNS=$runs" "$root/tests/c/fuzz.c" \
+    "${without_dispatch[@]}" -o "$work/random" -lm -pthread
 "$work/random"
 
 echo "==== The Python package under the address and undefined-behaviour sanitizers"
@@ -74,8 +76,8 @@ find "$work/tree" -name '*.so' -delete
 if [ -z "$quick" ]; then
     echo "==== libFuzzer, $seconds s"
     guided() { # guided CLANG: compiles the fuzzer
-        "$1" "${needed[@]}" "${address[@]}" -fsanitize=fuzzer "$root/tests/c/fuzz.c" \
-            "${without_dispatch[@]}" -o "$work/guided" -lm -pthread 2>"$work/guided.log"
+        "$1" "${needed[@]}" "${address[@]}" "${small_caches[@]}" -fsanitize=fuzzer \
+            "$root/tests/c/fuzz.c" "${without_dispatch[@]}" -o "$work/guided" -lm -pthread 2>"$work/guided.log"
     }
     # A clang may be there without its run-time library.
     if guided clang || {
