@@ -153,8 +153,8 @@ FO_INLINE size_t step_groups(int size, int beside_divider, int in_two_places, un
                              size_t i, size_t n, void *const *buffers, const scalar *c,
                              const scalar *preparation)
 {
-    /* Bytes of each buffer. A burst from far memory is one that all the buffers' misses of it can be under
-     * way at once, or nearly. */
+    /* Bytes of each buffer. Longer bursts from far memory gain less, and with these four buffers as little as
+     * two with those. */
     const size_t burst_bytes = !(variant & FO_FAR) ? 2048 : state_count(variant) <= 1 ? 1024 : 512;
 
     const size_t group = (size_t)size * LANES;
@@ -202,7 +202,8 @@ FO_INLINE void run(unsigned variant, int in_two_places, size_t n, void *const *a
         i = step_groups((int)turns, 1, in_two_places, variant, i, n, buffers, c, preparation);
 #endif
     const int all_is_left = !FO_BESIDE_DIVIDER || variant & FO_FAR;
-    i = step_groups((int)group, 0, all_is_left && in_two_places, variant, i, n, buffers, c, preparation);
+    i = step_groups((int)group, 0, all_is_left && in_two_places, variant, i, n, buffers, c,
+                    preparation);
     for (; i + LANES <= n; i += LANES)
         step_vector(1, variant, i, LANES, buffers, c, preparation);
     if (i < n)

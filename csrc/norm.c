@@ -13,8 +13,16 @@
 #include <stdlib.h>
 
 enum { BLOCK = 4096, ACCUMULATORS = 32, CHUNK = 2 };
+/* Where a chunk has so many blocks they are summed two at a time, from its two halves, so many elements of each
+ * in turn: while one waits for memory, the prefetchers get ahead at the other. */
+#ifndef FO_MANY_BLOCKS /* tests have fewer */
+#define FO_MANY_BLOCKS 256
+#endif
+enum { BURST = 512 };
 
 typedef double block_sum(const void *grad, size_t n);
+/* Of two blocks of n elements each. */
+typedef void two_sums(const void *const *grads, size_t n, double *sums);
 
 #define FO_TEMPLATE "norm.c"
 #include "instances.h"
@@ -22,6 +30,9 @@ typedef double block_sum(const void *grad, size_t n);
 #define FO_BLOCK_SUMS(isa, name)                                                                   \
     [isa] = {FO_CAT(sum_block, FO_CAT(name, f32)), FO_CAT(sum_block, FO_CAT(name, f64))},
 static block_sum *const block_sums[FO_ISA_COUNT][2] = {FO_ISAS(FO_BLOCK_SUMS)};
+#define FO_TWO_SUMS(isa, name)                                                                     \
+    [isa] = {FO_CAT(sum_two, FO_CAT(name, f32)), FO_CAT(sum_two, FO_CAT(name, f64))},
+static two_sums *const sums_of_two[FO_ISA_COUNT][2] = {FO_ISAS(FO_TWO_SUMS)};
 
 static size_t block_count(const fo_tensor *tensor)
 {
@@ -35,18 +46,51 @@ typedef struct sum_job {
     double *sums;
 } sum_job;
 
+typedef struct block {
+    const void *grad;
+    size_t n;
+    fo_dtype dtype;
+} block;
+
+/* index is that of its tensor, or of one before that. */
+static block block_at(const sum_job *job, size_t position, size_t *index)
+{
+    while (job->starts[*index + 1] <= position)
+        ++*index;
+    const fo_tensor *tensor = &job->tensors[*index];
+    const size_t first = (position - job->starts[*index]) * BLOCK;
+    const size_t left = tensor->n - first;
+    return (block){(const char *)tensor->grad + first * fo_size_of(tensor->dtype),
+                   left < BLOCK ? left : BLOCK, tensor->dtype};
+}
+
+static double sum_of(const block *it)
+{
+    return block_sums[fo_isa_in_use()][it->dtype](it->grad, it->n);
+}
+
 static void sum_blocks(void *context, size_t begin, size_t end)
 {
     const sum_job *job = context;
+    const size_t half = end - begin >= FO_MANY_BLOCKS ? (end - begin) / 2 : 0;
     size_t index = fo_find_interval(job->starts, job->count, begin);
-    for (size_t block = begin; block < end; block++) {
-        while (job->starts[index + 1] <= block)
-            index++;
-        const fo_tensor *tensor = &job->tensors[index];
-        const size_t first = (block - job->starts[index]) * BLOCK;
-        const size_t n = tensor->n - first < BLOCK ? tensor->n - first : BLOCK;
-        job->sums[block] = block_sums[fo_isa_in_use()][tensor->dtype](
-            (const char *)tensor->grad + first * fo_size_of(tensor->dtype), n);
+    size_t index_ahead = fo_find_interval(job->starts, job->count, begin + half);
+    for (size_t i = begin; i < begin + half; i++) {
+        const block one = block_at(job, i, &index), other = block_at(job, i + half, &index_ahead);
+        if (one.n == other.n && one.dtype == other.dtype) {
+            double sums[2];
+            sums_of_two[fo_isa_in_use()][one.dtype]((const void *[]){one.grad, other.grad}, one.n,
+                                                    sums);
+            job->sums[i] = sums[0];
+            job->sums[i + half] = sums[1];
+        } else {
+            job->sums[i] = sum_of(&one);
+            job->sums[i + half] = sum_of(&other);
+        }
+    }
+    for (size_t i = begin + 2 * half; i < end; i++) {
+        const block last = block_at(job, i, &index_ahead);
+        job->sums[i] = sum_of(&last);
     }
 }
 
@@ -124,27 +168,58 @@ FO_INLINE wide widen(const stored *from)
 #endif
 }
 
-static double FO_NAME(sum_block)(const void *grad, size_t n)
+/* n is a multiple of ACCUMULATORS. */
+#define add_squares FO_NAME(add_squares)
+FO_INLINE void add_squares(wide *to, const stored *g, size_t n)
 {
-    const stored *g = grad;
-    wide sums[ACCUMULATORS / WIDE] = {{0}};
-    size_t i = 0;
-    for (; i + ACCUMULATORS <= n; i += ACCUMULATORS) {
+    wide sums[ACCUMULATORS / WIDE];
+    __builtin_memcpy(sums, to, sizeof sums);
+    for (size_t i = 0; i < n; i += ACCUMULATORS) {
         for (size_t k = 0; k < ACCUMULATORS / WIDE; k++) {
             const wide x = widen(g + i + k * WIDE);
             sums[k] += x * x;
         }
     }
+    __builtin_memcpy(to, sums, sizeof sums);
+}
+
+/* With the squares of the last elements, fewer than ACCUMULATORS. */
+#define add_up FO_NAME(add_up)
+FO_INLINE double add_up(const wide *sums, const stored *g, size_t n)
+{
     double lanes[ACCUMULATORS];
     __builtin_memcpy(lanes, sums, sizeof lanes);
-    for (size_t k = 0; i < n; i++, k++)
-        lanes[k] += (double)g[i] * (double)g[i];
+    for (size_t k = 0; k < n; k++)
+        lanes[k] += (double)g[k] * (double)g[k];
     for (size_t half = ACCUMULATORS / 2; half; half /= 2)
         for (size_t k = 0; k < half; k++)
             lanes[k] += lanes[k + half];
     return lanes[0];
 }
 
+static double FO_NAME(sum_block)(const void *grad, size_t n)
+{
+    const stored *g = grad;
+    wide sums[ACCUMULATORS / WIDE] = {{0}};
+    const size_t whole = n / ACCUMULATORS * ACCUMULATORS;
+    add_squares(sums, g, whole);
+    return add_up(sums, g + whole, n - whole);
+}
+
+static void FO_NAME(sum_two)(const void *const *grads, size_t n, double *to)
+{
+    wide sums[2][ACCUMULATORS / WIDE] = {{{0}}};
+    const size_t whole = n / ACCUMULATORS * ACCUMULATORS;
+    for (size_t i = 0; i < whole; i += BURST)
+        for (int k = 0; k < 2; k++)
+            add_squares(sums[k], (const stored *)grads[k] + i,
+                        whole - i < BURST ? whole - i : BURST);
+    for (int k = 0; k < 2; k++)
+        to[k] = add_up(sums[k], (const stored *)grads[k] + whole, n - whole);
+}
+
+#undef add_squares
+#undef add_up
 #undef wide
 #undef widen
 #undef narrow

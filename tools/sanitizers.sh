@@ -19,7 +19,8 @@ export OPENBLAS_NUM_THREADS=1
 needed=(-std=gnu11 -g -ffp-contract=off -fno-math-errno -Wall -Wextra -Werror "-I$root/csrc")
 address=(-O1 -fsanitize=address,undefined -fno-sanitize-recover=all)
 # So that a step of a few elements takes the ways of one that no cache holds.
-small_caches=(-DFO_OWN_CACHES=1024 -DFO_ALL_CACHES=8192 -DFO_LEAST_APART=512)
+small_caches=(-DFO_OWN_CACHES=1024 -DFO_ALL_CACHES=8192 -DFO_LEAST_APART=512
+    -DFO_MANY_BLOCKS=2)
 library=("$root"/csrc/*.c "$root"/csrc/rules/*.c)
 without_dispatch=()
 for source in "${library[@]}"; do
