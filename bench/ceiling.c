@@ -14,30 +14,7 @@
 #else
 #define EACH_ISA
 #endif
-
-/* Block by block, one array after the other: so long a run of each array at a time, memory and its
- * prefetchers were measured to deliver up to 8% more than when all arrays advance together. */
-enum { BLOCK_BYTES = 4096 };
-
-#define DEFINE_PASS(T)                                                                             \
-    EACH_ISA static void pass_##T(const T *g, T *const *written, int n_written, T scale,           \
-                                  size_t start, size_t end)                                        \
-    {                                                                                              \
-        for (size_t block; start < end; start = block) {                                           \
-            block = start + BLOCK_BYTES / sizeof(T) < end ? start + BLOCK_BYTES / sizeof(T) : end; \
-            for (int k = 0; k < n_written; k++) {                                                  \
-                T *restrict a = written[k];                                                        \
-                const T *restrict b = g;                                                           \
-                for (size_t i = start; i < block; i++)                                             \
-                    a[i] += scale * b[i];                                                          \
-            }                                                                                      \
-        }                                                                                          \
-    }
-
-DEFINE_PASS(float)
-DEFINE_PASS(double)
-
-enum { MAX_THREADS = 64 };
+#define INLINE static inline __attribute__((always_inline))
 
 /* What a step is, written once by the caller so that a call passes one pointer. */
 typedef struct {
@@ -47,6 +24,42 @@ typedef struct {
     double scale;
     int n_written, is_double, threads;
 } CeilingStep;
+
+/* Block by block, one array after the other; what is more than a core's own caches in two places in turn, as
+ * fastopt's steps are, which got up to 1.6 times as much out of memory. */
+enum { BLOCK_BYTES = 4096, IN_TWO_PLACES = 1 << 21 };
+
+#define DEFINE_PASS(T)                                                                             \
+    INLINE void block_##T(const T *restrict g, T *const *written, int n_written, T scale,          \
+                          size_t start, size_t end)                                                \
+    {                                                                                              \
+        for (int k = 0; k < n_written; k++) {                                                      \
+            T *restrict a = written[k];                                                            \
+            for (size_t i = start; i < end; i++)                                                   \
+                a[i] += scale * g[i];                                                              \
+        }                                                                                          \
+    }                                                                                              \
+    EACH_ISA static void pass_##T(const CeilingStep *step, size_t start, size_t end)               \
+    {                                                                                              \
+        T *const *written = (T *const *)step->written;                                             \
+        const int n_written = step->n_written;                                                     \
+        const int two = step->n * sizeof(T) >= IN_TWO_PLACES;                                      \
+        const size_t block = (!two ? BLOCK_BYTES : n_written == 1 ? 1024 : 512) / sizeof(T);       \
+        const size_t half = two ? (end - start) / 2 / block * block : 0;                           \
+        for (const size_t middle = start + half; start < middle; start += block) {                 \
+            block_##T(step->read, written, n_written, (T)step->scale, start, start + block);       \
+            block_##T(step->read, written, n_written, (T)step->scale, start + half,                \
+                      start + half + block);                                                       \
+        }                                                                                          \
+        for (start += half; start < end; start += block)                                           \
+            block_##T(step->read, written, n_written, (T)step->scale, start,                       \
+                      end - start < block ? end : start + block);                                  \
+    }
+
+DEFINE_PASS(float)
+DEFINE_PASS(double)
+
+enum { MAX_THREADS = 64 };
 
 typedef struct {
     const CeilingStep *step;
@@ -63,11 +76,9 @@ static void *run(void *argument)
     while ((start = atomic_fetch_add(&progress->next, progress->chunk)) < step->n) {
         size_t end = step->n - start < progress->chunk ? step->n : start + progress->chunk;
         if (step->is_double)
-            pass_double(step->read, (double *const *)step->written, step->n_written, step->scale,
-                        start, end);
+            pass_double(step, start, end);
         else
-            pass_float(step->read, (float *const *)step->written, step->n_written,
-                       (float)step->scale, start, end);
+            pass_float(step, start, end);
     }
     return NULL;
 }
