@@ -45,7 +45,7 @@ NORMS = """
 import numpy as np
 import fastopt
 from cases import numbers
-grads = [numbers(i, n, t) for i, n in enumerate((300_007, 3, 0, 70_001, 64, 1_000_000))
+grads = [numbers(i, n, t) for i, n in enumerate((300_007, 3, 0, 70_001, 64, 2_500_000))
          for t in (np.float32, np.float64)]
 for threads in (1, 2, 3, 7):
     fastopt.set_num_threads(threads)
