@@ -86,7 +86,7 @@ class Optimizer(optimizers.Optimizer):
             hypers["grad_scale"] = limit / norm if norm >= limit else 1.0
         fastopt.adam(param, grad, self.mom1[key], self.mom2[key], **hypers)
         self.nr_update[key] = count
-        gradient.fill(0)
+        gradient.view(np.uint8).fill(0)  # bytes, for which NumPy calls memset
         if self.averages is not None:
             if key not in self.averages:
                 self.averages[key] = np.zeros(weights.shape, np.float32)
