@@ -27,19 +27,31 @@ for source in "${library[@]}"; do
     [ "$source" = "$root/csrc/dispatch.c" ] || without_dispatch+=("$source")
 done
 
+echo "==== Programs"
+# Side by side, since each takes a minute or more.
+started=()
+threads() { # threads NAME FLAG...: compiles the test of the pool
+    gcc "${needed[@]}" -O1 "${@:2}" "$root/tests/c/threads.c" "${library[@]}" -o "$work/$1" -lm -pthread &
+    started+=($!)
+}
+threads forks -fsanitize=undefined -fno-sanitize-recover=all
+threads addresses "${address[@]}" -DWITHOUT_FORKS
+threads races -fsanitize=thread -DWITHOUT_FORKS
+runs=$([ -n "$quick" ] && echo 2000 || echo 50000)
+gcc "${needed[@]}" "${address[@]}" "${small_caches[@]}" "-DRUNS=$runs" "$root/tests/c/fuzz.c" \
+    "${without_dispatch[@]}" -o "$work/random" -lm -pthread &
+started+=($!)
+for compiler in "${started[@]}"; do
+    wait "$compiler"
+done
+
 echo "==== Threads and forks"
 # A child of several threads may inherit the address sanitizer's own lock, held by a thread that it does
 # not have (GCC 12, where every sixth run hung), so under that sanitizer nothing forks.
-threads() { # threads NAME FLAG...: compiles the test of the pool
-    gcc "${needed[@]}" -O1 "${@:2}" "$root/tests/c/threads.c" "${library[@]}" -o "$work/$1" -lm -pthread
-}
-threads forks -fsanitize=undefined -fno-sanitize-recover=all
 timeout 300 "$work/forks"
-threads addresses "${address[@]}" -DWITHOUT_FORKS
 timeout 300 "$work/addresses"
 
 echo "==== The thread sanitizer"
-threads races -fsanitize=thread -DWITHOUT_FORKS
 # Newer kernels place memory where this sanitizer does not expect it; containers may forbid to ask
 # for another place.
 fixed=(setarch "$(uname -m)" -R)
@@ -47,9 +59,6 @@ fixed=(setarch "$(uname -m)" -R)
 timeout 300 "${fixed[@]}" "$work/races"
 
 echo "==== Random steps under the address and undefined-behaviour sanitizers"
-runs=$([ -n "$quick" ] && echo 2000 || echo 50000)
-gcc "${needed[@]}" "${address[@]}" "${small_caches[@]}" "-DRUNS=$runs" "$root/tests/c/fuzz.c" \
-    "${without_dispatch[@]}" -o "$work/random" -lm -pthread
 "$work/random"
 
 echo "==== The Python package under the address and undefined-behaviour sanitizers"
