@@ -22,7 +22,7 @@ typedef enum fo_isa_index {
 } fo_isa_index;
 
 /* A loop is compiled once plain and once for each way in which it can do more, so that what is not
- * asked for costs nothing. */
+ * asked for costs nothing; but for FO_IN_TWO_PLACES, which it looks at once a call. */
 enum {
     FO_DECAYED = 1,       /* param is decayed, and nothing else: AdamW by default */
     FO_PREPARED = 2,      /* the gradient is scaled or negated, and param perhaps decayed */

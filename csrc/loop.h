@@ -153,8 +153,7 @@ FO_INLINE size_t step_groups(int size, int beside_divider, int in_two_places, un
                              size_t i, size_t n, void *const *buffers, const scalar *c,
                              const scalar *preparation)
 {
-    /* Bytes of each buffer. Longer bursts from far memory gain less, and with these four buffers as little as
-     * two with those. */
+    /* Bytes of each buffer. From far memory shorter bursts are better, the more so the more buffers there are. */
     const size_t burst_bytes = !(variant & FO_FAR) ? 2048 : state_count(variant) <= 1 ? 1024 : 512;
 
     const size_t group = (size_t)size * LANES;
