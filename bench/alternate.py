@@ -2,7 +2,8 @@
 
 Within one process every round takes one sample of each contender, in a fresh random order; ratios
 are taken within rounds and their median reported. Whatever slows the machine for longer than a
-round slows all alike and cancels out.
+round slows all alike and cancels out. After the first rounds, who is far behind sits out, so that
+those who are close are compared as often as the time allows.
 """
 
 from __future__ import annotations
@@ -22,27 +23,27 @@ SETTLE_SECONDS = 0.01
 # Steps are timed in full run. A core that slept needs a while to wake and to get back to its speed,
 # and a shared cache that others have used holds arrays that fit into it only after some passes.
 WARM_SECONDS = 0.003
-WARM_CALLS = 4
+WARM_CALLS = 5
+# Who takes so many times as long as the fastest is far behind, whatever the noise.
+FAR_BEHIND = 3
 
 
 def _time_calls(case: Case, calls: int) -> float:
-    """Seconds per call, after one untimed call."""
+    """Seconds per call."""
     clock = time.perf_counter
     step = case.step
     if case.restore is None:
-        step()
         repeats = range(calls)
         start = clock()
         for _ in repeats:
             step()
         return (clock() - start) / calls
     total = 0.0
-    for call in range(calls + 1):
+    for _ in range(calls):
         case.restore()
         start = clock()
         step()
-        if call:
-            total += clock() - start
+        total += clock() - start
     return total / calls
 
 
@@ -58,17 +59,25 @@ def _warm(case: Case, most_calls: float) -> None:
 
 
 def calls_per_sample(case: Case) -> int:
-    """So many calls that a sample is long enough for the clock."""
-    calls = 1
+    """So many calls that a sample is long enough for the clock.
+
+    At least two, since fastopt goes over much memory forwards and backwards in turn.
+    """
+    _time_calls(case, 1)  # compilation, first touch of memory, start of threads
+    calls = 2
     while True:
         seconds = _time_calls(case, calls)
         if seconds * calls >= SAMPLE_SECONDS / 2:
-            return max(1, round(SAMPLE_SECONDS / seconds))
+            return max(2, round(SAMPLE_SECONDS / seconds))
         calls *= 4
 
 
 def alternate(
-    cases: dict[str, Case], seconds: float = 1.0, min_rounds: int = 7, settle: bool = False
+    cases: dict[str, Case],
+    seconds: float = 1.0,
+    min_rounds: int = 15,
+    rounds_of_all: int = 5,
+    settle: bool = False,
 ) -> dict[str, list[float]]:
     """Samples of each case, seconds per call; sample i of all cases comes from round i.
 
@@ -77,13 +86,10 @@ def alternate(
     cases : the contenders, ready to step.
     seconds : how long to go on, calibration not counted.
     min_rounds : rounds taken however long they last.
+    rounds_of_all : those after which a case that is far behind the fastest sits out.
     settle : whether to pause before each sample until the last contender's threads sleep, and to
         step untimed for long enough to wake this one's.
     """
-    for case in cases.values():
-        if case.before:
-            case.before()
-        _time_calls(case, 1)  # compilation, first touch of memory, start of threads
     calls = {}
     for name, case in cases.items():
         if case.before:
@@ -98,6 +104,9 @@ def alternate(
         end = time.perf_counter() + seconds
         rounds = 0
         while rounds < min_rounds or time.perf_counter() < end:
+            if rounds == rounds_of_all:
+                fastest = min(median(taken) for taken in samples.values())
+                order = [name for name in order if median(samples[name]) < FAR_BEHIND * fastest]
             shuffle(order)
             for name in order:
                 if settle:
@@ -114,5 +123,5 @@ def alternate(
 
 
 def ratio(numerator: list[float], denominator: list[float]) -> float:
-    """The median over rounds of one contender's time over another's."""
-    return median(a / b for a, b in zip(numerator, denominator, strict=True))
+    """The median, over the rounds that both took part in, of one contender's time over another's."""
+    return median(a / b for a, b in zip(numerator, denominator, strict=False))

@@ -73,9 +73,19 @@ def test_slower_contender_has_the_greater_ratio():
         "restored": Case(lambda: sum(range(2000)), restore=lambda: sum(range(50_000))),
     }
     samples = alternate(cases, seconds=0.05)
-    assert len({len(taken) for taken in samples.values()}) == 1
     assert ratio(samples["long"], samples["short"]) > 5
     assert 0.3 < ratio(samples["restored"], samples["long"]) < 3  # restoring is not timed
+
+
+def test_who_is_far_behind_sits_out():
+    works = {"best": 1000, "close": 1500, "far": 20_000}
+    cases = {name: Case(lambda n=n: sum(range(n))) for name, n in works.items()}
+    rounds = {name: len(taken) for name, taken in alternate(cases, 0.0, 30, 4).items()}
+    assert rounds == {"best": 30, "close": 30, "far": 4}
+
+
+def test_ratio_is_over_the_rounds_that_both_took_part_in():
+    assert ratio([6.0, 6.0, 6.0], [1.0, 2.0, 2.0, 100.0, 100.0]) == 3
 
 
 def row(**samples):
