@@ -2,24 +2,17 @@
 #define FO_FORMULA
 #undef update
 #define update FO_NAME(update)
-#include FO_FILE
-#undef FO_BESIDE_DIVIDER
-#if FO_HAS_MULTIPLIED_ROOT && FO_TURNS
-#define FO_BESIDE_DIVIDER 1
-/* The formula once more, with the root that leaves the divider alone. Its argument is kept, so that one
- * look at it tells later whether the root was to be had that way. */
-#undef update
-#define update FO_NAME(update_beside_divider)
+/* The formula leaves the argument of its root, and finds the root, behind its states; see take_roots. */
 #undef square_root
-#define square_root(x) multiplied_root(state[FO_MAX_STATES] = (x))
+#define square_root(x) (state[ARGUMENT] = (x), state[ROOT])
 #include FO_FILE
 #undef square_root
 #define square_root FO_NAME(square_root)
-#else
-#define FO_BESIDE_DIVIDER 0
-#endif
 #undef FO_FORMULA
 #undef update
+
+#undef FO_BESIDE_DIVIDER
+#define FO_BESIDE_DIVIDER (FO_HAS_MULTIPLIED_ROOT && FO_TURNS)
 
 #undef load_some
 #define load_some FO_NAME(load_some)
@@ -30,11 +23,11 @@ FO_INLINE vec load_some(int whole, unsigned variant, const stored *from, size_t 
     return variant & FO_FAR ? load_far(from) : load(from);
 }
 
-/* A vector of each buffer, and the argument of the root. */
+/* A vector of each buffer; and of the root, if the formula has one. */
 #undef operands
 #define operands FO_NAME(operands)
 typedef struct operands {
-    vec p, g, state[FO_MAX_STATES + 1];
+    vec p, g, state[ROOT + 1];
 } operands;
 
 #undef state_count
@@ -45,7 +38,7 @@ FO_INLINE int state_count(unsigned variant)
     return NEEDED + (variant & FO_WITH_OPTIONAL ? FO_OPTIONALS : 0);
 }
 
-/* The vector at element i, or only its first count lanes. whole, beside_divider and variant are
+/* The vector at element i, or only its first count lanes. whole, beside_divider, size and variant are
  * constants wherever these are inlined. */
 #undef load_operands
 #define load_operands FO_NAME(load_operands)
@@ -80,7 +73,7 @@ FO_INLINE void store_operands(const operands *from, int whole, unsigned variant,
 
 #undef update_operands
 #define update_operands FO_NAME(update_operands)
-FO_INLINE void update_operands(operands *x, int beside_divider, unsigned variant, const scalar *c,
+FO_INLINE void update_operands(operands *x, unsigned variant, const scalar *c,
                                const scalar *preparation)
 {
     if (variant & (FO_PREPARED | FO_COUPLED)) {
@@ -91,15 +84,44 @@ FO_INLINE void update_operands(operands *x, int beside_divider, unsigned variant
     } else if (variant & FO_DECAYED) {
         x->p = preparation[1] * x->p;
     }
-    const int with_optional = (variant & FO_WITH_OPTIONAL) != 0;
+    FO_NAME(update)(&x->p, x->g, x->state, c, (variant & FO_WITH_OPTIONAL) != 0);
+}
+
+#undef root_of
+#define root_of FO_NAME(root_of)
+FO_INLINE vec root_of(vec x, int beside_divider)
+{
 #if FO_BESIDE_DIVIDER
-    if (beside_divider)
-        FO_NAME(update_beside_divider)(&x->p, x->g, x->state, c, with_optional);
-    else
+    if (beside_divider && __builtin_expect(all_fit(x), 1))
+        return multiplied_root(x);
 #else
     (void)beside_divider;
 #endif
-        FO_NAME(update)(&x->p, x->g, x->state, c, with_optional);
+    return square_root(x);
+}
+
+/* The roots of so many vectors, if the formula has one. All arguments, all roots, and then what follows from
+ * them: a core looks only so many operations ahead for what can go to its divider meanwhile. To get at an
+ * argument the whole formula is written, of which compilers leave what leads there, and that only once.
+ *
+ * Beside the divider the vector in the middle takes its root by multiplications, if that can be. */
+#undef take_roots
+#define take_roots FO_NAME(take_roots)
+FO_INLINE void take_roots(operands *group, int size, int beside_divider, unsigned variant,
+                          const scalar *c, const scalar *preparation)
+{
+#if FO_TURNS
+    for (int k = 0; k < size; k++) {
+        operands x = group[k];
+        x.state[ROOT] = (vec){0};
+        update_operands(&x, variant, c, preparation);
+        group[k].state[ARGUMENT] = x.state[ARGUMENT];
+    }
+    for (int k = 0; k < size; k++)
+        group[k].state[ROOT] = root_of(group[k].state[ARGUMENT], beside_divider && k == size / 2);
+#else
+    (void)group, (void)size, (void)beside_divider, (void)variant, (void)c, (void)preparation;
+#endif
 }
 
 #undef step_vector
@@ -109,15 +131,14 @@ FO_INLINE void step_vector(int whole, unsigned variant, size_t i, size_t count,
 {
     operands x;
     load_operands(&x, whole, variant, i, count, buffers);
-    update_operands(&x, 0, variant, c, preparation);
+    take_roots(&x, 1, 0, variant, c, preparation);
+    update_operands(&x, variant, c, preparation);
     store_operands(&x, whole, variant, i, count, buffers);
 }
 
 /* So many vectors, all loaded before the first is stored. A load from where a store has just been, but for
  * a multiple of 4096 bytes, waits until that is written: one buffer 64 bytes behind another, modulo 4096,
- * made a step on floats in cache up to half as long again.
- *
- * Beside the divider the last one takes its root by multiplications, or is done again if that cannot be. */
+ * made a step on floats in cache up to half as long again. */
 #undef step_group
 #define step_group FO_NAME(step_group)
 FO_INLINE void step_group(int size, int beside_divider, unsigned variant, size_t i,
@@ -127,26 +148,15 @@ FO_INLINE void step_group(int size, int beside_divider, unsigned variant, size_t
     operands group[MOST];
     /* Lest a compiler see how i goes on, make pointers of it, and move stores before other loads. */
     __asm__("" : "+r"(i));
-    operands *const last = &group[size - 1];
     for (int k = 0; k < size; k++)
         load_operands(&group[k], 1, variant, i + (size_t)k * LANES, LANES, buffers);
+    take_roots(group, size, beside_divider, variant, c, preparation);
     for (int k = 0; k < size; k++)
-        update_operands(&group[k], beside_divider && k == size - 1, variant, c, preparation);
-#if FO_BESIDE_DIVIDER
-    if (beside_divider && __builtin_expect(!all_fit(last->state[FO_MAX_STATES]), 0)) {
-        load_operands(last, 1, variant, i + (size_t)(size - 1) * LANES, LANES, buffers);
-        update_operands(last, 0, variant, c, preparation);
-    }
-#else
-    (void)last;
-#endif
+        update_operands(&group[k], variant, c, preparation);
     for (int k = 0; k < size; k++)
         store_operands(&group[k], 1, variant, i + (size_t)k * LANES, LANES, buffers);
 }
 
-/* Groups of vectors, as many as there are from element i up to n; if asked for, in two places in turn, a burst of
- * groups at each: while one waits at the beginning of a page, or for what is not there yet, the prefetchers get
- * ahead at the other. Returns the next element. */
 #undef step_groups
 #define step_groups FO_NAME(step_groups)
 FO_INLINE size_t step_groups(int size, int beside_divider, int in_two_places, unsigned variant,

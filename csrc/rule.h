@@ -19,6 +19,9 @@
 #define FO_TURNS 0
 #endif
 
+/* Behind the states of a vector. */
+enum { ARGUMENT = FO_MAX_STATES, ROOT };
+
 #define FO_TEMPLATE "loop.h"
 #include "instances.h"
 
