@@ -2,7 +2,7 @@
 
 Within one process every round takes one sample of each contender, in a fresh random order; ratios
 are taken within rounds and their median reported. Whatever slows the machine for longer than a
-round slows all alike and cancels out. After the first rounds, who is far behind sits out, so that
+round slows all alike and cancels out. In the second half, who is far behind sits out, so that
 those who are close are compared as often as the time allows.
 """
 
@@ -86,7 +86,8 @@ def alternate(
     cases : the contenders, ready to step.
     seconds : how long to go on, calibration not counted.
     min_rounds : rounds taken however long they last.
-    rounds_of_all : those after which a case that is far behind the fastest sits out.
+    rounds_of_all : so many at least before a case that is far behind the fastest sits out, which
+        it does when half of the time is over.
     settle : whether to pause before each sample until the last contender's threads sleep, and to
         step untimed for long enough to wake this one's.
     """
@@ -101,10 +102,15 @@ def alternate(
     collecting = gc.isenabled()
     gc.disable()
     try:
-        end = time.perf_counter() + seconds
-        rounds = 0
-        while rounds < min_rounds or time.perf_counter() < end:
-            if rounds == rounds_of_all:
+        start = time.perf_counter()
+        rounds, all_take_part = 0, True
+        while rounds < min_rounds or time.perf_counter() < start + seconds:
+            if (
+                all_take_part
+                and rounds >= rounds_of_all
+                and time.perf_counter() >= start + seconds / 2
+            ):
+                all_take_part = False
                 fastest = min(median(taken) for taken in samples.values())
                 order = [name for name in order if median(samples[name]) < FAR_BEHIND * fastest]
             shuffle(order)
@@ -123,5 +129,5 @@ def alternate(
 
 
 def ratio(numerator: list[float], denominator: list[float]) -> float:
-    """The median, over the rounds that both took part in, of one contender's time over another's."""
+    """The median, over the rounds of both, of one contender's time over another's."""
     return median(a / b for a, b in zip(numerator, denominator, strict=False))
