@@ -2,9 +2,11 @@
 #define FO_FORMULA
 #undef update
 #define update FO_NAME(update)
+#if FO_TURNS
 /* The formula leaves the argument of its root, and finds the root, behind its states; see take_roots. */
 #undef square_root
 #define square_root(x) (state[ARGUMENT] = (x), state[ROOT])
+#endif
 #include FO_FILE
 #undef square_root
 #define square_root FO_NAME(square_root)
