@@ -69,6 +69,8 @@ done
 find "$work/tree" -name '*.so' -delete
 (
     cd "$work/tree"
+    # setup.py has the last word; at its level the sanitized kernels take twice as long to compile.
+    sed -i 's/"-O3"/"-O1"/' setup.py
     CFLAGS="${address[*]}" LDFLAGS="-fsanitize=address,undefined" \
         "$python" setup.py -q build_ext --inplace
     tests=(tests)
