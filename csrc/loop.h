@@ -159,6 +159,9 @@ FO_INLINE void step_group(int size, int beside_divider, unsigned variant, size_t
         store_operands(&group[k], 1, variant, i + (size_t)k * LANES, LANES, buffers);
 }
 
+/* Groups of vectors, as many as there are from element i up to n; if asked for, in two places in turn, a burst of
+ * groups at each: while one waits at the beginning of a page, or for what is not there yet, the prefetchers get
+ * ahead at the other. Returns the next element. */
 #undef step_groups
 #define step_groups FO_NAME(step_groups)
 FO_INLINE size_t step_groups(int size, int beside_divider, int in_two_places, unsigned variant,
