@@ -22,7 +22,11 @@ FO_INLINE vec load_some(int whole, unsigned variant, const stored *from, size_t 
 {
     if (!whole)
         return load_first(from, count);
-    return variant & FO_FAR ? load_far(from) : load(from);
+    const vec x = variant & FO_FAR ? load_far(from) : load(from);
+    /* Without a root the memory is what is waited for, and prefetchers follow reads better in their order. */
+    if (!FO_TURNS)
+        keep_order(x);
+    return x;
 }
 
 /* A vector of each buffer; and of the root, if the formula has one. */
@@ -40,7 +44,7 @@ FO_INLINE int state_count(unsigned variant)
     return NEEDED + (variant & FO_WITH_OPTIONAL ? FO_OPTIONALS : 0);
 }
 
-/* The vector at element i, or only its first count lanes. whole, beside_divider, size and variant are
+/* The vector at element i, or only its first count lanes. whole, size, multiplied and variant are
  * constants wherever these are inlined. */
 #undef load_operands
 #define load_operands FO_NAME(load_operands)
@@ -91,13 +95,13 @@ FO_INLINE void update_operands(operands *x, unsigned variant, const scalar *c,
 
 #undef root_of
 #define root_of FO_NAME(root_of)
-FO_INLINE vec root_of(vec x, int beside_divider)
+FO_INLINE vec root_of(vec x, int by_multiplications)
 {
 #if FO_BESIDE_DIVIDER
-    if (beside_divider && __builtin_expect(all_fit(x), 1))
+    if (by_multiplications && __builtin_expect(all_fit(x), 1))
         return multiplied_root(x);
 #else
-    (void)beside_divider;
+    (void)by_multiplications;
 #endif
     return square_root(x);
 }
@@ -106,23 +110,27 @@ FO_INLINE vec root_of(vec x, int beside_divider)
  * them: a core looks only so many operations ahead for what can go to its divider meanwhile. To get at an
  * argument the whole formula is written, of which compilers leave what leads there, and that only once.
  *
- * Beside the divider the vector in the middle takes its root by multiplications, if that can be. */
+ * The last vectors, so many as are multiplied, take their roots by multiplications, if that can be. Their
+ * arguments come first, because that way to a root is the longest. */
 #undef take_roots
 #define take_roots FO_NAME(take_roots)
-FO_INLINE void take_roots(operands *group, int size, int beside_divider, unsigned variant,
+FO_INLINE void take_roots(operands *group, int size, int multiplied, unsigned variant,
                           const scalar *c, const scalar *preparation)
 {
 #if FO_TURNS
     for (int k = 0; k < size; k++) {
-        operands x = group[k];
+        const int at = (size - multiplied + k) % size;
+        operands x = group[at];
         x.state[ROOT] = (vec){0};
         update_operands(&x, variant, c, preparation);
-        group[k].state[ARGUMENT] = x.state[ARGUMENT];
+        group[at].state[ARGUMENT] = x.state[ARGUMENT];
+        if (multiplied)
+            keep_order(x.state[ARGUMENT]);
     }
     for (int k = 0; k < size; k++)
-        group[k].state[ROOT] = root_of(group[k].state[ARGUMENT], beside_divider && k == size / 2);
+        group[k].state[ROOT] = root_of(group[k].state[ARGUMENT], k >= size - multiplied);
 #else
-    (void)group, (void)size, (void)beside_divider, (void)variant, (void)c, (void)preparation;
+    (void)group, (void)size, (void)multiplied, (void)variant, (void)c, (void)preparation;
 #endif
 }
 
@@ -143,20 +151,24 @@ FO_INLINE void step_vector(int whole, unsigned variant, size_t i, size_t count,
  * made a step on floats in cache up to half as long again. */
 #undef step_group
 #define step_group FO_NAME(step_group)
-FO_INLINE void step_group(int size, int beside_divider, unsigned variant, size_t i,
+FO_INLINE void step_group(int size, int multiplied, unsigned variant, size_t i,
                           void *const *buffers, const scalar *c, const scalar *preparation)
 {
     enum { MOST = 4 };
     operands group[MOST];
     /* Lest a compiler see how i goes on, make pointers of it, and move stores before other loads. */
     __asm__("" : "+r"(i));
+    /* Where the group begins in each buffer, from which the rest is a constant distance. */
+    void *at[2 + FO_MAX_STATES];
+    for (int k = 0; k < 2 + state_count(variant); k++)
+        at[k] = (stored *)buffers[k] + i;
     for (int k = 0; k < size; k++)
-        load_operands(&group[k], 1, variant, i + (size_t)k * LANES, LANES, buffers);
-    take_roots(group, size, beside_divider, variant, c, preparation);
+        load_operands(&group[k], 1, variant, (size_t)k * LANES, LANES, at);
+    take_roots(group, size, multiplied, variant, c, preparation);
     for (int k = 0; k < size; k++)
         update_operands(&group[k], variant, c, preparation);
     for (int k = 0; k < size; k++)
-        store_operands(&group[k], 1, variant, i + (size_t)k * LANES, LANES, buffers);
+        store_operands(&group[k], 1, variant, (size_t)k * LANES, LANES, at);
 }
 
 /* Groups of vectors, as many as there are from element i up to n; if asked for, in two places in turn, a burst of
@@ -164,7 +176,7 @@ FO_INLINE void step_group(int size, int beside_divider, unsigned variant, size_t
  * ahead at the other. Returns the next element. */
 #undef step_groups
 #define step_groups FO_NAME(step_groups)
-FO_INLINE size_t step_groups(int size, int beside_divider, int in_two_places, unsigned variant,
+FO_INLINE size_t step_groups(int size, int multiplied, int in_two_places, unsigned variant,
                              size_t i, size_t n, void *const *buffers, const scalar *c,
                              const scalar *preparation)
 {
@@ -178,11 +190,11 @@ FO_INLINE size_t step_groups(int size, int beside_divider, int in_two_places, un
         for (const size_t end = i + half; i < end; i += burst)
             for (size_t place = i; place <= i + half; place += half)
                 for (size_t k = place; k < place + burst; k += group)
-                    step_group(size, beside_divider, variant, k, buffers, c, preparation);
+                    step_group(size, multiplied, variant, k, buffers, c, preparation);
         i += half;
     }
     for (; i + group <= n; i += group)
-        step_group(size, beside_divider, variant, i, buffers, c, preparation);
+        step_group(size, multiplied, variant, i, buffers, c, preparation);
     return i;
 }
 
@@ -203,21 +215,22 @@ FO_INLINE void run(unsigned variant, int in_two_places, size_t n, void *const *a
         step_vector(0, variant, 0, head, buffers, c, preparation);
         i = head;
     }
-    const size_t group = FO_TURNS || variant & FO_FAR ? 2 : 4;
 #if FO_BESIDE_DIVIDER
-    /* While the divider is at a root or a quotient the multipliers have time. So of so many vectors one
-     * takes its root by multiplications; of doubles, whose roots take longest, every other one; fewer where
-     * a prepared gradient adds to Adam's multiplications; and with an optional state as many as the registers
-     * hold. What waits for memory waits for no divider. */
-    const size_t few = FO_DOUBLE || variant & FO_WITH_OPTIONAL;
-    const size_t many = FO_TURNS > 2 && variant & (FO_PREPARED | FO_COUPLED);
-    const size_t turns = few ? 2 : many ? 4 : FO_TURNS;
-    if (!(variant & FO_FAR) && n >= turns * LANES && rounds_to_nearest())
-        i = step_groups((int)turns, 1, in_two_places, variant, i, n, buffers, c, preparation);
+    /* While the divider is at a root or a quotient the multipliers have time. So some vectors of a group take
+     * their roots by multiplications: of floats one of FO_TURNS, of doubles, whose roots take longest, two of
+     * three or four; fewer where a prepared gradient adds to the multiplications, and with an optional state as
+     * many as the registers hold. What waits for memory waits for no divider. */
+    const int is_light = FO_TURNS == 2, is_prepared = (variant & (FO_PREPARED | FO_COUPLED)) != 0;
+    const int has_optional = (variant & FO_WITH_OPTIONAL) != 0;
+    const int multiplied = !has_optional && (FO_DOUBLE || is_light) ? 2 : 1;
+    const int is_smaller = !is_prepared && (FO_DOUBLE ? is_light : FO_TURNS == 3);
+    const int size = has_optional ? 2 : is_smaller ? 3 : 4;
+    if (!(variant & FO_FAR) && n >= (size_t)size * LANES && rounds_to_nearest())
+        i = step_groups(size, multiplied, in_two_places, variant, i, n, buffers, c, preparation);
 #endif
+    const int left = FO_TURNS || variant & FO_FAR ? 2 : 4;
     const int all_is_left = !FO_BESIDE_DIVIDER || variant & FO_FAR;
-    i = step_groups((int)group, 0, all_is_left && in_two_places, variant, i, n, buffers, c,
-                    preparation);
+    i = step_groups(left, 0, all_is_left && in_two_places, variant, i, n, buffers, c, preparation);
     for (; i + LANES <= n; i += LANES)
         step_vector(1, variant, i, LANES, buffers, c, preparation);
     if (i < n)

@@ -48,6 +48,19 @@ FO_INLINE vec load_far(const stored *from)
 #endif
 }
 
+/* Lest a compiler put what leads to x behind what the code has after it. With fewer registers that is best
+ * left to it. */
+#undef keep_order
+#define keep_order FO_NAME(keep_order)
+FO_INLINE void keep_order(vec x)
+{
+#if defined(__x86_64__) && FO_VECTOR_BYTES == 64
+    __asm__ volatile("" : : "v"(x));
+#else
+    (void)x;
+#endif
+}
+
 #undef store
 #define store FO_NAME(store)
 FO_INLINE void store(stored *to, vec x)
