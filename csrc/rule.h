@@ -9,8 +9,8 @@
  * FO_KERNEL        the name in rules.def
  * FO_FILE          the file's path, from csrc/
  * FO_OPTIONALS     1 if the rule has an optional state
- * FO_TURNS         if it has a root: one of so many vectors, two to four, takes it by multiplications;
- *                  see loop.h
+ * FO_TURNS         if it has a root: of floats one of so many vectors, two to four, takes it by
+ *                  multiplications; see loop.h
  */
 #ifndef FO_OPTIONALS
 #define FO_OPTIONALS 0
