@@ -8,7 +8,7 @@ from typing import Any
 
 import joblib
 
-from .. import tune
+from fastopt import tune
 
 __all__ = ["Memory", "fingerprint"]
 
@@ -33,7 +33,7 @@ class Memory:
 
     def __init__(self, study: tune.Study) -> None:
         self._study = study
-        self._storage = study._storage
+        self._storage = study._ledger.storage
         self.evaluating: list[tune.Trial] = []
         notes, told = self._storage.notes(), study.finished
         self._splits: dict[int, list[dict[str, Any]]] = {

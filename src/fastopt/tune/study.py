@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .ask_tell import AskTell
-from .run import Run
-from .stopper import Median
+from fastopt.tune.ledger.callbacks import notify
+from fastopt.tune.ledger.ledger import MISSING, Ledger
+from fastopt.tune.running.loop import Run
+from fastopt.tune.schedulers.median import Median
+from fastopt.tune.space import Categorical, Float, Int, Space, Trial
+from fastopt.tune.strategies.protocol import Strategy
 
 if TYPE_CHECKING:
-    from .plots import Plots
+    from typing_extensions import Self
+
+    from fastopt.tune.reporting.plots import Plots
 
 __all__ = ["Study"]
 
 
-class Study(AskTell):
+class Study:
     """A search for the params with the best value of an objective.
 
     Parameters
@@ -79,6 +86,188 @@ class Study(AskTell):
     >>> abs(study.best.params["x"] - 1.0) < 0.05
     True
     """
+
+    def __init__(
+        self,
+        space: Mapping[str, Float | Int | Categorical] | Space,
+        *,
+        strategy: str | Strategy = "bayes",
+        direction: str = "minimize",
+        seed: int | None = 0,
+        storage: str | os.PathLike[str] | None = None,
+        name: str = "study",
+        constraint: Callable[[dict[str, Any]], Any] | None = None,
+        callbacks: Iterable[Any] = (),
+    ) -> None:
+        self.callbacks = list(callbacks)
+        self._warned: set[int] = set()
+        self._stop = threading.Event()
+        self._ledger = Ledger(
+            space,
+            strategy=strategy,
+            direction=direction,
+            seed=seed,
+            storage=storage,
+            name=name,
+            constraint=constraint,
+        )
+
+    def __repr__(self) -> str:
+        path = self._ledger.storage.path
+        where = "" if path is None else f", storage={path!r}"
+        return f"<Study {self.name!r}: {len(self._ledger)} trials, {self.strategy!r}{where}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _notify(self, event: str, *arguments: Any) -> None:
+        notify(self.callbacks, self._warned, event, self, *arguments)
+
+    # What it searches
+
+    @property
+    def space(self) -> Space:
+        """The space that is searched."""
+        return self._ledger.space
+
+    @property
+    def strategy(self) -> Any:
+        """The strategy, as an object."""
+        return self._ledger.strategy
+
+    @property
+    def direction(self) -> str:
+        """``"minimize"`` or ``"maximize"``."""
+        return self._ledger.direction
+
+    @property
+    def seed(self) -> int:
+        """The seed; for None the one that was drawn, or that of the file."""
+        return self._ledger.seed
+
+    @property
+    def name(self) -> str:
+        """The study's name in its file."""
+        return self._ledger.name
+
+    @property
+    def constraint(self) -> Callable[[dict[str, Any]], Any] | None:
+        """The constraint on params, or None."""
+        return self._ledger.constraint
+
+    # What it has seen
+
+    @property
+    def trials(self) -> list[Trial]:
+        """All trials by number, those of other processes included."""
+        return self._ledger.trials()
+
+    @property
+    def finished(self) -> list[Trial]:
+        """The trials that have ended, in the order in which they did."""
+        return self._ledger.finished()
+
+    @property
+    def best(self) -> Trial:
+        """The done trial with the best value, the first of equals.
+
+        Raises
+        ------
+        ValueError
+            While no trial has succeeded.
+        """
+        best = self._ledger.best()
+        if best is None:
+            ended = self.finished
+            failed = [trial for trial in ended if trial.state == "failed"]
+            last = f"; the last failure: {failed[-1].error}" if failed else ""
+            raise ValueError(
+                f"no trial has succeeded yet ({len(ended)} ended, {len(failed)} failed{last})"
+            )
+        return best
+
+    # Ask and tell
+
+    def ask(self) -> Trial:
+        """The next trial to evaluate, now running.
+
+        First come trials whose process died and those given to :meth:`requeue`, then enqueued
+        points, then the strategy's.
+
+        Raises
+        ------
+        SpaceExhausted
+            If there is nothing left to suggest; ImprovementSpent, which is one, if the strategy
+            expects too little of it.
+        """
+        return self._ledger.ask(partial(self._notify, "on_trial_start"))
+
+    def tell(
+        self,
+        trial: Trial | int,
+        value: Any = MISSING,
+        *,
+        error: str | None = None,
+        values: Iterable[float] = (),
+    ) -> None:
+        """Store the result of a running trial; it is on disk when this returns.
+
+        Parameters
+        ----------
+        trial : Trial or int
+            The trial, or its number.
+        value : float
+            A finite real number. With anything else (NaN, an infinity, None, a string) the trial
+            counts as failed, and its ``error`` says why.
+        error : str, optional
+            Instead of a value: why the trial failed.
+        values : iterable of float, optional
+            The values at each epoch.
+
+        Raises
+        ------
+        ValueError
+            If there is no such trial, or it is not running.
+        TypeError
+            For both a value and an error, or neither.
+        """
+        self._notify("on_trial_end", self._ledger.tell(trial, value, error, values))
+
+    def requeue(self, trial: Trial | int) -> None:
+        """Queue a running trial again: some ``ask`` will give it out, same number, same params.
+
+        For trials of a process that has died where that cannot be seen: on another host or in
+        another container.
+
+        Raises
+        ------
+        ValueError
+            If there is no such trial, or it is not running.
+        """
+        self._ledger.requeue(trial)
+
+    def enqueue(self, params: Mapping[str, Any]) -> None:
+        """Add a point of the user's own, to be evaluated before the strategy's.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If it is not a complete point of the space, or violates the constraint.
+        """
+        self._ledger.enqueue(params)
+
+    def stop(self) -> None:
+        """Make ``run`` end when the trials that run have ended; for callbacks."""
+        self._stop.set()
+
+    def close(self) -> None:
+        """Queue the trials again that were asked from this object but not told, and close."""
+        self._ledger.close()
+
+    # A whole search
 
     def run(
         self,
@@ -150,42 +339,67 @@ class Study(AskTell):
         >>> study.best.params, len(study.trials)
         ({'x': 3}, 5)
         """
-        run = Run(self, n_trials, timeout, trial_timeout, stopper)
-        run(objective, n_jobs, executor, progress, callbacks)
+        run = Run(
+            self._ledger,
+            self._notify,
+            self._stop,
+            n_trials=n_trials,
+            timeout=timeout,
+            trial_timeout=trial_timeout,
+            stopper=stopper,
+        )
+        before = self.callbacks
+        self.callbacks = [*before, *callbacks]
+        try:
+            run(objective, n_jobs, executor, progress)
+        finally:
+            self.callbacks = before
+
+    # What it shows
 
     def importance(self) -> dict[str, float]:
         """Share of the variance of the results that each parameter explains alone, largest first.
 
-        By functional ANOVA on a forest fitted to the ranks of the done trials' values; see
-        :func:`fastopt.tune.importance.importance`, which says how. Together the shares are at most
-        1; what is missing is due to combinations.
+        By functional ANOVA (Hutter, Hoos, Leyton-Brown, ICML 2014) on a forest of extremely
+        randomized trees, fitted to the ranks of the done trials' values. Together the shares are at
+        most 1; what is missing is due to combinations.
 
         Raises
         ------
         ValueError
             For fewer than 8 done trials.
         """
-        from .importance import importance  # SciPy's statistics take half a second to import
+        from fastopt.tune.reporting.importance import (
+            importance,  # SciPy's statistics take half a second to import
+        )
 
         return importance(self.space, self.trials)
 
     @property
     def plot(self) -> Plots:
         """Pictures: ``study.plot.history()``, ``parallel``, ``slices``, ``contour``,
-        ``importance``. Each returns a matplotlib Figure; see :class:`fastopt.tune.plots.Plots`.
+        ``importance``. Each returns a matplotlib Figure.
         """
-        from .plots import Plots
+        from fastopt.tune.reporting.plots import Plots
 
-        return Plots(self)
+        return Plots(self.space, self.direction, self._ledger.trials)
 
     def report(self, path: str | os.PathLike[str]) -> None:
         """Write one HTML page about the study: best params, pictures, best trials, failures.
 
         The page holds everything itself and opens without a network. Needs matplotlib.
         """
-        from .report import report
+        from fastopt.tune.reporting.page import write_page
 
-        report(self, path)
+        write_page(
+            path,
+            name=self.name,
+            about=f"{self.direction} with {self.strategy!r}, seed {self.seed}",
+            space=self.space,
+            direction=self.direction,
+            trials=self.trials,
+            plots=self.plot,
+        )
 
     def to_pandas(self) -> Any:
         """The trials as a :class:`pandas.DataFrame`, one row each, ``param_…`` for the params.
@@ -195,6 +409,6 @@ class Study(AskTell):
         ImportError
             If pandas is not installed.
         """
-        from .table import to_pandas
+        from fastopt.tune.reporting.table import to_pandas
 
         return to_pandas(self.space.names, self.trials)
