@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,7 +25,7 @@ class ModelOptions:
 
     deterministic: bool = False
     prior: gaussian_process.Prior = field(default_factory=gaussian_process.Prior)
-    outputs: object = warp.outputs
+    outputs: Callable[[np.ndarray], np.ndarray] = warp.outputs
     input_warping: bool = True
     warp_margin: float = 2.0
 
