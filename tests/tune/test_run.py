@@ -185,15 +185,31 @@ def test_a_trial_that_hangs_fails_by_its_timeout_and_the_study_goes_on(n_jobs):
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
-def test_a_study_that_hangs_ends_at_its_timeout(n_jobs):
+def test_a_study_that_hangs_ends_at_its_timeout_and_its_trials_are_queued_again(n_jobs):
     study = grid()
     begin = time.monotonic()
     study.run(tune_objectives.hangs, n_jobs=n_jobs, timeout=0.5)
     assert time.monotonic() - begin < 20
-    assert [trial.state for trial in study.trials] == ["failed"] * n_jobs
-    assert "the study's timeout of 0.5 s" in study.trials[0].error
+    assert [trial.state for trial in study.trials] == ["running"] * n_jobs
     study.run(lambda params: 0.0)
-    assert len(study.trials) == 5
+    assert [trial.number for trial in study.finished] == [0, 1, 2, 3, 4]
+    assert {trial.state for trial in study.trials} == {"done"}
+
+
+def test_what_a_trial_reported_before_it_was_queued_again_does_not_count():
+    def objective(params):
+        yield 1.0
+        if wait:
+            time.sleep(60)
+        yield 2.0
+
+    study = grid()
+    wait = True
+    study.run(objective, timeout=0.3)
+    assert study.trials[0].values == [1.0]
+    wait = False
+    study.run(objective, 1)
+    assert study.trials[0].values == [1.0, 2.0]
 
 
 def test_a_hanging_trial_in_an_executor_is_given_up():

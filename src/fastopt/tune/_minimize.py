@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping
+from inspect import signature
 from typing import Any
 
 from fastopt import _checks
 from fastopt.tune.running.loop import Total
 from fastopt.tune.space.parameters import Categorical, Float, Int
 from fastopt.tune.space.space import Space
+from fastopt.tune.strategies.protocol import Direction
 from fastopt.tune.study import Study
 
 __all__ = ["maximize", "minimize"]
 
 Objective = Callable[[dict[str, Any]], Any]
 Parameters = Mapping[str, Float | Int | Categorical] | Space
+OF_RUN = tuple(signature(Study.run).parameters)[3:]
 OF_STUDY = ("strategy", "seed", "storage", "name", "constraint")
 
 
@@ -67,10 +71,19 @@ def maximize(objective: Objective, space: Parameters, n_trials: int, **options: 
 
 
 def _search(
-    direction: str, objective: Objective, space: Parameters, n_trials: int, options: dict[str, Any]
+    direction: Direction,
+    objective: Objective,
+    space: Parameters,
+    n_trials: int,
+    options: dict[str, Any],
 ) -> Study:
     if n_trials is not None:
         n_trials = Total(_checks.integer("n_trials", n_trials, least=0))
+    known = [*OF_STUDY, *OF_RUN]
+    for name in options.keys() - {*known}:
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"it takes {', '.join(known)}"
+        raise TypeError(f"tune.{direction} has no argument {name!r}; {hint}")
     of_study = {name: options.pop(name) for name in OF_STUDY if name in options}
     study = Study(space, direction=direction, **of_study)
     study.run(objective, n_trials, **options)

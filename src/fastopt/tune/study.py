@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from fastopt.tune.ledger.callbacks import notify
+from fastopt.tune.ledger.callbacks import check_callbacks, notify
 from fastopt.tune.ledger.ledger import MISSING, Ledger
 from fastopt.tune.running.loop import Run
 from fastopt.tune.schedulers.median import Median
 from fastopt.tune.space import Categorical, Float, Int, Space, Trial
-from fastopt.tune.strategies.protocol import Strategy
+from fastopt.tune.space.parameters import copy_containers
+from fastopt.tune.strategies.protocol import Direction, Name, Strategy
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -21,6 +23,20 @@ if TYPE_CHECKING:
     from fastopt.tune.reporting.plots import Plots
 
 __all__ = ["Study"]
+
+# What a study of Optuna, a search of scikit-learn or a result of scikit-optimize calls it.
+ELSEWHERE = {
+    "optimize": "run(objective, n_trials)",
+    "best_trial": "best",
+    "best_params_": "best_params",
+    "best_score_": "best_value",
+    "get_trials": "trials",
+    "trials_dataframe": "to_pandas()",
+    "enqueue_trial": "enqueue(params)",
+    "add_trial": "add(params, value)",
+    "x": "best_params",
+    "fun": "best_value",
+}
 
 
 class Study:
@@ -49,6 +65,7 @@ class Study:
         Objects with any of ``on_study_start(study)``, ``on_trial_start(study, trial)``,
         ``on_report(study, trial, step, value)``, ``on_trial_end(study, trial)``,
         ``on_study_end(study)``. One that raises does not stop the study: it is warned of once.
+        An object with none of them is refused.
 
     Raises
     ------
@@ -91,15 +108,15 @@ class Study:
         self,
         space: Mapping[str, Float | Int | Categorical] | Space,
         *,
-        strategy: str | Strategy = "bayes",
-        direction: str = "minimize",
+        strategy: Name | Strategy = "bayes",
+        direction: Direction = "minimize",
         seed: int | None = 0,
         storage: str | os.PathLike[str] | None = None,
         name: str = "study",
         constraint: Callable[[dict[str, Any]], Any] | None = None,
         callbacks: Iterable[Any] = (),
     ) -> None:
-        self.callbacks = list(callbacks)
+        self.callbacks = check_callbacks(callbacks)
         self._warned: set[int] = set()
         self._stop = threading.Event()
         self._ledger = Ledger(
@@ -115,7 +132,28 @@ class Study:
     def __repr__(self) -> str:
         path = self._ledger.storage.path
         where = "" if path is None else f", storage={path!r}"
-        return f"<Study {self.name!r}: {len(self._ledger)} trials, {self.strategy!r}{where}>"
+        failed = f" ({n} failed)" if (n := self._ledger.failed()) else ""
+        counts = f"{len(self._ledger)} trials{failed}"
+        return f"<Study {self.name!r}: {counts}, {self.strategy!r}{where}>"
+
+    def _repr_html_(self) -> str:
+        from fastopt.tune.reporting.page import summary
+
+        return summary(self.name, self._about(), self.direction, self.trials)
+
+    def _about(self) -> str:
+        return f"{self.direction} with {self.strategy!r}, seed {self.seed}"
+
+    if not TYPE_CHECKING:  # checkers know the methods without it
+
+        def __getattr__(self, name: str) -> Any:
+            text = f"a Study has no attribute {name!r}"
+            if name in ELSEWHERE:
+                raise AttributeError(f"{text}; here it is study.{ELSEWHERE[name]}")
+            close = difflib.get_close_matches(name, tuple(dir(type(self))), n=1)
+            if close and not name.startswith("_"):
+                text += f"; did you mean {close[0]!r}?"
+            raise AttributeError(text)
 
     def __enter__(self) -> Self:
         return self
@@ -189,6 +227,18 @@ class Study:
             )
         return best
 
+    @property
+    def best_value(self) -> float:
+        """The value of :attr:`best`."""
+        value = self.best.value
+        assert value is not None  # it is done
+        return value
+
+    @property
+    def best_params(self) -> dict[str, Any]:
+        """The params of :attr:`best`, a copy."""
+        return copy_containers(self.best.params)
+
     # Ask and tell
 
     def ask(self) -> Trial:
@@ -259,6 +309,54 @@ class Study:
         """
         self._ledger.enqueue(params)
 
+    def add(
+        self,
+        params: Mapping[str, Any],
+        value: Any = MISSING,
+        *,
+        state: Literal["done", "failed", "stopped"] | None = None,
+        error: str | None = None,
+        values: Iterable[float] = (),
+    ) -> Trial:
+        """Add a result from elsewhere: an earlier study, a paper, a run by hand.
+
+        It becomes a trial of its own, which strategies take into account.
+
+        Parameters
+        ----------
+        params : dict
+            A complete point of the space.
+        value : float
+            A finite real number; left out for a failed trial.
+        state : {"done", "failed", "stopped"}, optional
+            Default ``"done"``, with ``error`` ``"failed"``.
+        error : str, optional
+            Why it failed.
+        values : iterable of float, optional
+            The values at each epoch.
+
+        Returns
+        -------
+        Trial
+
+        Raises
+        ------
+        ValueError, TypeError
+            If ``params`` is not a point of the space or violates the constraint, ``value`` is not a
+            finite number, or the arguments do not fit together.
+
+        Examples
+        --------
+        >>> from fastopt import tune
+        >>> study = tune.Study({"x": tune.Float(-2.0, 2.0)})
+        >>> trial = study.add({"x": 0.5}, 0.25)
+        >>> study.best_params, study.best_value
+        ({'x': 0.5}, 0.25)
+        """
+        trial = self._ledger.add(params, value, state, error, values)
+        self._notify("on_trial_end", trial)
+        return trial
+
     def stop(self) -> None:
         """Make ``run`` end when the trials that run have ended; for callbacks."""
         self._stop.set()
@@ -310,7 +408,7 @@ class Study:
             down. Trials whose worker dies are run once more, one by one, so that only the culprit
             has failed. A process pool that breaks is replaced for the rest of the run.
         timeout : float, optional
-            Seconds for the whole run; trials that then run have failed.
+            Seconds for the whole run. Trials that then run are queued again, as after Ctrl-C.
         trial_timeout : float, optional
             Seconds for one trial; when they are over it has failed and the study goes on.
             In a worker the process is killed. In this process the objective is interrupted (in the
@@ -318,8 +416,8 @@ class Study:
         stopper : Median, optional
             Ends poor trials of generator objectives early; their state is ``"stopped"``.
         progress : bool, optional
-            Show best value, trials done and time left on standard error. By default on a
-            terminal only.
+            Show best value, trials done and time left on standard error, by tqdm where it is
+            installed. By default on a terminal and in a notebook.
         callbacks : iterable
             More of them, for this run.
 
@@ -348,8 +446,8 @@ class Study:
             trial_timeout=trial_timeout,
             stopper=stopper,
         )
-        before = self.callbacks
-        self.callbacks = [*before, *callbacks]
+        before, added = self.callbacks, check_callbacks(callbacks)
+        self.callbacks = [*before, *added]
         try:
             run(objective, n_jobs, executor, progress)
         finally:
@@ -394,7 +492,7 @@ class Study:
         write_page(
             path,
             name=self.name,
-            about=f"{self.direction} with {self.strategy!r}, seed {self.seed}",
+            about=self._about(),
             space=self.space,
             direction=self.direction,
             trials=self.trials,

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from fastopt.tune.space.parameters import Categorical, Float, Int
+from fastopt.tune.space.parameters import Categorical, Float, Int, copy_containers
 from fastopt.tune.space.space import Space
 
 __all__ = ["describe", "differences", "params_from_json", "params_to_json"]
@@ -30,7 +30,7 @@ def params_to_json(space: Space, params: Mapping[str, Any]) -> str:
 
 
 def params_from_json(space: Space, text: str) -> dict[str, Any]:
-    """The inverse of :func:`params_to_json`, giving the space's own choice objects."""
+    """The inverse of :func:`params_to_json`; containers among the choices are copies."""
     params = {}
     for name, value in json.loads(text).items():
         parameter = space.parameters[name]
@@ -38,7 +38,7 @@ def params_from_json(space: Space, text: str) -> dict[str, Any]:
             value = parameter.value(value["choice"])
         elif isinstance(parameter, Categorical):
             value = parameter.check(value)
-        params[name] = value
+        params[name] = copy_containers(value)
     return params
 
 

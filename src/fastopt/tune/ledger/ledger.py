@@ -8,7 +8,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 from fastopt import _checks
 from fastopt.tune.ledger.encoding import describe, differences, params_to_json
@@ -19,7 +19,7 @@ from fastopt.tune.ledger.values import read_value
 from fastopt.tune.space import Categorical, Float, Int, Space, Trial
 from fastopt.tune.strategies.by_name import make_strategy
 from fastopt.tune.strategies.driver import Driver
-from fastopt.tune.strategies.protocol import Strategy
+from fastopt.tune.strategies.protocol import Direction, Name, Strategy
 
 __all__ = ["MISSING", "Ledger"]
 
@@ -42,8 +42,8 @@ class Ledger:
         self,
         space: Mapping[str, Float | Int | Categorical] | Space,
         *,
-        strategy: str | Strategy,
-        direction: str,
+        strategy: Name | Strategy,
+        direction: Direction,
         seed: int | None,
         storage: str | os.PathLike[str] | None,
         name: str,
@@ -51,7 +51,7 @@ class Ledger:
     ) -> None:
         self.space = space if isinstance(space, Space) else Space(space)
         self.strategy = make_strategy(strategy)
-        self.direction = _checks.choice("direction", direction, ("minimize", "maximize"))
+        self.direction = _checks.choice("direction", direction, get_args(Direction))
         self.seed = secrets.randbits(32) if seed is None else _checks.integer("seed", seed, least=0)
         if not isinstance(name, str):
             raise TypeError(f"name must be a string, got {name!r}")
@@ -121,6 +121,10 @@ class Ledger:
     def __len__(self) -> int:
         """Trials that this process has seen so far; the file is not read."""
         return len(self._history.trials)
+
+    def failed(self) -> int:
+        """How many of these have failed."""
+        return sum(trial.state == "failed" for trial in self._history.finished)
 
     def ask(self, announce: Callable[[Trial], Any]) -> Trial:
         """The next trial to evaluate, now running; ``announce`` has been called with it."""
@@ -203,6 +207,44 @@ class Ledger:
         raise ValueError(
             f"trial {number} is not running, it is {self._history.trials[number].state}"
         )
+
+    def add(
+        self,
+        params: Mapping[str, Any],
+        value: Any,
+        state: str | None,
+        error: str | None,
+        values: Iterable[float],
+    ) -> Trial:
+        """Store a result from elsewhere as a trial of its own."""
+        if state is None:
+            state = "done" if error is None else "failed"
+        _checks.choice("state", state, ("done", "failed", "stopped"))
+        if (state == "failed") is not (value is MISSING):
+            raise TypeError("add needs a value, or for a failed trial error= or state='failed'")
+        if error is not None and state != "failed":
+            raise TypeError(f"add: error= is for failed trials, got state={state!r}")
+        result = None
+        if value is not MISSING:
+            result, reason = read_value(value)
+            if reason is not None:
+                raise ValueError(f"add: the value is {reason}")
+        curve = [_checks.number("values", item) for item in values]
+        checked = self.space.check(params)
+        self._check_constraint(checked, "the added point")
+        text = params_to_json(self.space, checked)
+
+        def insert(connection: sqlite3.Connection) -> int:
+            self._history.refresh()
+            number = len(self._history.trials)
+            self.storage.insert(connection, number, text, self._owner, None)
+            self.storage.finish(connection, number, state, result, error, curve)
+            return number
+
+        with self._lock:
+            number = self.storage.transact(insert, durable=True)
+            self._history.refresh()
+            return self._history.trials[number]
 
     def requeue(self, trial: Trial | int) -> None:
         """Queue a running trial again."""

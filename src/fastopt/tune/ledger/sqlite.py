@@ -85,6 +85,12 @@ class Storage:
         weakref.finalize(self, _close, self._connections)
         self._study = -1
         if self.path is not None:
+            scheme, separator, rest = str(self.path).partition("://")
+            if separator and scheme.isalnum():
+                raise ValueError(
+                    f"storage: {self.path!r} is a URL, needs the path of a file: "
+                    f"storage={rest.lstrip('/') or 'study.db'!r}"
+                )
             if os.path.isdir(self.path):
                 raise IsADirectoryError(f"storage: {self.path} is a folder, needs a file")
             folder = os.path.dirname(os.path.abspath(self.path))

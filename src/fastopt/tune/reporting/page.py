@@ -14,7 +14,7 @@ from fastopt.tune.reporting.importance import FEWEST
 from fastopt.tune.reporting.plots import Plots, shorten
 from fastopt.tune.space import Space, Trial
 
-__all__ = ["write_page"]
+__all__ = ["summary", "write_page"]
 
 # Rows of the table of trials.
 SHOWN = 20
@@ -130,6 +130,17 @@ def _failures(trials: Sequence[Trial]) -> list[str]:
         return []
     rows = ((str(count), reason) for reason, count in reasons.most_common(SHOWN))
     return ["<h2>Failures</h2>", _table(("trials", "reason"), rows)]
+
+
+def summary(name: str, about: str, direction: str, trials: Sequence[Trial]) -> str:
+    """A few lines of HTML, for a notebook."""
+    lines = [f"<b>{escape(name)}</b><br>{escape(_facts(about, trials))}"]
+    ranked = _ranked(direction, trials)
+    if ranked:
+        value, best = ranked[0]
+        lines.append(f"<br>best value <b>{value:.6g}</b>, trial {best.number}")
+        lines.append(_table(("parameter", "value"), ((n, repr(v)) for n, v in best.params.items())))
+    return "\n".join(lines)
 
 
 def write_page(

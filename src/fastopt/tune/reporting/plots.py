@@ -29,7 +29,7 @@ COLORS = "viridis"
 
 def _new_axes(width: float, height: float, columns: int = 1, rows: int = 1) -> Any:
     try:
-        from matplotlib.figure import Figure
+        from fastopt.tune.reporting.figure import Figure
     except ImportError as error:
         raise ImportError("study.plot needs matplotlib, which is not installed") from error
     figure = Figure(figsize=(width, height), layout="constrained")

@@ -20,6 +20,7 @@ from fastopt.tune.running.progress import Progress
 from fastopt.tune.running.serial import Serial
 from fastopt.tune.schedulers.median import Median
 from fastopt.tune.space import Trial
+from fastopt.tune.space.parameters import copy_containers
 from fastopt.tune.strategies.protocol import ImprovementSpent, SpaceExhausted
 
 __all__ = ["Run", "Total"]
@@ -103,8 +104,8 @@ class Run:
             with Interrupts() as interrupts:
                 self._loop(interrupts)
         finally:
-            # Only after Ctrl-C, or an error of the strategy, the constraint or the storage, does
-            # something still run.
+            # Something still runs only after the run's timeout, Ctrl-C, or an error of the
+            # strategy, the constraint or the storage.
             self._ledger.release(self._running)
             self._backend.close()
             self._progress.close()
@@ -120,8 +121,9 @@ class Run:
             if not self._running:
                 return
             self._wait(deadline)
-        for number in list(self._running):
-            self._give_up(number, f"the study's timeout of {self._timeout:g} s")
+        # They are queued again, as after Ctrl-C.
+        for number in self._running:
+            self._backend.cancel(number)
 
     def _start(self) -> None:
         ledger = self._ledger
@@ -142,7 +144,9 @@ class Run:
             limits = []
             if self._stopper is not None:
                 limits = self._stopper.limits(ledger.direction, ledger.finished())
-            self._backend.submit(trial.number, dict(trial.params), limits, ledger.direction)
+            trial.values.clear()  # what an attempt that was queued again had reported
+            params = copy_containers(trial.params)
+            self._backend.submit(trial.number, params, limits, ledger.direction)
 
     def _wait(self, deadline: float) -> None:
         until = min([deadline, *(end for _, end in self._running.values())])
@@ -160,12 +164,13 @@ class Run:
         now = time.monotonic()
         for number, (_, end) in list(self._running.items()):
             if end <= now < deadline:
-                self._give_up(number, f"its timeout of {self._trial_timeout:g} s")
+                self._give_up(number)
 
-    def _give_up(self, number: int, what: str) -> None:
+    def _give_up(self, number: int) -> None:
         self._backend.cancel(number)
         values = list(self._running[number][0].values)
-        self._end(number, Outcome("failed", error=f"not finished within {what}", values=values))
+        error = f"not finished within its timeout of {self._trial_timeout:g} s"
+        self._end(number, Outcome("failed", error=error, values=values))
 
     def _end(self, number: int, outcome: Outcome) -> None:
         trial = self._ledger.finish(

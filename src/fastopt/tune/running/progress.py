@@ -6,17 +6,24 @@ import sys
 import time
 from typing import Any
 
+from fastopt import _checks
+
 __all__ = ["Progress"]
 
 # Where there is no terminal to redraw a line on, at most this many are printed.
 LINES = 10
 
 
+def _in_notebook() -> bool:
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return "IPKernelApp" in getattr(shell, "config", {})
+
+
 class Progress:
     """Best value, trials done, time left, on standard error.
 
-    On a terminal it is tqdm's bar, or one line that redraws itself where tqdm is not installed.
-    Elsewhere a few plain lines if ``show`` is True, nothing if it is None.
+    On a terminal and in a notebook it is tqdm's bar; without tqdm, on a terminal, one line that
+    redraws itself. Elsewhere a few plain lines if ``show`` is True, nothing if it is None.
 
     Parameters
     ----------
@@ -28,18 +35,19 @@ class Progress:
     def __init__(self, show: bool | None, total: int | None) -> None:
         self._stream = sys.stderr
         terminal = getattr(self._stream, "isatty", lambda: False)()
-        self._show = terminal if show is None else show
+        redraws = terminal or _in_notebook()
+        self._show = redraws if show is None else _checks.flag("progress", show)
         self._total = total
         self._done = 0
         self._failed = 0
         self._next_line = 0.0
         self._start = time.monotonic()
         self._terminal = terminal
-        self._bar = self._make_bar() if self._show and terminal else None
+        self._bar = self._make_bar() if self._show and redraws else None
 
     def _make_bar(self) -> Any:
         try:
-            from tqdm import tqdm
+            from tqdm.auto import tqdm
         except ImportError:
             return None
         return tqdm(total=self._total, unit="trial", file=self._stream, dynamic_ncols=True)

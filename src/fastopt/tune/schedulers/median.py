@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fastopt import _checks
 from fastopt.tune.space.trial import Trial
 
 __all__ = ["Median"]
@@ -25,6 +26,11 @@ class Median:
     epochs : int, default 1
         The first epochs, during which nothing is stopped.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If ``trials`` is not an integer of at least 1, or ``epochs`` not one of at least 0.
+
     Examples
     --------
     >>> from fastopt import tune
@@ -36,6 +42,11 @@ class Median:
     trials: int = 5
     epochs: int = 1
 
+    def __post_init__(self) -> None:
+        for name, least in (("trials", 1), ("epochs", 0)):
+            value = _checks.integer(f"Median: {name}", getattr(self, name), least=least)
+            object.__setattr__(self, name, value)
+
     def limits(self, direction: str, finished: Sequence[Trial]) -> list[float]:
         """The worst value allowed at each epoch, as far as enough trials have come."""
         none = float("inf") if direction == "minimize" else float("-inf")
@@ -44,6 +55,6 @@ class Median:
         while True:
             epoch = len(limits)
             reached = [curve[epoch] for curve in curves if len(curve) > epoch]
-            if len(reached) < max(1, self.trials):
+            if len(reached) < self.trials:
                 return limits
             limits.append(none if epoch < self.epochs else statistics.median(reached))

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from fastopt import _checks
+
 __all__ = ["LARGEST", "Number", "show"]
 
 # Integers beyond this are no longer exact in float64, in which strategies compute.
@@ -59,8 +61,7 @@ class Number:
         raise ValueError(f"{type(self).__name__}(low={self.low!r}, high={self.high!r}): {reason}")
 
     def _check_bounds(self) -> None:
-        if not isinstance(self.log, (bool, np.bool_)):
-            raise TypeError(f"log must be True or False, got {self.log!r}")
+        _checks.flag(f"{type(self).__name__}: log", self.log)
         if self.low > self.high:
             self._fail("low must not be greater than high")
         if self.log and self.low <= 0:

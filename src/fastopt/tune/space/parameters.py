@@ -24,13 +24,17 @@ import numbers
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastopt import _checks
 from fastopt.tune.space.number import LARGEST, Number, show
 
-__all__ = ["Categorical", "Float", "Int"]
+if TYPE_CHECKING:
+    from typing_extensions import Never
+
+__all__ = ["Categorical", "Float", "Int", "copy_containers"]
 
 # A distribution's infinite tails are cut here: the quantile at 0 or 1 would be infinite.
 TAIL = 2.0**-40
@@ -125,12 +129,7 @@ class Float(Number):
 
     @staticmethod
     def _number(name: str, value: Any) -> float:
-        if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
-            raise TypeError(f"Float: {name} must be a real number, got {value!r}")
-        value = float(value)
-        if not math.isfinite(value):
-            raise ValueError(f"Float: {name} must be finite, got {value!r}")
-        return value
+        return _checks.number(f"Float: {name}", value)
 
     def to_unit(self, value: float) -> float:
         """Position of ``value`` in the unit interval."""
@@ -212,16 +211,15 @@ class Int(Number):
 
     @staticmethod
     def _number(name: str, value: Any) -> int:
-        if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
-            if isinstance(value, numbers.Real) and not math.isfinite(value):
-                raise ValueError(f"Int: {name} must be finite, got {value!r}")
-            raise TypeError(f"Int: {name} must be an integer, got {value!r}")
-        if abs(int(value)) > LARGEST:
+        if isinstance(value, numbers.Real) and not math.isfinite(value):
+            raise ValueError(f"Int: {name} must be finite, got {value!r}")
+        number = _checks.integer(f"Int: {name}", value)
+        if abs(number) > LARGEST:
             raise ValueError(f"Int: {name} must lie within ±2**53, got {value!r}")
-        return int(value)
+        return number
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, init=False)
 class Categorical:
     """A parameter with a fixed list of choices, which have no order.
 
@@ -229,7 +227,8 @@ class Categorical:
     ----------
     choices : list or tuple
         At least one; no two equal. Any objects: in a study's file, text, numbers, booleans and
-        None are stored as they are, everything else as its place in the list.
+        None are stored as they are, everything else as its place in the list. Each trial gets its
+        own copies of lists, dicts, sets and tuples; other objects are handed out themselves.
     initial : object, optional
         Value in the study's first trial.
     when : dict, optional
@@ -257,16 +256,31 @@ class Categorical:
 
     kind = "categorical"
 
+    def __init__(
+        self,
+        choices: Sequence[Any],
+        *others: Never,
+        initial: Any = None,
+        when: Mapping[str, Any] | None = None,
+    ) -> None:
+        if others:
+            listed = ", ".join(map(repr, (choices, *others)))
+            raise TypeError(f"Categorical takes its choices as one list: Categorical([{listed}])")
+        for name, value in (("choices", choices), ("initial", initial), ("when", when)):
+            object.__setattr__(self, name, value)
+        self._check()
+
     def __repr__(self) -> str:
         return show(self)
 
-    def __post_init__(self) -> None:
+    def _check(self) -> None:
         choices = self.choices
         if isinstance(choices, np.ndarray) and choices.ndim == 1:
             choices = choices.tolist()
         if isinstance(choices, (str, bytes)) or not isinstance(choices, Sequence):
             raise TypeError(f"Categorical: choices must be a list or a tuple, got {choices!r}")
-        object.__setattr__(self, "choices", tuple(choices))
+        # What the caller does to a list later must not reach the space.
+        object.__setattr__(self, "choices", tuple(copy_containers(choice) for choice in choices))
         if not self.choices:
             raise ValueError("Categorical: choices must hold at least one, got none")
         for i, choice in enumerate(self.choices):
@@ -311,6 +325,18 @@ class Categorical:
     def from_unit(self, u: float) -> Any:
         """The choice at position ``u`` of the unit interval."""
         return self.choices[self.nearest(u)]
+
+
+def copy_containers(value: Any) -> Any:
+    """A copy of a list, dict, set or tuple with all such in it; anything else is returned itself.
+
+    Other objects stay, since many equal nothing but themselves.
+    """
+    if type(value) in (list, tuple, set):
+        return type(value)(copy_containers(item) for item in value)
+    if type(value) is dict:
+        return {key: copy_containers(item) for key, item in value.items()}
+    return value
 
 
 def _same(a: Any, b: Any) -> bool:

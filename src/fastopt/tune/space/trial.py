@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from html import escape
 from typing import Any
 
 __all__ = ["Trial"]
@@ -45,3 +46,12 @@ class Trial:
         if self.started is None or self.finished is None:
             return None
         return self.finished - self.started
+
+    def _repr_html_(self) -> str:
+        facts = {"state": self.state, "value": self.value, **self.params, "error": self.error}
+        rows = "".join(
+            f"<tr><th>{escape(name)}</th><td>{escape(str(fact))}</td></tr>"
+            for name, fact in facts.items()
+            if fact is not None or name in self.params
+        )
+        return f"<b>Trial {self.number}</b>\n<table>{rows}</table>"

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
+from fastopt import _checks
 from fastopt.tune.strategies.grid import Grid
-from fastopt.tune.strategies.protocol import Strategy
+from fastopt.tune.strategies.protocol import Name, Strategy
 from fastopt.tune.strategies.random import Random
 from fastopt.tune.strategies.sobol import Sobol
 
 __all__ = ["make_strategy"]
 
-STRATEGIES = ("grid", "random", "sobol", "bayes")
 
-
-def make_strategy(strategy: str | Strategy) -> Any:
+def make_strategy(strategy: Name | Strategy) -> Any:
     """The strategy of that name with its default options; a strategy is returned as it is."""
     if isinstance(strategy, str):
-        if strategy not in STRATEGIES:
-            raise ValueError(f"strategy must be one of {', '.join(STRATEGIES)}, got {strategy!r}")
+        _checks.choice("strategy", strategy, get_args(Name))
         if strategy == "bayes":
             from fastopt.tune.strategies.bayes.strategy import Bayes
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fastopt import _checks
 from fastopt.tune.space.parameters import Float
 from fastopt.tune.space.space import Space
 from fastopt.tune.strategies.protocol import View
@@ -45,12 +46,13 @@ class Grid(SequenceStrategy):
     points: int | Mapping[str, int] | None = None
 
     def __post_init__(self) -> None:
-        numbers = self.points.values() if isinstance(self.points, Mapping) else [self.points]
-        for number in numbers:
-            if number is not None and (isinstance(number, bool) or not isinstance(number, int)):
-                raise TypeError(f"Grid: points must be an integer, got {number!r}")
-            if number is not None and number < 1:
-                raise ValueError(f"Grid: points must be at least 1, got {number!r}")
+        # As plain integers, for the study's file compares what repr shows.
+        points = self.points
+        if isinstance(points, Mapping):
+            checked = {name: _check(number) for name, number in points.items()}
+            object.__setattr__(self, "points", checked)
+        else:
+            object.__setattr__(self, "points", _check(points))
 
     def check(self, space: Space) -> None:
         """Raise ValueError if some parameter has no listed values."""
@@ -77,6 +79,10 @@ class Grid(SequenceStrategy):
                     )
                 floats[name] = _spread(parameter, number)
         return floats
+
+
+def _check(number: Any) -> int | None:
+    return None if number is None else _checks.integer("Grid: points", number, least=1)
 
 
 def _spread(parameter: Float, number: int) -> list[float]:

@@ -23,12 +23,15 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from fastopt.tune.space.space import Space
 from fastopt.tune.space.trial import Trial
 
-__all__ = ["ImprovementSpent", "SpaceExhausted", "Strategy", "View"]
+__all__ = ["Direction", "ImprovementSpent", "Name", "SpaceExhausted", "Strategy", "View"]
+
+Direction = Literal["minimize", "maximize"]
+Name = Literal["grid", "random", "sobol", "bayes"]
 
 
 class SpaceExhausted(Exception):  # noqa: N818 (an end, as StopIteration, not an error)

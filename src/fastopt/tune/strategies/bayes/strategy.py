@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.stats import qmc
 
+from fastopt import _checks
 from fastopt.tune.strategies.bayes import expected_improvement, trust_region
 from fastopt.tune.strategies.bayes.ascent import Search
 from fastopt.tune.strategies.bayes.blas import one_blas_thread
@@ -107,18 +108,16 @@ class Bayes:
     min_improvement: float = 0.0
 
     def __post_init__(self) -> None:
-        n = self.n_initial
-        if n is not None and (isinstance(n, bool) or not isinstance(n, int)):
-            raise TypeError(f"Bayes: n_initial must be an integer or None, got {n!r}")
-        if n is not None and n < 1:
-            raise ValueError(f"Bayes: n_initial must be at least 1, got {n!r}")
-        if not isinstance(self.deterministic, bool):
-            raise TypeError(f"Bayes: deterministic must be a bool, got {self.deterministic!r}")
-        least = self.min_improvement
-        if isinstance(least, bool) or not isinstance(least, (int, float)):
-            raise TypeError(f"Bayes: min_improvement must be a number, got {least!r}")
-        if not 0.0 <= least < math.inf:
-            raise ValueError(f"Bayes: min_improvement must be at least 0 and finite, got {least!r}")
+        # As plain numbers, for the study's file compares what repr shows.
+        if self.n_initial is not None:
+            n = _checks.integer("Bayes: n_initial", self.n_initial, least=1)
+            object.__setattr__(self, "n_initial", n)
+        deterministic = _checks.flag("Bayes: deterministic", self.deterministic)
+        object.__setattr__(self, "deterministic", deterministic)
+        least = _checks.number("Bayes: min_improvement", self.min_improvement, least=0)
+        # Files of earlier versions hold an integer as it was given.
+        if not isinstance(self.min_improvement, int):
+            object.__setattr__(self, "min_improvement", least)
 
     def ask(self, view: View) -> dict:
         """Params of the next trial."""
