@@ -62,7 +62,7 @@ def test_a_trial_that_raises_has_failed_and_the_study_goes_on(where):
 def test_what_is_no_result_is_a_failure_everywhere(where, objective, word):
     study = grid()
     with somewhere(where) as options:
-        study.run(objective, 2, **options)
+        study.run(objective, 2, max_failures=None, **options)
     assert [trial.state for trial in study.trials] == ["failed"] * 2
     assert word in study.trials[0].error
 
@@ -118,7 +118,7 @@ def test_a_generator_without_results_has_failed(yields):
         yield from yields
 
     study = grid()
-    study.run(objective, 1)
+    study.run(objective, 1, max_failures=None)
     assert study.trials[0].state == "failed"
     assert study.trials[0].values == yields[:1]
     assert "yielded" in study.trials[0].error
@@ -233,7 +233,7 @@ def test_an_except_clause_in_the_objective_does_not_hold_the_timeout_back():
             return 1.0
 
     study = grid()
-    study.run(objective, 1, trial_timeout=0.1)
+    study.run(objective, 1, trial_timeout=0.1, max_failures=None)
     assert study.trials[0].state == "failed"
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
     assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
@@ -249,7 +249,7 @@ def test_an_objective_that_cannot_be_sent_is_refused_before_any_trial():
 def test_a_pool_fails_the_trials_of_an_objective_that_cannot_be_sent():
     study = grid()
     with somewhere("pool") as options:
-        study.run(lambda params: 0.0, 2, **options)
+        study.run(lambda params: 0.0, 2, max_failures=None, **options)
     assert [trial.state for trial in study.trials] == ["failed"] * 2
     assert "pickle" in study.trials[0].error
 

@@ -121,7 +121,7 @@ def test_grid_of_one_point_takes_the_middle():
         ("grid", ValueError, ["'lr'", "Grid(points=n)"]),
         (tune.Grid(points={"lr": 3}), ValueError, ["'beta'", "Grid(points=n)"]),
         (tune.Grid(points={"lr": 3, "beta": 2, "width": 2}), ValueError, ["'width'"]),
-        ("annealing", ValueError, ["grid, random, sobol, bayes", "'annealing'"]),
+        ("annealing", ValueError, ["'grid', 'random', 'sobol', 'bayes'", "'annealing'"]),
         (7, TypeError, ["ask", "7"]),
     ],
 )

@@ -377,6 +377,7 @@ class Study:
         timeout: float | None = None,
         trial_timeout: float | None = None,
         stopper: Median | None = None,
+        max_failures: int | None = 3,
         progress: bool | None = None,
         callbacks: Iterable[Any] = (),
     ) -> None:
@@ -415,6 +416,11 @@ class Study:
             main thread, and not inside a call into C). In an executor it is only given up.
         stopper : Median, optional
             Ends poor trials of generator objectives early; their state is ``"stopped"``.
+        max_failures : int or None, default 3
+            While no trial of the study has succeeded, the run ends with an error after as many
+            failures, or when all of its trials have failed: such an objective has a fault. Values
+            that are NaN or infinite do not count. None never ends a run. The first failure of a run
+            is warned of in any case.
         progress : bool, optional
             Show best value, trials done and time left on standard error, by tqdm where it is
             installed. By default on a terminal and in a notebook.
@@ -428,6 +434,8 @@ class Study:
             again, and the workers are gone.
         TypeError
             If the objective cannot be sent to workers; no trial has been asked for.
+        RuntimeError
+            If nothing but failures came, see ``max_failures``; it holds the first one's traceback.
 
         Examples
         --------
@@ -445,6 +453,7 @@ class Study:
             timeout=timeout,
             trial_timeout=trial_timeout,
             stopper=stopper,
+            max_failures=max_failures,
         )
         before, added = self.callbacks, check_callbacks(callbacks)
         self.callbacks = [*before, *added]

@@ -6,7 +6,7 @@ import math
 import numbers
 from typing import Any
 
-__all__ = ["read_value"]
+__all__ = ["has_diverged", "read_value"]
 
 
 def read_value(value: Any) -> tuple[float, str | None]:
@@ -25,6 +25,13 @@ def read_value(value: Any) -> tuple[float, str | None]:
     except (OverflowError, ValueError):
         return math.nan, f"{_shorten(value)}, needs a number that fits a float"
     return number, None if math.isfinite(number) else f"{number}, needs a finite number"
+
+
+def has_diverged(value: Any) -> bool:
+    """Whether ``value`` is a number, but NaN or infinite, as of a training that diverged."""
+    if getattr(value, "shape", None) is not None and getattr(value, "size", None) == 1:
+        value = value.item()
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def _shorten(value: Any) -> str:

@@ -11,10 +11,13 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastopt.tune.ledger.values import read_value
+from fastopt.tune.ledger.values import has_diverged, read_value
 
 __all__ = ["Event", "Objective", "Outcome", "evaluate", "evaluate_fully", "explain"]
 
+
+# Characters of a traceback.
+LONGEST = 10_000
 
 Objective = Callable[[dict[str, Any]], Any]
 Event = tuple[str, int, Any]
@@ -29,6 +32,8 @@ class Outcome:
     value: float | None = None
     error: str | None = None
     values: list[float] = field(default_factory=list)
+    traceback: str | None = None
+    diverged: bool = False
 
 
 def explain(error: BaseException) -> str:
@@ -45,6 +50,14 @@ def explain(error: BaseException) -> str:
     if frames and os.path.dirname(os.path.abspath(frames[-1].filename)) != own:
         line += f" (at {os.path.basename(frames[-1].filename)}:{frames[-1].lineno})"
     return line
+
+
+def _trace(error: BaseException) -> str:
+    """The traceback below this module's own frame, its end if it is long."""
+    below = error.__traceback__ and error.__traceback__.tb_next
+    text = "".join(traceback.format_exception(type(error), error, below))
+    text = text.encode("utf-8", "backslashreplace").decode()
+    return text if len(text) <= LONGEST else "…" + text[-LONGEST:]
 
 
 def evaluate(
@@ -66,13 +79,15 @@ def evaluate(
         if not isinstance(result, Iterator):
             value, reason = read_value(result)
             if reason is not None:
-                return Outcome("failed", error=f"the objective returned {reason}")
+                error = f"the objective returned {reason}"
+                return Outcome("failed", error=error, diverged=has_diverged(result))
             return Outcome("done", value)
         for epoch, report in enumerate(result):
             value, reason = read_value(report)
             if reason is not None:
                 error = f"the objective yielded {reason} (epoch {epoch})"
-                return Outcome("failed", error=error, values=values)
+                diverged = has_diverged(report)
+                return Outcome("failed", error=error, values=values, diverged=diverged)
             values.append(value)
             yield value
             if epoch < len(limits):
@@ -80,7 +95,7 @@ def evaluate(
                 if value > limit if direction == "minimize" else value < limit:
                     return Outcome("stopped", value, values=values)
     except (Exception, SystemExit) as error:
-        return Outcome("failed", error=explain(error), values=values)
+        return Outcome("failed", error=explain(error), values=values, traceback=_trace(error))
     if not values:
         return Outcome("failed", error="the objective yielded nothing")
     return Outcome("done", values[-1], values=values)

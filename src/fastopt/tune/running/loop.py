@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -63,6 +64,7 @@ class Run:
         timeout: float | None,
         trial_timeout: float | None,
         stopper: Median | None,
+        max_failures: int | None,
     ) -> None:
         if n_trials is not None and not isinstance(n_trials, Total):
             n_trials = _checks.integer("n_trials", n_trials, least=0)
@@ -75,6 +77,11 @@ class Run:
         self._stop = stop
         self._stopper = stopper
         self._n_trials = n_trials
+        if max_failures is not None:
+            max_failures = _checks.integer("max_failures", max_failures, least=1)
+        self._max_failures = math.inf if max_failures is None else max_failures
+        self._failures: list[tuple[int, Outcome]] = []
+        self._warned = False
         self._ended = 0
         # The number of each running trial, and when its time is over.
         self._running: dict[int, tuple[Trial, float]] = {}
@@ -119,11 +126,26 @@ class Run:
                 interrupts.check()
             self._start()
             if not self._running:
+                self._check_failures(enough=self._ended)
                 return
             self._wait(deadline)
         # They are queued again, as after Ctrl-C.
         for number in self._running:
             self._backend.cancel(number)
+
+    def _check_failures(self, enough: float) -> None:
+        """Raise if nothing has ever succeeded and ``enough`` trials of this run have failed."""
+        failures = self._failures
+        if self._max_failures == math.inf or not failures or len(failures) < enough:
+            return
+        if self._ended > len(failures) or self._ledger.best() is not None:
+            return
+        number, outcome = failures[0]
+        raise RuntimeError(
+            f"no trial has succeeded and {len(failures)} failed, so the run ends "
+            f"(max_failures={self._max_failures}; None goes on). The first, trial {number}:\n"
+            f"{outcome.traceback or outcome.error}"
+        )
 
     def _start(self) -> None:
         ledger = self._ledger
@@ -181,3 +203,15 @@ class Run:
         self._ended += 1
         best = self._ledger.best()
         self._progress.update(outcome.state == "failed", None if best is None else best.value)
+        if outcome.state != "failed":
+            return
+        if not outcome.diverged:
+            self._failures.append((number, outcome))
+            self._check_failures(enough=self._max_failures)
+        if not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"trial {number} failed, the run goes on: {outcome.error}",
+                RuntimeWarning,
+                stacklevel=6,  # who called Study.run
+            )
