@@ -97,3 +97,15 @@ def test_choices_without_equality_stay_themselves():
     thing = object()
     study = tune.Study({"thing": tune.Categorical([thing, None])}, strategy="grid")
     assert study.ask().params["thing"] is thing
+
+
+def test_notes_are_in_the_file(tmp_path):
+    path = tmp_path / "study.db"
+    study, other = (tune.Study(SPACE, storage=path) for _ in range(2))
+    assert (study.notes, study.storage) == ({}, str(path))
+    study.note({"data": "digits", "split": [1, None]})
+    other.note({"data": "letters"})
+    assert study.notes == {"data": "letters", "split": [1, None]}
+    with pytest.raises(TypeError):
+        study.note({"fine": 1, "bad": object()})
+    assert "fine" not in other.notes

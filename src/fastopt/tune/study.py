@@ -130,8 +130,7 @@ class Study:
         )
 
     def __repr__(self) -> str:
-        path = self._ledger.storage.path
-        where = "" if path is None else f", storage={path!r}"
+        where = "" if self.storage is None else f", storage={self.storage!r}"
         failed = f" ({n} failed)" if (n := self._ledger.failed()) else ""
         counts = f"{len(self._ledger)} trials{failed}"
         return f"<Study {self.name!r}: {counts}, {self.strategy!r}{where}>"
@@ -195,6 +194,11 @@ class Study:
     def constraint(self) -> Callable[[dict[str, Any]], Any] | None:
         """The constraint on params, or None."""
         return self._ledger.constraint
+
+    @property
+    def storage(self) -> str | None:
+        """The path of its file; None in memory."""
+        return self._ledger.storage.path
 
     # What it has seen
 
@@ -356,6 +360,29 @@ class Study:
         trial = self._ledger.add(params, value, state, error, values)
         self._notify("on_trial_end", trial)
         return trial
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What :meth:`note` has kept in the study's file, by all processes."""
+        return self._ledger.notes()
+
+    def note(self, notes: Mapping[str, Any]) -> None:
+        """Keep facts about the study in its file, by name; a name's earlier fact is replaced.
+
+        Parameters
+        ----------
+        notes : dict of str to object
+            What JSON can hold.
+
+        Examples
+        --------
+        >>> from fastopt import tune
+        >>> study = tune.Study({"x": tune.Int(0, 4)})
+        >>> study.note({"data": "digits", "split": [0.8, 0.2]})
+        >>> study.notes["split"]
+        [0.8, 0.2]
+        """
+        self._ledger.note(notes)
 
     def stop(self) -> None:
         """Make ``run`` end when the trials that run have ended; for callbacks."""

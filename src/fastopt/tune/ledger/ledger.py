@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import sqlite3
@@ -245,6 +246,22 @@ class Ledger:
             number = self.storage.transact(insert, durable=True)
             self._history.refresh()
             return self._history.trials[number]
+
+    def notes(self) -> dict[str, Any]:
+        """What :meth:`note` has kept."""
+        with self._lock:
+            return {key: json.loads(text) for key, text in self.storage.notes().items()}
+
+    def note(self, notes: Mapping[str, Any]) -> None:
+        """Keep JSON values by name, all or none."""
+        texts = {key: json.dumps(value) for key, value in notes.items()}
+
+        def store(connection: sqlite3.Connection) -> None:
+            for key, text in texts.items():
+                self.storage.note(connection, key, text)
+
+        with self._lock:
+            self.storage.transact(store)
 
     def requeue(self, trial: Trial | int) -> None:
         """Queue a running trial again."""
