@@ -208,7 +208,14 @@ def test_what_a_trial_reported_before_it_was_queued_again_does_not_count():
     study.run(objective, timeout=0.3)
     assert study.trials[0].values == [1.0]
     wait = False
-    study.run(objective, 1)
+    steps = []
+
+    class Listen:
+        def on_report(self, study, trial, step, value):
+            steps.append((step, value))
+
+    study.run(objective, 1, callbacks=[Listen()])
+    assert steps == [(0, 1.0), (1, 2.0)]
     assert study.trials[0].values == [1.0, 2.0]
 
 

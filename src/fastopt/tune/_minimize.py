@@ -9,15 +9,14 @@ from typing import Any
 
 from fastopt import _checks
 from fastopt.tune.running.loop import Total
-from fastopt.tune.space.parameters import Categorical, Float, Int
-from fastopt.tune.space.space import Space
+from fastopt.tune.space import Parameter, Space
 from fastopt.tune.strategies.protocol import Direction
 from fastopt.tune.study import Study
 
 __all__ = ["maximize", "minimize"]
 
 Objective = Callable[[dict[str, Any]], Any]
-Parameters = Mapping[str, Float | Int | Categorical] | Space
+Parameters = Mapping[str, Parameter] | Space
 OF_RUN = tuple(signature(Study.run).parameters)[3:]
 OF_STUDY = ("strategy", "seed", "storage", "name", "constraint")
 

@@ -13,7 +13,7 @@ from fastopt.tune.ledger.callbacks import check_callbacks, notify
 from fastopt.tune.ledger.ledger import MISSING, Ledger
 from fastopt.tune.running.loop import Run
 from fastopt.tune.schedulers.median import Median
-from fastopt.tune.space import Categorical, Float, Int, Space, Trial
+from fastopt.tune.space import Parameter, Space, Trial
 from fastopt.tune.space.parameters import copy_containers
 from fastopt.tune.strategies.protocol import Direction, Name, Strategy
 
@@ -106,7 +106,7 @@ class Study:
 
     def __init__(
         self,
-        space: Mapping[str, Float | Int | Categorical] | Space,
+        space: Mapping[str, Parameter] | Space,
         *,
         strategy: Name | Strategy = "bayes",
         direction: Direction = "minimize",

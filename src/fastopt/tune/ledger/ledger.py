@@ -17,7 +17,7 @@ from fastopt.tune.ledger.history import History
 from fastopt.tune.ledger.liveness import register
 from fastopt.tune.ledger.sqlite import Storage
 from fastopt.tune.ledger.values import read_value
-from fastopt.tune.space import Categorical, Float, Int, Space, Trial
+from fastopt.tune.space import Parameter, Space, Trial
 from fastopt.tune.strategies.by_name import make_strategy
 from fastopt.tune.strategies.driver import Driver
 from fastopt.tune.strategies.protocol import Direction, Name, Strategy
@@ -41,7 +41,7 @@ class Ledger:
 
     def __init__(
         self,
-        space: Mapping[str, Float | Int | Categorical] | Space,
+        space: Mapping[str, Parameter] | Space,
         *,
         strategy: Name | Strategy,
         direction: Direction,

@@ -1,4 +1,4 @@
-"""What the two kinds of numbers in a space share."""
+"""What parameters share, and what the two kinds of numbers share beyond it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from fastopt import _checks
 
-__all__ = ["LARGEST", "Number", "show"]
+__all__ = ["LARGEST", "Number", "Parameter"]
 
 # Integers beyond this are no longer exact in float64, in which strategies compute.
 LARGEST = 2**53
@@ -28,15 +28,23 @@ def show(parameter: Any) -> str:
     return f"{type(parameter).__name__}({', '.join(given)})"
 
 
-class Number:
+class Parameter:
+    """What every parameter is: type checkers find this in a dict of several kinds."""
+
+    initial: Any
+    when: Mapping[str, Any] | None
+
+    def __repr__(self) -> str:
+        return show(self)
+
+
+class Number(Parameter):
     """What Float and Int share: bounds, logarithm, and the grid that ``step`` makes."""
 
     low: Any
     high: Any
     log: bool
     step: Any
-    initial: Any
-    when: Mapping[str, Any] | None
     distribution: Any  # of Float only
     # The grid; without one _levels is None and the others do not exist.
     _levels: Any
@@ -50,9 +58,6 @@ class Number:
     @staticmethod
     def _number(name: str, value: Any) -> Any:
         raise NotImplementedError
-
-    def __repr__(self) -> str:
-        return show(self)
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastopt import _checks
-from fastopt.tune.space.number import LARGEST, Number, show
+from fastopt.tune.space.number import LARGEST, Number, Parameter
 
 if TYPE_CHECKING:
     from typing_extensions import Never
@@ -220,7 +220,7 @@ class Int(Number):
 
 
 @dataclass(frozen=True, repr=False, init=False)
-class Categorical:
+class Categorical(Parameter):
     """A parameter with a fixed list of choices, which have no order.
 
     Parameters
@@ -228,7 +228,7 @@ class Categorical:
     choices : list or tuple
         At least one; no two equal. Any objects: in a study's file, text, numbers, booleans and
         None are stored as they are, everything else as its place in the list. Each trial gets its
-        own copies of lists, dicts, sets and tuples; other objects are handed out themselves.
+        own copies of lists, dicts and sets; other objects are handed out themselves.
     initial : object, optional
         Value in the study's first trial.
     when : dict, optional
@@ -269,9 +269,6 @@ class Categorical:
         for name, value in (("choices", choices), ("initial", initial), ("when", when)):
             object.__setattr__(self, name, value)
         self._check()
-
-    def __repr__(self) -> str:
-        return show(self)
 
     def _check(self) -> None:
         choices = self.choices
@@ -328,14 +325,20 @@ class Categorical:
 
 
 def copy_containers(value: Any) -> Any:
-    """A copy of a list, dict, set or tuple with all such in it; anything else is returned itself.
+    """A copy of a list, dict or set, and of a tuple that holds one; anything else is returned itself.
 
     Other objects stay, since many equal nothing but themselves.
     """
-    if type(value) in (list, tuple, set):
-        return type(value)(copy_containers(item) for item in value)
     if type(value) is dict:
         return {key: copy_containers(item) for key, item in value.items()}
+    if type(value) is set:
+        return set(value)
+    if type(value) in (list, tuple):
+        items = [copy_containers(item) for item in value]
+        if type(value) is list:
+            return items
+        same = all(new is old for new, old in zip(items, value, strict=True))
+        return value if same else tuple(items)
     return value
 
 

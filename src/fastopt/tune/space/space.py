@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from fastopt.tune.space.number import Parameter
 from fastopt.tune.space.parameters import Categorical, Float, Int
 
 __all__ = ["Dimension", "Space"]
@@ -79,11 +80,12 @@ class Space:
     [0.75, 0.5]
     """
 
-    def __init__(self, parameters: Mapping[str, Float | Int | Categorical]) -> None:
+    def __init__(self, parameters: Mapping[str, Parameter]) -> None:
         if not isinstance(parameters, Mapping):
             raise TypeError(f"space must be a dict of parameters, got {parameters!r}")
         if not parameters:
             raise ValueError("space must hold at least one parameter, got an empty dict")
+        self.parameters: dict[str, Float | Int | Categorical] = {}
         for name, parameter in parameters.items():
             if not isinstance(name, str):
                 raise TypeError(f"space: the name of a parameter must be a string, got {name!r}")
@@ -91,7 +93,7 @@ class Space:
                 raise TypeError(
                     f"space: {name!r} must be a Float, an Int or a Categorical, got {parameter!r}"
                 )
-        self.parameters = dict(parameters)
+            self.parameters[name] = parameter
         self.names = tuple(parameters)
         self.dimensions = tuple(
             Dimension(name, parameter, parameter.kind, parameter.levels, self._parents(name))
