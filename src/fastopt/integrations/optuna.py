@@ -12,7 +12,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fastopt import tune
+from fastopt import _checks, tune
 
 try:
     import optuna
@@ -107,17 +107,15 @@ class FastoptSampler(BaseSampler):
         search_space: Mapping[str, BaseDistribution] | None = None,
         independent_sampler: BaseSampler | None = None,
     ) -> None:
-        if seed is not None and (isinstance(seed, bool) or not hasattr(seed, "__index__")):
-            raise TypeError(f"seed must be an integer or None, got {seed!r}")
-        if seed is not None and seed < 0:
-            raise ValueError(f"seed must not be negative, got {seed!r}")
+        if seed is not None:
+            seed = _checks.integer("seed", seed, least=0)
         for name, distribution in (search_space or {}).items():
             if not isinstance(distribution, BaseDistribution):
                 raise TypeError(
                     f"search_space: {name!r} must be a distribution of Optuna, got {distribution!r}"
                 )
         self._strategy = make_strategy(strategy)
-        self._seed = secrets.randbits(32) if seed is None else seed.__index__()
+        self._seed = secrets.randbits(32) if seed is None else seed
         self._search_space = None if search_space is None else dict(search_space)
         self._independent_sampler = independent_sampler or RandomSampler(seed=seed)
         self._intersection = IntersectionSearchSpace(include_pruned=True)

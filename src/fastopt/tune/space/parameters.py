@@ -325,9 +325,9 @@ class Categorical(Parameter):
 
 
 def copy_containers(value: Any) -> Any:
-    """A copy of a list, dict or set, and of a tuple that holds one; anything else is returned itself.
+    """A copy of a list, dict or set, and of a tuple that holds one.
 
-    Other objects stay, since many equal nothing but themselves.
+    Anything else is returned itself, since many objects equal nothing but themselves.
     """
     if type(value) is dict:
         return {key: copy_containers(item) for key, item in value.items()}
