@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from typing import Any
 
 import joblib
 
-from .. import tune
+from fastopt import tune
 
 __all__ = ["Memory", "fingerprint"]
 
@@ -33,11 +32,10 @@ class Memory:
 
     def __init__(self, study: tune.Study) -> None:
         self._study = study
-        self._storage = study._storage
         self.evaluating: list[tune.Trial] = []
-        notes, told = self._storage.notes(), study.finished
+        notes, told = study.notes, study.finished
         self._splits: dict[int, list[dict[str, Any]]] = {
-            trial.number: json.loads(notes[f"splits of {trial.number}"])
+            trial.number: notes[f"splits of {trial.number}"]
             for trial in told
             if f"splits of {trial.number}" in notes
         }
@@ -53,17 +51,13 @@ class Memory:
 
     def compare(self, facts: dict[str, str]) -> None:
         """See that the search in the storage is this one."""
-
-        def note_once(connection: sqlite3.Connection) -> dict[str, str]:
-            if not self._study.finished:
-                self._storage.note(connection, "search", json.dumps(facts))
-            return json.loads(self._storage.notes().get("search", "{}"))
-
-        there = self._storage.transact(note_once)
+        if not self._study.finished:
+            self._study.note({"search": facts})
+        there = self._study.notes.get("search", {})
         changed = [name for name, fact in facts.items() if there.get(name) != fact]
         if changed:
             raise ValueError(
-                f"{self._storage.path}, study {self._storage.name!r}, is a search with another "
+                f"{self._study.storage}, study {self._study.name!r}, is a search with another "
                 f"{', '.join(changed)} and cannot be resumed with this"
             )
 
@@ -76,14 +70,13 @@ class Memory:
         """Keep the last of ``out``, those of ``evaluating``; all candidates and all splits."""
         fresh = out[len(out) - n_splits * len(self.evaluating) :]
 
-        def note_splits(connection: sqlite3.Connection) -> None:
-            for index, trial in enumerate(self.evaluating):
-                splits = fresh[index * n_splits : (index + 1) * n_splits]
-                self._splits[trial.number] = splits
-                text = json.dumps(splits, default=lambda number: number.item())
-                self._storage.note(connection, f"splits of {trial.number}", text)
-
-        self._storage.transact(note_splits)
+        notes = {}
+        for index, trial in enumerate(self.evaluating):
+            splits = fresh[index * n_splits : (index + 1) * n_splits]
+            self._splits[trial.number] = splits
+            text = json.dumps(splits, default=lambda number: number.item())
+            notes[f"splits of {trial.number}"] = json.loads(text)
+        self._study.note(notes)
         trials = self._study.trials
         candidates = [trials[number].params for number in self._splits]
         return candidates, [split for splits in self._splits.values() for split in splits]

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import tune
+from fastopt import _checks, tune
 
 try:
     import joblib
@@ -30,7 +30,7 @@ except ImportError as error:
         name="sklearn",
     ) from error
 
-from ._search_memory import Memory, fingerprint
+from fastopt.integrations._search_memory import Memory, fingerprint
 
 __all__ = ["BayesSearchCV", "SearchCV"]
 
@@ -192,12 +192,8 @@ class SearchCV(BaseSearchCV):
             )
         for name in ("n_iter", "n_points"):
             value = getattr(self, name)
-            if value is None and name == "n_points":
-                continue
-            if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-                raise TypeError(f"{name} must be an integer, got {value!r}")
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value!r}")
+            if value is not None or name == "n_iter":
+                _checks.integer(name, value, least=1)
         seed = self.random_state
         if not isinstance(seed, numbers.Integral) and not (seed is None and self.storage):
             seed = check_random_state(seed).randint(2**31 - 1)
