@@ -111,7 +111,7 @@ def test_a_model_in_read_only_memory_predicts_and_says_why_it_cannot_train(digit
     mapped = joblib.load(tmp_path / "model", mmap_mode="r")
     assert isinstance(mapped.coefs_[0], np.memmap)
     np.testing.assert_array_equal(mapped.predict(inputs), model.predict(inputs))
-    with pytest.raises(TypeError, match="must be a numpy.ndarray, got memmap"):
+    with pytest.raises(TypeError, match="got memmap"):
         mapped.partial_fit(inputs, labels)
 
 

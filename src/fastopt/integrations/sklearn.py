@@ -65,8 +65,8 @@ def _parameter(name: str, values: Any) -> Any:
     if isinstance(values, list):
         return tune.Categorical(values)
     hint = (
-        "; a tuple means a range to scikit-optimize and choices to scikit-learn: write a tune.Float "
-        "or tune.Int for the one, a list for the other"
+        "; a tuple means a range to scikit-optimize and choices to scikit-learn: write a "
+        "tune.Float or tune.Int for the one, a list for the other"
         if isinstance(values, tuple)
         else ""
     )
@@ -168,8 +168,8 @@ class SearchCV(BaseSearchCV):
 
     A candidate whose score is not finite (its fit failed, and ``error_score`` is NaN) counts as
     worse than all others. Where every fit of a call failed, ``mean_fit_time`` is the time of the
-    call over its number of fits: scikit-learn tells no more. No candidate is evaluated twice, except
-    one when a search that had ended is taken from its ``storage`` again.
+    call over its number of fits: scikit-learn tells no more. No candidate is evaluated twice,
+    except one when a search that had ended is taken from its ``storage`` again.
 
     Examples
     --------
@@ -427,7 +427,7 @@ class SearchCV(BaseSearchCV):
 
 
 class _Watch:
-    """What scikit-learn's callbacks (from its version 1.9 on) see: one task for the whole search."""
+    """What callbacks of scikit-learn (from its version 1.9 on) see: one task for all fits."""
 
     def __init__(self, search: SearchCV, root: Any, n_fits: int) -> None:
         self._search, self._task, self._begun = search, None, 0
@@ -514,12 +514,12 @@ class BayesSearchCV(SearchCV):
             return self.param_distributions
         if not isinstance(self.search_spaces, Mapping):
             raise TypeError(
-                f"search_spaces must be a dict, got {self.search_spaces!r}; parameters that exclude "
-                "each other are told by when="
+                f"search_spaces must be a dict, got {self.search_spaces!r}; parameters that "
+                "exclude each other are told by when="
             )
         return {name: _range_of_tuple(name, value) for name, value in self.search_spaces.items()}
 
-    def fit(  # noqa: D417
+    def fit(
         self,
         X: Any,  # noqa: N803
         y: Any = None,

@@ -50,8 +50,8 @@ class _RuleOptimizer(SGDOptimizer):
         return self.kind(list(params), lr=self.learning_rate, **self.options)
 
     def __getstate__(self):
-        # The estimator holds the weights. Those of one that was loaded may be read-only, as joblib's
-        # workers have them in shared memory, so nothing is built from them until they are stepped.
+        # The estimator holds the weights. Those of one that was loaded may be read-only, as
+        # joblib's workers have them in shared memory: nothing is built until they are stepped.
         state = self.__dict__ | {"steps": None}
         if self.steps is not None:
             state["before"] = self.steps.state_dict()
