@@ -33,14 +33,13 @@ class Memory:
     def __init__(self, study: tune.Study) -> None:
         self._study = study
         self.evaluating: list[tune.Trial] = []
-        notes, told = study.notes, study.finished
+        self.replay = False
+        notes = study.notes
         self._splits: dict[int, list[dict[str, Any]]] = {
             trial.number: notes[f"splits of {trial.number}"]
-            for trial in told
+            for trial in study.finished
             if f"splits of {trial.number}" in notes
         }
-        # All their fits failed, see SearchCV: their splits come with those of the next candidate.
-        self.held = [trial for trial in told if trial.number not in self._splits]
 
     def __len__(self) -> int:
         return len(self._splits)
@@ -61,22 +60,53 @@ class Memory:
                 f"{', '.join(changed)} and cannot be resumed with this"
             )
 
-    def known(self) -> tune.Trial:
-        """A trial with fits that succeeded."""
+    def known(self) -> tune.Trial | None:
+        """A trial that is known already, if possible one with fits that succeeded."""
         trials = self._study.trials
-        return trials[min(self._splits, key=lambda number: trials[number].state != "done")]
+        done = [number for number in self._splits if trials[number].state == "done"]
+        return trials[done[0]] if done else None
 
-    def add(self, n_splits: int, out: list[dict[str, Any]]) -> tuple[list[Any], list[Any]]:
-        """Keep the last of ``out``, those of ``evaluating``; all candidates and all splits."""
+    def add(self, n_splits: int, out: list[dict[str, Any]]) -> None:
+        """Keep the last of ``out``, those of ``evaluating``."""
+        if self.replay:
+            return
         fresh = out[len(out) - n_splits * len(self.evaluating) :]
+        self._keep(self.evaluating, n_splits, fresh)
 
+    def add_failed(
+        self, trials: list[tune.Trial], n_splits: int, score: float, seconds: float, error: str
+    ) -> None:
+        """Keep what scikit-learn would have recorded of candidates whose fits all failed."""
+        split = {
+            "fit_error": error,
+            "test_scores": score,
+            "train_scores": score,
+            "n_test_samples": 0,
+            "fit_time": seconds,
+            "score_time": 0.0,
+        }
+        self._keep(trials, n_splits, [split] * (n_splits * len(trials)))
+
+    def _keep(self, trials: list[tune.Trial], n_splits: int, fresh: list[dict[str, Any]]) -> None:
         notes = {}
-        for index, trial in enumerate(self.evaluating):
+        for index, trial in enumerate(trials):
             splits = fresh[index * n_splits : (index + 1) * n_splits]
             self._splits[trial.number] = splits
             text = json.dumps(splits, default=lambda number: number.item())
             notes[f"splits of {trial.number}"] = json.loads(text)
         self._study.note(notes)
+
+    def all(self) -> tuple[list[Any], list[Any]]:
+        """All candidates, and all of their splits in scikit-learn's form."""
         trials = self._study.trials
         candidates = [trials[number].params for number in self._splits]
-        return candidates, [split for splits in self._splits.values() for split in splits]
+        splits = [split for splits in self._splits.values() for split in splits]
+        # A failed fit has one score for all metrics, whose names may come with the first success.
+        scored = next((each for each in splits if isinstance(each["test_scores"], dict)), splits[0])
+        keys = scored.keys() & {"test_scores", "train_scores"}
+        for split in splits:
+            for key in keys:
+                if isinstance(scored[key], dict) and not isinstance(split[key], dict):
+                    split[key] = dict.fromkeys(scored[key], split[key])
+        wanted = min(splits, key=len).keys()
+        return candidates, [{key: split[key] for key in wanted} for split in splits]
