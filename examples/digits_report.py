@@ -17,8 +17,8 @@ GUESSING = math.log(10)
 CEILING = 4.0
 
 STYLE = {
-    "font.size": 10,
-    "axes.titlesize": 10.5,
+    "font.size": 10.5,
+    "axes.titlesize": 11,
     "axes.titlelocation": "left",
     "axes.titlepad": 7,
     "axes.spines.top": False,
@@ -82,7 +82,7 @@ def draw(trials, best, path):
     path : path
     """
     with plt.rc_context(STYLE):
-        figure = plt.figure(figsize=(7.4, 8.4), layout="constrained")
+        figure = plt.figure(figsize=(7, 8.2), layout="constrained")
         figure.suptitle(
             "Six update rules learn to read handwritten digits", x=0.01, ha="left", weight="bold"
         )
@@ -91,7 +91,7 @@ def draw(trials, best, path):
         _course(left, trials)
         _learning(right, best)
         bottom.suptitle(
-            "Every trial. Ring: the best, and its accuracy in the test. Cross: diverged.",
+            "Every trial, coloured as above. Ring: the best, tested. Cross: diverged.",
             x=0.01,
             ha="left",
             fontsize="medium",
@@ -108,9 +108,9 @@ def draw(trials, best, path):
         plt.close(figure)
 
 
-def _log_losses(axes):
+def _log_losses(axes, ticks=(1, 2, 5)):
     axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_locator(LogLocator(subs=ticks))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.tick_params(which="minor", length=0)
@@ -128,7 +128,7 @@ def _course(axes, trials):
         band = np.exp(mean - error), np.exp(mean + error)
         axes.fill_between(number, *band, step="post", color=colour, alpha=0.15, lw=0)
         lowest = min(lowest, band[0].min())
-    _log_losses(axes)
+    _log_losses(axes, ticks=(1, 1.5, 2, 3, 5, 7))
     axes.set(title="The search: best so far", xlabel="trials", ylabel="validation loss")
     # The first trials are luck, and what matters is at the bottom.
     axes.set(xlim=(1, None), ylim=(0.9 * lowest, 6 * lowest))
