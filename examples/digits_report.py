@@ -91,7 +91,7 @@ def draw(trials, best, path):
         _course(left, trials)
         _learning(right, best)
         bottom.suptitle(
-            "Every trial, coloured as above. Ring: the best, tested. Cross: diverged.",
+            "Every trial, coloured as above. Ring: the best, its test above. Cross: diverged.",
             x=0.01,
             ha="left",
             fontsize="medium",
@@ -144,6 +144,8 @@ def _learning(axes, best):
         axes.plot(range(1, len(losses) + 1), losses, color=colours[rule], lw=1.6, label=label)
     _log_losses(axes)
     axes.set(title="Learning: the best of each rule", xlabel="epoch", xlim=(1, None))
+    # Room for the legend.
+    axes.set_ylim(top=3 * axes.get_ylim()[1])
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(title="in the end", alignment="left")
 
