@@ -8,7 +8,7 @@ from typing import Any
 
 import joblib
 
-from .. import tune
+from fastopt import tune
 
 __all__ = ["Memory", "fingerprint"]
 

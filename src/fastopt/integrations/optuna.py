@@ -12,7 +12,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .. import tune
+from fastopt import tune
 
 try:
     import optuna
@@ -26,7 +26,7 @@ except ImportError as error:
         name="optuna",
     ) from error
 
-from ..tune.strategies import make_strategy
+from fastopt.tune.strategies import make_strategy
 
 __all__ = ["FastoptSampler"]
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import tune
+from fastopt import tune
 
 try:
     import joblib
@@ -30,7 +30,7 @@ except ImportError as error:
         name="sklearn",
     ) from error
 
-from ._search_memory import Memory, fingerprint
+from fastopt.integrations._search_memory import Memory, fingerprint
 
 __all__ = ["BayesSearchCV", "SearchCV"]
 

@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastopt._classes import class_of
 from fastopt._core import RULES
-from fastopt.optimizers import CLASSES
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -140,7 +140,7 @@ def minimize(
     """
     from scipy.optimize import OptimizeResult
 
-    optimizer_class = _class_of(method)
+    optimizer_class = class_of("method", method)
     if "maximize" in hypers:
         raise TypeError("minimize takes no maximize; minimize the negative of fun")
     x = _start(x0)
@@ -262,12 +262,6 @@ class _Objective:
                 f"fun must return a complex number for complex x with jac='cs', got {value.dtype}"
             )
         return value.item().imag
-
-
-def _class_of(method):
-    if not isinstance(method, str) or method not in RULES:
-        raise ValueError(f"method must be one of {list(RULES)}, got {method!r}")
-    return CLASSES[RULES[method].class_name]
 
 
 def _outcome(stopped, value, gradient, gtol, nit, maxiter):
