@@ -51,10 +51,11 @@ def imports():
         for name, module in origin.items()
         if name in fastopt.__all__
     }
-    private = [("fastopt._core", "Rule")]
-    private += [("fastopt._optimizer", name) for name in ("Number", "Params", "Rate")]
-    for module, name in private:
-        lines[module, order(name)] = f"from {module} import {name}\n"
+    for module, names in (
+        ("fastopt._core", "Rule"),
+        ("fastopt._optimizer", "Number, Params, Rate"),
+    ):
+        lines[module, order(names)] = f"from {module} import {names}\n"
     return "".join(line for _, line in sorted(lines.items()))
 
 

@@ -17,10 +17,8 @@ from fastopt._core import isa as isa
 from fastopt._core import set_num_threads as set_num_threads
 from fastopt._minimize import methods as methods
 from fastopt._minimize import minimize as minimize
-from fastopt._optimizer import Number
+from fastopt._optimizer import Number, Params, Rate
 from fastopt._optimizer import Optimizer as Optimizer
-from fastopt._optimizer import Params
-from fastopt._optimizer import Rate
 from fastopt._statefile import StateFileError as StateFileError
 
 __all__ = [
