@@ -7,6 +7,7 @@ and step counts. Everything is verified before the first write.
 from __future__ import annotations
 
 import json
+import math
 import numbers
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -240,7 +241,7 @@ def _as_json(value: Any, name: str) -> Any:
         return bool(value)
     if isinstance(value, numbers.Integral):
         return int(value)
-    if isinstance(value, numbers.Real):
+    if isinstance(value, numbers.Real) and math.isfinite(value):
         return float(value)
     try:
         if json.loads(json.dumps(value, allow_nan=False)) == value:

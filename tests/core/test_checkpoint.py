@@ -1,5 +1,6 @@
 """What state_dict and files keep: the user's own keys, skipped steps, schedules, parameters."""
 
+import functools
 import gzip
 import io
 import itertools
@@ -54,7 +55,7 @@ def test_parameters_in_a_file_may_be_left_alone_or_required(tmp_path):
     other.load(tmp_path / "without")
     assert content(other) == before
     assert other.state[0]["step"] == 1
-    with pytest.raises(fastopt.StateFileError, match="was saved without params=True"):
+    with pytest.raises(fastopt.StateFileError, match=r"was saved without params=True"):
         other.load(tmp_path / "without", params=True)
     with pytest.raises(TypeError, match="params must be a bool, got 1"):
         opt.save(tmp_path / "with", params=1)
@@ -65,7 +66,9 @@ def test_parameters_that_do_not_fit_change_nothing(tmp_path):
     opt.save(tmp_path / "s", params=True)
     for params in ([np.zeros(3), np.zeros(5)], [np.zeros(3), np.zeros(4, np.float32)]):
         other = fastopt.SGD(params, lr=0.3)
-        with pytest.raises(fastopt.StateFileError, match="parameter 1 must be float64 of shape"):
+        with pytest.raises(
+            fastopt.StateFileError, match=r"parameter 1 must be float(64|32) of shape"
+        ):
             other.load(tmp_path / "s")
         assert (content(other), other.lr) == (content(fastopt.SGD(params, lr=1)), 0.3)
         assert not any(param.any() for param in params)
@@ -83,7 +86,7 @@ def test_parameters_that_do_not_fit_change_nothing(tmp_path):
 FILES = {
     "memory": io.BytesIO,
     "temporary": tempfile.TemporaryFile,
-    "unbuffered": lambda: tempfile.TemporaryFile(buffering=0),
+    "unbuffered": functools.partial(tempfile.TemporaryFile, buffering=0),
     "spooled": tempfile.SpooledTemporaryFile,
 }
 
@@ -126,7 +129,7 @@ def test_every_truncation_of_a_file_object_is_refused():
     buffer = io.BytesIO()
     opt.save(buffer)
     for length in range(len(buffer.getvalue())):
-        with pytest.raises(fastopt.StateFileError, match="^<BytesIO>: "):
+        with pytest.raises(fastopt.StateFileError, match=r"^<BytesIO>: "):
             other.load(io.BytesIO(buffer.getvalue()[:length]))
     assert other.state[0]["step"] == 0
 
