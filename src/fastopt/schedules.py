@@ -401,7 +401,8 @@ def _chain(
     count: int, schedules: tuple[Callable[[int], float], ...], boundaries: tuple[int, ...]
 ) -> float:
     i = bisect_right(boundaries, count)
-    return schedules[i](count - (0, *boundaries)[i] + 1)
+    rate: float = schedules[i](count - (0, *boundaries)[i] + 1)
+    return rate
 
 
 def _piecewise(count: int, lrs: tuple[float, ...], boundaries: tuple[int, ...]) -> float:
