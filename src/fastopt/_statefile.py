@@ -26,7 +26,10 @@ longer than `MAX_HEADER_BYTES`.
 A file is replaced as a whole or not at all. The new content goes to a temporary file in the same
 folder, is forced to the disk, and takes the name of the old file in one step. A process killed in
 the middle leaves the old file as it was and perhaps a ``.fastopt-*.tmp`` beside it, which may be
-deleted.
+deleted. The one exception is a file that is a mount point itself, as a container's bind mount makes
+it: no name can take its place, so it is overwritten, while the whole content stands beside it.
+
+A file object gets the same bytes, and none of these promises.
 """
 
 from __future__ import annotations
@@ -34,17 +37,24 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import io
 import json
 import math
 import os
 import stat
 import struct
-from collections.abc import Iterable, Iterator
-from typing import BinaryIO
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import IO, Any, BinaryIO, TypeAlias, TypeGuard
 
 import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["MAX_HEADER_BYTES", "VERSION", "StateFileError", "read", "write"]
+__all__ = ["MAX_HEADER_BYTES", "VERSION", "File", "StateFileError", "name_of", "read", "write"]
+
+# A path, or a file that is open in binary mode.
+File: TypeAlias = str | os.PathLike[str] | IO[bytes]
 
 VERSION = 1
 MAX_HEADER_BYTES = 64 * 2**20
@@ -53,6 +63,8 @@ _MAGIC = b"\x89fastopt"
 _PREFIX = struct.Struct("<8sIIQ")
 _ALIGNMENT = 64
 _CHUNK_BYTES = 2**16
+# What file systems answer that know no synchronisation of folders.
+_NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
 _DIGEST_BYTES = hashlib.sha256().digest_size
 _DTYPES = {name: np.dtype(name).newbyteorder("<") for name in ("float32", "float64", "int64")}
 # Keyed by the native dtypes, since the attribute `name` of a dtype is slow to ask for.
@@ -64,21 +76,23 @@ class StateFileError(ValueError):
 
     Examples
     --------
-    >>> issubclass(StateFileError, ValueError)
+    >>> import fastopt
+    >>> issubclass(fastopt.StateFileError, ValueError)
     True
     """
 
+    __module__ = "fastopt"
 
-def write(
-    path: str | os.PathLike[str], header: dict[str, object], arrays: dict[str, np.ndarray]
-) -> None:
-    """Write `header` and `arrays` to `path`, atomically and durably.
+
+def write(file: File, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
+    """Write `header` and `arrays` to a path, atomically and durably, or to a file object.
 
     Parameters
     ----------
-    path : str or path-like
+    file : str, path-like or binary file
         The file, new or to be replaced. A symbolic link stays one: the file that it points to is
-        replaced. A new file gets its mode from the umask, a replaced one keeps the old mode.
+        replaced. A new file gets its mode from the umask, a replaced one keeps its mode and, as far
+        as the system lets the process, its owner. A file object is written from where it stands.
     header : dict
         Anything that comes back from JSON as it went in: no tuples, no NaN, only string keys.
     arrays : dict of str to ndarray
@@ -90,16 +104,20 @@ def write(
     TypeError, ValueError
         `header` or `arrays` cannot be stored. The disk has not been touched.
     StateFileError
-        `path` is a named pipe, a device or a socket.
+        The path is that of a named pipe, a device or a socket.
     OSError
-        The system refused, or `path` is a directory. The previous file is intact and the temporary
-        one removed, but for one case: when only the last call fails, which makes the new name
-        durable, the new file is in place, whole, and survives the process but perhaps not a power
-        cut.
+        The system refused, or the path is that of a directory. The previous file is intact and the
+        temporary one removed.
+
+    Warns
+    -----
+    RuntimeWarning
+        The file is in place and whole, but the folder could not be synchronised: the process may
+        end now, a power cut may still bring the previous file back.
 
     Notes
     -----
-    On Windows a folder cannot be synchronised; that last call is left out there.
+    Windows and some network file systems cannot synchronise a folder; they are not asked to.
 
     Examples
     --------
@@ -118,13 +136,37 @@ def write(
     size += sum(_aligned(span.nbytes) for span in spans) + _DIGEST_BYTES
     prefix = _PREFIX.pack(_MAGIC, VERSION, len(encoded), size) + encoded
 
-    name = os.fsdecode(path)
+    parts = [memoryview(prefix), *spans]
+    if _is_open(file, "write"):
+        for chunk in _with_digest(parts):
+            _write_all(file.write, chunk)
+        return
+    name = name_of(file)
     with _naming(name):
-        _replace(os.path.realpath(name), [memoryview(prefix), *spans])
+        _replace(os.path.realpath(name), parts)
+
+
+def _is_open(file: Any, method: str) -> TypeGuard[IO[bytes]]:
+    """Whether it is a file object and no path."""
+    if isinstance(file, (str, bytes, os.PathLike)):
+        return False
+    if not hasattr(file, method):
+        raise TypeError(f"file must be a path or a binary file, got {type(file).__name__}")
+    if isinstance(file, io.TextIOBase):
+        raise TypeError("file must be open in binary mode, got one in text mode")
+    return True
+
+
+def name_of(file: File) -> str:
+    """What messages call it."""
+    if isinstance(file, (str, bytes, os.PathLike)):
+        return os.fsdecode(file)
+    return str(getattr(file, "name", f"<{type(file).__name__}>"))
 
 
 def _replace(target: str, parts: list[memoryview]) -> None:
-    mode = _mode_of(target)
+    status = _status_of(target)
+    mode = None if status is None else stat.S_IMODE(status.st_mode)
     folder = os.path.dirname(target)
     temporary = os.path.join(folder, f".fastopt-{os.urandom(8).hex()}.tmp")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
@@ -132,17 +174,20 @@ def _replace(target: str, parts: list[memoryview]) -> None:
     descriptor = os.open(temporary, flags, 0o666 if mode is None else mode & 0o777)
     try:
         try:
+            if status is not None:
+                _keep_owner(descriptor, status)
             if mode is not None and hasattr(os, "fchmod"):
                 os.fchmod(descriptor, mode)
-            digest = hashlib.sha256()
-            for chunk in _gathered(_padded(parts)):
-                digest.update(chunk)
-                _write_all(descriptor, chunk)
-            _write_all(descriptor, digest.digest())
-            os.fsync(descriptor)
+            _write_content(descriptor, parts)
         finally:
             os.close(descriptor)
-        os.replace(temporary, target)
+        try:
+            os.replace(temporary, target)
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            _overwrite(target, parts)
+            os.unlink(temporary)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
@@ -150,13 +195,41 @@ def _replace(target: str, parts: list[memoryview]) -> None:
     _sync_folder(folder)
 
 
-def read(path: str | os.PathLike[str]) -> tuple[dict[str, object], dict[str, np.ndarray]]:
-    """Read and verify a file that `write` made.
+def _keep_owner(descriptor: int, old: os.stat_result) -> None:
+    """Give the new file the owner and group of the old one; root may, others the group at most."""
+    new = os.fstat(descriptor)
+    if not hasattr(os, "fchown") or (old.st_uid, old.st_gid) == (new.st_uid, new.st_gid):
+        return
+    try:
+        os.fchown(descriptor, old.st_uid, old.st_gid)
+    except PermissionError:
+        with contextlib.suppress(PermissionError):
+            os.fchown(descriptor, -1, old.st_gid)
+
+
+def _overwrite(target: str, parts: list[memoryview]) -> None:
+    """Write into a file that the system does not let us replace."""
+    descriptor = os.open(target, os.O_WRONLY | os.O_TRUNC | getattr(os, "O_BINARY", 0))
+    try:
+        _write_content(descriptor, parts)
+    finally:
+        os.close(descriptor)
+
+
+def _write_content(descriptor: int, parts: list[memoryview]) -> None:
+    for chunk in _with_digest(parts):
+        _write_all(partial(os.write, descriptor), chunk)
+    os.fsync(descriptor)
+
+
+def read(file: File) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Read and verify what `write` made.
 
     Parameters
     ----------
-    path : str or path-like
-        The file. It is only read.
+    file : str, path-like or binary file
+        The file. It is only read. A file object is read from where it stands to the end of the
+        state.
 
     Returns
     -------
@@ -183,18 +256,41 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, object], dict[str, np.
     ...         print(str(error).removeprefix(file.name))
     : has 0 bytes, fewer than the smallest state file
     """
-    name = os.fsdecode(path)
-    with (
-        _naming(name),
-        open(name, "rb", buffering=_CHUNK_BYTES, opener=_open_without_waiting) as file,
-    ):
-        status = os.fstat(file.fileno())
-        try:
+    name = name_of(file)
+    try:
+        if _is_open(file, "read"):
+            content = _read_state(file)
+            return _parse(io.BytesIO(content), len(content))
+        with (
+            _naming(name),
+            open(name, "rb", buffering=_CHUNK_BYTES, opener=_open_without_waiting) as opened,
+        ):
+            status = os.fstat(opened.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise StateFileError("is not a regular file")
-            return _parse(file, status.st_size)
-        except StateFileError as error:
-            raise StateFileError(f"{name}: {error}") from error.__cause__
+            return _parse(opened, status.st_size)
+    except StateFileError as error:
+        raise StateFileError(f"{name}: {error}") from error.__cause__
+
+
+def _read_state(file: IO[bytes]) -> bytes:
+    """The bytes of one state, which says its length itself; fewer if the file ends before."""
+    content = _read_up_to(file, _PREFIX.size)
+    if len(content) == _PREFIX.size and content.startswith(_MAGIC):
+        size = _PREFIX.unpack(content)[3]
+        content += _read_up_to(file, size - len(content))
+    return content
+
+
+def _read_up_to(file: IO[bytes], count: int) -> bytes:
+    # In pieces: a length that a file only claims must not become an allocation.
+    content = bytearray()
+    while len(content) < count:
+        piece = file.read(min(count - len(content), 2**20))
+        if not piece:
+            break
+        content += piece
+    return bytes(content)
 
 
 @contextlib.contextmanager
@@ -209,7 +305,7 @@ def _naming(name: str) -> Iterator[None]:
         raise
 
 
-def _parse(file: BinaryIO, size: int) -> tuple[dict[str, object], dict[str, np.ndarray]]:
+def _parse(file: BinaryIO, size: int) -> tuple[dict[str, object], dict[str, NDArray[Any]]]:
     if size < _PREFIX.size + _DIGEST_BYTES:
         raise StateFileError(f"has {size} bytes, fewer than the smallest state file")
     prefix = bytearray(_PREFIX.size)
@@ -260,7 +356,7 @@ def _parse(file: BinaryIO, size: int) -> tuple[dict[str, object], dict[str, np.n
     return header, arrays
 
 
-def _encode_header(header: dict[str, object], arrays: dict[str, np.ndarray]) -> bytes:
+def _encode_header(header: dict[str, object], arrays: dict[str, NDArray[Any]]) -> bytes:
     if not isinstance(header, dict):
         raise TypeError(f"header must be a dict, got {type(header).__name__}")
     try:
@@ -281,7 +377,7 @@ def _encode_header(header: dict[str, object], arrays: dict[str, np.ndarray]) -> 
 
 def _decode_header(
     encoded: bytearray,
-) -> tuple[dict[str, object], list[tuple[str, np.dtype, tuple[int, ...], int]]]:
+) -> tuple[dict[str, object], list[tuple[str, np.dtype[Any], tuple[int, ...], int]]]:
     try:
         content = json.loads(
             encoded.decode(), object_pairs_hook=_unique, parse_constant=_refuse_constant
@@ -302,7 +398,7 @@ def _decode_header(
     return content["header"], entries
 
 
-def _decode_entry(entry: object) -> tuple[str, np.dtype, tuple[int, ...], int]:
+def _decode_entry(entry: object) -> tuple[str, np.dtype[Any], tuple[int, ...], int]:
     match entry:
         case [str(name), str(dtype), list(shape)]:
             pass
@@ -329,7 +425,7 @@ def _refuse_constant(constant: str) -> None:
     raise StateFileError(f"has {constant} in its header")
 
 
-def _checked(name: str, array: np.ndarray) -> np.ndarray:
+def _checked(name: str, array: NDArray[Any]) -> NDArray[Any]:
     if not isinstance(name, str):
         raise TypeError(f"names of arrays must be strings, got {name!r}")
     if type(array) is not np.ndarray:
@@ -346,16 +442,25 @@ def _aligned(nbytes: int) -> int:
     return -(-nbytes // _ALIGNMENT) * _ALIGNMENT
 
 
-def _mode_of(target: str) -> int | None:
+def _status_of(target: str) -> os.stat_result | None:
     try:
-        mode = os.stat(target).st_mode
+        status = os.stat(target)
     except FileNotFoundError:
         return None
-    if stat.S_ISDIR(mode):
+    if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), target)
-    if not stat.S_ISREG(mode):
+    if not stat.S_ISREG(status.st_mode):
         raise StateFileError(f"{target}: is not a regular file")
-    return stat.S_IMODE(mode)
+    return status
+
+
+def _with_digest(parts: Iterable[memoryview]) -> Iterator[memoryview | bytes | bytearray]:
+    """The content of the file in pieces, its checksum the last."""
+    digest = hashlib.sha256()
+    for chunk in _gathered(_padded(parts)):
+        digest.update(chunk)
+        yield chunk
+    yield digest.digest()
 
 
 def _padded(spans: Iterable[memoryview]) -> Iterator[memoryview | bytes]:
@@ -379,10 +484,12 @@ def _gathered(parts: Iterable[memoryview | bytes]) -> Iterator[memoryview | byte
     yield pending
 
 
-def _write_all(descriptor: int, data: memoryview | bytes | bytearray) -> None:
+def _write_all(write: Callable[[memoryview], Any], data: memoryview | bytes | bytearray) -> None:
     view = memoryview(data)
     while view:
-        view = view[os.write(descriptor, view) :]
+        count = write(view)
+        # Files that take everything need not say how much that was.
+        view = view[len(view) if count is None else count :]
 
 
 def _open_without_waiting(name: str, flags: int) -> int:
@@ -400,10 +507,20 @@ def _read_into(file: BinaryIO, buffer: memoryview | bytearray) -> None:
 
 
 def _sync_folder(folder: str) -> None:
+    """Make the new name durable. The file is in place: what fails here is no failure to save."""
     if os.name == "nt":
         return
-    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_SYNC:
+            warnings.warn(
+                f"{folder}: the state file is in place and whole, but a power cut may still bring "
+                f"the previous one back, since the folder could not be synchronised: {error}",
+                RuntimeWarning,
+                stacklevel=2,
+            )

@@ -1,9 +1,15 @@
 """Where the states of an optimizer lie."""
 
+from __future__ import annotations
+
 import math
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Layout", "zeros_in_one_block"]
 
 _CACHE_LINE = 64
 _PAGE = 4096
@@ -16,14 +22,14 @@ class Layout(NamedTuple):
 
     address: int
     shape: tuple[int, ...]
-    dtype: np.dtype
+    dtype: np.dtype[Any]
     strides: tuple[int, ...] | None = None
 
     @property
-    def nbytes(self):
+    def nbytes(self) -> int:
         return math.prod(self.shape) * self.dtype.itemsize
 
-    def place(self, start):
+    def place(self, start: int) -> int:
         """The next place from start, if the block begins on a page.
 
         Vectors then lie in cache lines as those of the parameter do, and no two arrays have a line
@@ -34,13 +40,17 @@ class Layout(NamedTuple):
         return start + (self.address - start) % (_PAGE if self.nbytes >= _LARGE else _CACHE_LINE)
 
 
-def zeros_in_one_block(layouts, counts):
-    """For each layout so many arrays of zeros, all in one block of memory.
+def zeros_in_one_block(
+    layouts: Iterable[Layout], counts: Iterable[int]
+) -> list[list[NDArray[Any]]]:
+    """For each layout its count of arrays of zeros, all in one block of memory.
 
-    The system backs a large block with large pages, small arrays not: steps over arrays that no
-    cache holds were measured to take 3 to 6 % less time.
+    The system backs a large block with large pages, small arrays not; fewer entries of the address
+    translation then serve a step over arrays that no cache holds.
     """
-    starts, end = [], 0
+    layouts = list(layouts)
+    starts: list[list[int]] = []
+    end = 0
     for layout, count in zip(layouts, counts, strict=True):
         starts.append([])
         for _ in range(count):

@@ -1,13 +1,17 @@
 """What runs: the version, the instruction set and the threads."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 from fastopt import _core
 
+__all__ = ["__version__", "get_include", "show_config"]
+
 __version__ = _core.c_version()
 
 
-def get_include():
+def get_include() -> str:
     """The folder with ``fastopt.h``, for programs that are compiled against the C interface.
 
     Returns
@@ -24,7 +28,7 @@ def get_include():
     return str(Path(__file__).parent / "include")
 
 
-def show_config():
+def show_config() -> None:
     """Print the version, the instruction set in use and those available, and the threads.
 
     Examples

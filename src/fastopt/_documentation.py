@@ -1,8 +1,14 @@
 """The docstrings of functions and classes, made from the table and the rules' own comments."""
 
-import textwrap
+from __future__ import annotations
 
+import textwrap
+from collections.abc import Mapping
+
+from fastopt._core import Rule
 from fastopt._formulas import FORMULAS
+
+__all__ = ["HYPERS", "describe_class", "describe_function"]
 
 HYPERS = {
     "step": "The number of this step, from 1 to 2**53.",
@@ -45,29 +51,29 @@ ValueError
 """
 
 
-def _signature(keywords):
+def _signature(keywords: Mapping[str, object]) -> str:
     return ", ".join(
         name if value is None else f"{name}={value!r}" for name, value in keywords.items()
     )
 
 
-def _parameter(name, value):
+def _parameter(name: str, value: object) -> str:
     kind = {"step": "int"}.get(name, "bool" if isinstance(value, bool) else "float")
     default = "" if value is None else f", default {value!r}"
     text = textwrap.fill(HYPERS[name], 94)
     return f"{name} : {kind}{default}\n" + textwrap.indent(text, "    ") + "\n"
 
 
-def _opening(kernel):
+def _opening(kernel: str) -> tuple[str, str]:
     title, _, body = FORMULAS[kernel].partition("\n")
     return title, f"For every element, with `t` the number of the step::\n{body}\n"
 
 
-def _section(title, body):
+def _section(title: str, body: str) -> str:
     return f"{title}\n{'-' * len(title)}\n{body}\n"
 
 
-def describe_function(rule):
+def describe_function(rule: Rule) -> str:
     """The docstring of a rule's function, with its signature in the form that built-ins have."""
     arrays = ["param", "grad", *rule.states]
     states = "".join(
@@ -101,7 +107,7 @@ def describe_function(rule):
     )
 
 
-def describe_class(rule):
+def describe_class(rule: Rule) -> str:
     """The docstring of a rule's optimizer class."""
     title, opening = _opening(rule.kernel)
     parameters = (

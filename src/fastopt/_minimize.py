@@ -21,17 +21,17 @@ import math
 import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
-from numbers import Integral, Real
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from fastopt import _checks
+from fastopt._classes import class_of
 from fastopt._core import RULES
-from fastopt.optimizers import CLASSES
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
     from scipy.optimize import OptimizeResult
 
 __all__ = ["methods", "minimize"]
@@ -41,7 +41,7 @@ __all__ = ["methods", "minimize"]
 _STEP_EXPONENTS = {"2-point": 1 / 2, "3-point": 1 / 3, "cs": 1}
 
 # As in SciPy's own methods.
-_SUCCESS, _TOO_MANY_STEPS, _NOT_FINITE, _STOPPED = 0, 1, 3, 99
+_SUCCESS, _TOO_MANY, _NOT_FINITE, _STOPPED = 0, 1, 3, 99
 
 
 def minimize(
@@ -52,7 +52,8 @@ def minimize(
     method: str = "adam",
     jac: Callable[..., ArrayLike] | bool | str | None = None,
     lr: float | Callable[[int], float] | None = None,
-    maxiter: int = 10_000,
+    maxiter: float | None = None,
+    maxfun: float | None = None,
     gtol: float | None = None,
     tol: float | None = None,
     callback: Callable[..., object] | None = None,
@@ -61,7 +62,7 @@ def minimize(
     hessp: object = None,
     bounds: object = None,
     constraints: object = (),
-    **hypers: object,
+    **hypers: Any,
 ) -> OptimizeResult:
     """Minimise a scalar function of an array by the steps of one update rule.
 
@@ -79,16 +80,19 @@ def minimize(
     args : tuple
         Further arguments of `fun` and `jac`.
     method : str
-        The name of a rule, a key of `fastopt.RULES`.
+        The name of a rule, a key of `fastopt.RULES`; case does not matter.
     jac : callable, True, "2-point", "3-point", "cs" or None
         ``jac(x, *args) -> gradient`` of the shape of `x`; True if `fun` returns it too; or finite
-        differences: forward (also None), central, or by a complex step. Differences cost one, two
-        or one evaluation of `fun` for every element of `x`.
+        differences: forward (also None, with a warning), central, or by a complex step. At every
+        step differences cost one, two or one evaluation of `fun` for each element of `x`.
     lr : float or callable
         Learning rate, or a schedule that gives the one of every step, counted from 1. The rule's
         own default if not given; "sgd", "momentum" and "nag" have none.
     maxiter : int
-        Largest number of steps.
+        Largest number of steps, rounded down; 10,000 if not given.
+    maxfun : int
+        No step is taken once `fun` has been evaluated so often. Those for the differences count;
+        the last gradient may exceed the number.
     gtol : float
         Success is a gradient with no element above it in magnitude. Default: `tol`, else 1e-5, as
         in SciPy's BFGS.
@@ -101,7 +105,7 @@ def minimize(
         Whether to print the outcome.
     hess, hessp, bounds, constraints
         Part of SciPy's protocol for methods. No rule uses second derivatives: a warning. No rule
-        keeps to bounds or constraints: an error.
+        keeps to bounds or constraints: an error, unless they bind nothing.
     **hypers
         The rule's other hyper-parameters, as its class takes them, but not ``maximize``. A weight
         decay, which "adamw" has by default, changes what is minimised: `gtol` is then not reached
@@ -112,8 +116,8 @@ def minimize(
     scipy.optimize.OptimizeResult
         With ``x, fun, jac, nit, nfev, njev, success, status, message``. On success `x` is the
         iterate whose gradient is within `gtol`, otherwise the one with the lowest finite `fun` of
-        all. ``status`` is 0 on success, 1 after `maxiter` steps, 3 if `fun` or the gradient was
-        not finite, 99 if `callback` stopped.
+        all. ``status`` is 0 on success, 1 after `maxiter` steps or `maxfun` evaluations, 3 if `fun`
+        or the gradient was not finite, 99 if `callback` stopped.
 
     Raises
     ------
@@ -123,7 +127,8 @@ def minimize(
     Warns
     -----
     RuntimeWarning
-        `hess` or `hessp` was given.
+        `hess` or `hessp` was given; or `jac` was not, so that `fun` is evaluated once more at every
+        step for each element of `x`.
 
     See Also
     --------
@@ -140,29 +145,39 @@ def minimize(
     """
     from scipy.optimize import OptimizeResult
 
-    optimizer_class = _class_of(method)
+    optimizer_class = class_of("method", method)
     if "maximize" in hypers:
         raise TypeError("minimize takes no maximize; minimize the negative of fun")
     x = _start(x0)
-    _check_count("maxiter", maxiter)
+    limits = _Limits(
+        10_000 if maxiter is None else _whole("maxiter", maxiter),
+        math.inf if maxfun is None else _whole("maxfun", maxfun),
+    )
     gtol = next(value for value in (gtol, tol, 1e-5) if value is not None)
-    _check_tolerance(gtol)
+    gtol = _checks.number("gtol", gtol, least=0, finite=False)
     _refuse_unsupported(method, hess, hessp, bounds, constraints)
+    if jac is None or jac is False:
+        warnings.warn(
+            f"jac is not given: every step evaluates fun {x.size} times more for differences. Give "
+            "the gradient as jac, or jac='2-point' where this is meant",
+            RuntimeWarning,
+            stacklevel=2,
+        )
     objective = _Objective(fun, jac, args if isinstance(args, tuple) else (args,))
     report = _reporter(callback, OptimizeResult)
-    schedule = lr if callable(lr) else None
     if lr is not None:
-        hypers["lr"] = lr if schedule is None else schedule(1)
+        hypers["lr"] = lr
     optimizer = optimizer_class(x, **hypers)
 
     value, gradient = objective(x)
     best = x.copy(), value, gradient.copy()
     nit = 0
     stopped = False
-    while (outcome := _outcome(stopped, value, gradient, gtol, nit, maxiter)) is None:
+    while True:
+        outcome = _outcome(stopped, value, gradient, gtol, nit, objective.nfev, limits)
+        if outcome is not None:
+            break
         nit += 1
-        if schedule is not None:
-            optimizer.lr = schedule(nit)
         optimizer.step(gradient)
         value, gradient = objective(x)
         if math.isfinite(value) and value < best[1]:
@@ -197,7 +212,7 @@ methods: Mapping[str, Callable[..., OptimizeResult]] = MappingProxyType(
 class _Objective:
     """The function and its gradient, counted, checked, and in the dtype of `x`."""
 
-    def __init__(self, fun, jac, args):
+    def __init__(self, fun: Any, jac: Any, args: tuple[object, ...]) -> None:
         if not callable(fun):
             raise TypeError(f"fun must be callable, got {type(fun).__name__}")
         if jac is None or jac is False:
@@ -212,7 +227,7 @@ class _Objective:
         self.nfev = 0
         self.njev = 0
 
-    def __call__(self, x):
+    def __call__(self, x: NDArray[Any]) -> tuple[float, NDArray[Any]]:
         if self.jac is True:
             pair = self._evaluate(x)
             if not isinstance(pair, tuple | list) or len(pair) != 2:
@@ -231,11 +246,11 @@ class _Objective:
         self.njev += 1
         return value, _gradient(gradient, x)
 
-    def _evaluate(self, x):
+    def _evaluate(self, x: NDArray[Any]) -> Any:
         self.nfev += 1
         return self.fun(x.copy(), *self.args)
 
-    def _differences(self, x, value):
+    def _differences(self, x: NDArray[Any], value: float) -> NDArray[Any]:
         gradient = np.empty(x.size)
         relative = float(np.finfo(x.dtype).eps) ** _STEP_EXPONENTS[self.jac]
         for i, element in enumerate(x.flat):
@@ -253,7 +268,7 @@ class _Objective:
             gradient[i] = (high - low) / (float(ahead.flat[i]) - float(behind.flat[i]))
         return gradient.reshape(x.shape)
 
-    def _imaginary_value(self, x, i, step):
+    def _imaginary_value(self, x: NDArray[Any], i: int, step: float) -> float:
         shifted = x.astype(np.result_type(x, np.complex64))
         shifted.flat[i] += 1j * step
         value = np.asarray(self._evaluate(shifted))
@@ -261,16 +276,29 @@ class _Objective:
             raise TypeError(
                 f"fun must return a complex number for complex x with jac='cs', got {value.dtype}"
             )
-        return value.item().imag
+        return float(value.item().imag)
 
 
-def _class_of(method):
-    if not isinstance(method, str) or method not in RULES:
-        raise ValueError(f"method must be one of {list(RULES)}, got {method!r}")
-    return CLASSES[RULES[method].class_name]
+class _Limits(NamedTuple):
+    steps: float
+    evaluations: float
 
 
-def _outcome(stopped, value, gradient, gtol, nit, maxiter):
+def _whole(name: str, value: Any) -> float:
+    """A count, rounded down, or infinity."""
+    count = _checks.number(name, value, least=0, finite=False)
+    return count if math.isinf(count) else math.floor(count)
+
+
+def _outcome(
+    stopped: bool,
+    value: float,
+    gradient: NDArray[Any],
+    gtol: float,
+    nit: int,
+    nfev: int,
+    limits: _Limits,
+) -> tuple[int, str] | None:
     """Status and message if this iterate is the last, else None."""
     norm = float(np.max(np.abs(gradient), initial=0.0))
     if stopped:
@@ -281,12 +309,15 @@ def _outcome(stopped, value, gradient, gtol, nit, maxiter):
         return _NOT_FINITE, f"The gradient is not finite after {nit} steps."
     if norm <= gtol:
         return _SUCCESS, f"The gradient is within gtol={gtol:g}."
-    if nit >= maxiter:
-        return _TOO_MANY_STEPS, f"The gradient is above gtol={gtol:g} after maxiter={nit} steps."
+    above = f"The gradient is above gtol={gtol:g} after"
+    if nit >= limits.steps:
+        return _TOO_MANY, f"{above} maxiter={nit} steps."
+    if nfev >= limits.evaluations:
+        return _TOO_MANY, f"{above} {nfev} evaluations, maxfun={limits.evaluations:g}."
     return None
 
 
-def _start(x0):
+def _start(x0: ArrayLike) -> NDArray[Any]:
     given = np.asarray(x0)
     if given.dtype.kind not in "iuf":
         raise TypeError(f"x0 must be an array of real numbers, got dtype {given.dtype}")
@@ -294,22 +325,10 @@ def _start(x0):
     return np.array(given, dtype=dtype, order="C", ndmin=1)
 
 
-def _check_count(name, value):
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
-    if value < 0:
-        raise ValueError(f"{name} must be at least 0, got {value!r}")
-
-
-def _check_tolerance(gtol):
-    if isinstance(gtol, bool) or not isinstance(gtol, Real):
-        raise TypeError(f"gtol must be a real number, got {gtol!r}")
-    if not gtol >= 0:
-        raise ValueError(f"gtol must be at least 0, got {gtol!r}")
-
-
-def _refuse_unsupported(method, hess, hessp, bounds, constraints):
-    if bounds is not None:
+def _refuse_unsupported(
+    method: str, hess: object, hessp: object, bounds: Any, constraints: Any
+) -> None:
+    if not _binds_nothing(bounds):
         raise ValueError(f"method {method!r} cannot keep to bounds, got {bounds!r}")
     if constraints not in ((), [], None):
         raise ValueError(f"method {method!r} cannot keep to constraints, got {constraints!r}")
@@ -318,7 +337,19 @@ def _refuse_unsupported(method, hess, hessp, bounds, constraints):
             warnings.warn(f"method {method!r} does not use {name}", RuntimeWarning, stacklevel=3)
 
 
-def _reporter(callback, result_type):
+def _binds_nothing(bounds: Any) -> bool:
+    """Whether all bounds are None or infinite, as SciPy takes them: pairs or a Bounds."""
+    if bounds is None:
+        return True
+    try:
+        if hasattr(bounds, "lb") and hasattr(bounds, "ub"):
+            return bool(np.all(np.isneginf(bounds.lb)) and np.all(np.isposinf(bounds.ub)))
+        return all(low in (None, -math.inf) and high in (None, math.inf) for low, high in bounds)
+    except (TypeError, ValueError):
+        return False
+
+
+def _reporter(callback: Any, result_type: Any) -> Callable[[NDArray[Any], float], bool]:
     """``report(x, value) -> stopped``, by the one of SciPy's two conventions that fits."""
     if callback is None:
         return lambda x, value: False
@@ -326,7 +357,7 @@ def _reporter(callback, result_type):
         raise TypeError(f"callback must be callable, got {type(callback).__name__}")
     takes_result = set(inspect.signature(callback).parameters) == {"intermediate_result"}
 
-    def report(x, value):
+    def report(x: NDArray[Any], value: float) -> bool:
         try:
             if takes_result:
                 callback(intermediate_result=result_type(x=x.copy(), fun=value))
@@ -339,7 +370,7 @@ def _reporter(callback, result_type):
     return report
 
 
-def _scalar(value):
+def _scalar(value: Any) -> float:
     if isinstance(value, tuple):
         raise ValueError(
             "fun must return one number, got a tuple; jac=True is for (value, gradient)"
@@ -352,7 +383,7 @@ def _scalar(value):
     return float(array.item())
 
 
-def _gradient(gradient, x):
+def _gradient(gradient: Any, x: NDArray[Any]) -> NDArray[Any]:
     array = np.atleast_1d(np.asarray(gradient))
     if array.dtype.kind not in "iuf":
         raise TypeError(f"jac must give an array of real numbers, got dtype {array.dtype}")
