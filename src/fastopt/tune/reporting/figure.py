@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 
-from matplotlib import figure
+from matplotlib.figure import Figure as PlainFigure
 
 __all__ = ["Figure"]
 
 
-class Figure(figure.Figure):
+class Figure(PlainFigure):
     """A figure outside of pyplot, which a notebook shows by itself."""
 
     def _repr_png_(self) -> bytes:
