@@ -39,7 +39,9 @@ OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 NOT_RUN = re.compile(r"<!-- not run: .+ -->")
 NO_EXAMPLE = re.compile(r"^<!-- no example: .+ -->$", re.MULTILINE)
-OUTPUT = re.compile(r"^```python\n(?:(?!```).*\n)*```\n\n```text\n((?:(?!```).*\n)*)```$", re.MULTILINE)
+OUTPUT = re.compile(
+    r"^```python\n(?:(?!```).*\n)*```\n\n```text\n((?:(?!```).*\n)*)```$", re.MULTILINE
+)
 NUMBER = re.compile(r"-?\d+\.?\d*(?:e[+-]?\d+)?")
 NEEDS = re.compile(r"^<!-- needs: (.+) -->$", re.MULTILINE)
 
