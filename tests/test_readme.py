@@ -1,4 +1,4 @@
-"""The first screen: short, with one table that fits a terminal and a phone, and the two commands."""
+"""The first screen: short, with one table that fits a terminal, and the two commands."""
 
 import re
 from pathlib import Path
