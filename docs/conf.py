@@ -36,3 +36,4 @@ html_theme_options = {
 }
 html_copy_source = False
 html_show_sourcelink = False
+html_show_copyright = False
