@@ -1,1 +1,1 @@
-"""fastopt against its rivals: see bench/README.md."""
+"""fastopt.tune against its rivals: see bench/README.md."""
