@@ -205,7 +205,7 @@ def publish(results: Path) -> None:
 
     found = {search.key: search for path in (PUBLISHED, results) for search in Search.load(path)}
     order = {rival: number for number, rival in enumerate(RIVALS)}
-    searches = sorted(found.values(), key=lambda s: (order[s.rival], s.seed, s.kind, s.problem))
+    searches = sorted(found.values(), key=lambda s: (order[s.rival], s.seed))
     PUBLISHED.write_text("".join(search.as_line() for search in searches))
     for place, text in texts().items():
         place.write(text)
