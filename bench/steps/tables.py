@@ -135,7 +135,7 @@ def counts(rows: list[Row]) -> str:
     compared = _compared(rows)
     found = Counter(row.verdict for row in compared)
     return (
-        f"Of {len(compared)} rows fastopt is faster than every rival in {found['faster']}, slower "
+        f"Of all {len(compared)} rows fastopt is faster than every rival in {found['faster']}, slower "
         f"than the fastest in {found['slower']}; {found['undecided']} are undecided.\n"
     )
 

@@ -153,7 +153,10 @@ def test_printed_times_divide_to_the_printed_ratio():
 
 def test_losses_undecided_rows_and_missed_targets_are_listed():
     text = tables.not_won([WON, LOST, SCATTERED])
-    assert "Of 3 rows fastopt is faster than every rival in 1, slower than the fastest in 1" in text
+    assert (
+        "Of all 3 rows fastopt is faster than every rival in 1, slower than the fastest in 1"
+        in text
+    )
     assert "| **0.50x slower** |" in text
     assert "| ~1.50x undecided |" in text
     assert "2.82x" not in text
