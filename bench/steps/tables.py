@@ -135,8 +135,8 @@ def counts(rows: list[Row]) -> str:
     compared = _compared(rows)
     found = Counter(row.verdict for row in compared)
     return (
-        f"Of all {len(compared)} rows fastopt is faster than every rival in {found['faster']}, slower "
-        f"than the fastest in {found['slower']}; {found['undecided']} are undecided.\n"
+        f"Of all {len(compared)} rows fastopt is faster than every rival in {found['faster']}, "
+        f"slower than the fastest in {found['slower']}; {found['undecided']} are undecided.\n"
     )
 
 
