@@ -1,7 +1,9 @@
 """Builds the C library into the extension module; everything else is in pyproject.toml."""
 
+import os
 import re
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy
@@ -101,6 +103,14 @@ def write_embedding():
     )
 
 
+def usable_cpus():
+    """The CPUs of this process, where the system says which, else of the machine."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1
+
+
 def relative(pattern):
     return sorted(str(path.relative_to(ROOT)) for path in ROOT.glob(pattern))
 
@@ -137,7 +147,23 @@ class BuildExtension(build_ext):
                 extension.extra_compile_args = COMPILE_MSVC
             else:
                 extension.extra_compile_args, extension.extra_link_args = COMPILE, LINK
+        self.compile_side_by_side()
         super().build_extensions()
+
+    def compile_side_by_side(self):
+        """Let the compiler object, which takes one source after the other, take several at a time:
+        as many as `build_ext --parallel` says, by default as many as there are CPUs."""
+        compile_serially = self.compiler.compile
+        jobs = int(self.parallel or usable_cpus())
+
+        def compile_all(sources, *args, **kwargs):
+            with ThreadPoolExecutor(jobs) as pool:
+                objects = pool.map(
+                    lambda source: compile_serially([source], *args, **kwargs), sources
+                )
+                return [name for names in objects for name in names]
+
+        self.compiler.compile = compile_all
 
 
 write_formulas()

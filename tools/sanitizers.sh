@@ -74,8 +74,8 @@ find "$work/tree" -name '*.so' -delete
     CFLAGS="${address[*]}" LDFLAGS="-fsanitize=address,undefined" \
         "$python" setup.py -q build_ext --inplace
     tests=(tests)
-    [ -z "$quick" ] || tests=(tests/test_faults.py tests/test_nesterov.py tests/test_limits.py
-        tests/test_statefile.py tests/test_statefile_writes.py)
+    [ -z "$quick" ] || tests=(tests/core/test_faults.py tests/core/test_nesterov.py tests/core/test_limits.py
+        tests/core/test_statefile.py tests/core/test_statefile_writes.py)
     # What the tests start, compilers included, runs under the sanitizers too. Whoever lacks an optional
     # package finds the tests that were skipped for it at the end.
     # Objects that live as long as Python are no leaks. Small ones come from malloc, which is watched.
@@ -107,7 +107,7 @@ if [ -z "$quick" ]; then
     if "$python" -m venv "$work/venv" && "$work/venv/bin/pip" install -q numpy atheris; then
         # In the folder of its own: it leaves inputs that it thinks slow where it runs.
         (cd "$work" && "$work/venv/bin/python" \
-            "$root/tests/fuzz_statefile.py" "$root/src/fastopt/statefile.py" \
+            "$root/tests/core/fuzz_statefile.py" "$root/src/fastopt/statefile.py" \
             "-max_total_time=$seconds" -print_final_stats=1 >atheris.log 2>&1) ||
             fail "$(tail -40 "$work/atheris.log")"
         grep -E '^Done|^stat::number' "$work/atheris.log"

@@ -21,7 +21,7 @@ from test_validation import (
     good_keywords,
 )
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 BY_NAME = {fault.name: fault for fault in ARRAY_FAULTS}
 
 
@@ -40,7 +40,7 @@ FAULTS = [
         2,
         "read-only gradient: accepted",
         None,
-        tests=("test_validation.py::test_a_read_only_gradient_is_accepted",),
+        tests=("core/test_validation.py::test_a_read_only_gradient_is_accepted",),
     ),
     Row(3, "None", TypeError, ("None",)),
     Row(4, "a list instead of an array", TypeError, ("list", "tuple", "float")),
@@ -70,63 +70,63 @@ FAULTS = [
         12,
         "size 0, no dimension, length 1: right",
         None,
-        tests=("test_exactness.py::test_any_shape_steps_as_its_elements_do",),
+        tests=("core/test_exactness.py::test_any_shape_steps_as_its_elements_do",),
     ),
     Row(
         13,
         "every short length between protected pages: right",
         None,
-        tests=("test_exactness.py::test_no_access_beyond_the_buffers",),
+        tests=("core/test_exactness.py::test_no_access_beyond_the_buffers",),
     ),
     Row(
         14,
         "overlapping arrays",
         ValueError,
         tests=(
-            "test_validation.py::test_overlapping_arrays_are_refused",
-            "test_class_validation.py::test_a_gradient_that_overlaps_any_param_is_refused",
+            "core/test_validation.py::test_overlapping_arrays_are_refused",
+            "core/test_class_validation.py::test_a_gradient_that_overlaps_any_param_is_refused",
         ),
     ),
     Row(
         15,
         "a param listed twice",
         ValueError,
-        tests=("test_class_validation.py::test_params_that_share_memory_are_refused",),
+        tests=("core/test_class_validation.py::test_params_that_share_memory_are_refused",),
     ),
     Row(
         16,
         "NaN or infinite gradient: its own element only",
         None,
         tests=(
-            "test_validation.py::test_a_gradient_that_is_not_finite_touches_its_own_element_only",
+            "core/test_validation.py::test_a_gradient_that_is_not_finite_touches_its_own_element_only",
         ),
     ),
     Row(
         17,
         "the same with skip_nonfinite: skipped and reported",
         None,
-        tests=("test_clipping.py::test_skip_nonfinite_leaves_every_byte_as_it_was",),
+        tests=("core/test_clipping.py::test_skip_nonfinite_leaves_every_byte_as_it_was",),
     ),
     Row(
         18,
         "subnormals, signed zeros: as NumPy",
         None,
-        tests=("test_exactness.py::test_special_values_match_numpy",),
+        tests=("core/test_exactness.py::test_special_values_match_numpy",),
     ),
     Row(
         19,
         "flush-to-zero or another rounding mode set by the caller: preserved",
         None,
-        tests=("test_exactness.py::test_the_floating_point_control_register_is_left_alone",),
+        tests=("core/test_exactness.py::test_the_floating_point_control_register_is_left_alone",),
     ),
     Row(
         20,
         "a bad hyper-parameter",
         ValueError,
         tests=(
-            "test_validation.py::test_a_bad_number_is_refused",
-            "test_class_validation.py::test_a_bad_hyper_parameter_is_refused_at_construction",
-            "test_class_validation.py::"
+            "core/test_validation.py::test_a_bad_number_is_refused",
+            "core/test_class_validation.py::test_a_bad_hyper_parameter_is_refused_at_construction",
+            "core/test_class_validation.py::"
             "test_a_hyper_parameter_that_was_made_bad_is_refused_by_the_step",
         ),
     ),
@@ -135,8 +135,8 @@ FAULTS = [
         "eps = 0 where the average is 0: NaN or infinity, as in NumPy, on every ISA",
         None,
         tests=(
-            "test_faults.py::test_no_eps_where_the_average_is_zero_gives_what_numpy_gives",
-            "test_exactness.py::test_extreme_hyper_parameters_are_rounded_as_in_numpy",
+            "core/test_faults.py::test_no_eps_where_the_average_is_zero_gives_what_numpy_gives",
+            "core/test_exactness.py::test_extreme_hyper_parameters_are_rounded_as_in_numpy",
         ),
     ),
     Row(
@@ -144,53 +144,55 @@ FAULTS = [
         "step 2**31 and 2**53: exact; past the limit",
         ValueError,
         tests=(
-            "test_exactness.py::test_every_step_number_is_exact",
-            "test_validation.py::test_a_bad_step_is_refused",
+            "core/test_exactness.py::test_every_step_number_is_exact",
+            "core/test_validation.py::test_a_bad_step_is_refused",
         ),
     ),
     Row(
         23,
         "more than 2**31 elements: right",
         None,
-        tests=("test_large.py::test_more_than_two_to_the_31_elements",),
+        tests=("core/test_large.py::test_more_than_two_to_the_31_elements",),
     ),
     Row(24, "masked array, matrix", TypeError, ("masked array", "matrix")),
     Row(
         25,
         "a foreign tensor given to a NumPy function",
         TypeError,
-        tests=("test_torch.py::test_a_tensor_is_not_an_array",),
+        tests=("integrations/test_torch.py::test_a_tensor_is_not_an_array",),
     ),
     Row(
         26,
         "one bad array among many",
         TypeError,
         tests=(
-            "test_class_validation.py::test_one_bad_gradient_among_many_changes_nothing",
-            "test_class_validation.py::test_one_bad_param_among_many_is_refused",
+            "core/test_class_validation.py::test_one_bad_gradient_among_many_changes_nothing",
+            "core/test_class_validation.py::test_one_bad_param_among_many_is_refused",
         ),
     ),
     Row(
         27,
         "an array resized by another thread during a step, or by the owner of its memory",
         (ValueError, BufferError),  # NumPy's own exception, the owner's
-        tests=("test_limits.py::test_an_array_cannot_be_resized_during_a_step",),
+        tests=("core/test_limits.py::test_an_array_cannot_be_resized_during_a_step",),
     ),
     Row(
         28,
         "two threads step one optimizer: serialised or refused",
         RuntimeError,
-        tests=("test_threads.py::test_two_threads_on_one_optimizer_are_serialised_or_refused",),
+        tests=(
+            "core/test_threads.py::test_two_threads_on_one_optimizer_are_serialised_or_refused",
+        ),
     ),
     Row(
         29,
         "fork after use of the pool, from two threads, during a step: right",
         None,
         tests=(
-            "test_threads.py::test_a_forked_child_steps_with_the_same_bits",
-            "test_threads.py::test_two_threads_that_fork_together_give_working_children",
-            "test_threads.py::test_a_fork_during_a_step_gives_a_working_child",
-            "test_threads.py::test_multiprocessing_children_step_with_the_same_bits",
+            "core/test_threads.py::test_a_forked_child_steps_with_the_same_bits",
+            "core/test_threads.py::test_two_threads_that_fork_together_give_working_children",
+            "core/test_threads.py::test_a_fork_during_a_step_gives_a_working_child",
+            "core/test_threads.py::test_multiprocessing_children_step_with_the_same_bits",
         ),
     ),
     Row(
@@ -198,9 +200,9 @@ FAULTS = [
         "no thread can be created: serial; no memory",
         MemoryError,
         tests=(
-            "test_threads.py::test_a_step_without_new_threads_is_serial_and_right",
-            "test_limits.py::test_a_step_without_memory_changes_nothing",
-            "test_limits.py::test_an_optimizer_without_memory_is_refused",
+            "core/test_threads.py::test_a_step_without_new_threads_is_serial_and_right",
+            "core/test_limits.py::test_a_step_without_memory_changes_nothing",
+            "core/test_limits.py::test_an_optimizer_without_memory_is_refused",
         ),
     ),
     Row(
@@ -208,10 +210,10 @@ FAULTS = [
         "bad FASTOPT_NUM_THREADS or FASTOPT_ISA",
         ImportError,
         tests=(
-            "test_threads.py::test_a_bad_number_of_threads_in_the_environment_is_an_error_at_import",
-            "test_exactness.py::"
+            "core/test_threads.py::test_a_bad_number_of_threads_in_the_environment_is_an_error_at_import",
+            "core/test_exactness.py::"
             "test_an_unknown_isa_is_an_error_at_import_that_lists_those_there_are",
-            "test_exactness.py::test_an_isa_that_the_cpu_lacks_is_an_error_at_import",
+            "core/test_exactness.py::test_an_isa_that_the_cpu_lacks_is_an_error_at_import",
         ),
     ),
     Row(
@@ -219,10 +221,10 @@ FAULTS = [
         "Ctrl-C in a step: the whole step, then",
         KeyboardInterrupt,
         tests=(
-            "test_process_end.py::test_an_interrupted_step_is_whole",
-            "test_process_end.py::"
+            "core/test_process_end.py::test_an_interrupted_step_is_whole",
+            "core/test_process_end.py::"
             "test_an_interrupted_step_of_an_optimizer_is_whole_in_every_tensor_and_counted",
-            "test_process_end.py::test_the_interpreter_may_exit_during_a_step",
+            "core/test_process_end.py::test_the_interpreter_may_exit_during_a_step",
         ),
     ),
     Row(
@@ -230,16 +232,16 @@ FAULTS = [
         "a damaged, foreign or malicious state file",
         ValueError,
         tests=(
-            "test_statefile.py::test_every_truncation_is_refused",
-            "test_statefile.py::test_every_flipped_bit_is_refused",
-            "test_statefile.py::test_foreign_file_is_refused",
-            "test_statefile.py::test_newer_version_says_so",
-            "test_statefile.py::test_huge_declared_length_allocates_nothing",
-            "test_statefile.py::test_any_header_with_a_right_checksum_reads_or_is_refused",
-            "test_class_loading.py::test_a_damaged_state_file_changes_nothing",
-            "test_class_loading.py::test_a_state_file_of_another_optimizer_changes_nothing",
-            "test_class_loading.py::test_a_state_file_of_other_tensors_changes_nothing",
-            "test_class_loading.py::test_a_state_dict_of_other_tensors_is_refused",
+            "core/test_statefile.py::test_every_truncation_is_refused",
+            "core/test_statefile.py::test_every_flipped_bit_is_refused",
+            "core/test_statefile.py::test_foreign_file_is_refused",
+            "core/test_statefile.py::test_newer_version_says_so",
+            "core/test_statefile.py::test_huge_declared_length_allocates_nothing",
+            "core/test_statefile.py::test_any_header_with_a_right_checksum_reads_or_is_refused",
+            "core/test_class_loading.py::test_a_damaged_state_file_changes_nothing",
+            "core/test_class_loading.py::test_a_state_file_of_another_optimizer_changes_nothing",
+            "core/test_class_loading.py::test_a_state_file_of_other_tensors_changes_nothing",
+            "core/test_class_loading.py::test_a_state_dict_of_other_tensors_is_refused",
         ),
     ),
     Row(
@@ -247,8 +249,8 @@ FAULTS = [
         "full or failing disk, SIGKILL during a save: the previous file loads",
         OSError,
         tests=(
-            "test_statefile_writes.py::test_failing_call_leaves_the_previous_file",
-            "test_statefile_writes.py::test_killed_process_leaves_a_whole_file",
+            "core/test_statefile_writes.py::test_failing_call_leaves_the_previous_file",
+            "core/test_statefile_writes.py::test_killed_process_leaves_a_whole_file",
         ),
     ),
     Row(
@@ -291,21 +293,21 @@ FAULTS = [
         38,
         "subnormal arithmetic after import: still on",
         None,
-        tests=("test_exactness.py::test_subnormal_arithmetic_is_still_on_after_import",),
+        tests=("core/test_exactness.py::test_subnormal_arithmetic_is_still_on_after_import",),
     ),
     Row(
         39,
         "a subinterpreter",
         ImportError,
-        tests=("test_limits.py::test_a_subinterpreter_is_refused",),
+        tests=("core/test_limits.py::test_a_subinterpreter_is_refused",),
     ),
     Row(
         40,
         "an optimizer copied or dropped while another thread steps: whole or refused",
         RuntimeError,
         tests=(
-            "test_threads.py::test_a_copy_while_another_thread_steps_is_whole_or_refused",
-            "test_limits.py::test_an_optimizer_may_be_dropped_while_another_thread_steps",
+            "core/test_threads.py::test_a_copy_while_another_thread_steps_is_whole_or_refused",
+            "core/test_limits.py::test_an_optimizer_may_be_dropped_while_another_thread_steps",
         ),
     ),
     # Found since the first forty
@@ -372,7 +374,9 @@ FAULTS = [
         47,
         "a norm over more than 2**31 elements, a NaN beyond: right",
         None,
-        tests=("test_large.py::test_the_norm_and_the_search_for_nan_reach_beyond_two_to_the_31",),
+        tests=(
+            "core/test_large.py::test_the_norm_and_the_search_for_nan_reach_beyond_two_to_the_31",
+        ),
     ),
 ]
 

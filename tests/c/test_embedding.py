@@ -16,7 +16,7 @@ from processes import run_program
 
 import fastopt
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "embedding.md"
 # Programs are compiled against these: a line may be added, never changed.
 SIGNATURES = {
@@ -222,7 +222,7 @@ def test_cython_package_builds_and_runs_against_the_installed_wheel(tmp_path):
     (site / "shared.pth").write_text(f"{ours}\n")
 
     package = tmp_path / "package"
-    shutil.copytree(ROOT / "tests" / "embedding", package)
+    shutil.copytree(ROOT / "tests" / "c" / "embedding", package)
     (package / "documented.pyx").write_text(example("cython"))
     run(python, "setup.py", "build_ext", "--inplace", cwd=package)
     run(python, "check.py", cwd=package)

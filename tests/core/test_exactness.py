@@ -19,7 +19,7 @@ from cases import (
     states_of,
     step_keyword,
 )
-from processes import TESTS, available_isas, run_code, run_python
+from processes import available_isas, run_code, run_python
 from reference import REFERENCE
 
 import fastopt
@@ -47,7 +47,9 @@ PINNED = {
 
 @functools.cache
 def matrix(isa):
-    done = run_python(str(TESTS / "exactness_worker.py"), FASTOPT_ISA=isa, timeout=600)
+    done = run_python(
+        str(Path(__file__).with_name("exactness_worker.py")), FASTOPT_ISA=isa, timeout=600
+    )
     assert done.returncode == 0, f"exit status {done.returncode} under {isa}\n{done.stderr}"
     result = json.loads(done.stdout)
     assert result["isa"] == isa

@@ -13,7 +13,7 @@ from processes import run_program
 
 import fastopt
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CSRC = ROOT / "csrc"
 PROGRAMS = ROOT / "tests" / "c"
 CC = shlex.split(os.environ.get("CC", "cc"))
