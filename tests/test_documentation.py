@@ -6,11 +6,15 @@ exceptions and show nothing to a reader:
     <!-- not run: needs a cluster -->      on the line before a block: it is left out
     <!-- no example: states promises -->   anywhere in a page: it has no block
     <!-- needs: torch keras -->            anywhere: skipped where one of these is not installed
+
+A ```{picture} block is one of them too: the site shows the figure that it makes. A ```text block
+right after one of these shows what the program prints there, numbers to within a tenth.
 """
 
 import doctest
 import importlib
 import importlib.util
+import math
 import os
 import pkgutil
 import re
@@ -23,7 +27,10 @@ import pytest
 import fastopt
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    *(page for page in sorted((ROOT / "docs").rglob("*.md")) if "_build" not in page.parts),
+]
 MODULES = [
     "fastopt",
     *(module.name for module in pkgutil.walk_packages(fastopt.__path__, prefix="fastopt.")),
@@ -32,6 +39,8 @@ OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 NOT_RUN = re.compile(r"<!-- not run: .+ -->")
 NO_EXAMPLE = re.compile(r"^<!-- no example: .+ -->$", re.MULTILINE)
+OUTPUT = re.compile(r"^```python\n(?:(?!```).*\n)*```\n\n```text\n((?:(?!```).*\n)*)```$", re.MULTILINE)
+NUMBER = re.compile(r"-?\d+\.?\d*(?:e[+-]?\d+)?")
 NEEDS = re.compile(r"^<!-- needs: (.+) -->$", re.MULTILINE)
 
 
@@ -96,7 +105,7 @@ def program(text):
             start, indent, language = i, fence[1], fence[2]
             continue
         before = "" if start == 0 else lines[start - 1].strip()
-        if language == "python" and not NOT_RUN.fullmatch(before):
+        if language in ("python", "{picture}") and not NOT_RUN.fullmatch(before):
             result[start + 1 : i] = [code.removeprefix(indent) for code in lines[start + 1 : i]]
             count += 1
         start = None
@@ -129,6 +138,40 @@ def test_blocks_of_page_run(page, tmp_path):
         check=False,
     )
     assert finished.returncode == 0, finished.stderr
+    printed = finished.stdout.splitlines()
+    for output in outputs(text):
+        assert find(output, printed) is not None, f"printed was:\n{finished.stdout}"
+        del printed[: find(output, printed) + len(output)]
+
+
+def outputs(text):
+    """What the page shows as printed: the lines of each block right after one of Python."""
+    return [block.splitlines() for block in OUTPUT.findall(text)]
+
+
+def find(output, printed):
+    """Where these lines stand, if they do."""
+    for i in range(len(printed) - len(output) + 1):
+        if all(map(same, output, printed[i:])):
+            return i
+    return None
+
+
+def same(shown, printed):
+    """Equal words, and numbers that are: another BLAS rounds otherwise."""
+    if NUMBER.sub("#", shown).split() != NUMBER.sub("#", printed).split():
+        return False
+    pairs = zip(NUMBER.findall(shown), NUMBER.findall(printed), strict=True)
+    return all(math.isclose(float(a), float(b), rel_tol=0.1, abs_tol=0.01) for a, b in pairs)
+
+
+def test_an_output_is_found_where_it_is_printed_and_only_there():
+    page = "```python\nprint()\n```\n\n```text\nloss 2.00\nend\n```\n\n```text\nother\n```\n"
+    assert outputs(page) == [["loss 2.00", "end"]]
+    printed = ["loss 2.10", "loss  2.1", "end"]
+    assert find(["loss 2.00", "end"], printed) == 1
+    assert find(["loss 2.00", "start"], printed) is None
+    assert find(["loss 2.40", "end"], printed) is None
 
 
 def test_blocks_keep_their_lines_and_others_are_left_out():

@@ -17,7 +17,7 @@ from processes import run_program
 import fastopt
 
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "embedding.md"
+PAGE = ROOT / "docs" / "guides" / "embed.md"
 # Programs are compiled against these: a line may be added, never changed.
 SIGNATURES = {
     "sgd_float32": ("int (size_t, float *, float const *, double, double, int, double, int)"),

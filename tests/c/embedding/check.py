@@ -2,7 +2,7 @@
 
 import sys
 
-import documented  # the example of docs/embedding.md
+import documented  # the example of docs/guides/embed.md
 import embedder
 import numpy as np
 import pytest
