@@ -12,13 +12,13 @@ from bench.steps.results import COPY, WIDE, Row
 from bench.steps.rivals import RIVALS
 from bench.steps.targets import TARGETS
 
-# The README's rows: what is stepped by Adam, and in which words.
+# The README's rows: what is stepped by Adam, in so few words that the table fits 80 columns.
 SHORT = {
-    ("steps", "1000"): "1 array of 1,000",
-    ("models", "mlp"): "MLP, 3,466 parameters",
-    ("steps", "1000000"): "1 array of 1,000,000",
+    ("steps", "1000"): "1,000 floats",
+    ("models", "mlp"): "MLP, 6 arrays",
+    ("steps", "1000000"): "1 million floats",
     ("models", "gpt2"): "GPT-2 small",
-    ("models", "gpt2, clipped"): "GPT-2 small, clipped",
+    ("models", "gpt2, clipped"): "GPT-2, clipped",
 }
 NAMES = {"torch fused": "torch", "torch foreach": "torch", "torch unfused": "torch"}
 NAMES |= {"deepspeed": "DeepSpeed", "thinc": "Thinc", "numpy": "NumPy"}
