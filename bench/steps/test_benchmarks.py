@@ -1,8 +1,8 @@
-"""The contenders one by one, for pytest-benchmark; bench.report compares them in turn."""
+"""The rivals one by one, for pytest-benchmark; bench.steps.run compares them in turn."""
 
-from .alternate import calls_per_sample
-from .suites import MAX_NORM
-from .workload import MODELS, make_tensors
+from bench.steps.arrays import MODELS, make_tensors
+from bench.steps.measuring import calls_per_sample
+from bench.steps.problems import MAX_NORM
 
 
 def run(benchmark, case):
@@ -17,12 +17,12 @@ def run(benchmark, case):
         benchmark.pedantic(case.step, iterations=iterations, rounds=30, warmup_rounds=2)
 
 
-def test_step(benchmark, rule, dtype, size, contender):
+def test_step(benchmark, rule, dtype, size, rival):
     benchmark.group = f"{rule.name}, {dtype}, {size} elements"
-    run(benchmark, contender.make(rule, make_tensors(rule, [(size,)], dtype)))
+    run(benchmark, rival.make(rule, make_tensors(rule, [(size,)], dtype)))
 
 
-def test_model(benchmark, rule, model, clip, contender):
+def test_model(benchmark, rule, model, clip, rival):
     benchmark.group = f"{rule.name}, {model}" + (", clipped" if clip else "")
     tensors = make_tensors(rule, MODELS[model](), "float32")
-    run(benchmark, contender.make(rule, tensors, MAX_NORM if clip else None))
+    run(benchmark, rival.make(rule, tensors, MAX_NORM if clip else None))

@@ -1,6 +1,6 @@
-/* The ceiling of a step that is bound by memory: one array read, up to three read and written, and
- * next to no arithmetic. Arrays and element count are those of a real step, so no step that
- * touches all of its memory once can be much faster than this.
+/* The copy kernel: one array read, up to three read and written, and next to no arithmetic. Arrays
+ * and element count are those of a real step, so it shows what moving the same bytes costs. A step
+ * can be a little faster: it may go over memory in another order.
  *
  * Called with scale = 0, which no compiler knows: the written arrays keep their values. */
 
@@ -23,10 +23,10 @@ typedef struct {
     size_t n, chunk;
     double scale;
     int n_written, is_double, threads;
-} CeilingStep;
+} CopyStep;
 
-/* Block by block, one array after the other; what is more than a core's own caches in two places in turn, as
- * fastopt's steps are, which got up to 1.6 times as much out of memory. */
+/* Block by block, one array after the other. What exceeds a core's own caches is read in two places
+ * in turn, as fastopt's steps do, which gets more bytes per second out of memory. */
 enum { BLOCK_BYTES = 4096, IN_TWO_PLACES = 1 << 21 };
 
 #define DEFINE_PASS(T)                                                                             \
@@ -39,7 +39,7 @@ enum { BLOCK_BYTES = 4096, IN_TWO_PLACES = 1 << 21 };
                 a[i] += scale * g[i];                                                              \
         }                                                                                          \
     }                                                                                              \
-    EACH_ISA static void pass_##T(const CeilingStep *step, size_t start, size_t end)               \
+    EACH_ISA static void pass_##T(const CopyStep *step, size_t start, size_t end)               \
     {                                                                                              \
         T *const *written = (T *const *)step->written;                                             \
         const int n_written = step->n_written;                                                     \
@@ -62,7 +62,7 @@ DEFINE_PASS(double)
 enum { MAX_THREADS = 64 };
 
 typedef struct {
-    const CeilingStep *step;
+    const CopyStep *step;
     size_t chunk;
     atomic_size_t next;
 } Progress;
@@ -71,7 +71,7 @@ typedef struct {
 static void *run(void *argument)
 {
     Progress *progress = argument;
-    const CeilingStep *step = progress->step;
+    const CopyStep *step = progress->step;
     size_t start;
     while ((start = atomic_fetch_add(&progress->next, progress->chunk)) < step->n) {
         size_t end = step->n - start < progress->chunk ? step->n : start + progress->chunk;
@@ -84,7 +84,7 @@ static void *run(void *argument)
 }
 
 /* Returns 0, or -1 when the step makes no sense. */
-int ceiling_step(const CeilingStep *step)
+int copy_step(const CopyStep *step)
 {
     if (step->n_written < 1 || step->n_written > 3 || step->threads < 1 ||
         step->threads > MAX_THREADS || step->chunk == 0)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-# Long runs of steps must stay among normal numbers, or every contender is timed on denormals,
+# Long runs of steps must stay among normal numbers, or everyone is timed on denormals,
 # which cost some CPUs a hundred times as much. A tiny lr leaves the parameters near where they
 # started however many steps are taken; gradients that are fixed and bounded away from zero keep
 # the moments near 1 (they neither decay nor, in Adagrad's sum, overflow).

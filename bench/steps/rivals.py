@@ -1,12 +1,13 @@
-"""The table of contenders: who takes part, in which rules, and how each is called.
+"""The rivals: which rules each has, and how it is called.
 
-Every contender steps the same arrays: the gradients, and wherever its interface lets it the
-parameters and states too. So no one is helped or hurt by where its memory happens to lie or
-whether the system gave it huge pages.
+Where they share a process, all step the same arrays: the gradients, and wherever the
+interface allows it the parameters and states too. So no one is helped or hurt by where its memory
+lies or whether the system gave it huge pages.
 """
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import importlib
 import importlib.util
@@ -17,43 +18,51 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import numpy_steps
-from .workload import LR, STEP, aligned_copy
+import fastopt
+from bench.steps import numpy_steps
+from bench.steps.arrays import LR, STEP, Tensor, aligned_copy
+from bench.steps.copying import CopyStep, copy_library
 
 
 class Case(NamedTuple):
-    """One contender made ready to step.
+    """One rival made ready to step.
 
     step : the call that is timed.
     restore : undoes, untimed and before every call, what `step` used up; None if nothing.
-    before : what to set, untimed, before each sample; None if nothing.
     """
 
     step: Callable[[], object]
     restore: Callable[[], None] | None = None
-    before: Callable[[], None] | None = None
 
 
-class Contender:
-    """A library and a way to call it. Nothing foreign is imported before `load`."""
+class Rival:
+    """A library and a way to call it. Nothing foreign is imported before `load`.
+
+    `pool` names the library whose threads step: with several threads, rivals of different pools
+    are measured in different processes, since the threads of one pool spin after a step and would
+    take a core from the next rival.
+    """
 
     name: str
+    pool = "fastopt"
     packages: tuple[str, ...] = ()
 
     def installed(self) -> bool:
         return all(importlib.util.find_spec(package) for package in self.packages)
 
-    def supports(self, rule, dtype, n_tensors: int) -> bool:
+    def supports(self, rule: fastopt.Rule, dtype: str, n_tensors: int) -> bool:
         raise NotImplementedError
 
     def load(self, threads: int) -> None:
         """Import the library and give it so many threads."""
 
-    def make(self, rule, tensors, max_norm=None) -> Case:
+    def make(
+        self, rule: fastopt.Rule, tensors: list[Tensor], max_norm: float | None = None
+    ) -> Case:
         raise NotImplementedError
 
 
-class FastoptFunction(Contender):
+class FastoptFunction(Rival):
     name = "fastopt"
 
     def supports(self, rule, dtype, n_tensors):
@@ -63,8 +72,6 @@ class FastoptFunction(Contender):
         _load_fastopt(threads)
 
     def make(self, rule, tensors, max_norm=None):
-        import fastopt
-
         function = getattr(fastopt, rule.name)
         ((param, grad, states),) = tensors
         # Spelled out: unpacking would cost a fifth of the whole call on 64 elements.
@@ -81,7 +88,7 @@ class FastoptFunction(Contender):
         return Case(lambda: function(param, grad, *states, **hypers))
 
 
-class FastoptClass(Contender):
+class FastoptClass(Rival):
     name = "fastopt class"
 
     def supports(self, rule, dtype, n_tensors):
@@ -91,8 +98,6 @@ class FastoptClass(Contender):
         _load_fastopt(threads)
 
     def make(self, rule, tensors, max_norm=None):
-        import fastopt
-
         optimizer = getattr(fastopt, rule.class_name)([t.param for t in tensors], lr=LR)
         grads = [tensor.grad for tensor in tensors]
         if max_norm is None:
@@ -101,12 +106,10 @@ class FastoptClass(Contender):
 
 
 def _load_fastopt(threads):
-    import fastopt
-
     fastopt.set_num_threads(threads)
 
 
-class Numpy(Contender):
+class Numpy(Rival):
     name = "numpy"
 
     def supports(self, rule, dtype, n_tensors):
@@ -172,7 +175,8 @@ def _torch_case(optimizer, params, grads, tensors, state_names, max_norm, new_gr
     return Case(step, renew)  # zero_grad drops the gradients
 
 
-class Torch(Contender):
+class Torch(Rival):
+    pool = "torch"
     packages = ("torch",)
 
     def __init__(self, variant):
@@ -208,6 +212,8 @@ class Torch(Contender):
 class FastoptTorch(Torch):
     """fastopt.integrations.torch: torch's interface, fastopt's step."""
 
+    pool = "fastopt torch"
+
     def __init__(self):
         self.name = "fastopt torch"
         self.flags = {}
@@ -222,8 +228,8 @@ class FastoptTorch(Torch):
         _load_fastopt(threads)
 
 
-class DeepSpeed(Contender):
-    name = "deepspeed"
+class DeepSpeed(Rival):
+    name = pool = "deepspeed"
     packages = ("torch", "deepspeed")
 
     def supports(self, rule, dtype, n_tensors):
@@ -258,8 +264,8 @@ class DeepSpeed(Contender):
         return _torch_case(optimizer, params, grads, tensors, names, max_norm)
 
 
-class Thinc(Contender):
-    name = "thinc"
+class Thinc(Rival):
+    name = pool = "thinc"
     packages = ("thinc",)
 
     def supports(self, rule, dtype, n_tensors):
@@ -298,10 +304,10 @@ _OPTAX_FUNCTIONS = {
 }
 
 
-class Optax(Contender):
+class Optax(Rival):
     """Jitted, with the old parameters and state donated, so that XLA can work in place."""
 
-    name = "optax"
+    name = pool = "optax"
     packages = ("jax", "optax")
 
     def supports(self, rule, dtype, n_tensors):
@@ -351,27 +357,12 @@ class Optax(Contender):
         return Case(step)
 
 
-CONTENDERS = {
-    contender.name: contender
-    for contender in (
-        FastoptFunction(),
-        FastoptClass(),
-        Numpy(),
-        Torch("unfused"),
-        Torch("foreach"),
-        Torch("fused"),
-        DeepSpeed(),
-        Thinc(),
-        Optax(),
-    )
-}
-
-
 class ThincOptimizer(Thinc):
     """The whole call of the optimizer, as spaCy makes it: clipping, L2 and averages."""
 
     def __init__(self, name, module):
-        self.name, self.module = name, module
+        self.name = self.pool = name
+        self.module = module
 
     def load(self, threads):
         super().load(threads)
@@ -388,16 +379,44 @@ class ThincOptimizer(Thinc):
         return Case(lambda: optimizer((0, "W"), param, zeroed), restore)
 
 
-THINC_OPTIMIZERS = {
-    contender.name: contender
-    for contender in (
-        ThincOptimizer("fastopt thinc", "fastopt.integrations.thinc"),
-        ThincOptimizer("thinc optimizer", "thinc.optimizers"),
-    )
-}
+class CopyKernel(Rival):
+    """Moves the bytes of a rule's step and computes next to nothing."""
 
-# Those that have torch's interface, for the suite of that name
-DROP_INS = {
-    contender.name: contender
-    for contender in (FastoptTorch(), Torch("unfused"), Torch("foreach"), Torch("fused"))
+    name = "copy kernel"
+
+    def supports(self, rule, dtype, n_tensors):
+        return n_tensors == 1 and len(rule.states) <= 2
+
+    def load(self, threads):
+        self.threads = threads
+        copy_library()
+
+    def make(self, rule, tensors, max_norm=None):
+        ((param, grad, states),) = tensors
+        pointer = ctypes.pointer(CopyStep.of(grad, (param, *states), self.threads))
+        function = copy_library().copy_step
+        if function(pointer) != 0:
+            raise ValueError(
+                f"copy kernel: refused {1 + len(states)} arrays, {self.threads} threads"
+            )
+        return Case(lambda: function(pointer))
+
+
+RIVALS: dict[str, Rival] = {
+    rival.name: rival
+    for rival in (
+        FastoptFunction(),
+        FastoptClass(),
+        FastoptTorch(),
+        ThincOptimizer("fastopt thinc", "fastopt.integrations.thinc"),
+        Numpy(),
+        Torch("unfused"),
+        Torch("foreach"),
+        Torch("fused"),
+        DeepSpeed(),
+        Thinc(),
+        ThincOptimizer("thinc optimizer", "thinc.optimizers"),
+        Optax(),
+        CopyKernel(),
+    )
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .workload import LR, STEP
+from bench.steps.arrays import LR, STEP
 
 BLOCK = 16_384
 
