@@ -28,7 +28,11 @@ ALLOWED = [
 ]
 
 RIGHT = """
+import copy
+from pathlib import Path
+
 import numpy as np
+
 import fastopt
 
 param, grad = np.zeros(3), np.ones(3)
@@ -39,6 +43,38 @@ norm: float | None = optimizer.step({"weights": grad}, max_norm=1.0)
 groups = fastopt.NAG([{"params": [param], "lr": 0.1}, {"params": grad}], lr=1)
 groups.step([[grad], None])
 rate: float = fastopt.RULES["adam"].class_hypers["lr"] or 0.0
+
+# A training program.
+weights = {"w": np.zeros((3, 2), dtype=np.float32), "b": np.zeros(2, dtype=np.float32)}
+schedule = fastopt.schedules.warmup(fastopt.schedules.cosine(1e-3, steps=90), steps=10)
+trained = fastopt.create("adamw", weights.values(), lr=schedule, weight_decay=0.1)
+trained.step(weights.values(), max_norm=float("inf"))
+trained.step(value / 2 for value in weights.values())
+trained.lr = lambda step: 0.1 / step
+trained.param_groups[0]["weight_decay"] = 0.0
+trained.save(Path("model.state"), params=True)
+with open("model.state", "rb") as file:
+    trained.load(file)
+again = copy.deepcopy(trained)
+again.load_state_dict(trained.state_dict())
+scalar = np.array(1.0)
+fastopt.SGD(scalar, lr=0.1).step(2.0 * scalar)
+fastopt.Adam(param, lr=lambda step: 1.0 / step)
+
+
+def bowl(x: np.ndarray) -> float:
+    return float(np.sum(x * x))
+
+
+result = fastopt.minimize(bowl, [1.0, 2.0], method="adam", jac="2-point", lr=schedule)
+headers: str = fastopt.get_include()
+fastopt.show_config()
+version: str = fastopt.__version__
+try:
+    trained.load("model.state")
+except fastopt.StateFileError as error:
+    print(error)
+best = fastopt.tune.minimize(lambda params: params["x"] ** 2, {"x": fastopt.tune.Float(-1, 1)}, 5)
 """
 
 WRONG = {

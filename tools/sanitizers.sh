@@ -107,7 +107,7 @@ if [ -z "$quick" ]; then
     if "$python" -m venv "$work/venv" && "$work/venv/bin/pip" install -q numpy atheris; then
         # In the folder of its own: it leaves inputs that it thinks slow where it runs.
         (cd "$work" && "$work/venv/bin/python" \
-            "$root/tests/core/fuzz_statefile.py" "$root/src/fastopt/statefile.py" \
+            "$root/tests/core/fuzz_statefile.py" "$root/src/fastopt/_statefile.py" \
             "-max_total_time=$seconds" -print_final_stats=1 >atheris.log 2>&1) ||
             fail "$(tail -40 "$work/atheris.log")"
         grep -E '^Done|^stat::number' "$work/atheris.log"

@@ -63,8 +63,8 @@ class TensorList:
         self,
         grads: list[NDArray[Any] | None],
         groups: list[dict[str, Any]],
-        max_norm: float | None,
-        grad_scale: float,
+        max_norm: float | np.floating[Any] | np.integer[Any] | None,
+        grad_scale: float | np.floating[Any] | np.integer[Any],
         skip_nonfinite: bool,
     ) -> float | None: ...
 

@@ -1,6 +1,6 @@
 """A coverage-guided fuzzer of the reader of state files; needs atheris.
 
-    python tests/core/fuzz_statefile.py src/fastopt/statefile.py -max_total_time=120
+    python tests/core/fuzz_statefile.py src/fastopt/_statefile.py -max_total_time=120
 
 The reader stands alone: the module is loaded by its path, so that atheris can instrument it and
 nothing compiled is needed. Whatever the bytes, `read` returns what `write` could have written or

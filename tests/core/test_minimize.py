@@ -130,6 +130,7 @@ def test_a_rule_minimises_as_its_class_steps(rule):
 @pytest.mark.parametrize(
     ("jac", "evaluations"), [(None, 4), (False, 4), ("2-point", 4), ("3-point", 7), ("cs", 4)]
 )
+@pytest.mark.filterwarnings("ignore:jac is not given:RuntimeWarning")
 def test_finite_differences_solve_and_are_counted(jac, evaluations):
     def fun(x):
         return np.sum((x - 3.0) ** 2)

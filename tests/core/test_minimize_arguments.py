@@ -46,7 +46,8 @@ def test_scipy_with_jac_true_evaluates_once_a_step():
 
 def test_scipy_without_a_gradient_uses_forward_differences():
     method = fastopt.methods["sgd"]
-    result = scipy.optimize.minimize(bowl, [0.0, 1.0], method=method, options={"lr": 0.1})
+    with pytest.warns(RuntimeWarning, match="jac is not given: every step evaluates fun 2 times"):
+        result = scipy.optimize.minimize(bowl, [0.0, 1.0], method=method, options={"lr": 0.1})
     assert result.success
     assert result.nfev == 3 * result.njev == 3 * (result.nit + 1)
     np.testing.assert_allclose(result.x, 3.0, atol=1e-5)
@@ -125,6 +126,59 @@ def test_second_derivatives_are_a_warning(name):
     assert caught[0].filename == solve.__code__.co_filename
 
 
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        [(None, None), (None, None)],
+        [(-np.inf, np.inf), (None, np.inf)],
+        scipy.optimize.Bounds(-np.inf, np.inf),
+        scipy.optimize.Bounds([-np.inf] * 2, [np.inf] * 2),
+        [],
+    ],
+    ids=["None", "infinite", "Bounds", "Bounds of arrays", "empty"],
+)
+def test_bounds_that_bind_nothing_are_taken(bounds):
+    assert solve(bounds=bounds).x.tobytes() == solve().x.tobytes()
+
+
+@pytest.mark.parametrize("bounds", [[(None, 1), (None, None)], [(-np.inf, None), (0, None)], 3])
+def test_bounds_that_bind_one_side_are_an_error(bounds):
+    with pytest.raises(ValueError, match="method 'sgd' cannot keep to bounds, got"):
+        solve(bounds=bounds)
+
+
+# limits and names
+
+
+def test_maxiter_is_taken_as_scipy_takes_it():
+    assert solve(gtol=0.0, lr=1e-9, maxiter=100.1).nit == 100
+    assert solve(gtol=0.0, lr=1e-9, maxiter=np.float64(7.9)).nit == 7
+    assert solve(gtol=0.0, lr=1e-9, maxiter=None).nit == 10_000
+    assert solve(maxiter=np.inf).success
+
+
+def test_maxfun_ends_the_run_before_the_next_step():
+    result = solve(gtol=0.0, lr=1e-9, maxfun=25)
+    assert (result.success, result.status, result.nfev, result.nit) == (False, 1, 25, 24)
+    assert "25 evaluations, maxfun=25" in result.message
+    # Two elements: a gradient by differences takes three evaluations.
+    result = solve(jac="2-point", gtol=0.0, lr=1e-9, maxfun=10)
+    assert (result.nfev, result.nit) == (12, 3)
+    assert solve(maxfun=0).nit == 0
+
+
+def test_method_is_found_in_either_case():
+    assert solve(method="SGD").x.tobytes() == solve(method="sgd").x.tobytes()
+    assert solve(method="AdamW").nit == solve(method="adamw").nit
+
+
+def test_a_run_without_jac_says_what_it_costs_and_a_named_difference_does_not():
+    with pytest.warns(RuntimeWarning, match="fun 2 times more for differences.*jac='2-point'") as w:
+        silent = solve(jac=None)
+    assert w[0].filename == solve.__code__.co_filename
+    assert solve(jac="2-point").x.tobytes() == silent.x.tobytes()
+
+
 # callbacks
 
 
@@ -177,9 +231,9 @@ def test_other_errors_of_callback_and_functions_pass_through():
 @pytest.mark.parametrize(
     ("keywords", "error", "message"),
     [
-        ({"method": "sdg"}, ValueError, r"method must be one of \['sgd', .*\], got 'sdg'"),
-        ({"method": None}, ValueError, "method must be one of .* got None"),
-        ({"method": []}, ValueError, r"method must be one of .* got \[\]"),
+        ({"method": "sdg"}, ValueError, r"method must be one of 'sgd', .* did you mean 'sgd'"),
+        ({"method": None}, TypeError, "method must be one of .* got None"),
+        ({"method": []}, TypeError, r"method must be one of .* got \[\]"),
         ({"fun": 1.0}, TypeError, "fun must be callable, got float"),
         ({"jac": "4-point"}, ValueError, "jac must be callable, True, None or one of .* '4-point'"),
         ({"jac": 3}, ValueError, "jac must be callable, True, None or one of .* got 3"),
@@ -189,18 +243,20 @@ def test_other_errors_of_callback_and_functions_pass_through():
         ({"x0": [True]}, TypeError, "x0 must be an array of real numbers, got dtype bool"),
         ({"x0": None}, TypeError, "x0 must be an array of real numbers, got dtype object"),
         ({"maxiter": -1}, ValueError, "maxiter must be at least 0, got -1"),
-        ({"maxiter": 10.0}, TypeError, "maxiter must be an integer, got 10.0"),
-        ({"maxiter": True}, TypeError, "maxiter must be an integer, got True"),
+        ({"maxiter": "10"}, TypeError, "maxiter must be a number, got '10'"),
+        ({"maxiter": True}, TypeError, "maxiter must be a number, got True"),
+        ({"maxiter": np.nan}, ValueError, "maxiter must be a finite number, got nan"),
+        ({"maxfun": -1}, ValueError, "maxfun must be at least 0, got -1"),
         ({"gtol": -1e-3}, ValueError, "gtol must be at least 0, got -0.001"),
-        ({"gtol": np.nan}, ValueError, "gtol must be at least 0, got nan"),
-        ({"gtol": "small"}, TypeError, "gtol must be a real number, got 'small'"),
+        ({"gtol": np.nan}, ValueError, "gtol must be a finite number, got nan"),
+        ({"gtol": "small"}, TypeError, "gtol must be a number, got 'small'"),
         ({"maximize": True}, TypeError, "minimize takes no maximize"),
         ({"beta3": 1.0}, TypeError, "unexpected keyword argument 'beta3'"),
         ({"learning_rate": 1.0}, TypeError, "unexpected keyword argument 'learning_rate'"),
         ({"lr": None}, TypeError, "needs the keyword argument lr"),
         ({"lr": -1.0}, ValueError, "lr must be .* got -1.0"),
         ({"lr": "0.1"}, TypeError, "lr must be .* got str '0.1'"),
-        ({"lr": lambda step: -1.0}, ValueError, "lr must be .* got -1.0"),
+        ({"lr": lambda step: -1.0}, ValueError, r"lr\(1\) must be .* got -1.0"),
         ({"lr": lambda step: None if step > 1 else 0.1}, TypeError, "lr"),
         ({"method": "momentum", "momentum": 1.0}, ValueError, "momentum must be .* got 1.0"),
     ],

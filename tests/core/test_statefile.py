@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from fastopt import statefile
-from fastopt.statefile import StateFileError
+from fastopt import _statefile as statefile
+from fastopt._statefile import StateFileError
 
 HEADER = {"rule": "adam", "groups": [{"lr": 1e-3, "amsgrad": False}], "note": None}
 

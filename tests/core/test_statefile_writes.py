@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from test_statefile import assert_same
 
-from fastopt import statefile
-from fastopt.statefile import StateFileError
+from fastopt import _statefile as statefile
+from fastopt._statefile import StateFileError
 
 OLD = ({"generation": "old"}, {"p": np.arange(5, dtype=np.float64)})
 NEW = ({"generation": "new"}, {"p": np.arange(30_000, dtype=np.float32), "t": np.array(7)})
@@ -153,17 +153,87 @@ def test_failing_close_leaves_the_previous_file(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("function", ["open", "fsync"])
-def test_failing_synchronisation_of_the_folder_leaves_the_new_file_whole(
+def test_failing_synchronisation_of_the_folder_is_a_warning_and_the_file_is_in_place(
     tmp_path, monkeypatch, function
 ):
     path = tmp_path / "s"
     statefile.write(path, *OLD)
     with monkeypatch.context() as patch:
         fail_at(patch, function, 2, errno.EIO)
-        with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        with pytest.warns(RuntimeWarning, match=f"in place and whole.*{os.strerror(errno.EIO)}"):
             statefile.write(path, *NEW)
     assert_same(statefile.read(path), NEW)
     assert os.listdir(tmp_path) == ["s"]
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTSUP])
+def test_a_file_system_that_knows_no_synchronisation_of_folders_is_no_warning(
+    tmp_path, monkeypatch, code
+):
+    fail_at(monkeypatch, "fsync", 2, code)
+    statefile.write(tmp_path / "s", *NEW)
+    assert_same(statefile.read(tmp_path / "s"), NEW)
+
+
+def test_a_folder_that_cannot_be_read_is_a_warning_and_the_file_is_in_place(tmp_path, monkeypatch):
+    real = os.open
+
+    def refuse_folders(path, *arguments):
+        if os.path.isdir(path):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return real(path, *arguments)
+
+    monkeypatch.setattr(os, "open", refuse_folders)
+    with pytest.warns(RuntimeWarning, match="in place and whole.*Permission denied"):
+        statefile.write(tmp_path / "s", *NEW)
+    assert_same(statefile.read(tmp_path / "s"), NEW)
+
+
+def test_a_file_that_is_a_mount_point_is_overwritten(tmp_path, monkeypatch):
+    path = tmp_path / "s"
+    statefile.write(path, *NEW)
+    identity = path.stat().st_ino
+    fail_at(monkeypatch, "replace", 1, errno.EBUSY)
+    statefile.write(path, *OLD)
+    assert_same(statefile.read(path), OLD)
+    assert path.stat().st_ino == identity
+    assert os.listdir(tmp_path) == ["s"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files to others")
+def test_a_file_of_another_user_keeps_owner_and_mode(tmp_path):
+    path = tmp_path / "s"
+    statefile.write(path, *OLD)
+    os.chown(path, 1234, 2345)
+    path.chmod(0o640)
+    statefile.write(path, *NEW)
+    status = path.stat()
+    assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (1234, 2345, 0o640)
+
+
+def test_an_owner_that_the_system_does_not_let_us_give_is_no_failure(tmp_path, monkeypatch):
+    path = tmp_path / "s"
+    statefile.write(path, *OLD)
+    path.chmod(0o600)
+    real = os.stat
+
+    def of_another(target, *arguments, **keywords):
+        status = list(real(target, *arguments, **keywords))
+        status[stat.ST_UID] += 1
+        return os.stat_result(status)
+
+    def refuse(descriptor, owner, group):
+        asked.append((owner, group))
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    asked = []
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", of_another)
+        patch.setattr(os, "fchown", refuse)
+        statefile.write(path, *NEW)
+    assert [owner for owner, _ in asked] == [os.stat(path).st_uid + 1, -1]
+    assert_same(statefile.read(path), NEW)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_interrupted_write_leaves_the_previous_file(tmp_path, monkeypatch):
@@ -213,7 +283,7 @@ def test_content_and_folder_are_synchronised_in_the_right_order(tmp_path, monkey
 KILLED = """
 import os, signal, sys
 import numpy as np
-from fastopt import statefile
+from fastopt import _statefile as statefile
 
 path, function, call, moment = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
 real = getattr(os, function)

@@ -118,6 +118,7 @@ def test_contour_takes_the_parameters_it_is_given(study):
 
 def test_without_matplotlib_the_error_says_what_is_missing(study, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.delitem(sys.modules, "fastopt.tune.reporting.figure", raising=False)
     with pytest.raises(ImportError, match="needs matplotlib"):
         study.plot.history()
 

@@ -30,7 +30,8 @@ def test_a_terminal_shows_best_value_trials_and_time():
 
 
 def test_without_tqdm_one_line_redraws_itself(monkeypatch):
-    monkeypatch.setitem(sys.modules, "tqdm", None)
+    for name in ("tqdm", "tqdm.auto"):
+        monkeypatch.setitem(sys.modules, name, None)
     lines = shown(Terminal(), raises_on_two, 5).split("\r\x1b[K")
     assert lines[0] == ""
     assert lines[1] == "1/5 trials, best 0, 0:00 left"
@@ -55,5 +56,5 @@ def test_progress_can_be_switched_off():
 
 
 def test_no_result_yet_is_said():
-    text = shown(io.StringIO(), lambda params: None, 1, progress=True)
+    text = shown(io.StringIO(), lambda params: None, 1, progress=True, max_failures=None)
     assert text == "1/1 trials, no result yet, 1 failed, 0:00 left\n"

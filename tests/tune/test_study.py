@@ -299,8 +299,8 @@ def test_the_cost_of_ask_and_tell_stays_flat(tmp_path, stored):
     """Work is counted, not time: the storage is asked for new rows only."""
     study = make(storage=tmp_path / "study.db" if stored else None)
     rows = []
-    changes = study._storage.changes
-    study._storage.changes = lambda version: rows.append(changes(version)) or rows[-1]
+    changes = study._ledger.storage.changes
+    study._ledger.storage.changes = lambda version: rows.append(changes(version)) or rows[-1]
     for _ in range(100):
         study.tell(study.ask(), 0.0)
     assert max(len(new) for new in rows) == 1

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from fastopt._core import ExchangeList, Snapshot, TensorList
-from fastopt.state_memory import Layout, zeros_in_one_block
+from fastopt._placement import Layout, zeros_in_one_block
 
 
 class Stepping:
