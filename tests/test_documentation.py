@@ -5,12 +5,11 @@ exceptions and show nothing to a reader:
 
     <!-- not run: needs a cluster -->      on the line before a block: it is left out
     <!-- no example: states promises -->   anywhere in a page: it has no block
-    <!-- needs: torch keras -->            anywhere: skipped where one of these is not installed
+    <!-- needs: torch keras -->            anywhere: run with pytest --all only
 """
 
 import doctest
 import importlib
-import importlib.util
 import os
 import pkgutil
 import re
@@ -38,6 +37,13 @@ NEEDS = re.compile(r"^<!-- needs: (.+) -->$", re.MULTILINE)
 # docstrings
 
 
+def module_parameter(name):
+    """An integration needs its library."""
+    layer, _, library = name.removeprefix("fastopt.").partition(".")
+    is_integration = layer == "integrations" and library and not library.startswith("_")
+    return pytest.param(name, marks=[pytest.mark.needs()] if is_integration else [])
+
+
 def run(tests):
     runner = doctest.DocTestRunner(optionflags=OPTIONS)
     report = []
@@ -46,16 +52,10 @@ def run(tests):
     assert runner.failures == 0, "".join(report)
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", [module_parameter(name) for name in MODULES])
 def test_examples_of_module_run(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    try:
-        module = importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name.startswith("fastopt"):
-            raise
-        pytest.skip(f"{name} needs {error.name}, which is not installed")
-    run(doctest.DocTestFinder().find(module, name))
+    run(doctest.DocTestFinder().find(importlib.import_module(name), name))
 
 
 def documented():
@@ -105,7 +105,13 @@ def program(text):
     return "\n".join(result), count
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def page_parameter(page):
+    packages = " ".join(NEEDS.findall(page.read_text(encoding="utf-8"))).split()
+    marks = [pytest.mark.needs(*packages)] if packages else []
+    return pytest.param(page, marks=marks, id=str(page.relative_to(ROOT)))
+
+
+@pytest.mark.parametrize("page", [page_parameter(page) for page in PAGES])
 def test_blocks_of_page_run(page, tmp_path):
     text = page.read_text(encoding="utf-8")
     source, count = program(text)
@@ -113,9 +119,6 @@ def test_blocks_of_page_run(page, tmp_path):
         assert count == 0, "the page has an example after all; remove the comment"
         return
     assert count > 0, "the page has no ```python block that runs"
-    for name in " ".join(NEEDS.findall(text)).split():
-        if importlib.util.find_spec(name) is None:
-            pytest.skip(f"{page.name} needs {name}, which is not installed")
     # Not the bare name: a script torch.py would be what "import torch" finds.
     script = tmp_path / f"page_{page.stem}.py"
     script.write_text(source, encoding="utf-8")

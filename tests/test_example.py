@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from matplotlib import image
 
 import fastopt
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "tune_digits.py"
+pytestmark = pytest.mark.needs("sklearn", "matplotlib")
 RULES = ("sgd", "momentum", "nag", "adagrad", "adadelta", "adam")
 TRIALS = 3
 
@@ -63,6 +63,8 @@ def test_every_strategy_gets_the_same_number_of_trials_for_every_rule(first):
 
 
 def test_picture_shows_something(first):
+    from matplotlib import image
+
     pixels = image.imread(first[0] / "digits.png")
     height, width, _ = pixels.shape
     assert width > 1000
