@@ -37,11 +37,18 @@ NEEDS = re.compile(r"^<!-- needs: (.+) -->$", re.MULTILINE)
 # docstrings
 
 
+# What the examples of a module import.
+EXAMPLES_NEED = {"fastopt.tune.plots": "matplotlib", "fastopt.tune.report": "matplotlib"}
+
+
 def module_parameter(name):
-    """An integration needs its library."""
-    layer, _, library = name.removeprefix("fastopt.").partition(".")
-    is_integration = layer == "integrations" and library and not library.startswith("_")
-    return pytest.param(name, marks=[pytest.mark.needs()] if is_integration else [])
+    """An integration needs its library, whose absence its import tells."""
+    marks = []
+    if name in EXAMPLES_NEED:
+        marks.append(pytest.mark.needs(EXAMPLES_NEED[name]))
+    elif name.startswith("fastopt.integrations."):
+        marks.append(pytest.mark.needs())
+    return pytest.param(name, marks=marks)
 
 
 def run(tests):
@@ -128,7 +135,6 @@ def test_blocks_of_page_run(page, tmp_path):
         env={**os.environ, "MPLBACKEND": "Agg"},
         capture_output=True,
         text=True,
-        timeout=110,
         check=False,
     )
     assert finished.returncode == 0, finished.stderr

@@ -1,22 +1,8 @@
-import doctest
-import importlib
 import inspect
-import pkgutil
 
 import pytest
 
 from fastopt import tune
-
-MODULES = ["fastopt.tune"] + [
-    f"fastopt.tune.{module.name}" for module in pkgutil.iter_modules(tune.__path__)
-]
-
-
-@pytest.mark.parametrize("name", MODULES)
-def test_examples_run(name):
-    result = doctest.testmod(importlib.import_module(name))
-    assert result.failed == 0
-
 
 PUBLIC = [name for name in tune.__all__ if name in vars(tune)]
 
