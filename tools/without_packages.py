@@ -1,4 +1,4 @@
-"""Runs the tests that touch other libraries with each of these absent, one after the other, and all.
+"""Runs the tests that touch other libraries with each of these absent, one by one, and with all.
 
     python tools/without_packages.py             # every package of PACKAGES, then all of them
     python tools/without_packages.py torch dask  # those
