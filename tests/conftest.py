@@ -5,6 +5,7 @@ command line, or a choice by -m, is run as asked.
 """
 
 import importlib.util
+import os
 import signal
 from pathlib import Path
 
@@ -16,6 +17,10 @@ EXTRA = {"slow", "compiler", "needs"}
 # Ctrl-C interrupts, wherever the tests are started from. A shell has what it starts in the
 # background ignore it; Python leaves that so, and hands it down.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# OpenBLAS, which NumPy loads, would have a thread of each process wait for each CPU, busily.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def pytest_addoption(parser):
