@@ -70,7 +70,6 @@ def run_program(command, environment=None, cwd=None):
         capture_output=True,
         text=True,
         check=False,
-        timeout=600,
     )
     assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
     return done.stdout

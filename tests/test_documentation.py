@@ -5,7 +5,7 @@ exceptions and show nothing to a reader:
 
     <!-- not run: needs a cluster -->      on the line before a block: it is left out
     <!-- no example: states promises -->   anywhere in a page: it has no block
-    <!-- needs: torch keras -->            anywhere: skipped where one of these is not installed
+    <!-- needs: torch keras -->            anywhere: run with pytest --all only
 
 A ```{picture} block is one of them too: the site shows the figure that it makes. A ```text block
 right after one of these shows what the program prints there, numbers to within a tenth.
@@ -13,7 +13,6 @@ right after one of these shows what the program prints there, numbers to within 
 
 import doctest
 import importlib
-import importlib.util
 import math
 import os
 import pkgutil
@@ -49,6 +48,24 @@ NEEDS = re.compile(r"^<!-- needs: (.+) -->$", re.MULTILINE)
 # docstrings
 
 
+# What the examples of a module import.
+EXAMPLES_NEED = {
+    "fastopt.tune.reporting.figure": "matplotlib",
+    "fastopt.tune.reporting.page": "matplotlib",
+    "fastopt.tune.reporting.plots": "matplotlib",
+}
+
+
+def module_parameter(name):
+    """An integration needs its library, whose absence its import tells."""
+    marks = []
+    if name in EXAMPLES_NEED:
+        marks.append(pytest.mark.needs(EXAMPLES_NEED[name]))
+    elif name.startswith("fastopt.integrations."):
+        marks.append(pytest.mark.needs())
+    return pytest.param(name, marks=marks)
+
+
 def run(tests):
     runner = doctest.DocTestRunner(optionflags=OPTIONS)
     report = []
@@ -57,16 +74,10 @@ def run(tests):
     assert runner.failures == 0, "".join(report)
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", [module_parameter(name) for name in MODULES])
 def test_examples_of_module_run(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    try:
-        module = importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name.startswith("fastopt"):
-            raise
-        pytest.skip(f"{name} needs {error.name}, which is not installed")
-    run(doctest.DocTestFinder().find(module, name))
+    run(doctest.DocTestFinder().find(importlib.import_module(name), name))
 
 
 def documented():
@@ -116,7 +127,13 @@ def program(text):
     return "\n".join(result), count
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def page_parameter(page):
+    packages = " ".join(NEEDS.findall(page.read_text(encoding="utf-8"))).split()
+    marks = [pytest.mark.needs(*packages)] if packages else []
+    return pytest.param(page, marks=marks, id=str(page.relative_to(ROOT)))
+
+
+@pytest.mark.parametrize("page", [page_parameter(page) for page in PAGES])
 def test_blocks_of_page_run(page, tmp_path):
     text = page.read_text(encoding="utf-8")
     source, count = program(text)
@@ -124,9 +141,6 @@ def test_blocks_of_page_run(page, tmp_path):
         assert count == 0, "the page has an example after all; remove the comment"
         return
     assert count > 0, "the page has no ```python block that runs"
-    for name in " ".join(NEEDS.findall(text)).split():
-        if importlib.util.find_spec(name) is None:
-            pytest.skip(f"{page.name} needs {name}, which is not installed")
     # Not the bare name: a script torch.py would be what "import torch" finds.
     script = tmp_path / f"page_{page.stem}.py"
     script.write_text(source, encoding="utf-8")
@@ -136,7 +150,6 @@ def test_blocks_of_page_run(page, tmp_path):
         env={**os.environ, "MPLBACKEND": "Agg"},
         capture_output=True,
         text=True,
-        timeout=110,
         check=False,
     )
     assert finished.returncode == 0, finished.stderr

@@ -15,6 +15,7 @@ import pytest
 import fastopt
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
+pytestmark = pytest.mark.needs("sklearn", "matplotlib")
 RULES = ("sgd", "momentum", "nag", "adagrad", "adadelta", "adam")
 STRATEGIES = ("grid", "random", "sobol", "bayes")
 TRIALS = 2

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import fastopt
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -112,6 +114,10 @@ def modules_without_their_library():
             yield module.name
 
 
+needs_mypy = pytest.mark.needs("mypy")
+
+
+@needs_mypy
 def test_stubs_agree_with_the_run_time(tmp_path):
     allowed = tmp_path / "allowed.txt"
     allowed.write_text("\n".join([*ALLOWED, *modules_without_their_library()]))
@@ -132,6 +138,7 @@ def test_the_generated_stub_is_up_to_date():
         assert path.read_text(encoding="utf-8") == stub, f"run {tools}, then install again"
 
 
+@needs_mypy
 def test_right_calls_pass_the_type_checker(tmp_path):
     program = tmp_path / "right.py"
     program.write_text(RIGHT)
@@ -139,6 +146,7 @@ def test_right_calls_pass_the_type_checker(tmp_path):
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+@needs_mypy
 def test_wrong_calls_are_found_by_the_type_checker(tmp_path):
     # An ignore that ignores nothing, or another error than the one named, is an error itself.
     program = tmp_path / "wrong.py"

@@ -73,16 +73,16 @@ find "$work/tree" -name '*.so' -delete
     sed -i 's/"-O3"/"-O1"/' setup.py
     CFLAGS="${address[*]}" LDFLAGS="-fsanitize=address,undefined" \
         "$python" setup.py -q build_ext --inplace
-    tests=(tests)
-    [ -z "$quick" ] || tests=(tests/core/test_faults.py tests/core/test_nesterov.py tests/core/test_limits.py
+    tests=(--all -m "not own_memory and not compiler" tests)
+    [ -z "$quick" ] || tests=(-m "not own_memory and not slow"
+        tests/core/test_faults.py tests/core/test_nesterov.py tests/core/test_limits.py
         tests/core/test_statefile.py tests/core/test_statefile_writes.py)
-    # What the tests start, compilers included, runs under the sanitizers too. Whoever lacks an optional
-    # package finds the tests that were skipped for it at the end.
+    # What the tests start runs under the sanitizers too. A compiler would need hours there.
     # Objects that live as long as Python are no leaks. Small ones come from malloc, which is watched.
     # The limits of memory in a test would be those of the sanitizer's own maps.
     ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc PYTHONPATH="$work/tree/src" \
         LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)" \
-        "$python" -m pytest -q -p no:cacheprovider -m "not own_memory" "${tests[@]}"
+        "$python" -m pytest -q -p no:cacheprovider "${tests[@]}"
 )
 
 if [ -z "$quick" ]; then

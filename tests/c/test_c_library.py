@@ -13,6 +13,8 @@ from processes import run_program
 
 import fastopt
 
+pytestmark = pytest.mark.compiler
+
 ROOT = Path(__file__).parents[2]
 CSRC = ROOT / "csrc"
 PROGRAMS = ROOT / "tests" / "c"

@@ -10,8 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numba import njit
-from numba.extending import get_cython_function_address
 from processes import run_program
 
 import fastopt
@@ -90,6 +88,12 @@ def signatures():
     return {name: name_of(capsule).decode() for name, capsule in capsules.items()}
 
 
+def address_of(name):
+    pointer_of = ctypes.pythonapi.PyCapsule_GetPointer
+    pointer_of.restype, pointer_of.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    return pointer_of(fastopt._core.__pyx_capi__[name], signatures()[name].encode())
+
+
 def types_of(name, pointer):
     """The ctypes of a function's arguments."""
     signature = signatures()[name]
@@ -124,8 +128,7 @@ def test_function_takes_the_arguments_of_the_python_function_in_its_order(name, 
     """Each hyper-parameter has a value of its own, so that two in each other's place are seen."""
     rule = fastopt.RULES[name]
     types = types_of(f"{name}_{dtype}", ctypes.c_void_p)
-    address = get_cython_function_address("fastopt._core", f"{name}_{dtype}")
-    function = ctypes.CFUNCTYPE(ctypes.c_int, *types)(address)
+    function = ctypes.CFUNCTYPE(ctypes.c_int, *types)(address_of(f"{name}_{dtype}"))
     rng = np.random.default_rng(0)
     states = [*rule.states, *([rule.optional_state] if rule.optional_state else [])]
     arrays = [rng.uniform(0.5, 1, 37).astype(dtype) for _ in range(2 + len(states))]
@@ -146,7 +149,11 @@ def test_function_takes_the_arguments_of_the_python_function_in_its_order(name, 
     assert [a.tobytes() for a in arrays] == [a.tobytes() for a in copies]
 
 
+@pytest.mark.needs("numba")
 def test_numba_code_gives_the_bits_of_python():
+    from numba import njit
+    from numba.extending import get_cython_function_address
+
     pointer, real, flag = ctypes.c_size_t, ctypes.c_double, ctypes.c_int
     address = get_cython_function_address("fastopt._core", "adam_float32")
     adam = ctypes.CFUNCTYPE(
@@ -174,6 +181,7 @@ def test_numba_code_gives_the_bits_of_python():
     assert [a.tobytes() for a in arrays] == [a.tobytes() for a in copies]
 
 
+@pytest.mark.needs("numba")
 def test_numba_example_of_the_page_trains():
     names = {}
     exec(compile(example("numba"), str(PAGE), "exec"), names)
@@ -183,6 +191,7 @@ def test_numba_example_of_the_page_trains():
     assert list(declared) == types_of("rmsprop_float64", ctypes.c_size_t)
 
 
+@pytest.mark.compiler
 def test_c_example_of_the_page_prints_what_it_says(tmp_path):
     (tmp_path / "program.c").write_text(example("c"))
     command = re.search(r"```sh\n(cc .*csrc/\*\.c.*)\n", PAGE.read_text(encoding="utf-8"))[1]
@@ -197,6 +206,8 @@ def test_installed_header_is_that_of_the_library():
         assert installed == (ROOT / "csrc" / name).read_text(encoding="utf-8")
 
 
+@pytest.mark.compiler
+@pytest.mark.needs("Cython", "setuptools")
 def test_cython_package_builds_and_runs_against_the_installed_wheel(tmp_path):
     source = tmp_path / "source"
     ignored = shutil.ignore_patterns(

@@ -46,21 +46,20 @@ PINNED = {
 
 
 @functools.cache
-def matrix(isa):
-    done = run_python(
-        str(Path(__file__).with_name("exactness_worker.py")), FASTOPT_ISA=isa, timeout=600
-    )
+def run_check(isa, check):
+    worker = Path(__file__).with_name("exactness_worker.py")
+    done = run_python(str(worker), check, FASTOPT_ISA=isa, timeout=None)
     assert done.returncode == 0, f"exit status {done.returncode} under {isa}\n{done.stderr}"
     result = json.loads(done.stdout)
     assert result["isa"] == isa
-    return result
+    return result["found"]
 
 
-def check_property(isa, name, at_least):
-    found = matrix(isa)["properties"][name]
+def assert_equal_bits(isa, check, name, at_least):
+    found = run_check(isa, check)[name]
     failures = "\n".join(map(str, found["failures"]))
     assert not found["failed"], f"{found['failed']} of {found['cases']} differ:\n{failures}"
-    assert found["cases"] >= at_least * count_variants()
+    assert found["cases"] >= at_least
 
 
 def count_variants():
@@ -71,29 +70,44 @@ def test_every_rule_has_a_twin():
     assert list(fastopt.RULES) == list(REFERENCE)
 
 
+lengths = pytest.mark.parametrize(
+    ("check", "at_least"),
+    [("few_lengths", 12), pytest.param("every_length", 34, marks=pytest.mark.slow)],
+    ids=["few", "every"],
+)
+
+
+@lengths
 @pytest.mark.parametrize("isa", available_isas())
-def test_every_isa_matches_numpy_at_every_length_and_start(isa):
-    check_property(isa, "lengths", at_least=3 * 34)
+def test_every_isa_matches_numpy_at_each_length_and_start(isa, check, at_least):
+    starts = 3 if check == "every_length" else 1
+    assert_equal_bits(isa, check, "lengths", starts * at_least * count_variants())
 
 
+@lengths
 @pytest.mark.parametrize("isa", available_isas())
-def test_no_access_beyond_the_buffers(isa):
-    check_property(isa, "protected_pages", at_least=2 * 34)
+def test_no_access_beyond_the_buffers(isa, check, at_least):
+    ends = 2 if check == "every_length" else 1
+    assert_equal_bits(isa, check, "protected_pages", ends * at_least * count_variants())
 
 
+@pytest.mark.parametrize(
+    "check", ["few_threads", pytest.param("every_threads", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("isa", available_isas())
-def test_every_thread_count_matches_numpy(isa):
-    check_property(isa, "threads", at_least=4)
+def test_every_thread_count_matches_numpy(isa, check):
+    choices = count_variants() if check == "every_threads" else 2 * len(DTYPES) * len(RULES)
+    assert_equal_bits(isa, check, "threads", at_least=4 * choices)
 
 
 @pytest.mark.parametrize("isa", available_isas())
 def test_special_values_match_numpy(isa):
-    check_property(isa, "special_values", at_least=1)
+    assert_equal_bits(isa, "special_values", "special_values", at_least=count_variants())
 
 
 @pytest.mark.parametrize("isa", available_isas())
 def test_long_runs_have_the_pinned_bits(isa):
-    assert matrix(isa)["pinned"] == PINNED
+    assert run_check(isa, "pinned") == PINNED
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the flags of an x86-64 CPU")

@@ -365,10 +365,7 @@ FAULTS = [
         46,
         "a foreign library that is missing: says what to install",
         ImportError,
-        tests=(
-            "integrations/test_missing_packages.py::"
-            "test_missing_library_is_named_with_what_to_install",
-        ),
+        tests=("test_missing_packages.py::test_missing_library_is_named_with_what_to_install",),
     ),
     Row(
         47,

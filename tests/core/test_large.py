@@ -59,6 +59,7 @@ def long_array():
 
 
 @linux_only
+@pytest.mark.slow
 def test_the_norm_and_the_search_for_nan_reach_beyond_two_to_the_31(long_array):
     """All sums are of integers below 2**53, so that the norm is exact."""
     param, grad = long_array(), long_array()
@@ -80,6 +81,7 @@ def test_the_norm_and_the_search_for_nan_reach_beyond_two_to_the_31(long_array):
 
 
 @linux_only
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2])
 def test_more_than_two_to_the_31_elements(long_array, threads):
     param, grad = long_array(), long_array()

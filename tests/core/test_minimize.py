@@ -90,13 +90,12 @@ def test_every_rule_solves(rule, fun, jac, x0, solution):
 
 @each_rule
 @each_problem
-def test_every_rule_solves_as_a_method_of_scipy(rule, fun, jac, x0, solution):
-    options = {"maxiter": STEPS, **SETTINGS[rule]}
+def test_a_method_of_scipy_takes_the_steps_of_the_rule(rule, fun, jac, x0, solution):
+    options = {"maxiter": 300, **SETTINGS[rule]}
     method = fastopt.methods[rule]
     result = scipy.optimize.minimize(fun, x0, jac=jac, method=method, options=options)
     ours = fastopt.minimize(fun, x0, jac=jac, method=rule, **options)
-    assert result.success
-    np.testing.assert_allclose(result.x, solution, atol=1e-4)
+    assert (result.success, result.status) == (ours.success, ours.status)
     assert result.x.tobytes() == ours.x.tobytes()
     assert (result.nit, result.nfev, result.njev) == (ours.nit, ours.nfev, ours.njev)
 

@@ -238,10 +238,12 @@ TORCH = {
 }
 
 
+@pytest.mark.needs("torch")
 @pytest.mark.filterwarnings("ignore:.*epoch parameter in.*:UserWarning")
 @pytest.mark.parametrize(("schedule", "make", "steps"), TORCH.values(), ids=TORCH)
 def test_rates_are_those_of_torch(schedule, make, steps):
-    torch = pytest.importorskip("torch", reason="torch is optional; the other tests do without")
+    import torch
+
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5)
     scheduler = make(torch.optim.lr_scheduler, optimizer)
     expected = []

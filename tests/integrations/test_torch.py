@@ -4,11 +4,10 @@ from inspect import signature
 
 import numpy as np
 import pytest
+import torch
 from cases import RULES, class_of, class_variants, numbers
 
 import fastopt
-
-torch = pytest.importorskip("torch", reason="the comparison with torch needs torch==2.13.0")
 
 STEPS = 50
 SHAPES = ((7,), (3, 5), (1,), ())

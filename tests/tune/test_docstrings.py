@@ -1,7 +1,4 @@
-import doctest
-import importlib
 import inspect
-import pkgutil
 
 import pytest
 

@@ -3,6 +3,7 @@ import io
 import re
 import sys
 
+import pytest
 from tune_objectives import SMALL, raises_on_two, small
 
 from fastopt import tune
@@ -22,6 +23,7 @@ def shown(stream, objective, n_trials, *, space=A, **options):
     return stream.getvalue()
 
 
+@pytest.mark.needs("tqdm")
 def test_a_terminal_shows_best_value_trials_and_time():
     text = shown(Terminal(), raises_on_two, 5)
     assert "5/5" in text

@@ -226,6 +226,7 @@ def test_a_callback_may_stop_the_study():
     assert len(study.trials) == 6
 
 
+@pytest.mark.needs("pandas")
 def test_to_pandas_has_a_row_for_each_trial():
     study = tune.Study(SPACE, strategy="random")
     study.run(smooth, 8)
@@ -243,6 +244,7 @@ def test_to_pandas_has_a_row_for_each_trial():
     assert str(frame["started"].dtype).startswith("datetime64")
 
 
+@pytest.mark.needs("pandas")
 def test_to_pandas_of_an_empty_study():
     assert len(make().to_pandas()) == 0
 
