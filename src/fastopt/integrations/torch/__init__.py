@@ -27,8 +27,11 @@ if not hasattr(torch.Tensor, "__dlpack_c_exchange_api__"):
         name="torch",
     )
 
+from torch.optim.optimizer import ParamsT
+
 from fastopt import RULES
-from fastopt.integrations.torch.stepping import Stepping
+from fastopt._core import Rule
+from fastopt.integrations.torch.stepping import Group, Stepping
 
 __all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "RMSprop"]
 
@@ -52,7 +55,7 @@ class SGD(Stepping, torch.optim.SGD):
     [0.75, 0.75, 0.75]
     """
 
-    def _rule(self, group):
+    def _rule(self, group: Group) -> Rule:
         if group["momentum"] == 0:
             return RULES["sgd"]
         if not group["nesterov"]:
@@ -79,7 +82,35 @@ class Adagrad(Stepping, torch.optim.Adagrad):
     [0.75, 0.75, 0.75]
     """
 
-    def _rule(self, group):
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | torch.Tensor = 1e-2,
+        lr_decay: float = 0,
+        weight_decay: float = 0,
+        initial_accumulator_value: float = 0,
+        eps: float = 1e-10,
+        foreach: bool | None = None,
+        *,
+        maximize: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+    ) -> None:
+        super().__init__(
+            params,
+            lr,
+            lr_decay,
+            weight_decay,
+            initial_accumulator_value,
+            eps,
+            foreach,
+            maximize=maximize,
+            differentiable=differentiable,
+            fused=fused,
+        )
+        self._move_states()
+
+    def _rule(self, group: Group) -> Rule:
         return RULES["adagrad"]
 
 
@@ -100,7 +131,7 @@ class Adadelta(Stepping, torch.optim.Adadelta):
     True
     """
 
-    def _rule(self, group):
+    def _rule(self, group: Group) -> Rule:
         return RULES["adadelta"]
 
 
@@ -121,7 +152,7 @@ class Adam(Stepping, torch.optim.Adam):
     [0.75, 0.75, 0.75]
     """
 
-    def _rule(self, group):
+    def _rule(self, group: Group) -> Rule:
         return RULES["adam"]
 
 
@@ -142,8 +173,9 @@ class AdamW(Stepping, torch.optim.AdamW):
     [0.75, 0.75, 0.75]
     """
 
-    def _rule(self, group):
-        return RULES["adamw"]
+    def _rule(self, group: Group) -> Rule:
+        # torch's AdamW is its Adam, which looks at each step at what the group says.
+        return RULES["adamw" if group["decoupled_weight_decay"] else "adam"]
 
 
 class RMSprop(Stepping, torch.optim.RMSprop):
@@ -164,7 +196,7 @@ class RMSprop(Stepping, torch.optim.RMSprop):
     [0.75, 0.75, 0.75]
     """
 
-    def _rule(self, group):
+    def _rule(self, group: Group) -> Rule:
         if group["momentum"] != 0:
             raise ValueError(
                 f"momentum must be 0, fastopt's RMSprop has none; got {group['momentum']!r}"
