@@ -39,8 +39,9 @@ thinc_tests() {
 
 # Thinc 9 where PYTHON is, and Thinc 8.3 beside the stable spaCy, in an environment of its own
 peer_thinc() {
+    "$python" -m pip install -q --target "$work/mock" mock
     "$python" -c 'import thinc; print("Thinc", thinc.__version__)'
-    thinc_tests "$python"
+    PYTHONPATH=$PYTHONPATH:$work/mock thinc_tests "$python"
     "$python" -m venv "$work/spacy"
     local spacy=$work/spacy/bin/python
     "$spacy" -m pip install -q --only-binary :all: 'thinc>=8.3,<9' 'spacy>=3.8,<4' \

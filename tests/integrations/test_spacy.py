@@ -48,6 +48,7 @@ dev_corpus = "corpora.dev"
 [training.optimizer]
 @optimizers = "OPTIMIZER"
 L2 = 0.01
+use_averages = true
 
 [training.optimizer.learn_rate]
 @schedules = "slanted_triangular.v1"
