@@ -1,7 +1,6 @@
 from collections.abc import Callable
 from typing import Any, final
 
-import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
@@ -80,7 +79,10 @@ class ExchangeList(TensorList):
         optional: list[bool],
         source: tuple[type, Callable[[Any], bool], Callable[[Any, Any, str], Any]],
     ) -> ExchangeList: ...
-    def share_counts(self) -> NDArray[np.float32]: ...
+    @property
+    def counters(self) -> list[Any]: ...
+    @counters.setter
+    def counters(self, tensors: list[Any]) -> None: ...
     def step_params(self, groups: list[dict[str, Any]]) -> list[Any] | None: ...
 
 @final

@@ -20,7 +20,7 @@ cdef extern from *:
         void (*allocate)(void), (*managed_from)(void), (*managed_to)(void);
         fo_dltensor_from dltensor_from;
     } fo_exchange;
-    enum { FO_DL_CPU = 1, FO_DL_FLOAT = 2 };
+    enum { FO_DL_CPU = 1, FO_DL_INT = 0, FO_DL_FLOAT = 2 };
     """
     ctypedef struct fo_dltensor:
         char *data
@@ -38,6 +38,7 @@ cdef extern from *:
         fo_dltensor_from dltensor_from
     cdef enum:
         FO_DL_CPU
+        FO_DL_INT
         FO_DL_FLOAT
 
 
@@ -64,6 +65,23 @@ cdef bint is_dense(const fo_dltensor *view) noexcept:
     return filled == n or n == 0
 
 
+cdef double read_number(const fo_dltensor *view) noexcept:
+    if view.type_code == FO_DL_INT:
+        return <double>(<int64_t *>view.data)[0]
+    if view.type_bits == 64:
+        return (<double *>view.data)[0]
+    return (<float *>view.data)[0]
+
+
+cdef void write_number(const fo_dltensor *view, double number) noexcept:
+    if view.type_code == FO_DL_INT:
+        (<int64_t *>view.data)[0] = <int64_t>number
+    elif view.type_bits == 64:
+        (<double *>view.data)[0] = number
+    else:
+        (<float *>view.data)[0] = <float>number
+
+
 cdef class ExchangeList(TensorList):
     """Tensors with their states, where the framework keeps each tensor's gradient in ``grad``.
 
@@ -86,10 +104,11 @@ cdef class ExchangeList(TensorList):
     cdef object adopt
     cdef int64_t *layouts    # of all parameters, one after another: shape, strides
     cdef int *ndims
-    cdef cnp.ndarray counts  # the counts of the steps where the framework sees them, or None
+    cdef list counted_by     # for each parameter the tensor that counts its steps, or None
 
     def __cinit__(self, rules, params, states, groups, names, optional, tuple source not None):
         cdef fo_exchange *exchange
+        self.counted_by = [None] * self.count
         self.tensor_class, self.is_lazy, self.adopt = source
         exchange = <fo_exchange *>PyCapsule_GetPointer(
             self.tensor_class.__dlpack_c_exchange_api__, "dlpack_exchange_api")
@@ -104,6 +123,56 @@ cdef class ExchangeList(TensorList):
     def __dealloc__(self):
         free(self.layouts)
         free(self.ndims)
+
+    @property
+    def counters(self):
+        """For each parameter the framework's tensor of one element that counts its steps, or None
+        where `steps` does. It is read and written at each step, wherever it then lies, since others
+        may count on it too."""
+        return self.counted_by
+
+    @counters.setter
+    def counters(self, list tensors not None):
+        if len(tensors) != self.count:
+            raise ValueError(f"counters must have {self.count} tensors, got {len(tensors)}")
+        self.counted_by = tensors
+
+    cdef bint read_counter(self, Py_ssize_t i, fo_dltensor *view) noexcept:
+        """Whether the counter of parameter i is one number in the CPU's memory, and where."""
+        counter = <object>PyList_GET_ITEM(self.counted_by, i)
+        if not PyObject_TypeCheck(counter, <PyTypeObject *>self.tensor_class):
+            return False
+        if self.dltensor_from(<void *>counter, view) != 0:
+            PyErr_Clear()
+            return False
+        view.data += view.byte_offset
+        return (view.device_type == FO_DL_CPU and view.data != NULL and element_count(view) == 1
+                and view.type_lanes == 1 and (view.type_bits == 64 or view.type_bits == 32)
+                and (view.type_code == FO_DL_FLOAT
+                     or view.type_code == FO_DL_INT and view.type_bits == 64)
+                and <uintptr_t>view.data % (<unsigned>view.type_bits // 8) == 0)
+
+    cdef int check_counter(self, Py_ssize_t i) except -1:
+        cdef fo_dltensor view
+        cdef double count
+        if not self.read_counter(i, &view):
+            raise TypeError(f"step of {self.names[i]} must be a tensor of one element on the CPU, of "
+                            f"float32, float64 or int64, got {self.counted_by[i]!r}")
+        count = read_number(&view)
+        # Not written so that NaN passes.
+        if not (0 <= count < <double>LAST_STEP and count == <double><int64_t>count):
+            raise ValueError(f"step of {self.names[i]} must be a whole number from 0 to 2**53 - 1, "
+                             f"got {count!r}")
+        return 0
+
+    cdef void count_step(self, Py_ssize_t i) noexcept:
+        """Add one to the counter, and step with what it then holds: float32 ends at 2**24."""
+        cdef fo_dltensor view
+        if self.counted_by[i] is None:
+            self.tensors[i].step += 1
+        elif self.read_counter(i, &view):
+            write_number(&view, read_number(&view) + 1)
+            self.tensors[i].step = <int64_t>read_number(&view)
 
     cdef bint read(self, object tensor, fo_dltensor *view) noexcept:
         """Whether it is a tensor of float32 or float64 in the CPU's memory, and where."""
@@ -174,7 +243,7 @@ cdef class ExchangeList(TensorList):
         return self.check_apart(n)
 
     cdef bint holds(self) noexcept:
-        """Whether every parameter, state and count is still what and where it was."""
+        """Whether every parameter and state is still what and where it was."""
         cdef Py_ssize_t i, k
         cdef const int64_t *layout = self.layouts
         cdef fo_dltensor view
@@ -190,24 +259,8 @@ cdef class ExchangeList(TensorList):
                 if not (self.read(<object>PyList_GET_ITEM(states, k), &view)
                         and view.data == tensor.state[k] and self.is_like(i, layout, &view)):
                     return False
-            if (self.counts is not None
-                    and (<float *>cnp.PyArray_DATA(self.counts))[i] != <float>tensor.step):
-                return False
             layout += 2 * self.ndims[i]
         return True
-
-    def share_counts(self):
-        """An array of float32 that has the counts of the steps from now on."""
-        cdef cnp.npy_intp size = self.count
-        self.counts = cnp.PyArray_SimpleNew(1, &size, cnp.NPY_FLOAT32)
-        self.write_counts()
-        return self.counts
-
-    cdef void write_counts(self) noexcept:
-        cdef Py_ssize_t i
-        if self.counts is not None:
-            for i in range(self.count):
-                (<float *>cnp.PyArray_DATA(self.counts))[i] = <float>self.tensors[i].step
 
     cdef int take_grad(self, Py_ssize_t i, const int64_t *layout, list grads) except -1:
         """Append the gradient of a parameter, and note where it is."""
@@ -225,14 +278,18 @@ cdef class ExchangeList(TensorList):
                 raise TypeError(f"{self.grad_name(i)} must be like {self.names[i]}")
         grads.append(grad)
         self.check_grad_apart(i, view.data, self.tensors[i].n * (view.type_bits // 8))
-        self.check_step(i)
-        self.tensors[i].grad = view.data
+        if self.counted_by[i] is None:
+            self.check_step(i)
+        else:
+            self.check_counter(i)
+        # Tensors of no elements have no memory, but they take part in the step and are counted.
+        self.tensors[i].grad = view.data if view.data != NULL else <char *>self.tensors
         return 0
 
     def step_params(self, list groups not None):
         """One step of every parameter that has a gradient; a list of those parameters.
 
-        None, and no step, if a parameter, a state or a count is no longer what or where it was.
+        None, and no step, if a parameter or a state is no longer what or where it was.
         """
         cdef Py_ssize_t i
         cdef const int64_t *layout = self.layouts
@@ -248,9 +305,8 @@ cdef class ExchangeList(TensorList):
             layout += 2 * self.ndims[i]
         for i in range(self.count):
             if self.tensors[i].grad != NULL:
-                self.tensors[i].step += 1
+                self.count_step(i)
         self.apply(grads, NULL, &result)
-        self.write_counts()
         if len(grads) == self.count:
             return self.params
         return [self.params[i] for i in range(self.count) if self.tensors[i].grad != NULL]

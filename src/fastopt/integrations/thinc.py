@@ -2,7 +2,10 @@
 
 `Adam` takes what ``thinc.optimizers.Adam`` takes and is registered as ``fastopt.Adam.v1``: import
 this module (spaCy: ``--code``) and write ``@optimizers = "fastopt.Adam.v1"`` in the configuration.
+Thinc 8.3, which spaCy 3.8 has, and Thinc 9.
 """
+
+from typing import Any
 
 try:
     from thinc import optimizers
@@ -25,8 +28,9 @@ class Optimizer(optimizers.Optimizer):
 
     The equations are Thinc's: ``fastopt.adam`` with ``eps_hat=True``, where the clipping factor and
     L2 are part of the pass; the gradient is set to zero; averages move by ``(1 - decay)*(average -
-    weights)``. Schedules and serialization are Thinc's, and so is the whole call for anything but
-    contiguous NumPy arrays of float32, such as arrays on a GPU, and for RAdam and SGD.
+    weights)``. Schedules and serialization are Thinc's. So is the whole call for anything but
+    contiguous NumPy arrays of float32, such as arrays on a GPU; for RAdam and SGD; and for numbers
+    that fastopt refuses, such as the negative rates in which ``slanted_triangular`` ends.
 
     Examples
     --------
@@ -40,7 +44,7 @@ class Optimizer(optimizers.Optimizer):
 
     __slots__ = ()
 
-    def __call__(self, key, weights, gradient, *, lr_scale=1.0):
+    def __call__(self, key: tuple[int, str], weights: Any, gradient: Any, *, lr_scale: float = 1.0):
         """Step the weights in place and set the gradient to zero.
 
         Parameters
@@ -56,35 +60,30 @@ class Optimizer(optimizers.Optimizer):
         -------
         weights, gradient
         """
-        now = {"key": key, "last_score": self.last_score}
-        beta1, beta2 = self.b1(self.step, **now), self.b2(self.step, **now)
-        lr = lr_scale * self.learn_rate(self.step, **now)
-        decay = self.L2(self.step, **now)
+        beta1, beta2, rate, decay, eps, limit = _settings(self, key)
+        lr = lr_scale * rate
+        hypers = {"beta1": beta1, "beta2": beta2, "lr": lr, "eps": eps, "eps_hat": True}
         # What Thinc's decay, which follows the step of Adam, leaves of the weights.
         kept = 1.0 - lr * decay if self.L2_is_weight_decay else 1.0
-        is_adam = beta1 > 0 and beta2 > 0 and not self.use_radam
-        if not (is_adam and decay >= 0 and kept > 0 and self._is_ours(key, weights, gradient)):
+        if self.L2_is_weight_decay and kept > 0:
+            # fastopt's decay precedes the step: kept*(p - update) is kept*p - kept*update
+            hypers |= {"lr": kept * lr, "weight_decay": decay / kept, "decoupled": True}
+        are_taken = kept > 0 and all(map(_is_taken, (decay, limit, *hypers.values())))
+        is_adam = 0 < beta1 < 1 and 0 < beta2 < 1 and not self.use_radam
+        if not (is_adam and are_taken and self._is_ours(key, weights, gradient)):
             return super().__call__(key, weights, gradient, lr_scale=lr_scale)
         param, grad = weights.reshape(-1), gradient.reshape(-1)
         for moments in (self.mom1, self.mom2):
             if key not in moments:
                 moments[key] = np.zeros(param.size, np.float32)
         count = self.nr_update.get(key, 0) + 1
-        hypers = {"step": count, "lr": lr, "beta1": beta1, "beta2": beta2}
-        hypers |= {"eps": self.eps(self.step, **now), "eps_hat": True}
-        if self.L2_is_weight_decay:
-            # fastopt's decay precedes the step: kept*(p - update) is kept*p - kept*update
-            hypers |= {"lr": kept * lr, "weight_decay": decay / kept, "decoupled": True}
-        elif decay:
-            # Into the gradient, as Thinc does, since it is set to zero in the end; but only if the
-            # step accepts its numbers, as one of no elements tells.
-            fastopt.adam(param[:0], grad[:0], param[:0], grad[:0], **hypers)
+        if decay and not self.L2_is_weight_decay:
+            # Into the gradient, as Thinc does, since it is set to zero in the end.
             fastopt.sgd(grad, param, lr=decay, maximize=True)
-        limit = self.grad_clip(self.step, **now)
         if limit:
             norm = _core.norm(grad)
-            hypers["grad_scale"] = limit / norm if norm >= limit else 1.0
-        fastopt.adam(param, grad, self.mom1[key], self.mom2[key], **hypers)
+            hypers["grad_scale"] = float(np.float32(limit / norm)) if norm >= limit else 1.0
+        fastopt.adam(param, grad, self.mom1[key], self.mom2[key], step=count, **hypers)
         self.nr_update[key] = count
         gradient.view(np.uint8).fill(0)  # bytes, for which NumPy calls memset
         if self.averages is not None:
@@ -96,39 +95,59 @@ class Optimizer(optimizers.Optimizer):
             fastopt.sgd(average, param, lr=rate, weight_decay=1.0, maximize=True)
         return weights, gradient
 
-    def _is_ours(self, key, weights, gradient):
+    def _is_ours(self, key: tuple[int, str], weights: Any, gradient: Any) -> bool:
         """Whether fastopt's kernels take all that a call writes."""
-        arrays = [weights, gradient]
-        for store in (self.mom1, self.mom2, self.averages or {}):
-            if key in store:
-                arrays.append(store[key])
-        if not all(_is_plain(array) and array.size == weights.size > 0 for array in arrays):
+        arrays = {"weights": weights, "gradient": gradient}
+        for name in ("mom1", "mom2", "averages"):
+            store = getattr(self, name)
+            if store and key in store:
+                arrays[name] = store[key]
+        if not all(
+            _is_plain(array) and array.size == weights.size > 0 for array in arrays.values()
+        ):
             return False
-        if not gradient.flags.writeable:
-            raise ValueError("gradient must be writeable, it is set to zero; got a read-only array")
+        for name, array in arrays.items():
+            if not array.flags.writeable:
+                raise ValueError(f"{name} must be writeable, got a read-only array")
         return True
+
+
+SETTINGS = ("b1", "b2", "learn_rate", "L2", "eps", "grad_clip")
+
+if hasattr(optimizers.Optimizer, "last_score"):
+
+    def _settings(optimizer: Optimizer, key: tuple[int, str]) -> list[float]:
+        """Thinc 9 asks schedules at each step."""
+        now = {"key": key, "last_score": optimizer.last_score}
+        return [getattr(optimizer, name)(optimizer.step, **now) for name in SETTINGS]
+
+else:
+
+    def _settings(optimizer: Optimizer, key: tuple[int, str]) -> list[float]:
+        """Thinc 8 has numbers, which `step_schedules` changes."""
+        return [getattr(optimizer, name) for name in SETTINGS]
 
 
 @registry.optimizers("fastopt.Adam.v1")
 def Adam(  # noqa: N802
-    learn_rate=optimizers.ADAM_DEFAULTS["learn_rate"],
+    learn_rate: Any = optimizers.ADAM_DEFAULTS["learn_rate"],
     *,
-    L2=optimizers.ADAM_DEFAULTS["L2"],  # noqa: N803
-    beta1=optimizers.ADAM_DEFAULTS["beta1"],
-    beta2=optimizers.ADAM_DEFAULTS["beta2"],
-    eps=optimizers.ADAM_DEFAULTS["eps"],
-    grad_clip=optimizers.ADAM_DEFAULTS["grad_clip"],
+    L2: Any = optimizers.ADAM_DEFAULTS["L2"],  # noqa: N803
+    beta1: Any = optimizers.ADAM_DEFAULTS["beta1"],
+    beta2: Any = optimizers.ADAM_DEFAULTS["beta2"],
+    eps: Any = optimizers.ADAM_DEFAULTS["eps"],
+    grad_clip: Any = optimizers.ADAM_DEFAULTS["grad_clip"],
     L2_is_weight_decay: bool = optimizers.ADAM_DEFAULTS["L2_is_weight_decay"],  # noqa: N803
     use_averages: bool = True,
-):
+) -> Optimizer:
     """``thinc.optimizers.Adam`` with fastopt's step: the same arguments and defaults.
 
     Examples
     --------
     >>> from fastopt.integrations.thinc import Adam
-    >>> opt = Adam(0.01)
-    >>> opt.learn_rate(step=0)
-    0.01
+    >>> opt = Adam(0.01, use_averages=False)
+    >>> type(opt).__name__, opt.averages
+    ('Optimizer', None)
     """
     return Optimizer(
         learn_rate,
@@ -142,5 +161,14 @@ def Adam(  # noqa: N802
     )
 
 
-def _is_plain(array):
+FLOAT32 = np.finfo(np.float32)
+LEAST, MOST = float(FLOAT32.tiny), float(FLOAT32.max)
+
+
+def _is_taken(number: float) -> bool:
+    """Whether a step takes a number: neither negative nor beyond float32."""
+    return number == 0 or LEAST <= number <= MOST
+
+
+def _is_plain(array: Any) -> bool:
     return type(array) is np.ndarray and array.dtype == np.float32 and array.flags.c_contiguous

@@ -7,9 +7,10 @@ of one can be loaded into the other.
 
 float32 and float64. A parameter must be dense: contiguous, or a permutation of a contiguous tensor
 such as ``channels_last``. A gradient of another layout than its parameter's is copied into that
-layout first. What is not supported is refused: sparse, complex, half-precision and CUDA tensors,
-``capturable``, ``differentiable``, and the ``centered`` and ``momentum`` variants of RMSprop.
-``foreach`` and ``fused`` make no difference.
+layout first. What is not supported is refused: sparse, complex, half-precision, CUDA and meta
+tensors, wrapper subclasses, duplicate and overlapping parameters, gradients that share a parameter's
+memory, ``capturable``, ``differentiable``, and the ``centered`` and ``momentum`` variants of RMSprop.
+``foreach`` and ``fused`` make no difference. The count of steps is the tensor ``step`` in the state.
 """
 
 try:
@@ -27,8 +28,11 @@ if not hasattr(torch.Tensor, "__dlpack_c_exchange_api__"):
         name="torch",
     )
 
+from torch.optim.optimizer import ParamsT
+
 from fastopt import RULES
-from fastopt.integrations.torch.stepping import Stepping
+from fastopt._core import Rule
+from fastopt.integrations.torch.stepping import Group, Stepping
 
 __all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "RMSprop"]
 
@@ -52,7 +56,7 @@ class SGD(Stepping, torch.optim.SGD):
     [0.75, 0.75, 0.75]
     """
 
-    def _rule(self, group):
+    def _rule(self, group: Group) -> Rule:
         if group["momentum"] == 0:
             return RULES["sgd"]
         if not group["nesterov"]:
@@ -79,7 +83,35 @@ class Adagrad(Stepping, torch.optim.Adagrad):
     [0.75, 0.75, 0.75]
     """
 
-    def _rule(self, group):
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | torch.Tensor = 1e-2,
+        lr_decay: float = 0,
+        weight_decay: float = 0,
+        initial_accumulator_value: float = 0,
+        eps: float = 1e-10,
+        foreach: bool | None = None,
+        *,
+        maximize: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+    ) -> None:
+        super().__init__(
+            params,
+            lr,
+            lr_decay,
+            weight_decay,
+            initial_accumulator_value,
+            eps,
+            foreach,
+            maximize=maximize,
+            differentiable=differentiable,
+            fused=fused,
+        )
+        self._move_states()
+
+    def _rule(self, group: Group) -> Rule:
         return RULES["adagrad"]
 
 
@@ -100,7 +132,7 @@ class Adadelta(Stepping, torch.optim.Adadelta):
     True
     """
 
-    def _rule(self, group):
+    def _rule(self, group: Group) -> Rule:
         return RULES["adadelta"]
 
 
@@ -121,7 +153,7 @@ class Adam(Stepping, torch.optim.Adam):
     [0.75, 0.75, 0.75]
     """
 
-    def _rule(self, group):
+    def _rule(self, group: Group) -> Rule:
         return RULES["adam"]
 
 
@@ -142,8 +174,9 @@ class AdamW(Stepping, torch.optim.AdamW):
     [0.75, 0.75, 0.75]
     """
 
-    def _rule(self, group):
-        return RULES["adamw"]
+    def _rule(self, group: Group) -> Rule:
+        # torch's AdamW is its Adam, which looks at each step at what the group says.
+        return RULES["adamw" if group["decoupled_weight_decay"] else "adam"]
 
 
 class RMSprop(Stepping, torch.optim.RMSprop):
@@ -164,7 +197,7 @@ class RMSprop(Stepping, torch.optim.RMSprop):
     [0.75, 0.75, 0.75]
     """
 
-    def _rule(self, group):
+    def _rule(self, group: Group) -> Rule:
         if group["momentum"] != 0:
             raise ValueError(
                 f"momentum must be 0, fastopt's RMSprop has none; got {group['momentum']!r}"

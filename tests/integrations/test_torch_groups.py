@@ -1,0 +1,293 @@
+"""What a group holds is read at each step or refused; frozen parameters are left alone."""
+
+import copy
+import inspect
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the integration with torch needs torch==2.13.0")
+
+from torch.fx.experimental.proxy_tensor import make_fx  # noqa: E402
+from torch_cases import (  # noqa: E402
+    NAMES,
+    assert_close,
+    assert_equal,
+    first_variant,
+    make_params,
+    ours,
+    run,
+    set_grads,
+    theirs,
+)
+
+from fastopt.integrations import torch as fast  # noqa: E402
+
+# Another value for each setting that torch's classes have
+OTHER = {
+    "lr": 0.3,
+    "lr_decay": 0.1,
+    "weight_decay": 0.2,
+    "eps": 0.5,
+    "rho": 0.3,
+    "alpha": 0.3,
+    "betas": (0.3, 0.4),
+    "momentum": 0.6,
+    "dampening": 0.7,
+    "nesterov": True,
+    "amsgrad": True,
+    "maximize": True,
+    "decoupled_weight_decay": None,
+    "centered": True,
+    "capturable": True,
+    "differentiable": True,
+}
+# What a step has no use for: how torch does it, and what the states start from
+VOID = {"foreach", "fused", "initial_accumulator_value"}
+REFUSED = {"centered", "capturable", "differentiable"}
+
+
+def settings():
+    for name in NAMES:
+        for setting in getattr(torch.optim, name)([torch.zeros(1)]).defaults:
+            if setting not in VOID:
+                yield pytest.param(name, setting, id=f"{name}-{setting}")
+
+
+def set_after_one_step(make, name, setting):
+    params = make_params()
+    keywords = {"lr": 0.01, "weight_decay": 0.1}
+    if name == "SGD":
+        keywords["momentum"] = 0.9
+    elif setting == "amsgrad":
+        keywords["amsgrad"] = True
+    optimizer = make(name, params, **keywords)
+    run(optimizer, params, 1)
+    group = optimizer.param_groups[0]
+    value = OTHER[setting]
+    if value is None or setting == "amsgrad":
+        value = not group[setting]
+    group[setting] = value
+    run(optimizer, params, 4, start=1)
+    return params
+
+
+@pytest.mark.parametrize(("name", "setting"), list(settings()))
+def test_every_setting_of_a_group_is_read_at_each_step_or_refused(name, setting):
+    if setting in REFUSED or (name, setting) == ("RMSprop", "momentum"):
+        with pytest.raises(ValueError, match=f"{setting} must be"):
+            set_after_one_step(ours, name, setting)
+        return
+    unchanged = make_params()
+    changed = set_after_one_step(ours, name, setting)
+    assert_close(changed, set_after_one_step(theirs, name, setting))
+    keywords = {"momentum": 0.9} if name == "SGD" else {}
+    keywords |= {"amsgrad": True} if setting == "amsgrad" else {}
+    run(ours(name, unchanged, lr=0.01, weight_decay=0.1, **keywords), unchanged, 5)
+    assert not torch.equal(changed[0], unchanged[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "setting"), [case for case in settings() if case.values[1] in REFUSED]
+)
+def test_what_there_is_no_step_for_is_refused_when_it_is_loaded(name, setting):
+    params = make_params()
+    other = theirs(name, params)
+    run(other, params, 2)
+    loaded = copy.deepcopy(other.state_dict())
+    loaded["param_groups"][0][setting] = True
+    optimizer = ours(name, params)
+    optimizer.load_state_dict(loaded)
+    before, state = copy.deepcopy((params, optimizer.state_dict()["state"]))
+    with pytest.raises(ValueError, match=f"{setting} must be False"):
+        optimizer.step()
+    assert_equal(params, before)
+    for index, entry in state.items():
+        assert_equal(optimizer.state_dict()["state"][index].values(), entry.values())
+    optimizer.param_groups[0][setting] = False
+    run(optimizer, params, 1)
+
+
+@pytest.mark.parametrize("name", ["Adam", "AdamW"])
+def test_settings_that_change_in_place_are_noticed(name):
+    results = []
+    for make in (ours, theirs):
+        params = make_params()
+        betas, lr = [0.9, 0.999], torch.tensor(0.01, dtype=torch.float64)
+        optimizer = make(name, params, lr=lr, betas=betas)
+        run(optimizer, params, 2)
+        betas[0], betas[1] = 0.5, 0.6
+        run(optimizer, params, 2, start=2)
+        lr *= 3
+        run(optimizer, params, 2, start=4)
+        results.append(params)
+    assert_close(*results)
+
+
+@pytest.mark.parametrize("setting", ["lr", "eps", "betas"])
+def test_a_setting_that_is_gone_is_missed_by_name(setting):
+    params = make_params()
+    optimizer = ours("Adam", params)
+    run(optimizer, params, 1)
+    del optimizer.param_groups[0][setting]
+    before = copy.deepcopy(params)
+    with pytest.raises(ValueError, match=f"must have '{setting}'"):
+        optimizer.step()
+    assert_equal(params, before)
+
+
+@pytest.mark.parametrize("flag", ["amsgrad", "maximize", "decoupled_weight_decay"])
+def test_a_flag_is_what_python_takes_for_true(flag):
+    results = []
+    for make in (ours, theirs):
+        params = make_params()
+        run(make("Adam", params, weight_decay=0.1, **{flag: 1}), params, 3)
+        results.append(params)
+    assert_close(*results)
+
+
+def test_a_refused_first_step_leaves_no_states_behind():
+    for name in NAMES:
+        params = make_params()
+        optimizer = ours(name, params, **first_variant(name))
+        before = copy.deepcopy(dict(optimizer.state_dict()["state"]))
+        set_grads(params, 0)
+        params[3].grad = params[3].detach()
+        with pytest.raises(ValueError, match="overlap"):
+            optimizer.step()
+        after = optimizer.state_dict()["state"]
+        assert after.keys() == before.keys()
+        for index, entry in before.items():
+            assert after[index].keys() == entry.keys()
+            assert_equal(after[index].values(), entry.values())
+        set_grads(params, 0)
+        optimizer.step()
+
+
+# parameters without a gradient
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_frozen_parameter_may_be_anything(name, when):
+    """Its dtype, layout, device and overlaps are none of the optimizer's business."""
+    frozen = {
+        "bfloat16": lambda p: p.data.bfloat16(),
+        "strided": lambda p: torch.zeros(10, dtype=p.dtype)[::2],
+        "meta": lambda p: p.data.to("meta"),
+    }
+    for change in frozen.values():
+        results = []
+        for make in (ours, theirs):
+            params = make_params(shapes=[(7,), (5,), (3,)])
+            odd = torch.nn.Parameter(change(params[1]), requires_grad=False)
+            if when == "before":
+                params[1] = odd
+            optimizer = make(name, params, **first_variant(name))
+            if when == "after":
+                run(optimizer, params, 2)
+                optimizer.param_groups[0]["params"][1] = odd
+                optimizer.state[odd] = optimizer.state.pop(params[1], {})
+            rest = [params[0], params[2]]
+            run(optimizer, rest, 3, start=2)
+            results.append(rest)
+        assert_close(*results)
+
+
+def test_frozen_parameters_may_overlap_those_that_are_stepped():
+    results = []
+    for make in (ours, theirs):
+        base = torch.arange(8.0, dtype=torch.float64)
+        params = [base[:5].requires_grad_(), torch.ones(4, dtype=torch.float64)]
+        params[1].requires_grad_()
+        optimizer = make("Adam", params, lr=0.01)
+        run(optimizer, params, 2)
+        params[1].grad = None
+        params[1].data = base[4:]
+        run(optimizer, params[:1], 2, start=2)
+        results.append([base])
+    assert_close(*results)
+
+
+def test_memory_that_a_frozen_parameter_had_may_be_a_gradient_s():
+    params = [torch.ones(4, requires_grad=True), torch.ones(4, requires_grad=True)]
+    optimizer = ours("Adam", params, lr=0.01)
+    run(optimizer, params, 2)
+    memory = params[1].data
+    params[1].grad = None
+    params[1].data = torch.zeros(4)
+    params[0].grad = memory
+    optimizer.step()
+    assert optimizer.state[params[0]]["step"] == 3
+
+
+@pytest.mark.parametrize("after", [0, 2])
+@pytest.mark.parametrize("name", NAMES)
+def test_training_goes_on_in_another_dtype(name, after):
+    """As module.double() leaves it: parameters and gradients are other, states are not."""
+    for first, then in ((torch.float32, torch.float64), (torch.float64, torch.float32)):
+        results = []
+        for make in (ours, theirs):
+            params = make_params(first)
+            optimizer = make(name, params, lr=0.01)
+            run(optimizer, params, after)
+            for param in params:
+                param.data = param.data.to(then)
+                if make is theirs:  # whose Adam needs it
+                    for key, state in optimizer.state.get(param, {}).items():
+                        if key != "step":
+                            optimizer.state[param][key] = state.to(then)
+            run(optimizer, params, 3, start=after)
+            results.append(params)
+            for entry in optimizer.state_dict()["state"].values():
+                assert {v.dtype for k, v in entry.items() if k != "step"} <= {then}
+        assert_close(*results, rtol=1e-12 if after == 0 and then == torch.float64 else 1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_model_may_leave_out_other_parameters_at_each_step(name):
+    """Its parameters are then looked at once, and not at each step anew."""
+    results = []
+    for make in (ours, theirs):
+        params = make_params()
+        optimizer = make(name, params, **first_variant(name))
+        run(optimizer, params, 1)
+        plan = getattr(optimizer, "_plan", None)
+        for step in range(1, 9):
+            set_grads(params, step)
+            params[step % 3].grad = None
+            optimizer.step()
+            assert getattr(optimizer, "_plan", None) is plan
+        results.append(params)
+    assert_close(*results)
+
+
+# what tools see
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_signatures_are_those_of_torch(name):
+    own, other = getattr(fast, name), getattr(torch.optim, name)
+    assert inspect.signature(own) == inspect.signature(other)
+    annotated = [p.annotation for p in inspect.signature(own).parameters.values()]
+    assert inspect.Parameter.empty not in annotated
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.trace` is deprecated:DeprecationWarning")
+@pytest.mark.parametrize("how", ["real", "pre_dispatch", "jit"])
+def test_a_step_that_is_traced_is_an_error(how):
+    param = torch.nn.Parameter(torch.ones(3))
+    optimizer = ours("SGD", [param], lr=0.1)
+
+    def train(gradient):
+        param.grad = gradient
+        optimizer.step()
+        return param * 2
+
+    def trace():
+        if how == "jit":
+            return torch.jit.trace(train, (torch.ones(3),), check_trace=False)
+        return make_fx(train, pre_dispatch=how == "pre_dispatch")(torch.ones(3))
+
+    with pytest.raises(RuntimeError, match="cannot be traced"):
+        trace()
+    assert torch.equal(param, torch.ones(3))

@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# The peers' own tests, from their installed packages, with our classes in place of theirs.
+#
+#     PYTHON=python tools/peers.sh               # all parts; PYTHON has fastopt, torch and Thinc 9
+#     PYTHON=python tools/peers.sh torch thinc   # some
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+. "$root/tools/needs.sh"
+python=$(command -v "${PYTHON:-python3}")
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 OPENBLAS_NUM_THREADS=1
+unset FASTOPT_ISA FASTOPT_NUM_THREADS
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# fastopt and nothing else of where it is installed, for other environments of the same Python.
+package=$(PYTHONPATH="$root/src${PYTHONPATH:+:$PYTHONPATH}" "$python" -c \
+    'import fastopt, pathlib; print(pathlib.Path(fastopt.__file__).parent)')
+mkdir "$work/alone"
+ln -s "$package" "$work/alone/fastopt"
+export PYTHONPATH=$work/alone:$root/tools/peers
+pytest=(-m pytest -q -p no:cacheprovider -c /dev/null)
+
+# torch: the inputs that torch's tests of optimizers have
+peer_torch() {
+    "$python" -m pip install -q --target "$work/expecttest" expecttest
+    PYTHONPATH=$PYTHONPATH:$work/expecttest "$python" "${pytest[@]}" --rootdir "$root/tools/peers" \
+        "$root/tools/peers/test_torch_optimizers.py"
+}
+
+# Thinc: all of its tests in which an optimizer steps. $1 is a Python that has a Thinc.
+thinc_tests() {
+    local tests
+    tests=$("$1" -c 'import os, thinc; print(os.path.dirname(thinc.__file__))')/tests
+    "$1" "${pytest[@]}" --rootdir "$tests" -p thinc_with_our_optimizer "$tests/test_optimizers.py" \
+        "$tests/model/test_model.py" "$tests/layers/test_linear.py" \
+        "$tests/layers/test_sparse_linear.py" "$tests/layers/test_basic_tagger.py" \
+        "$tests/layers/test_shim.py"
+}
+
+# Thinc 9 where PYTHON is, and Thinc 8.3 beside the stable spaCy, in an environment of its own
+peer_thinc() {
+    "$python" -m pip install -q --target "$work/mock" mock
+    "$python" -c 'import thinc; print("Thinc", thinc.__version__)'
+    PYTHONPATH=$PYTHONPATH:$work/mock thinc_tests "$python"
+    "$python" -m venv "$work/spacy"
+    local spacy=$work/spacy/bin/python
+    "$spacy" -m pip install -q --only-binary :all: 'thinc>=8.3,<9' 'spacy>=3.8,<4' \
+        pytest hypothesis scipy mock
+    "$spacy" -c 'import spacy, thinc; print("Thinc", thinc.__version__, "spaCy", spacy.__version__)'
+    thinc_tests "$spacy"
+    "$spacy" "${pytest[@]}" --rootdir "$root/tests" "$root/tests/integrations/test_thinc.py" \
+        "$root/tests/integrations/test_spacy.py"
+}
+
+[ $# -gt 0 ] || set -- torch thinc
+for part; do
+    echo "==== $part"
+    "peer_$part"
+done
