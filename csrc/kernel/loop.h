@@ -11,7 +11,7 @@ typedef struct group_plan {
     int size, multiplied;
 } group_plan;
 
-FO_INLINE group_plan plan_of(const setting *s)
+FO_INLINE group_plan plan_of(const setting s)
 {
     static const group_plan plans[][2][2] = {
         /*              float: as given, scaled    double: as given, scaled */
@@ -19,12 +19,12 @@ FO_INLINE group_plan plan_of(const setting *s)
         [FO_MODERATE] = {{{3, 1}, {4, 1}},         {{4, 2}, {4, 2}}},
         [FO_HEAVY] =    {{{4, 1}, {4, 1}},         {{4, 2}, {4, 2}}},
     };
-    const int scaled = s->preparation == FO_GRAD_SCALED || s->preparation == FO_GRAD_DECAYED;
+    const int scaled = s.preparation == FO_GRAD_SCALED || s.preparation == FO_GRAD_DECAYED;
     if (!FO_ROOT_COST)
         return (group_plan){4, 0};
     if (!FO_HAS_MULTIPLIED_ROOT)
         return (group_plan){2, 0};
-    if (s->has_optional) /* as many vectors as there are registers for */
+    if (s.has_optional) /* as many vectors as there are registers for */
         return (group_plan){2, 1};
     return plans[FO_ROOT_COST][FO_DOUBLE][scaled];
 }
@@ -35,14 +35,14 @@ FO_INLINE group_plan plan_of(const setting *s)
  *
  * The last vectors take their roots by multiplications. Their arguments come first, since their way to a
  * root is the longest. */
-FO_INLINE void take_roots(operands *group, group_plan plan, const setting *s)
+FO_INLINE void take_roots(operands *group, group_plan plan, const setting s)
 {
 #if FO_ROOT_COST
     for (int k = 0; k < plan.size; k++) {
         const int at = (plan.size - plan.multiplied + k) % plan.size;
         operands x = group[at];
         x.state[ROOT] = (vec){0};
-        update_operands(&x, s);
+        x = updated(x, s);
         group[at].state[ARGUMENT] = x.state[ARGUMENT];
         if (plan.multiplied)
             keep_order(x.state[ARGUMENT]);
@@ -55,19 +55,18 @@ FO_INLINE void take_roots(operands *group, group_plan plan, const setting *s)
 #endif
 }
 
-FO_INLINE void step_vector(const setting *s, int whole, size_t i, size_t count,
-                           void *const *buffers)
+/* The first count lanes of one vector, or all of them. */
+FO_INLINE void step_first(const setting s, size_t i, size_t count, void *const *buffers)
 {
-    operands x;
-    load_operands(&x, s, whole, i, count, buffers);
+    operands x = load_operands(s, 0, i, count, buffers);
     take_roots(&x, (group_plan){1, 0}, s);
-    update_operands(&x, s);
-    store_operands(&x, s, whole, i, count, buffers);
+    x = updated(x, s);
+    store_operands(x, s, 0, i, count, buffers);
 }
 
 /* One group. Everything is loaded before anything is stored: with 4 KiB aliasing, a load whose address
  * equals a recent store's modulo 4096 stalls until that store is done. */
-FO_INLINE void step_group(const setting *s, group_plan plan, size_t i, void *const *buffers)
+FO_INLINE void step_group(const setting s, group_plan plan, size_t i, void *const *buffers)
 {
     enum { MOST = 4 };
     operands group[MOST];
@@ -77,12 +76,12 @@ FO_INLINE void step_group(const setting *s, group_plan plan, size_t i, void *con
     for (int k = 0; k < 2 + state_count(s); k++)
         at[k] = element_of(s, buffers, k, i);
     for (int k = 0; k < plan.size; k++)
-        load_operands(&group[k], s, 1, (size_t)k * LANES, LANES, at);
+        group[k] = load_operands(s, 1, (size_t)k * LANES, LANES, at);
     take_roots(group, plan, s);
     for (int k = 0; k < plan.size; k++)
-        update_operands(&group[k], s);
+        group[k] = updated(group[k], s);
     for (int k = 0; k < plan.size; k++)
-        store_operands(&group[k], s, 1, (size_t)k * LANES, LANES, at);
+        store_operands(group[k], s, 1, (size_t)k * LANES, LANES, at);
 }
 
 /* Bytes of a buffer between two places that are worth working on in turn. Tests have them closer. */
@@ -93,7 +92,7 @@ FO_INLINE void step_group(const setting *s, group_plan plan, size_t i, void *con
 /* Whole groups from element i up to n. With a burst, in two places in turn, so many bytes of param at
  * each: while one place waits at the start of a page, or for lines that are not there yet, hardware
  * prefetchers get ahead at the other. Returns the next element. */
-FO_INLINE size_t step_groups(const setting *s, group_plan plan, size_t burst_bytes, size_t i,
+FO_INLINE size_t step_groups(const setting s, group_plan plan, size_t burst_bytes, size_t i,
                              size_t n, void *const *buffers)
 {
     const size_t size = (size_t)plan.size * LANES;
@@ -119,7 +118,7 @@ FO_INLINE size_t step_groups(const setting *s, group_plan plan, size_t burst_byt
     }
 }
 
-FO_INLINE void run(const setting *s, size_t burst, size_t n, void *const *all_buffers)
+FO_INLINE void run(const setting s, size_t burst, size_t n, void *const *all_buffers)
 {
     /* Copied, or a compiler reads them again after each store. */
     void *buffers[2 + FO_MAX_STATES];
@@ -129,21 +128,22 @@ FO_INLINE void run(const setting *s, size_t burst, size_t n, void *const *all_bu
      * starts on a line. States and gradient usually lie on the line as param does, because allocators
      * repeat themselves. */
     const size_t head =
-        (size_t)(-(intptr_t)buffers[0] & (FO_VECTOR_BYTES - 1)) / fo_size_of(s->param);
+        (size_t)(-(intptr_t)buffers[0] & (FO_VECTOR_BYTES - 1)) / fo_size_of(s.param);
     const group_plan plan = plan_of(s);
-    size_t i = 0, part = n >= 8 * LANES ? head : 0;
-    /* The head, then the body; and once more: the tail, and nothing. */
+    const size_t group = (size_t)plan.size * LANES;
+    const int in_groups = !plan.multiplied || rounds_to_nearest();
+    /* First the head; then groups, and what they leave, in vectors and a part of one. There is one call of
+     * each, because a call is an inlined copy. */
+    size_t i = 0, count = n >= 8 * LANES ? head : 0;
     for (;;) {
-        if (part)
-            step_vector(s, 0, i, part, buffers);
-        i += part;
+        if (count)
+            step_first(s, i, count, buffers);
+        i += count;
         if (i == n)
             return;
-        if (!plan.multiplied || rounds_to_nearest())
+        if (in_groups && n - i >= group)
             i = step_groups(s, plan, burst, i, n, buffers);
-        for (; i + LANES <= n; i += LANES)
-            step_vector(s, 1, i, LANES, buffers);
-        part = n - i;
+        count = n - i < LANES ? n - i : LANES;
     }
 }
 
@@ -153,19 +153,19 @@ FO_INLINE void run_prepared(setting s, const fo_loop_call *call, size_t n, void 
     switch (call->preparation) {
     case FO_AS_GIVEN:
         s.preparation = FO_AS_GIVEN;
-        run(&s, call->burst, n, buffers);
+        run(s, call->burst, n, buffers);
         return;
     case FO_PARAM_DECAYED:
         s.preparation = FO_PARAM_DECAYED;
-        run(&s, call->burst, n, buffers);
+        run(s, call->burst, n, buffers);
         return;
     case FO_GRAD_SCALED:
         s.preparation = FO_GRAD_SCALED;
-        run(&s, call->burst, n, buffers);
+        run(s, call->burst, n, buffers);
         return;
     case FO_GRAD_DECAYED:
         s.preparation = FO_GRAD_DECAYED;
-        run(&s, call->burst, n, buffers);
+        run(s, call->burst, n, buffers);
         return;
     }
 }

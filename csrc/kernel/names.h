@@ -22,6 +22,8 @@
 #define load_first_native FO_NAME(load_first_native)
 #undef store_first_native
 #define store_first_native FO_NAME(store_first_native)
+#undef first_lanes
+#define first_lanes FO_NAME(first_lanes)
 #undef keep_order
 #define keep_order FO_NAME(keep_order)
 #undef root_by_divider
@@ -78,16 +80,18 @@
 #define format_of FO_NAME(format_of)
 #undef element_of
 #define element_of FO_NAME(element_of)
-#undef operand
-#define operand FO_NAME(operand)
+#undef load_operand
+#define load_operand FO_NAME(load_operand)
+#undef store_operand
+#define store_operand FO_NAME(store_operand)
 #undef load_operands
 #define load_operands FO_NAME(load_operands)
 #undef store_operands
 #define store_operands FO_NAME(store_operands)
 #undef update
 #define update FO_NAME(update)
-#undef update_operands
-#define update_operands FO_NAME(update_operands)
+#undef updated
+#define updated FO_NAME(updated)
 
 /* loop.h */
 #undef group_plan
@@ -96,8 +100,8 @@
 #define plan_of FO_NAME(plan_of)
 #undef take_roots
 #define take_roots FO_NAME(take_roots)
-#undef step_vector
-#define step_vector FO_NAME(step_vector)
+#undef step_first
+#define step_first FO_NAME(step_first)
 #undef step_group
 #define step_group FO_NAME(step_group)
 #undef step_groups

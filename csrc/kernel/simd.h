@@ -24,7 +24,7 @@ FO_INLINE void store_native(scalar *to, vec x)
     *(unaligned *)to = x;
 }
 
-/* The first count lanes, so that a tail runs through the same formula as the body. The others are ones:
+/* The first count lanes, up to all, so that a tail runs through the same formula as the body. The others are ones:
  * whatever a rule computes from those, it divides by no zero, and so traps nowhere. They are neither
  * read nor written in memory. */
 #if FO_VOCABULARY == FO_AVX512 && FO_DOUBLE
@@ -49,9 +49,35 @@ FO_INLINE void store_first_native(scalar *to, vec x, size_t count)
 {
     _mm512_mask_storeu_ps(to, (__mmask16)_bzhi_u32(~0u, (unsigned)count), (__m512)x);
 }
+#elif FO_VOCABULARY == FO_AVX2
+FO_INLINE mask first_lanes(size_t count)
+{
+    mask lane;
+    for (size_t k = 0; k < LANES; k++)
+        lane[k] = (lane_bits)k;
+    return lane < (lane_bits)count;
+}
+
+FO_INLINE vec load_first_native(const scalar *from, size_t count)
+{
+    const mask first = first_lanes(count);
+    const mask ones = (mask)((vec){0} + 1) & ~first;
+    return FO_DOUBLE ? (vec)(ones | (mask)_mm256_maskload_pd((const double *)from, (__m256i)first))
+                     : (vec)(ones | (mask)_mm256_maskload_ps((const float *)from, (__m256i)first));
+}
+
+FO_INLINE void store_first_native(scalar *to, vec x, size_t count)
+{
+    if (FO_DOUBLE)
+        _mm256_maskstore_pd((double *)to, (__m256i)first_lanes(count), (__m256d)x);
+    else
+        _mm256_maskstore_ps((float *)to, (__m256i)first_lanes(count), (__m256)x);
+}
 #else
 FO_INLINE vec load_first_native(const scalar *from, size_t count)
 {
+    if (count == LANES)
+        return load_native(from);
     vec x = (vec){0} + 1;
     for (size_t lane = 0; lane < count; lane++)
         x[lane] = from[lane];
@@ -60,8 +86,11 @@ FO_INLINE vec load_first_native(const scalar *from, size_t count)
 
 FO_INLINE void store_first_native(scalar *to, vec x, size_t count)
 {
-    for (size_t lane = 0; lane < count; lane++)
-        to[lane] = x[lane];
+    if (count == LANES)
+        store_native(to, x);
+    else
+        for (size_t lane = 0; lane < count; lane++)
+            to[lane] = x[lane];
 }
 #endif
 
