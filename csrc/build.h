@@ -6,7 +6,8 @@
 
 #if defined(__FAST_MATH__) || defined(__ASSOCIATIVE_MATH__) || defined(__RECIPROCAL_MATH__) ||     \
     (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__)
-#error "fast-math breaks the promise of equal bits: compile without -Ofast, -ffast-math and its parts"
+#error                                                                                             \
+    "fast-math breaks the promise of equal bits: compile without -Ofast, -ffast-math and its parts"
 #endif
 
 /* Before any header, so that intrinsics and the functions that they are inlined into agree. */

@@ -71,8 +71,8 @@ void fo_isa_choose(const char *wanted, char *error, size_t size)
         }
     char list[100];
     list_available(list, sizeof list);
-    snprintf(error, size,
-             "FASTOPT_ISA is '%.40s', but this CPU and system can run only: %s", wanted, list);
+    snprintf(error, size, "FASTOPT_ISA is '%.40s', but this CPU and system can run only: %s",
+             wanted, list);
 }
 
 fo_isa_index fo_isa_in_use(void)

@@ -125,9 +125,7 @@ int fo_is_sound(void)
 
 const char *fo_settings_error(void)
 {
-    return !is_sound           ? fo_status_text(FO_BAD_BUILD)
-           : settings_error[0] ? settings_error
-                               : NULL;
+    return !is_sound ? fo_status_text(FO_BAD_BUILD) : settings_error[0] ? settings_error : NULL;
 }
 
 int fo_version(void)

@@ -251,16 +251,15 @@ FO_INLINE int all_finite(fo_format format, const void *grad, size_t n)
     FO_OF_##compute(                                                                               \
         static double FO_FUNCTION(sum, format)(const void *grad, size_t n) {                       \
             return sum_one(FO_##NAME, grad, n);                                                    \
-        }                                                                                          \
-        static void FO_FUNCTION(sum_two, format)(const void *const *grads, size_t n, double *to) { \
+        } static void FO_FUNCTION(sum_two, format)(const void *const *grads, size_t n,             \
+                                                   double *to) {                                   \
             sum_pair(FO_##NAME, grads, n, to);                                                     \
-        }                                                                                          \
-        static int FO_FUNCTION(is_finite, format)(const void *grad, size_t n) {                    \
+        } static int FO_FUNCTION(is_finite, format)(const void *grad, size_t n) {                  \
             return all_finite(FO_##NAME, grad, n);                                                 \
-        }                                                                                          \
-        static const block_functions FO_FUNCTION(block, format) = {                                \
-            FO_FUNCTION(sum, format), FO_FUNCTION(sum_two, format),                                \
-            FO_FUNCTION(is_finite, format)};)
+        } static const block_functions FO_FUNCTION(block,                                          \
+                                                   format) = {FO_FUNCTION(sum, format),            \
+                                                              FO_FUNCTION(sum_two, format),        \
+                                                              FO_FUNCTION(is_finite, format)};)
 #include "formats.def"
 #undef FO_FUNCTION
 

@@ -9,9 +9,9 @@
 #include "tensor.h"
 #include "threads/pool.h"
 
-#include <float.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { CACHE_LINE = 64 };
 /* In cache lines of param. Long enough that claiming a chunk costs nothing, short enough that the last
@@ -47,8 +47,8 @@ typedef struct bound_loop {
 
 static int fits(const bound_loop *it, const fo_tensor *tensor)
 {
-    return it->group == tensor->group && it->step == tensor->step &&
-           it->dtype == tensor->dtype && it->dtype != FO_MIXED;
+    return it->group == tensor->group && it->step == tensor->step && it->dtype == tensor->dtype &&
+           it->dtype != FO_MIXED;
 }
 
 /* From memory shorter bursts are better, the more so the more buffers there are. */
@@ -81,10 +81,10 @@ static void bind(bound_loop *to, const call *call, const fo_tensor *tensor)
     with->grad_scale = hyper.maximize != 0 ? -scale : scale;
     with->param_factor = decoupled ? 1 - hyper.lr * decay : 1;
     with->weight_decay = decoupled ? 0 : decay;
-    with->preparation = decay != 0 && !decoupled  ? FO_GRAD_DECAYED
-                        : with->grad_scale != 1   ? FO_GRAD_SCALED
-                        : decay != 0              ? FO_PARAM_DECAYED
-                                                  : FO_AS_GIVEN;
+    with->preparation = decay != 0 && !decoupled ? FO_GRAD_DECAYED
+                        : with->grad_scale != 1  ? FO_GRAD_SCALED
+                        : decay != 0             ? FO_PARAM_DECAYED
+                                                 : FO_AS_GIVEN;
     with->burst = burst_of(call, info);
 }
 
@@ -97,8 +97,7 @@ static void update_elements(const bound_loop *it, const call *call, const fo_ten
     buffers[0] = (char *)tensor->param + begin * fo_size_of(fo_param_format(tensor));
     buffers[1] = (char *)tensor->grad + begin * fo_size_of(fo_grad_format(tensor));
     for (int k = 0; k < info->state_count + has_optional; k++)
-        buffers[2 + k] =
-            (char *)tensor->state[k] + begin * fo_size_of(fo_state_format(tensor, k));
+        buffers[2 + k] = (char *)tensor->state[k] + begin * fo_size_of(fo_state_format(tensor, k));
     it->loop(&it->with, has_optional, end - begin, buffers);
 }
 
@@ -146,8 +145,7 @@ static void update_lines(void *context, size_t begin, size_t end)
         const fo_tensor *tensor = &job->tensors[i];
         if (!fits(&now, tensor))
             bind(&now, job->call, tensor);
-        update_elements(&now, job->call, tensor,
-                        element_at_line(tensor, from - job->starts[i]),
+        update_elements(&now, job->call, tensor, element_at_line(tensor, from - job->starts[i]),
                         element_at_line(tensor, to - job->starts[i]));
     }
 }
@@ -167,7 +165,8 @@ static void update_alone(const call *call, const fo_tensor *tensors, size_t coun
 
 static void update_all(const call *call, const fo_tensor *tensors, size_t count, int threads)
 {
-    size_t *starts = threads > 1 || call->bytes > SMALL ? malloc((count + 1) * sizeof *starts) : NULL;
+    size_t *starts =
+        threads > 1 || call->bytes > SMALL ? malloc((count + 1) * sizeof *starts) : NULL;
     if (!starts) {
         update_alone(call, tensors, count);
         return;
@@ -220,12 +219,18 @@ static fo_status check_tensor(const fo_group *groups, size_t group_count, const 
     return FO_OK;
 }
 
-/* Whether a number that is not 0 rounds to 0 or to infinity in float32. By comparison, since a conversion
- * that overflows could trap. */
+/* Whether a finite number that is not 0 rounds to 0 or to infinity in float32. By its bits, since a
+ * conversion that overflows could trap. */
 static int float32_loses(double x)
 {
-    const double size = fabs(x);
-    return size != 0 && (size <= 0x1p-150 || size >= FLT_MAX + 0x1p103);
+    /* Half of the smallest subnormal still rounds to 0; half a unit above the largest number, to infinity. */
+    const double last_zero = 0x1p-150, first_infinity = 0x1.ffffffp127;
+    uint64_t bits, low, high;
+    memcpy(&bits, &x, sizeof bits);
+    memcpy(&low, &last_zero, sizeof low);
+    memcpy(&high, &first_infinity, sizeof high);
+    bits &= INT64_MAX;
+    return bits - low - 1 >= high - low - 1 && bits;
 }
 
 /* FO_HYPER_COUNT, or the first hyper-parameter of a group that float32 cannot hold. */

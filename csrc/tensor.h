@@ -44,8 +44,7 @@ static inline fo_layout fo_layout_of(const fo_tensor *tensor, const fo_rule_info
     const int states = info->state_count + fo_has_optional(info, tensor);
     for (int i = 0; i < FO_LAYOUT_COUNT; i++) {
         const fo_layout_formats *row = &fo_layouts[i];
-        int same =
-            row->param == fo_param_format(tensor) && row->grad == fo_grad_format(tensor);
+        int same = row->param == fo_param_format(tensor) && row->grad == fo_grad_format(tensor);
         for (int k = 0; same && k < states; k++)
             same = row->state == fo_state_format(tensor, k);
         if (same)

@@ -4,8 +4,8 @@
 #include "fastopt.h"
 
 fo_status fo_update_states_abi(uint64_t abi, fo_rule rule, fo_format format, size_t n, void *param,
-                               const void *grad, void *const *state, int state_count,
-                               uint64_t step, const fo_hyper *hyper)
+                               const void *grad, void *const *state, int state_count, uint64_t step,
+                               const fo_hyper *hyper)
 {
     if (abi != FO_ABI)
         return FO_BAD_VERSION;

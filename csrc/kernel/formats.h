@@ -37,9 +37,8 @@ FO_INLINE void store_first(fo_format format, void *to, vec x, size_t count)
 /* WIDE elements as doubles, for the norm. */
 #define WIDE (FO_VECTOR_BYTES / sizeof(double))
 typedef double wide __attribute__((vector_size(FO_VECTOR_BYTES)));
-typedef scalar narrow
-    __attribute__((vector_size(FO_VECTOR_BYTES / sizeof(double) * sizeof(scalar)),
-                   aligned(sizeof(scalar)), may_alias));
+typedef scalar narrow __attribute__((vector_size(FO_VECTOR_BYTES / sizeof(double) * sizeof(scalar)),
+                                     aligned(sizeof(scalar)), may_alias));
 
 /* By intrinsics: compilers convert the halves of a vector one by one and put them together again. */
 FO_INLINE wide widen(fo_format format, const void *from)

@@ -52,15 +52,13 @@ FO_INLINE vec load_operand(const setting s, int buffer, int whole, size_t i, siz
 }
 
 /* The vector at element i, or only its first count lanes. */
-FO_INLINE operands load_operands(const setting s, int whole, size_t i, size_t count,
-                                 void *const *buffers)
+FO_INLINE void load_operands(operands *to, const setting s, int whole, size_t i, size_t count,
+                             void *const *buffers)
 {
-    operands x;
-    x.p = load_operand(s, 0, whole, i, count, buffers);
-    x.g = load_operand(s, 1, whole, i, count, buffers);
+    to->p = load_operand(s, 0, whole, i, count, buffers);
+    to->g = load_operand(s, 1, whole, i, count, buffers);
     for (int k = 0; k < state_count(s); k++)
-        x.state[k] = load_operand(s, 2 + k, whole, i, count, buffers);
-    return x;
+        to->state[k] = load_operand(s, 2 + k, whole, i, count, buffers);
 }
 
 FO_INLINE void store_operand(const setting s, int buffer, vec x, int whole, size_t i, size_t count,
@@ -72,24 +70,22 @@ FO_INLINE void store_operand(const setting s, int buffer, vec x, int whole, size
         store_first(format_of(s, buffer), element_of(s, buffers, buffer, i), x, count);
 }
 
-FO_INLINE void store_operands(const operands x, const setting s, int whole, size_t i, size_t count,
+FO_INLINE void store_operands(const operands *x, const setting s, int whole, size_t i, size_t count,
                               void *const *buffers)
 {
     for (int k = 0; k < state_count(s); k++)
-        store_operand(s, 2 + k, x.state[k], whole, i, count, buffers);
-    store_operand(s, 0, x.p, whole, i, count, buffers);
+        store_operand(s, 2 + k, x->state[k], whole, i, count, buffers);
+    store_operand(s, 0, x->p, whole, i, count, buffers);
 }
 
-/* x after the step, but for g. */
-FO_INLINE operands updated(operands x, const setting s)
+FO_INLINE void update_operands(operands *x, const setting s)
 {
-    vec *const optional = s.has_optional ? &x.state[FO_CAT(FO_STATES, FO_KERNEL)] : NULL;
+    vec *const optional = s.has_optional ? &x->state[FO_CAT(FO_STATES, FO_KERNEL)] : NULL;
     if (s.preparation == FO_GRAD_SCALED || s.preparation == FO_GRAD_DECAYED)
-        x.g = s.by.grad_scale * x.g;
+        x->g = s.by.grad_scale * x->g;
     if (s.preparation == FO_GRAD_DECAYED)
-        x.g = x.g + s.by.weight_decay * x.p;
+        x->g = x->g + s.by.weight_decay * x->p;
     if (s.preparation != FO_AS_GIVEN)
-        x.p = s.by.param_factor * x.p;
-    x.p = x.p - update(x.g, x.state, optional, s.c);
-    return x;
+        x->p = s.by.param_factor * x->p;
+    x->p = x->p - update(x->g, x->state, optional, s.c);
 }

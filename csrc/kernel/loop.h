@@ -15,9 +15,9 @@ FO_INLINE group_plan plan_of(const setting s)
 {
     static const group_plan plans[][2][2] = {
         /*              float: as given, scaled    double: as given, scaled */
-        [FO_LIGHT] =    {{{4, 2}, {4, 2}},         {{3, 2}, {4, 2}}},
-        [FO_MODERATE] = {{{3, 1}, {4, 1}},         {{4, 2}, {4, 2}}},
-        [FO_HEAVY] =    {{{4, 1}, {4, 1}},         {{4, 2}, {4, 2}}},
+        [FO_LIGHT] = {{{4, 2}, {4, 2}}, {{3, 2}, {4, 2}}},
+        [FO_MODERATE] = {{{3, 1}, {4, 1}}, {{4, 2}, {4, 2}}},
+        [FO_HEAVY] = {{{4, 1}, {4, 1}}, {{4, 2}, {4, 2}}},
     };
     const int scaled = s.preparation == FO_GRAD_SCALED || s.preparation == FO_GRAD_DECAYED;
     if (!FO_ROOT_COST)
@@ -42,14 +42,13 @@ FO_INLINE void take_roots(operands *group, group_plan plan, const setting s)
         const int at = (plan.size - plan.multiplied + k) % plan.size;
         operands x = group[at];
         x.state[ROOT] = (vec){0};
-        x = updated(x, s);
+        update_operands(&x, s);
         group[at].state[ARGUMENT] = x.state[ARGUMENT];
         if (plan.multiplied)
             keep_order(x.state[ARGUMENT]);
     }
     for (int k = 0; k < plan.size; k++)
-        group[k].state[ROOT] =
-            root_of(group[k].state[ARGUMENT], k >= plan.size - plan.multiplied);
+        group[k].state[ROOT] = root_of(group[k].state[ARGUMENT], k >= plan.size - plan.multiplied);
 #else
     (void)group, (void)plan, (void)s;
 #endif
@@ -58,10 +57,11 @@ FO_INLINE void take_roots(operands *group, group_plan plan, const setting s)
 /* The first count lanes of one vector, or all of them. */
 FO_INLINE void step_first(const setting s, size_t i, size_t count, void *const *buffers)
 {
-    operands x = load_operands(s, 0, i, count, buffers);
+    operands x;
+    load_operands(&x, s, 0, i, count, buffers);
     take_roots(&x, (group_plan){1, 0}, s);
-    x = updated(x, s);
-    store_operands(x, s, 0, i, count, buffers);
+    update_operands(&x, s);
+    store_operands(&x, s, 0, i, count, buffers);
 }
 
 /* One group. Everything is loaded before anything is stored: with 4 KiB aliasing, a load whose address
@@ -76,12 +76,12 @@ FO_INLINE void step_group(const setting s, group_plan plan, size_t i, void *cons
     for (int k = 0; k < 2 + state_count(s); k++)
         at[k] = element_of(s, buffers, k, i);
     for (int k = 0; k < plan.size; k++)
-        group[k] = load_operands(s, 1, (size_t)k * LANES, LANES, at);
+        load_operands(&group[k], s, 1, (size_t)k * LANES, LANES, at);
     take_roots(group, plan, s);
     for (int k = 0; k < plan.size; k++)
-        group[k] = updated(group[k], s);
+        update_operands(&group[k], s);
     for (int k = 0; k < plan.size; k++)
-        store_operands(group[k], s, 1, (size_t)k * LANES, LANES, at);
+        store_operands(&group[k], s, 1, (size_t)k * LANES, LANES, at);
 }
 
 /* Bytes of a buffer between two places that are worth working on in turn. Tests have them closer. */
@@ -177,8 +177,8 @@ FO_INLINE void run_layout(fo_format param, fo_format grad, fo_format state,
     setting s = {.param = param, .grad = grad, .state = state};
     for (int k = 0; k < COEFFICIENTS; k++)
         s.c[k] = (scalar)call->coefficients[k];
-    s.by = (factors){(scalar)call->grad_scale, (scalar)call->param_factor,
-                     (scalar)call->weight_decay};
+    s.by =
+        (factors){(scalar)call->grad_scale, (scalar)call->param_factor, (scalar)call->weight_decay};
     if (FO_CAT(FO_HAS_OPTIONAL, FO_KERNEL) && has_optional) {
         s.has_optional = 1;
         run_prepared(s, call, n, buffers);
@@ -189,9 +189,8 @@ FO_INLINE void run_layout(fo_format param, fo_format grad, fo_format state,
 }
 
 #define FO_LAYOUT(name, compute, param, grad, state)                                               \
-    FO_OF_##compute(                                                                               \
-        static void FO_CAT(FO_CAT(loop, name), FO_ISA)(const fo_loop_call *call, int has_optional,        \
-                                                size_t n, void *const *buffers) {                  \
-            run_layout(param, grad, state, call, has_optional, n, buffers);                        \
-        })
+    FO_OF_##compute(static void FO_CAT(FO_CAT(loop, name), FO_ISA)(                                \
+        const fo_loop_call *call, int has_optional, size_t n, void *const *buffers) {              \
+        run_layout(param, grad, state, call, has_optional, n, buffers);                            \
+    })
 #include "formats.def"

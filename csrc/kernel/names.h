@@ -90,8 +90,8 @@
 #define store_operands FO_NAME(store_operands)
 #undef update
 #define update FO_NAME(update)
-#undef updated
-#define updated FO_NAME(updated)
+#undef update_operands
+#define update_operands FO_NAME(update_operands)
 
 /* loop.h */
 #undef group_plan

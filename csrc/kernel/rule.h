@@ -27,7 +27,8 @@
 #if !defined(FO_KERNEL) || !defined(FO_FILE) || !defined(FO_ROOT_COST)
 #error "a rule defines FO_KERNEL, FO_FILE and FO_ROOT_COST; see kernel/rule.h"
 #endif
-_Static_assert((int)COEFFICIENTS <= (int)FO_MAX_COEFFICIENTS, "FO_MAX_COEFFICIENTS (kernel.h) is too small");
+_Static_assert((int)COEFFICIENTS <= (int)FO_MAX_COEFFICIENTS,
+               "FO_MAX_COEFFICIENTS (kernel.h) is too small");
 
 /* A group of vectors takes all its roots together (loop.h), while a formula needs its root in the middle.
  * So square_root leaves its argument behind the states, and finds the root there. */
@@ -44,8 +45,7 @@ enum { ARGUMENT = FO_MAX_STATES, ROOT };
 #define FO_LOOP_(layout, name) loop_##layout##_##name
 #define FO_LOOP(isa, name, layout) [isa][FO_LAYOUT_##layout] = FO_LOOP_(layout, name),
 #define FO_LAYOUT(layout, ...) FO_ISAS(FO_LOOP, layout)
-const fo_kernel FO_CAT(fo_kernel, FO_KERNEL) = {
-    .coefficients = coefficients,
-    .loop = {
+const fo_kernel FO_CAT(fo_kernel, FO_KERNEL) = {.coefficients = coefficients,
+                                                .loop = {
 #include "formats.def"
-    }};
+                                                }};
