@@ -124,8 +124,8 @@ def relative(pattern):
     return sorted(str(path.relative_to(ROOT)) for path in ROOT.glob(pattern))
 
 
-# After the user's own flags, so that the last word is ours: what changes floating-point arithmetic is
-# undone, also where modules are linked, since -Ofast there switches flush-to-zero on for the whole process.
+# After the user's own flags, so that the last word is ours: what changes floating-point arithmetic
+# is undone, also where the module is linked: -Ofast there switches flush-to-zero on for the process.
 EXACT = ["-O3", "-fno-fast-math", "-fno-unsafe-math-optimizations", "-fno-associative-math"]
 EXACT += ["-fno-reciprocal-math", "-fno-finite-math-only", "-ffp-contract=off"]
 # Python's own flags ask for debugging information, which would be most of the wheel.

@@ -87,7 +87,8 @@ def hyper_names():
 def test_every_isa_gives_the_pinned_bits(installed, tmp_path):
     program = tmp_path / "hashes"
     library = installed / "lib" / "libfastopt.a"
-    run([*CC, "-O2", *STRICT, f"-I{CSRC}", PROGRAMS / "hashes.c", library, "-o", program, *LINK])
+    include = f"-I{installed / 'include'}"
+    run([*CC, "-O2", *STRICT, include, PROGRAMS / "hashes.c", library, "-o", program, *LINK])
     pinned = (PROGRAMS / "hashes.txt").read_text()
     assert {line.split()[0] for line in pinned.splitlines()} == set(fastopt.RULES)
     for isa in fastopt._core.isas():
@@ -177,6 +178,59 @@ def test_fast_math_is_refused(tmp_path):
             result = subprocess.run(command, capture_output=True, text=True, check=False)
             assert result.returncode != 0, (flag, source)
             assert "fast-math breaks the promise" in result.stderr
+
+
+@pytest.mark.skipif("avx512" not in fastopt._core.isas(), reason="no CPU that contracts")
+def test_contracted_build_is_refused_when_it_is_loaded(installed, tmp_path):
+    """With build.h, which undoes the flag, left out."""
+    kernel, program = tmp_path / "nag.o", tmp_path / "program"
+    flags = ["-std=gnu11", "-O2", "-DFO_BUILD_H", "-ffp-contract=fast", f"-I{CSRC}"]
+    run([*CC, *flags, "-c", CSRC / "rules" / "nag.c", "-o", kernel])
+    source = tmp_path / "program.c"
+    source.write_text(
+        "#include <fastopt.h>\n#include <stdio.h>\n"
+        "int main(void) {\n"
+        "    double param = 1, grad = 1;\n"
+        "    fo_hyper hyper = fo_defaults(FO_RULE_sgd);\n"
+        "    hyper.lr = 0.5;\n"
+        "    fo_status status = fo_sgd_f64(1, &param, &grad, &hyper);\n"
+        '    return printf("%d %d %g", status == FO_BAD_BUILD, !fo_settings_error(), param) < 0;\n'
+        "}\n"
+    )
+    library = installed / "lib" / "libfastopt.a"
+    for objects, expected in (([kernel, library], "1 0 1"), ([library], "0 1 0.5")):
+        run([*CC, f"-I{installed / 'include'}", source, *objects, "-o", program, *LINK])
+        assert run([program], FASTOPT_ISA="avx512") == expected
+
+
+def test_lanes_without_an_element_trap_nowhere(installed, tmp_path):
+    """eps = 0 divides by the root of what is in them."""
+    source, program = tmp_path / "traps.c", tmp_path / "traps"
+    source.write_text(
+        "#define _GNU_SOURCE\n#include <fastopt.h>\n#include <fenv.h>\n"
+        "int main(void) {\n"
+        "    feenableexcept(FE_DIVBYZERO | FE_INVALID | FE_OVERFLOW);\n"
+        "    for (int rule = 0; rule < FO_RULE_COUNT; rule++)\n"
+        "        for (int n = 1; n < 40; n++) {\n"
+        "            double x[5][40];\n"
+        "            float y[5][40];\n"
+        "            for (int k = 0; k < 200; k++)\n"
+        "                x[0][k] = y[0][k] = 1;\n"
+        "            fo_hyper hyper = fo_defaults((fo_rule)rule);\n"
+        "            hyper.lr = 0.1;\n"
+        "            hyper.eps = 0;\n"
+        "            void *a[] = {x[2], x[3], x[4]}, *b[] = {y[2], y[3], y[4]};\n"
+        "            if (fo_update_states(rule, FO_FLOAT64, n, x[0], x[1], a, 3, 1, &hyper) ||\n"
+        "                fo_update_states(rule, FO_FLOAT32, n, y[0], y[1], b, 3, 1, &hyper))\n"
+        "                return 1;\n"
+        "        }\n"
+        "    return 0;\n"
+        "}\n"
+    )
+    library = installed / "lib" / "libfastopt.a"
+    run([*CC, f"-I{installed / 'include'}", source, library, "-o", program, *LINK])
+    for isa in fastopt._core.isas():
+        run([program], FASTOPT_ISA=isa)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
