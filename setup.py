@@ -92,8 +92,8 @@ def write_embedding():
                 f"    cdef void *states[{len(states) + 1}]\n"
                 + "".join(f"    states[{i}] = {state}\n" for i, state in enumerate(states))
                 + "".join(f"    (<double *>&hyper)[FO_{hyper}] = {hyper}\n" for hyper in hypers)
-                + f"    return fo_update_states(FO_RULE_{name}, FO_{dtype.upper()}, n, param, grad, "
-                f"states, {len(states)}, {'step' if has_step else 0}, &hyper)\n"
+                + f"    return fo_update_states(FO_RULE_{name}, FO_{dtype.upper()}, n, param, "
+                f"grad, states, {len(states)}, {'step' if has_step else 0}, &hyper)\n"
             )
     constants = [f"        FO_RULE_{name}\n" for name in rules]
     constants += [f"        FO_{hyper}\n" for hyper in domains]
@@ -125,7 +125,7 @@ def relative(pattern):
 
 
 # After the user's own flags, so that the last word is ours: what changes floating-point arithmetic
-# is undone, also where the module is linked: -Ofast there switches flush-to-zero on for the process.
+# is undone, and where the module is linked, as -Ofast there makes the process flush subnormals to zero.
 EXACT = ["-O3", "-fno-fast-math", "-fno-unsafe-math-optimizations", "-fno-associative-math"]
 EXACT += ["-fno-reciprocal-math", "-fno-finite-math-only", "-ffp-contract=off"]
 # Python's own flags ask for debugging information, which would be most of the wheel.
