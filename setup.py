@@ -125,7 +125,7 @@ def relative(pattern):
 
 
 # After the user's own flags, so that the last word is ours: what changes floating-point arithmetic
-# is undone, and where the module is linked, as -Ofast there makes the process flush subnormals to zero.
+# is undone, and where the module is linked, as -Ofast there makes the process flush to zero.
 EXACT = ["-O3", "-fno-fast-math", "-fno-unsafe-math-optimizations", "-fno-associative-math"]
 EXACT += ["-fno-reciprocal-math", "-fno-finite-math-only", "-ffp-contract=off"]
 # Python's own flags ask for debugging information, which would be most of the wheel.
