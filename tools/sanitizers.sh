@@ -16,15 +16,15 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 unset FASTOPT_ISA FASTOPT_NUM_THREADS
 export OPENBLAS_NUM_THREADS=1
-needed=(-std=gnu11 -g -ffp-contract=off -fno-math-errno -Wall -Wextra -Werror "-I$root/csrc")
+needed=(-std=gnu11 -g -Wall -Wextra -Werror "-I$root/csrc")
 address=(-O1 -fsanitize=address,undefined -fno-sanitize-recover=all)
 # So that a step of a few elements takes the ways of one that no cache holds.
 small_caches=(-DFO_OWN_CACHES=1024 -DFO_ALL_CACHES=8192 -DFO_LEAST_APART=512
     -DFO_MANY_BLOCKS=2)
-library=("$root"/csrc/*.c "$root"/csrc/rules/*.c)
-without_dispatch=()
+library=("$root"/csrc/*.c "$root"/csrc/rules/*.c "$root"/csrc/threads/*.c)
+without_isa=()
 for source in "${library[@]}"; do
-    [ "$source" = "$root/csrc/dispatch.c" ] || without_dispatch+=("$source")
+    [ "$source" = "$root/csrc/isa.c" ] || without_isa+=("$source")
 done
 
 echo "==== Programs"
@@ -39,7 +39,7 @@ threads addresses "${address[@]}" -DWITHOUT_FORKS
 threads races -fsanitize=thread -DWITHOUT_FORKS
 runs=$([ -n "$quick" ] && echo 2000 || echo 50000)
 gcc "${needed[@]}" "${address[@]}" "${small_caches[@]}" "-DRUNS=$runs" "$root/tests/c/fuzz.c" \
-    "${without_dispatch[@]}" -o "$work/random" -lm -pthread &
+    "${without_isa[@]}" -o "$work/random" -lm -pthread &
 started+=($!)
 for compiler in "${started[@]}"; do
     wait "$compiler"
@@ -89,7 +89,7 @@ if [ -z "$quick" ]; then
     echo "==== libFuzzer, $seconds s"
     guided() { # guided CLANG: compiles the fuzzer
         "$1" "${needed[@]}" "${address[@]}" "${small_caches[@]}" -fsanitize=fuzzer \
-            "$root/tests/c/fuzz.c" "${without_dispatch[@]}" -o "$work/guided" -lm -pthread 2>"$work/guided.log"
+            "$root/tests/c/fuzz.c" "${without_isa[@]}" -o "$work/guided" -lm -pthread 2>"$work/guided.log"
     }
     # A clang may be there without its run-time library.
     if guided clang || {

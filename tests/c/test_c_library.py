@@ -21,6 +21,7 @@ PROGRAMS = ROOT / "tests" / "c"
 CC = shlex.split(os.environ.get("CC", "cc"))
 CXX = shlex.split(os.environ.get("CXX", "c++"))
 STRICT = ["-Wall", "-Wextra", "-Werror"]
+LINK = ["-lm", "-pthread"]
 SANITIZE = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 DECLARATION = re.compile(r"FO_API\b[^;]*?\b(fo_\w+)\(")
 
@@ -31,7 +32,8 @@ def run(command, **environment):
 
 
 def make(target, build, *settings):
-    run(["make", "-C", CSRC, f"BUILD={build}", f"CC={shlex.join(CC)}", *settings, target])
+    jobs = f"-j{fastopt._core.cpu_count()}"
+    run(["make", jobs, "-C", CSRC, f"BUILD={build}", f"CC={shlex.join(CC)}", *settings, target])
 
 
 @pytest.fixture(scope="module")
@@ -72,9 +74,9 @@ def abi(installed, tmp_path_factory):
 def library(installed):
     library = ctypes.CDLL(str(installed / "lib" / "libfastopt.so"))
     library.fo_defaults_abi.argtypes = [ctypes.c_uint64, ctypes.c_int, ctypes.c_void_p]
-    library.fo_update_abi.argtypes = [
+    library.fo_update_states_abi.argtypes = [
         ctypes.c_uint64, ctypes.c_int, ctypes.c_int, ctypes.c_size_t, ctypes.c_void_p,
-        ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_void_p,
+        ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_uint64, ctypes.c_void_p,
     ]  # fmt: skip
     return library
 
@@ -84,11 +86,11 @@ def hyper_names():
     return re.findall(r"^FO_HYPER\((\w+),", table, re.MULTILINE)
 
 
-def test_one_compiler_line_builds_it_and_every_isa_gives_the_pinned_bits(tmp_path):
+def test_every_isa_gives_the_pinned_bits(installed, tmp_path):
     program = tmp_path / "hashes"
-    sources = [*CSRC.glob("*.c"), *CSRC.glob("rules/*.c"), PROGRAMS / "hashes.c"]
-    flags = ["-O2", "-ffp-contract=off", "-fno-math-errno", f"-I{CSRC}"]
-    run([*CC, *flags, *sources, "-o", program, "-lm", "-pthread"])
+    library = installed / "lib" / "libfastopt.a"
+    include = f"-I{installed / 'include'}"
+    run([*CC, "-O2", *STRICT, include, PROGRAMS / "hashes.c", library, "-o", program, *LINK])
     pinned = (PROGRAMS / "hashes.txt").read_text()
     assert {line.split()[0] for line in pinned.splitlines()} == set(fastopt.RULES)
     for isa in fastopt._core.isas():
@@ -172,10 +174,65 @@ def test_header_is_standard_c(tmp_path):
 
 
 def test_fast_math_is_refused(tmp_path):
-    command = [*CC, "-O2", "-ffast-math", f"-I{CSRC}", "-fsyntax-only", str(CSRC / "rules/adam.c")]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert result.returncode != 0
-    assert "fast-math breaks the promise" in result.stderr
+    for flag in ("-ffast-math", "-Ofast", "-ffinite-math-only"):
+        for source in ("rules/adam.c", "table.c", "norm.c"):
+            command = [*CC, "-O2", flag, f"-I{CSRC}", "-fsyntax-only", str(CSRC / source)]
+            result = subprocess.run(command, capture_output=True, text=True, check=False)
+            assert result.returncode != 0, (flag, source)
+            assert "fast-math breaks the promise" in result.stderr
+
+
+@pytest.mark.skipif("avx512" not in fastopt._core.isas(), reason="no CPU that contracts")
+def test_contracted_build_is_refused_when_it_is_loaded(installed, tmp_path):
+    """With build.h, which undoes the flag, left out."""
+    kernel, program = tmp_path / "nag.o", tmp_path / "program"
+    flags = ["-std=gnu11", "-O2", "-DFO_BUILD_H", "-ffp-contract=fast", f"-I{CSRC}"]
+    run([*CC, *flags, "-c", CSRC / "rules" / "nag.c", "-o", kernel])
+    source = tmp_path / "program.c"
+    source.write_text(
+        "#include <fastopt.h>\n#include <stdio.h>\n"
+        "int main(void) {\n"
+        "    double param = 1, grad = 1;\n"
+        "    fo_hyper hyper = fo_defaults(FO_RULE_sgd);\n"
+        "    hyper.lr = 0.5;\n"
+        "    fo_status status = fo_sgd_f64(1, &param, &grad, &hyper);\n"
+        '    return printf("%d %d %g", status == FO_BAD_BUILD, !fo_settings_error(), param) < 0;\n'
+        "}\n"
+    )
+    library = installed / "lib" / "libfastopt.a"
+    for objects, expected in (([kernel, library], "1 0 1"), ([library], "0 1 0.5")):
+        run([*CC, f"-I{installed / 'include'}", source, *objects, "-o", program, *LINK])
+        assert run([program], FASTOPT_ISA="avx512") == expected
+
+
+def test_lanes_without_an_element_trap_nowhere(installed, tmp_path):
+    """eps = 0 divides by the root of what is in them."""
+    source, program = tmp_path / "traps.c", tmp_path / "traps"
+    source.write_text(
+        "#define _GNU_SOURCE\n#include <fastopt.h>\n#include <fenv.h>\n"
+        "int main(void) {\n"
+        "    feenableexcept(FE_DIVBYZERO | FE_INVALID | FE_OVERFLOW);\n"
+        "    for (int rule = 0; rule < FO_RULE_COUNT; rule++)\n"
+        "        for (int n = 1; n < 40; n++) {\n"
+        "            double x[5][40];\n"
+        "            float y[5][40];\n"
+        "            for (int k = 0; k < 200; k++)\n"
+        "                x[0][k] = y[0][k] = 1;\n"
+        "            fo_hyper hyper = fo_defaults((fo_rule)rule);\n"
+        "            hyper.lr = 0.1;\n"
+        "            hyper.eps = 0;\n"
+        "            void *a[] = {x[2], x[3], x[4]}, *b[] = {y[2], y[3], y[4]};\n"
+        "            if (fo_update_states(rule, FO_FLOAT64, n, x[0], x[1], a, 3, 1, &hyper) ||\n"
+        "                fo_update_states(rule, FO_FLOAT32, n, y[0], y[1], b, 3, 1, &hyper))\n"
+        "                return 1;\n"
+        "        }\n"
+        "    return 0;\n"
+        "}\n"
+    )
+    library = installed / "lib" / "libfastopt.a"
+    run([*CC, f"-I{installed / 'include'}", source, library, "-o", program, *LINK])
+    for isa in fastopt._core.isas():
+        run([program], FASTOPT_ISA=isa)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -194,12 +251,14 @@ def test_c_library_and_python_give_equal_bits(library, abi, name, dtype):
         param = rng.normal(size=n).astype(dtype)
         states = {state: np.zeros(n, dtype) for state in names}
         c_param, c_states = param.copy(), {state: np.zeros(n, dtype) for state in names}
-        pointers = (ctypes.c_void_p * 3)(*(array.ctypes.data for array in c_states.values()))
+        pointers = (ctypes.c_void_p * len(names))(
+            *(array.ctypes.data for array in c_states.values())
+        )
         for step in range(1, 6):
             grad = rng.normal(size=n).astype(dtype)
-            status = library.fo_update_abi(
+            status = library.fo_update_states_abi(
                 abi, index, dtype is np.float64, n, c_param.ctypes.data, grad.ctypes.data,
-                pointers, step, hyper.ctypes.data,
+                pointers, len(names), step, hyper.ctypes.data,
             )  # fmt: skip
             assert status == 0
             counted = {"step": step} if "step" in rule.hypers else {}

@@ -201,7 +201,7 @@ def test_c_example_of_the_page_prints_what_it_says(tmp_path):
 
 
 def test_installed_header_is_that_of_the_library():
-    for name in ("fastopt.h", "rules.def"):
+    for name in ("fastopt.h", "rules.def", "formats.def"):
         installed = (Path(fastopt.get_include()) / name).read_text(encoding="utf-8")
         assert installed == (ROOT / "csrc" / name).read_text(encoding="utf-8")
 

@@ -239,7 +239,7 @@ def check_special_values(report):
                 # numpy.maximum does not define the sign of max(-0, 0)
                 axes[-1] = np.delete(axes[-1], 1)
             grid = [axis.ravel() for axis in np.meshgrid(*axes)]
-            for hypers in special_hypers(rule, keywords):
+            for hypers in special_hypers(rule, keywords, dtype):
                 expected = [np.ascontiguousarray(buffer) for buffer in grid]
                 got = [buffer.copy() for buffer in expected]
                 REFERENCE[rule.name](*expected, **hypers)
@@ -255,14 +255,15 @@ def check_special_values(report):
                 report.add("special_values", variant, wrong, hypers=hypers)
 
 
-def special_hypers(rule, keywords):
+def special_hypers(rule, keywords, dtype):
     """The keywords, each of these once: eps = 0, a tiny decay, the steps up to the last allowed."""
     choices = {}
     if "eps" in keywords:
         choices["eps"] = (keywords["eps"], 0.0)
     if keywords["weight_decay"]:
-        # It rounds to zero in single precision, and zero times infinity still is NaN
-        choices["weight_decay"] = (keywords["weight_decay"], 1e-50)
+        # Its product with a number is mostly 0, and with infinity still infinity
+        tiny = float(np.finfo(dtype).smallest_subnormal)
+        choices["weight_decay"] = (keywords["weight_decay"], tiny)
     if "step" in rule.hypers:
         choices["step"] = SPECIAL_STEPS
     for i in range(max(map(len, choices.values()), default=1)):

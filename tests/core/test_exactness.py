@@ -272,15 +272,22 @@ def extreme_hypers(rule):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
-def test_extreme_hyper_parameters_are_rounded_as_in_numpy(rule, dtype):
+def test_extreme_hyper_parameters_are_rounded_as_in_numpy_or_refused(rule, dtype):
+    """Refused where a number that is not 0 would be 0 or infinity in the compute type."""
     for keywords, optional in function_variants(rule):
         for name, value in extreme_hypers(rule):
             hypers = {**keywords, name: value, **step_keyword(rule, 7)}
             count = 2 + len(states_of(rule, optional))
             expected = [np.abs(numbers(k, 21, dtype)) for k in range(count)]
             got = [buffer.copy() for buffer in expected]
-            REFERENCE[rule.name](*expected, **hypers)
-            function_of(rule)(*got, **hypers)
+            with np.errstate(over="ignore"):
+                rounded = dtype(value)
+            if value != 0 and (rounded == 0 or np.isinf(rounded)):
+                with pytest.raises(ValueError, match=f"{name} must be a number that float32"):
+                    function_of(rule)(*got, **hypers)
+            else:
+                REFERENCE[rule.name](*expected, **hypers)
+                function_of(rule)(*got, **hypers)
             for a, b in zip(expected, got, strict=True):
                 assert same_but_nan_payload(a, b), hypers
 

@@ -82,6 +82,15 @@ cdef void write_number(const fo_dltensor *view, double number) noexcept:
         (<float *>view.data)[0] = <float>number
 
 
+cdef fo_format format_of(const fo_dltensor *view) noexcept:
+    """The format of its elements, or FO_FORMAT_COUNT."""
+    if view.type_code == FO_DL_FLOAT and view.type_bits == 32:
+        return FO_FLOAT32
+    if view.type_code == FO_DL_FLOAT and view.type_bits == 64:
+        return FO_FLOAT64
+    return FO_FORMAT_COUNT
+
+
 cdef class ExchangeList(TensorList):
     """Tensors with their states, where the framework keeps each tensor's gradient in ``grad``.
 
@@ -182,8 +191,8 @@ cdef class ExchangeList(TensorList):
             PyErr_Clear()
             return False
         view.data += view.byte_offset
-        return (view.device_type == FO_DL_CPU and view.type_code == FO_DL_FLOAT
-                and view.type_lanes == 1 and (view.type_bits == 32 or view.type_bits == 64)
+        return (view.device_type == FO_DL_CPU and view.type_lanes == 1
+                and format_of(view) != FO_FORMAT_COUNT
                 and (view.strides != NULL or view.ndim == 0)
                 and (view.data != NULL or element_count(view) == 0)
                 and <uintptr_t>view.data % (<unsigned>view.type_bits // 8) == 0)
@@ -191,8 +200,7 @@ cdef class ExchangeList(TensorList):
     cdef bint is_like(self, Py_ssize_t i, const int64_t *layout, const fo_dltensor *view) noexcept:
         """Whether a tensor has the dtype, shape and order of elements of parameter i."""
         cdef int k, ndim = self.ndims[i]
-        if view.ndim != ndim or view.type_bits != (
-                64 if self.tensors[i].dtype == FO_FLOAT64 else 32):
+        if view.ndim != ndim or format_of(view) != self.tensors[i].dtype:
             return False
         for k in range(ndim):
             # Where there is but one element in a dimension, its stride means nothing.
@@ -228,7 +236,7 @@ cdef class ExchangeList(TensorList):
             used += 2 * view.ndim
             self.ndims[i] = view.ndim
             self.tensors[i].n = element_count(&view)
-            self.tensors[i].dtype = FO_FLOAT64 if view.type_bits == 64 else FO_FLOAT32
+            self.tensors[i].dtype = format_of(&view)
             self.tensors[i].param = view.data
             self.elements += element_count(&view)
             nbytes = element_count(&view) * (view.type_bits // 8)

@@ -1,10 +1,6 @@
 # Many tensors in one call; part of _core.pyx.
 
 
-cdef inline int numpy_type(fo_dtype dtype) noexcept:
-    return <int>(cnp.NPY_FLOAT64 if dtype == FO_FLOAT64 else cnp.NPY_FLOAT32)
-
-
 ctypedef struct interval:
     uintptr_t begin
     uintptr_t end
@@ -96,21 +92,22 @@ cdef class TensorList:
     cdef int attach(self) except -1:
         """Check every parameter and state, and note where they are."""
         cdef Py_ssize_t i, k, n = 0
-        cdef int dtype
+        cdef int format
         cdef cnp.ndarray param
         self.elements = 0
+        formats = []
         for i in range(self.count):
-            dtype = -1
-            check_type(self.names[i], self.params[i], &dtype)
+            format = -1
+            check_type(self.names[i], self.params[i], &format)
             param = self.params[i]
             for k, state in enumerate(self.states[i]):
-                check_type(self.written_name(i * (1 + FO_MAX_STATES) + 1 + k), state, &dtype)
+                check_type(self.written_name(i * (1 + FO_MAX_STATES) + 1 + k), state, &format)
+            formats.append(format)
         for i in range(self.count):
             param = self.params[i]
             self.seen_grads[i] = NULL
             self.tensors[i].n = cnp.PyArray_SIZE(param)
-            self.tensors[i].dtype = (FO_FLOAT64 if cnp.PyArray_TYPE(param) == cnp.NPY_FLOAT64
-                                     else FO_FLOAT32)
+            self.tensors[i].dtype = formats[i]
             self.elements += cnp.PyArray_SIZE(param)
             n = self.attach_array(param, i * (1 + FO_MAX_STATES), n)
             self.tensors[i].param = cnp.PyArray_DATA(param)
@@ -155,7 +152,7 @@ cdef class TensorList:
         return (cnp.PyArray_DATA(array) == data
                 and cnp.PyArray_FLAGS(array) & wanted == wanted
                 and cnp.PyArray_SIZE(array) == <Py_ssize_t>tensor.n
-                and cnp.PyArray_TYPE(array) == numpy_type(tensor.dtype)
+                and cnp.PyArray_TYPE(array) == numpy_types[tensor.dtype]
                 and cnp.PyArray_ISNOTSWAPPED(array))
 
     cdef int check_unchanged(self) except -1:
@@ -175,16 +172,16 @@ cdef class TensorList:
     cdef int check_grad(self, Py_ssize_t i, object grad) except -1:
         cdef cnp.ndarray param = <cnp.ndarray>PyList_GET_ITEM(self.params, i)
         cdef fo_tensor *tensor = &self.tensors[i]
-        cdef int dtype = numpy_type(tensor.dtype)
+        cdef int format = tensor.dtype
         # The whole test in the common case: the names are made only for a message.
         if not (cnp.PyArray_CheckExact(grad)
-                and cnp.PyArray_TYPE(<cnp.ndarray>grad) == dtype
+                and cnp.PyArray_TYPE(<cnp.ndarray>grad) == numpy_types[format]
                 and cnp.PyArray_ISNOTSWAPPED(<cnp.ndarray>grad)
                 and cnp.PyArray_FLAGS(<cnp.ndarray>grad) & cnp.NPY_ARRAY_C_CONTIGUOUS
                 and cnp.PyArray_FLAGS(<cnp.ndarray>grad) & cnp.NPY_ARRAY_ALIGNED
                 and same_shape(<cnp.ndarray>grad, param)):
             name = self.grad_name(i)
-            check_type(name, grad, &dtype)
+            check_type(name, grad, &format)
             check_layout(name, grad, False)
             raise_shape(name, grad, self.names[i], param)
         return self.check_grad_apart(i, cnp.PyArray_DATA(<cnp.ndarray>grad),
@@ -254,7 +251,7 @@ cdef class TensorList:
                     raise ValueError(f"param_groups[{i}] must have {name!r}") from None
                 fresh.append(item)
                 if rule.group_indices[k] == OPTIONAL_FLAG:
-                    if item is not self.optional[i]:
+                    if not (isinstance(item, (bool, numpy.bool_)) and item == self.optional[i]):
                         raise ValueError(f"{name} cannot be changed after construction: "
                                          f"it was {self.optional[i]}, got {item!r}")
                     continue
@@ -263,7 +260,7 @@ cdef class TensorList:
             result.group = 0
             status = fo_check_hyper(&scratch, &result.hyper)
             if status != FO_OK:
-                raise_status(status, &scratch, &result)
+                raise_status(status, &scratch, NULL, &result)
             self.groups[i] = scratch
             self.seen_hypers[i] = fresh
         return 0
@@ -340,7 +337,7 @@ cdef class TensorList:
                 if self.tensors[i].grad != NULL:
                     self.tensors[i].step -= 1
         if status != FO_OK:
-            raise_status(status, self.groups, result)
+            raise_status(status, self.groups, options, result)
         return 0
 
     @property

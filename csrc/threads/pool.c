@@ -6,11 +6,13 @@
  * nothing but its help: the caller does all the chunks itself, closes the job, and waits only for those
  * who are in the middle of a chunk. One job runs at a time; a second thread that comes with work
  * meanwhile does its own alone. */
-#include "parallel.h"
+#include "build.h"
+
+#include "threads/pool.h"
 
 #include "fastopt.h"
-#include "placement.h"
-#include "thread.h"
+#include "threads/cpus.h"
+#include "threads/system.h"
 
 #include <stdatomic.h>
 #include <stdint.h>
@@ -27,6 +29,8 @@ enum { BYTES_PER_THREAD_AWAKE = 131072, BYTES_PER_THREAD = 262144 };
 enum { WATCH_NANOSECONDS = 200000, SPINS_BETWEEN_LOOKS_AT_CLOCK = 64 };
 /* How often the caller looks, before it sleeps, whether the last chunks are done. */
 enum { SPINS = 1000 };
+/* How often the pool looks whether the caller's affinity has changed. */
+enum { FOLLOW_NANOSECONDS = 5000000 };
 enum { MAX_RANGES = 64 };
 /* A pass of so many chunks for each thread is a long one: its memory is more than the caches hold. */
 enum { LONG_PASS = 1024 };
@@ -66,6 +70,8 @@ static struct {
     atomic_int working;     /* so many are in the job */
     int worker_count;
     worker workers[FO_MAX_THREADS];
+    unsigned long long cpus; /* a fingerprint of the CPUs that the workers were last given */
+    long long followed;      /* when they were last compared with the caller's */
 } pool = {.mutex = FO_MUTEX_INITIAL, .idle = FO_CONDITION_INITIAL};
 
 static atomic_uint long_passes;
@@ -203,6 +209,22 @@ static void wake(worker *sleeper, int caller_cpu)
     fo_condition_signal(&sleeper->wake);
 }
 
+/* Under the pool's mutex. Workers inherit the CPUs of whoever starts them. If the caller has been narrowed
+ * since, or another calls, they follow. */
+static void follow_caller(void)
+{
+    const long long now = fo_nanoseconds();
+    if (!pool.worker_count || now - pool.followed < FOLLOW_NANOSECONDS)
+        return;
+    pool.followed = now;
+    const unsigned long long cpus = fo_cpus_of_caller();
+    if (cpus == pool.cpus)
+        return;
+    pool.cpus = cpus;
+    for (int i = 0; i < pool.worker_count; i++)
+        fo_keep_off(pool.workers[i].thread, pool.workers[i].kept_off);
+}
+
 /* Whether the pool was free and the job is now its. */
 static int open_job(job *work, int threads)
 {
@@ -210,6 +232,7 @@ static int open_job(job *work, int threads)
     const int mine = !pool.busy;
     if (mine) {
         pool.busy = 1;
+        follow_caller();
         start_workers(threads - 1);
         pool.job = work;
         pool.wanted = threads - 1;
@@ -303,7 +326,7 @@ fo_status fo_set_num_threads(int threads)
     return FO_OK;
 }
 
-int fo_threads_for(size_t bytes)
+int fo_engage_threads(size_t bytes)
 {
     const int limit = fo_get_num_threads();
     if (limit == 1 || bytes < 2 * BYTES_PER_THREAD_AWAKE)
@@ -315,17 +338,4 @@ int fo_threads_for(size_t bytes)
         now - atomic_exchange_explicit(&last_asked, now, memory_order_relaxed) < WATCH_NANOSECONDS;
     const size_t worth = bytes / (closely ? BYTES_PER_THREAD_AWAKE : BYTES_PER_THREAD);
     return worth >= (size_t)limit ? limit : worth ? (int)worth : 1;
-}
-
-size_t fo_find_interval(const size_t *starts, size_t count, size_t x)
-{
-    size_t low = 0, high = count;
-    while (high - low > 1) {
-        const size_t middle = low + (high - low) / 2;
-        if (starts[middle] <= x)
-            low = middle;
-        else
-            high = middle;
-    }
-    return low;
 }

@@ -1,7 +1,7 @@
 /* What the pool needs of the system: threads, mutexes, conditions, a clock. Each function is one call of
  * POSIX or of Windows. Internal. */
-#ifndef FO_THREAD_H
-#define FO_THREAD_H
+#ifndef FO_SYSTEM_H
+#define FO_SYSTEM_H
 
 /* A worker runs one loop over plain buffers. */
 enum { FO_STACK_BYTES = 512 * 1024 };

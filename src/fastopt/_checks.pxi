@@ -20,9 +20,9 @@ cdef double to_double(str name, object value, fo_domain domain) except? -1.0:
     if PyFloat_CheckExact(value):
         if domain != FO_FLAG:
             return PyFloat_AS_DOUBLE(value)
-    elif value is True or value is False:
+    elif value is True or value is False or isinstance(value, numpy.bool_):
         if domain == FO_FLAG:
-            return value is True
+            return bool(value)
     elif domain != FO_FLAG and isinstance(value, numbers.Real):
         try:
             return float(value)
@@ -44,41 +44,56 @@ cdef uint64_t to_step(object value) except? 0:
     return to_step(int(value))
 
 
-cdef int raise_status(fo_status status, const fo_group *groups, const fo_result *result) except -1:
+cdef int raise_status(fo_status status, const fo_group *groups, const fo_options *options,
+                      const fo_result *result) except -1:
+    """The exception of a status; the groups, options and result are those of the step."""
     cdef const fo_hyper_info *info
+    cdef const double *hyper
     if status == FO_NO_MEMORY:
         raise MemoryError
-    if status == FO_BAD_HYPER:
+    if status == FO_BAD_HYPER or status == FO_UNREPRESENTABLE:
         info = fo_hyper_describe(result.hyper)
-        value = (<const double *>&groups[result.group].hyper)[result.hyper]
-        raise ValueError(f"{text(info.name)} must be {needs(info.domain)}, got {value!r}")
+        hyper = <const double *>&groups[result.group].hyper
+        value = hyper[result.hyper]
+        if status == FO_BAD_HYPER:
+            raise ValueError(f"{text(info.name)} must be {needs(info.domain)}, got {value!r}")
+        if options != NULL and &hyper[result.hyper] == &groups[result.group].hyper.grad_scale:
+            value *= options.grad_scale
+        raise ValueError(f"{text(info.name)} must be a number that float32 can hold, as that is "
+                         f"what the arrays compute in, got {value!r}, which becomes "
+                         f"{'0' if abs(value) < 1 else 'infinity'} there")
     raise ValueError(text(fo_status_text(status)))
 
 
-# ---- arrays --------------------------------------------------------------------------------------
+# Arrays: their formats are numbered as in the library, NumPy's types as in NumPy.
+
+cdef int numpy_types[FO_FORMAT_COUNT]
+for _index in range(FO_FORMAT_COUNT):
+    numpy_types[_index] = numpy.dtype(text(fo_format_describe(_index).name)).num
 
 
-cdef int check_type(str name, object array, int *dtype) except -1:
-    """Exactly an ndarray of native float32 or float64; the first array of a call sets the dtype."""
-    cdef int found
+cdef str format_names():
+    return " or ".join([text(fo_format_describe(i).name) for i in range(FO_FORMAT_COUNT)])
+
+
+cdef int check_type(str name, object array, int *format) except -1:
+    """Exactly an ndarray in native byte order; the first array of a call sets the format."""
+    cdef int found = 0, numpy_type
     if not cnp.PyArray_CheckExact(array):
         hint = "; numpy.asarray makes a plain view" if isinstance(array, cnp.ndarray) else ""
         raise TypeError(f"{name} must be a numpy.ndarray, got {type(array).__name__}{hint}")
-    found = cnp.PyArray_TYPE(<cnp.ndarray>array)
-    if (found != cnp.NPY_FLOAT32 and found != cnp.NPY_FLOAT64) or not cnp.PyArray_ISNOTSWAPPED(
-        <cnp.ndarray>array
-    ):
-        raise TypeError(
-            f"{name} must have dtype float32 or float64 in native byte order, "
-            f"got {(<object>array).dtype!r}"
-        )
-    if dtype[0] < 0:
-        dtype[0] = found
-    elif dtype[0] != found:
-        raise TypeError(
-            f"{name} must have the dtype of param, {'float32' if dtype[0] == cnp.NPY_FLOAT32 else 'float64'}, "
-            f"got {(<object>array).dtype.name}"
-        )
+    numpy_type = cnp.PyArray_TYPE(<cnp.ndarray>array)
+    while found < FO_FORMAT_COUNT and numpy_types[found] != numpy_type:
+        found += 1
+    if found == FO_FORMAT_COUNT or not cnp.PyArray_ISNOTSWAPPED(<cnp.ndarray>array):
+        raise TypeError(f"{name} must have dtype {format_names()} in native byte order, "
+                        f"got {(<object>array).dtype!r}")
+    if format[0] < 0:
+        format[0] = found
+    elif format[0] != found:
+        raise TypeError(f"{name} must have the dtype of param, "
+                        f"{text(fo_format_describe(format[0]).name)}, "
+                        f"got {(<object>array).dtype.name}")
     return 0
 
 
@@ -87,7 +102,7 @@ cdef int check_layout(str name, cnp.ndarray array, bint written) except -1:
     if not flags & cnp.NPY_ARRAY_C_CONTIGUOUS:
         raise ValueError(
             f"{name} must be C-contiguous, got shape {(<object>array).shape} "
-            f"with strides {(<object>array).strides}"
+            f"with strides {(<object>array).strides}; numpy.ascontiguousarray makes a contiguous copy"
         )
     if not flags & cnp.NPY_ARRAY_ALIGNED:
         raise ValueError(f"{name} must be aligned to its dtype, got a misaligned array")

@@ -1,5 +1,6 @@
-/* A second square root, which leaves the divider alone: with AVX-512, as long as the caller has numbers
- * rounded to the nearest, it gives the bits of square_root (simd.h) by multiplications. loop.h mixes both.
+/* Square roots beside the divider. With AVX-512 a second way to a root uses multiplications only; with
+ * round-to-nearest it gives the bits of root_by_divider. A group of vectors takes some of its roots this
+ * way while the divider is busy with the others and with the quotients.
  *
  * An estimate of 1/sqrt(x) is only where Goldschmidt's iteration begins. It ends with root and h within a
  * few units in the last place of sqrt(x) and 1/(2 sqrt(x)); then the remainder x - root*root times h is
@@ -7,26 +8,21 @@
  * float) that it can go astray only where sqrt(x) is as close to the middle of two numbers. These x are few:
  * tests/c/roots.c lists them and tries each from every estimate that the instruction may give. */
 #undef FO_HAS_MULTIPLIED_ROOT
-#if defined(__x86_64__) && FO_VECTOR_BYTES == 64
+#if FO_VOCABULARY == FO_AVX512
 #define FO_HAS_MULTIPLIED_ROOT 1
 
-#undef rounds_to_nearest
-#define rounds_to_nearest FO_NAME(rounds_to_nearest)
 FO_INLINE int rounds_to_nearest(void)
 {
     return (_mm_getcsr() & _MM_ROUND_MASK) == _MM_ROUND_NEAREST;
 }
 
 /* c + a*b and c - a*b in one rounding. */
-#undef add_product
-#define add_product FO_NAME(add_product)
 FO_INLINE vec add_product(vec c, vec a, vec b)
 {
     return FO_DOUBLE ? (vec)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c)
                      : (vec)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
 }
-#undef subtract_product
-#define subtract_product FO_NAME(subtract_product)
+
 FO_INLINE vec subtract_product(vec c, vec a, vec b)
 {
     return FO_DOUBLE ? (vec)_mm512_fnmadd_pd((__m512d)a, (__m512d)b, (__m512d)c)
@@ -34,15 +30,13 @@ FO_INLINE vec subtract_product(vec c, vec a, vec b)
 }
 
 /* root and h, from an estimate of 1/sqrt(x) that is off by less than 2^-14 of it. */
-#undef iterate_root
-#define iterate_root FO_NAME(iterate_root)
 FO_INLINE void iterate_root(vec x, vec estimate, vec *root, vec *h)
 {
     const vec half = (vec){0} + (scalar)0.5;
-    const FO_NAME(lane_mask) one_exponent = (FO_NAME(lane_mask))1 << (FO_DOUBLE ? 52 : 23);
+    const lane_bits one_exponent = (lane_bits)1 << (FO_DOUBLE ? 52 : 23);
     *root = x * estimate;
-    /* Halved by its exponent: the multipliers are what is short. */
-    *h = (vec)((FO_NAME(mask))estimate - one_exponent);
+    /* Halved by its exponent, as the multipliers are the bottleneck. */
+    *h = (vec)((mask)estimate - one_exponent);
     for (int bits = 14; bits < (FO_DOUBLE ? 53 : 24); bits *= 2) {
         const vec error = subtract_product(half, *root, *h);
         *root = add_product(*root, *root, error);
@@ -50,17 +44,13 @@ FO_INLINE void iterate_root(vec x, vec estimate, vec *root, vec *h)
     }
 }
 
-#undef finish_root
-#define finish_root FO_NAME(finish_root)
 FO_INLINE vec finish_root(vec x, vec root, vec h)
 {
     return add_product(root, subtract_product(x, root, root), h);
 }
 
-/* Whether all are numbers whose remainder is a normal one, so that no flush-to-zero touches it: no
- * zeros, infinities, NaN, nor anything negative, which comes last in the order of the bits. */
-#undef all_fit
-#define all_fit FO_NAME(all_fit)
+/* Whether every lane is a number whose remainder is a normal one, which flush-to-zero leaves alone. Zeros,
+ * infinities and NaN are not; nor are negative numbers, which come last in the unsigned order of bits. */
 FO_INLINE int all_fit(vec x)
 {
     if (FO_DOUBLE) {
@@ -73,9 +63,7 @@ FO_INLINE int all_fit(vec x)
     return !_mm512_cmpge_epu32_mask(above, _mm512_set1_epi32(infinity - lowest));
 }
 
-/* Off by less than 2^-14 of 1/sqrt(x), on whichever CPU, and a float: so there are few to be tried. */
-#undef estimate_of
-#define estimate_of FO_NAME(estimate_of)
+/* Off by less than 2^-14 of 1/sqrt(x) on every CPU, and a float, so that there are few estimates to test. */
 FO_INLINE vec estimate_of(vec x)
 {
     if (FO_DOUBLE) {
@@ -86,8 +74,6 @@ FO_INLINE vec estimate_of(vec x)
 }
 
 /* Right where all_fit. */
-#undef multiplied_root
-#define multiplied_root FO_NAME(multiplied_root)
 FO_INLINE vec multiplied_root(vec x)
 {
     vec root, h;
@@ -96,4 +82,19 @@ FO_INLINE vec multiplied_root(vec x)
 }
 #else
 #define FO_HAS_MULTIPLIED_ROOT 0
+
+FO_INLINE int rounds_to_nearest(void)
+{
+    return 0;
+}
 #endif
+
+FO_INLINE vec root_of(vec x, int by_multiplications)
+{
+#if FO_HAS_MULTIPLIED_ROOT
+    if (by_multiplications && __builtin_expect(all_fit(x), 1))
+        return multiplied_root(x);
+#endif
+    (void)by_multiplications;
+    return root_by_divider(x);
+}

@@ -1,10 +1,41 @@
 #define _GNU_SOURCE
-#include "parallel.h"
+#include "build.h"
+
+#include "threads/cpus.h"
+
+#include "fastopt.h"
 
 #if defined(__linux__)
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+
+int fo_current_cpu(void)
+{
+    return sched_getcpu();
+}
+
+/* Beyond 1,024 CPUs the calls fail, and the kernel, which then hardly lacks an idle one, decides. */
+unsigned long long fo_cpus_of_caller(void)
+{
+    cpu_set_t set;
+    if (pthread_getaffinity_np(pthread_self(), sizeof set, &set))
+        return 0;
+    unsigned long long hash = 14695981039346656037u;
+    for (size_t i = 0; i < sizeof set; i++)
+        hash = (hash ^ ((const unsigned char *)&set)[i]) * 1099511628211u;
+    return hash;
+}
+
+void fo_keep_off(fo_thread thread, int cpu)
+{
+    cpu_set_t set;
+    if (pthread_getaffinity_np(pthread_self(), sizeof set, &set))
+        return;
+    if (cpu >= 0 && CPU_COUNT(&set) > 1)
+        CPU_CLR(cpu, &set);
+    pthread_setaffinity_np(thread, sizeof set, &set);
+}
 
 static int affinity_count(void)
 {
@@ -91,6 +122,21 @@ static int quota_count(void)
 }
 
 #else
+
+int fo_current_cpu(void)
+{
+    return -1;
+}
+
+unsigned long long fo_cpus_of_caller(void)
+{
+    return 0;
+}
+
+void fo_keep_off(fo_thread thread, int cpu)
+{
+    (void)thread, (void)cpu;
+}
 
 static int quota_count(void)
 {
