@@ -86,6 +86,7 @@ static void bind(bound_loop *to, const call *call, const fo_tensor *tensor)
                         : decay != 0             ? FO_PARAM_DECAYED
                                                  : FO_AS_GIVEN;
     with->burst = burst_of(call, info);
+    with->from_memory = call->bytes >= FO_ALL_CACHES;
 }
 
 static void update_elements(const bound_loop *it, const call *call, const fo_tensor *tensor,

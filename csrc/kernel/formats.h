@@ -1,11 +1,11 @@
 /* Loads and stores of every storage format that computes in this instance's type. A format is a constant
  * wherever these are inlined, so the switch leaves one case. */
 
-FO_INLINE vec load(fo_format format, const void *from)
+FO_INLINE vec load(fo_format format, int from_memory, const void *from)
 {
     switch (format) {
     default: /* the compute type itself */
-        return load_native(from);
+        return from_memory ? load_far_native(from) : load_native(from);
     }
 }
 

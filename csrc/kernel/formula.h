@@ -19,6 +19,7 @@ typedef struct setting {
     fo_format param, grad, state;
     fo_preparation preparation;
     int has_optional;
+    int from_memory; /* the buffers are larger than all caches */
     scalar c[FO_MAX_COEFFICIENTS];
     factors by;
 } setting;
@@ -44,7 +45,7 @@ FO_INLINE vec load_operand(const setting s, int buffer, int whole, size_t i, siz
     const void *from = element_of(s, buffers, buffer, i);
     if (!whole)
         return load_first(format_of(s, buffer), from, count);
-    const vec x = load(format_of(s, buffer), from);
+    const vec x = load(format_of(s, buffer), s.from_memory, from);
     /* Without a root, steps are bound by memory. */
     if (!FO_ROOT_COST)
         keep_order(x);

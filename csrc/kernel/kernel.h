@@ -48,6 +48,7 @@ typedef struct fo_loop_call {
     double coefficients[FO_MAX_COEFFICIENTS];
     /* Bytes of a burst where the loop works in two places in turn, or 0: in one place. */
     size_t burst;
+    int from_memory; /* the buffers are larger than all caches */
 } fo_loop_call;
 
 /* buffers: param, grad, states. */

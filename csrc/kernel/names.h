@@ -16,6 +16,8 @@
 #define mask FO_NAME(mask)
 #undef load_native
 #define load_native FO_NAME(load_native)
+#undef load_far_native
+#define load_far_native FO_NAME(load_far_native)
 #undef store_native
 #define store_native FO_NAME(store_native)
 #undef load_first_native

@@ -19,6 +19,20 @@ FO_INLINE vec load_native(const scalar *from)
     return *(const unaligned *)from;
 }
 
+/* By halves, where vectors are of 64 bytes: from memory, hardware prefetchers bring more of a stream that is
+ * read so (docs/notes/kernels.md). In a cache it is slower. */
+FO_INLINE vec load_far_native(const scalar *from)
+{
+#if FO_VOCABULARY == FO_AVX512
+    __m256i low = _mm256_loadu_si256((const __m256i *)from);
+    __asm__("" : "+v"(low)); /* or the compiler makes one load of both */
+    return (vec)_mm512_inserti64x4(_mm512_castsi256_si512(low),
+                                   _mm256_loadu_si256((const __m256i *)from + 1), 1);
+#else
+    return load_native(from);
+#endif
+}
+
 FO_INLINE void store_native(scalar *to, vec x)
 {
     *(unaligned *)to = x;
