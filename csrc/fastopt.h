@@ -101,10 +101,7 @@ typedef struct fo_options {
 } fo_options;
 
 /* What NULL stands for: fo_options options = FO_DEFAULT_OPTIONS; */
-#define FO_DEFAULT_OPTIONS                                                                         \
-    {                                                                                              \
-        1.0, 0, 0.0, 0                                                                             \
-    }
+#define FO_DEFAULT_OPTIONS {1.0, 0, 0.0, 0}
 
 /* What a step found. */
 typedef struct fo_result {

@@ -11,50 +11,20 @@ static const fo_hyper_info hyper_infos[] = {
 #include "rules.def"
 };
 
-#define HYPERS(...)                                                                                \
-    {                                                                                              \
-        __VA_ARGS__                                                                                \
-    }
-#define HYPER(name, value)                                                                         \
-    {                                                                                              \
-        FO_##name, value, FO_COMMON                                                                \
-    }
-#define REQUIRED(name)                                                                             \
-    {                                                                                              \
-        FO_##name, NAN, FO_COMMON                                                                  \
-    }
-#define CLASS_ONLY(name, value)                                                                    \
-    {                                                                                              \
-        FO_##name, value, FO_CLASS_ONLY                                                            \
-    }
-#define CALL_ONLY(name, value)                                                                     \
-    {                                                                                              \
-        FO_##name, value, FO_CALL_ONLY                                                             \
-    }
-#define FIXED(name, value)                                                                         \
-    {                                                                                              \
-        FO_##name, value, FO_FIXED                                                                 \
-    }
+#define HYPERS(...) {__VA_ARGS__}
+#define HYPER(name, value) {FO_##name, value, FO_COMMON}
+#define REQUIRED(name) {FO_##name, NAN, FO_COMMON}
+#define CLASS_ONLY(name, value) {FO_##name, value, FO_CLASS_ONLY}
+#define CALL_ONLY(name, value) {FO_##name, value, FO_CALL_ONLY}
+#define FIXED(name, value) {FO_##name, value, FO_FIXED}
 #define FO_RULE(name, class_name, kernel, states, optional, initial, step, hypers)                 \
     static const fo_hyper_entry hypers_of_##name[] = hypers;
 #include "rules.def"
 
-#define NO_STATES                                                                                  \
-    {                                                                                              \
-        NULL                                                                                       \
-    }
-#define ONE_STATE(a)                                                                               \
-    {                                                                                              \
-#a                                                                                         \
-    }
-#define TWO_STATES(a, b)                                                                           \
-    {                                                                                              \
-#a, #b                                                                                     \
-    }
-#define THREE_STATES(a, b, c)                                                                      \
-    {                                                                                              \
-#a, #b, #c                                                                                 \
-    }
+#define NO_STATES {NULL}
+#define ONE_STATE(a) {#a}
+#define TWO_STATES(a, b) {#a, #b}
+#define THREE_STATES(a, b, c) {#a, #b, #c}
 #define OPTIONAL(state, flag) #state, #flag
 #define NO_OPTIONAL NULL, NULL
 #define INITIAL(name) #name

@@ -39,7 +39,7 @@ enum { BLOCK_BYTES = 4096, IN_TWO_PLACES = 1 << 21 };
                 a[i] += scale * g[i];                                                              \
         }                                                                                          \
     }                                                                                              \
-    EACH_ISA static void pass_##T(const CopyStep *step, size_t start, size_t end)               \
+    EACH_ISA static void pass_##T(const CopyStep *step, size_t start, size_t end)                  \
     {                                                                                              \
         T *const *written = (T *const *)step->written;                                             \
         const int n_written = step->n_written;                                                     \

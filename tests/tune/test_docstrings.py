@@ -1,4 +1,7 @@
+import doctest
+import importlib
 import inspect
+import pkgutil
 
 import pytest
 
