@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.tune.report import OURS, Cells, complete, interval, mean_ranks
+from bench.tune.ranks import OURS, Cells, complete, interval, mean_ranks
 
 STAGES = np.linspace(0.1, 1.0, 19)
 FONT_SIZE = 13

@@ -14,68 +14,23 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
-from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import rankdata
 
 from bench.documents import NOT_MEASURED, ROOT, Place, table
+from bench.tune.plot import plot_ranks
+from bench.tune.ranks import OURS, Cells, cells_of, complete, interval, mean_ranks, share_of_pairs
 from bench.tune.results import LATEST, PUBLISHED, SPEED, Search, Timing
 from bench.tune.rivals import RIVALS
 
 STAGES = (0.25, 0.5, 1.0)
 STAGE_NAMES = ["25 %", "50 %", "100 %"]
-DRAWS = 2000
-OURS = "fastopt"
 # Those that take milliseconds a suggestion and so have more seeds.
 CHEAP = ("fastopt", "random", "optuna-tpe", "optuna-cmaes", "hyperopt")
 PICTURE = ROOT / "docs" / "images" / "tuning.png"
 SEARCHES = Place("docs/notes/tuning.md", "tuning tables: bench.tune.report", "end of tuning tables")
 TIMES = Place("docs/notes/tuning.md", "tuning times: bench.tune.report", "end of tuning times")
-
-# {(problem, seed): {rival: search}}
-Cells = dict[tuple[str, int], dict[str, Search]]
-
-
-def cells_of(searches: list[Search]) -> Cells:
-    cells: Cells = defaultdict(dict)
-    for search in searches:
-        cells[search.problem, search.seed][search.rival] = search
-    return dict(cells)
-
-
-def interval(by_problem: dict[str, list[float]]) -> tuple[float, float, float]:
-    """Mean over problems and its bootstrap interval."""
-    means = np.array([np.mean(values) for values in by_problem.values()])
-    rng = np.random.default_rng(0)
-    draws = means[rng.integers(len(means), size=(DRAWS, len(means)))].mean(axis=1)
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return means.mean(), low, high
-
-
-def complete(cells: Cells, rivals: list[str]) -> Cells:
-    """Those problems and seeds that all of these rivals have."""
-    return {key: cell for key, cell in cells.items() if all(rival in cell for rival in rivals)}
-
-
-def mean_ranks(cells: Cells, rivals: list[str], stage: float) -> dict[str, dict[str, list[float]]]:
-    """{rival: {problem: ranks}}"""
-    ranks: dict[str, dict[str, list[float]]] = {rival: defaultdict(list) for rival in rivals}
-    for (problem, _), cell in complete(cells, rivals).items():
-        row = rankdata([cell[rival].best_after(stage) for rival in rivals])
-        for rival, rank in zip(rivals, row, strict=True):
-            ranks[rival][problem].append(float(rank))
-    return ranks
-
-
-def share_of_pairs(cells: Cells, rival: str, stage: float) -> dict[str, list[float]]:
-    """{problem: 1 for a win of fastopt against `rival`, 0.5 for a tie, 0 for a loss}"""
-    pairs: dict[str, list[float]] = defaultdict(list)
-    for (problem, _), cell in complete(cells, [OURS, rival]).items():
-        ours, theirs = (cell[name].best_after(stage) for name in (OURS, rival))
-        pairs[problem].append(0.5 if ours == theirs else float(ours < theirs))
-    return pairs
 
 
 def counts_table(cells: Cells, rivals: list[str]) -> str:
@@ -201,8 +156,6 @@ def texts() -> dict[Place, str]:
 
 def publish(results: Path) -> None:
     """Add the searches of a file to those published; then the document and the picture."""
-    from bench.tune.plot import plot_ranks
-
     found = {search.key: search for path in (PUBLISHED, results) for search in Search.load(path)}
     order = {rival: number for number, rival in enumerate(RIVALS)}
     searches = sorted(found.values(), key=lambda s: (order[s.rival], s.seed))
