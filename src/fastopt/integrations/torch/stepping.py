@@ -4,6 +4,7 @@ A step goes through the parameters in C, where their memory is found through the
 of DLPack. One call of it tells of a tensor what takes half a dozen of its methods.
 """
 
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -23,7 +24,7 @@ class Stepping:
 
     param_groups: list[Group]
     defaults: dict[str, Any]
-    state: dict[torch.Tensor, Entry]
+    state: defaultdict[torch.Tensor, Any]
 
     # Made by the first step, and again whenever a tensor or a state is no longer what it was.
     _plan: "Plan | None" = None
