@@ -1,7 +1,9 @@
 """Builds the C library into the extension module; everything else is in pyproject.toml."""
 
+import os
 import re
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy
@@ -11,8 +13,8 @@ from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).parent
 PACKAGE = ROOT / "src" / "fastopt"
-HEADING = "# Made by setup.py from csrc/rules.def.\n"
-DTYPES = {"float32": "float", "float64": "double"}
+HEADING = "# Made by setup.py from csrc/rules.def and formats.def.\n"
+HEADERS = ("fastopt.h", "rules.def", "formats.def")
 
 
 def write_if_changed(path, text):
@@ -37,7 +39,7 @@ def write_formulas():
 
 def copy_headers():
     """What C code includes, into the package, where get_include() points to."""
-    for name in ("fastopt.h", "rules.def"):
+    for name in HEADERS:
         text = (ROOT / "csrc" / name).read_text(encoding="utf-8")
         write_if_changed(PACKAGE / "include" / name, text)
 
@@ -50,8 +52,9 @@ def read_table(text):
     rules = {}
     for row in re.findall(r"^FO_RULE\((.*?)\)\)\n", text, re.MULTILINE | re.DOTALL):
         name = row.partition(",")[0]
-        states = re.findall(r'"(\w+)"', re.search(r"\bSTATES\((.*?)\)", row)[1])
-        states += re.findall(r'\bOPTIONAL\("(\w+)"', row)
+        listed = re.search(r"\b(?:ONE_STATE|TWO_STATES|THREE_STATES)\((.*?)\)", row)
+        states = re.findall(r"\w+", listed[1]) if listed else []
+        states += re.findall(r"\bOPTIONAL\((\w+)", row)
         keywords = row.replace("FO_SHARED", shared)
         hypers = re.findall(r"\b(?:HYPER|REQUIRED|CALL_ONLY)\((\w+)", keywords)
         rules[name] = (states, re.search(r"\bSTEP\b", row) is not None, hypers)
@@ -60,13 +63,21 @@ def read_table(text):
     return domains, rules
 
 
+def read_formats(text):
+    """The storage formats whose elements are numbers of C: names to types."""
+    text = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
+    rows = re.findall(r"^FO_FORMAT\(\w+, (\w+), (\w+)", text, re.MULTILINE)
+    return {name: c_type for name, c_type in rows if c_type in ("float", "double")}
+
+
 def write_embedding():
     """What Cython and Numba call, two functions for each row of the table: _core.pxd declares them
     and _embedding.pxi defines them. (Cython cannot include a table for the C preprocessor.)"""
     domains, rules = read_table((ROOT / "csrc" / "rules.def").read_text(encoding="utf-8"))
+    formats = read_formats((ROOT / "csrc" / "formats.def").read_text(encoding="utf-8"))
     signatures, bodies = [], []
     for name, (states, has_step, hypers) in rules.items():
-        for dtype, c_type in DTYPES.items():
+        for dtype, c_type in formats.items():
             arguments = ["size_t n", f"{c_type} *param", f"const {c_type} *grad"]
             arguments += [f"{c_type} *{state}" for state in states]
             arguments += ["uint64_t step"] if has_step else []
@@ -81,8 +92,8 @@ def write_embedding():
                 f"    cdef void *states[{len(states) + 1}]\n"
                 + "".join(f"    states[{i}] = {state}\n" for i, state in enumerate(states))
                 + "".join(f"    (<double *>&hyper)[FO_{hyper}] = {hyper}\n" for hyper in hypers)
-                + f"    return fo_update(FO_RULE_{name}, FO_{dtype.upper()}, n, param, grad, "
-                f"states, {'step' if has_step else 0}, &hyper)\n"
+                + f"    return fo_update_states(FO_RULE_{name}, FO_{dtype.upper()}, n, param, "
+                f"grad, states, {len(states)}, {'step' if has_step else 0}, &hyper)\n"
             )
     constants = [f"        FO_RULE_{name}\n" for name in rules]
     constants += [f"        FO_{hyper}\n" for hyper in domains]
@@ -101,17 +112,28 @@ def write_embedding():
     )
 
 
+def usable_cpus():
+    """The CPUs of this process, where the system says which, else of the machine."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1
+
+
 def relative(pattern):
     return sorted(str(path.relative_to(ROOT)) for path in ROOT.glob(pattern))
 
 
-# Equal bits need contraction off; a vector square root needs errno off. Python's own flags ask for
-# debugging information, which would be most of the wheel.
-COMPILE = ["-g0", "-std=gnu11", "-O3", "-ffp-contract=off", "-fno-math-errno"]
+# After the user's own flags, so that the last word is ours: what changes floating-point arithmetic
+# is undone, and where the module is linked, as -Ofast there makes the process flush to zero.
+EXACT = ["-O3", "-fno-fast-math", "-fno-unsafe-math-optimizations", "-fno-associative-math"]
+EXACT += ["-fno-reciprocal-math", "-fno-finite-math-only", "-ffp-contract=off"]
+# Python's own flags ask for debugging information, which would be most of the wheel.
+COMPILE = ["-g0", "-std=gnu11", *EXACT, "-fsigned-zeros", "-fno-math-errno"]
 COMPILE += ["-fvisibility=hidden", "-Wall", "-Wextra"]
-LINK = ["-lm", "-pthread"]
+LINK = [*EXACT, "-lm", "-pthread"]
 # The same for clang-cl, which passes on what follows "/clang:".
-COMPILE_MSVC = ["/clang:-std=gnu11", "/clang:-ffp-contract=off", "/clang:-fno-math-errno"]
+COMPILE_MSVC = [f"/clang:{flag}" for flag in ("-std=gnu11", *EXACT[1:], "-fno-math-errno")]
 
 
 class BuildExtension(build_ext):
@@ -137,7 +159,23 @@ class BuildExtension(build_ext):
                 extension.extra_compile_args = COMPILE_MSVC
             else:
                 extension.extra_compile_args, extension.extra_link_args = COMPILE, LINK
+        self.compile_side_by_side()
         super().build_extensions()
+
+    def compile_side_by_side(self):
+        """Let the compiler object, which takes one source after the other, take several at a time:
+        as many as `build_ext --parallel` says, by default as many as there are CPUs."""
+        compile_serially = self.compiler.compile
+        jobs = int(self.parallel or usable_cpus())
+
+        def compile_all(sources, *args, **kwargs):
+            with ThreadPoolExecutor(jobs) as pool:
+                objects = pool.map(
+                    lambda source: compile_serially([source], *args, **kwargs), sources
+                )
+                return [name for names in objects for name in names]
+
+        self.compiler.compile = compile_all
 
 
 write_formulas()
@@ -145,8 +183,14 @@ copy_headers()
 write_embedding()
 core = Extension(
     "fastopt._core",
-    sources=["src/fastopt/_core.pyx", *relative("csrc/*.c"), *relative("csrc/rules/*.c")],
-    depends=[*relative("csrc/*.h"), *relative("csrc/*.def"), *relative("src/fastopt/*.pxi")],
+    # The longest first.
+    sources=[
+        "src/fastopt/_core.pyx",
+        *relative("csrc/rules/*.c"),
+        *relative("csrc/*.c"),
+        *relative("csrc/threads/*.c"),
+    ],
+    depends=[*relative("csrc/**/*.h"), *relative("csrc/*.def"), *relative("src/fastopt/*.pxi")],
     include_dirs=["csrc", numpy.get_include()],
     define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
 )

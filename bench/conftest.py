@@ -1,18 +1,16 @@
-"""Options of `pytest bench`, which parametrise the benchmarks over rules and contenders."""
+"""Options of `pytest bench`, which parametrise the benchmarks over rules and rivals."""
 
 from __future__ import annotations
 
 import pytest
 
 import fastopt
+from bench.steps.arrays import MODELS
+from bench.steps.problems import FUNCTIONS
+from bench.steps.rivals import RIVALS
 
-from .ceiling import Ceiling
-from .contenders import CONTENDERS
-from .workload import MODELS
-
-CEILING = Ceiling()
-EVERYONE = (*CONTENDERS.values(), CEILING)
-INSTALLED = tuple(contender for contender in EVERYONE if contender.installed())
+EVERYONE = tuple(RIVALS[name] for name in (*FUNCTIONS, "copy kernel"))
+INSTALLED = tuple(rival for rival in EVERYONE if rival.installed())
 SMOKE_SIZES = (100,)
 USUAL_SIZES = (100, 10_000, 1_000_000)
 
@@ -26,14 +24,14 @@ def pytest_addoption(parser):
 
 
 def pytest_report_header(config):
-    absent = [contender.name for contender in EVERYONE if contender not in INSTALLED]
-    present = ", ".join(contender.name for contender in INSTALLED)
-    return f"contenders: {present}; not installed: {', '.join(absent) or 'none'}"
+    absent = [rival.name for rival in EVERYONE if rival not in INSTALLED]
+    present = ", ".join(rival.name for rival in INSTALLED)
+    return f"rivals: {present}; not installed: {', '.join(absent) or 'none'}"
 
 
 def pytest_configure(config):
-    for contender in INSTALLED:
-        contender.load(config.getoption("--threads"))
+    for rival in INSTALLED:
+        rival.load(config.getoption("--threads"))
 
 
 def _id(value):
@@ -41,15 +39,15 @@ def _id(value):
 
 
 def pytest_generate_tests(metafunc):
-    """Give `work` (rule, dtype, size or model) and `contender` where a test asks for them."""
-    if "contender" not in metafunc.fixturenames:
+    """Give `work` (rule, dtype, size or model) and `rival` where a test asks for them."""
+    if "rival" not in metafunc.fixturenames:
         return
     config = metafunc.config
     smoke = config.getoption("benchmark_disable")
     rules = [fastopt.RULES[name] for name in config.getoption("--rules")]
     sizes = config.getoption("--sizes") or (SMOKE_SIZES if smoke else USUAL_SIZES)
     if "size" in metafunc.fixturenames:
-        names = "rule, dtype, size, contender"
+        names = "rule, dtype, size, rival"
         works = [
             (rule, dtype, int(size), 1)
             for rule in rules
@@ -57,15 +55,15 @@ def pytest_generate_tests(metafunc):
             for size in sizes
         ]
     else:
-        names = "rule, model, clip, contender"
+        names = "rule, model, clip, rival"
         models = ("mlp",) if smoke else MODELS
         works = [(rule, model, clip, 2) for rule in rules for model in models for clip in (0, 1)]
     metafunc.parametrize(
         names,
         [
-            pytest.param(*work[:3], contender, id="-".join(map(_id, (*work[:3], contender))))
+            pytest.param(*work[:3], rival, id="-".join(map(_id, (*work[:3], rival))))
             for work in works
-            for contender in INSTALLED
-            if contender.supports(work[0], work[1] if work[3] == 1 else "float32", work[3])
+            for rival in INSTALLED
+            if rival.supports(work[0], work[1] if work[3] == 1 else "float32", work[3])
         ],
     )

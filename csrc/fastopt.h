@@ -1,11 +1,11 @@
 /* fastopt: gradient-descent steps on plain memory. The C interface.
  *
- * There is nothing to set up. One buffer is updated by the function of the rule's name:
+ * There is nothing to set up. One parameter is updated by the function of the rule's name, which takes
+ * the buffers that the rule has:
  *
  *     fo_hyper hyper = fo_defaults(FO_RULE_adam);
  *     hyper.lr = 1e-3;
- *     void *state[FO_MAX_STATES] = {exp_avg, exp_avg_sq};
- *     fo_status status = fo_adam(FO_FLOAT32, n, param, grad, state, 1, &hyper);
+ *     fo_status status = fo_adam_f32(n, param, grad, exp_avg, exp_avg_sq, NULL, 1, &hyper);
  *
  * Many buffers are updated by one call of fo_step, which can also clip by their global norm and skip
  * gradients that are not finite. The formulas stand in rules/, the names of states and
@@ -39,8 +39,14 @@ extern "C" {
 #define FO_VERSION (10000 * FO_VERSION_MAJOR + 100 * FO_VERSION_MINOR + FO_VERSION_PATCH)
 FO_API int fo_version(void);
 
-/* float and double. */
-typedef enum fo_dtype { FO_FLOAT32, FO_FLOAT64 } fo_dtype;
+/* How a buffer stores its numbers. The rows of formats.def: FO_FLOAT32 (float), FO_FLOAT64 (double), ... */
+typedef enum fo_format {
+#define FO_FORMAT(NAME, ...) FO_##NAME,
+#include "formats.def"
+    FO_FORMAT_COUNT,
+    FO_MIXED = 255 /* of a tensor: each of its buffers says its own */
+} fo_format;
+typedef fo_format fo_dtype;
 
 /* The rows of rules.def: FO_RULE_sgd, FO_RULE_adam, ... */
 typedef enum fo_rule {
@@ -76,12 +82,14 @@ typedef struct fo_group {
  * written one overlapping any other. grad is only read; if it is NULL the tensor is left alone. */
 typedef struct fo_tensor {
     uint32_t group; /* index into the groups of the call */
-    fo_dtype dtype; /* of all its buffers */
+    fo_dtype dtype; /* the format of all its buffers, or FO_MIXED */
     size_t n;
     void *param;
     const void *grad;
     void *state[FO_MAX_STATES]; /* in the order of rules.def; an optional state may be NULL */
     uint64_t step;              /* counts from 1 to 2^53; rules that need no count take 0 as well */
+    /* Read only where dtype is FO_MIXED. */
+    fo_format param_format, grad_format, state_format[FO_MAX_STATES];
 } fo_tensor;
 
 /* What a step does besides updating. */
@@ -93,15 +101,18 @@ typedef struct fo_options {
 } fo_options;
 
 /* What NULL stands for: fo_options options = FO_DEFAULT_OPTIONS; */
-#define FO_DEFAULT_OPTIONS {1.0, 0, 0.0, 0}
+#define FO_DEFAULT_OPTIONS                                                                         \
+    {                                                                                              \
+        1.0, 0, 0.0, 0                                                                             \
+    }
 
 /* What a step found. */
 typedef struct fo_result {
     double norm;   /* of grad_scale*grad, before clipping; NaN if it was not asked for */
     int skipped;   /* skip_nonfinite found a reason */
-    size_t tensor; /* FO_BAD_TENSOR, FO_BAD_STEP: which */
-    size_t group;  /* FO_BAD_RULE, FO_BAD_HYPER: which */
-    int hyper;     /* FO_BAD_HYPER: the fo_hyper_index */
+    size_t tensor; /* FO_BAD_TENSOR, FO_BAD_STEP, FO_BAD_FORMAT, FO_UNREPRESENTABLE: which */
+    size_t group;  /* FO_BAD_RULE, FO_BAD_HYPER, FO_UNREPRESENTABLE: which */
+    int hyper;     /* FO_BAD_HYPER, FO_UNREPRESENTABLE: the fo_hyper_index */
 } fo_result;
 
 /* What a caller and the library must agree on: the version up to the minor number, and the sizes of the
@@ -121,7 +132,11 @@ typedef enum fo_status {
     FO_BAD_TENSOR, /* a NULL buffer, an unknown dtype or group */
     FO_BAD_STEP,   /* step outside 1 … 2^53 */
     FO_NO_MEMORY,
-    FO_BAD_VERSION /* the caller was compiled with the header of another version */
+    FO_BAD_VERSION, /* the caller was compiled with the header of another version */
+    FO_BAD_FORMAT,  /* the formats of a tensor's buffers are a combination that is not offered */
+    FO_UNREPRESENTABLE, /* a hyper-parameter, or both grad_scale multiplied, is not 0 but becomes 0 or
+                         * infinity in the type that the tensor computes in */
+    FO_BAD_BUILD /* the library was compiled with flags that change floating-point arithmetic */
 } fo_status;
 
 /* A sentence for people; never NULL, whatever the number. */
@@ -153,35 +168,134 @@ static inline fo_status fo_step(const fo_group *groups, size_t group_count,
     return fo_step_abi(FO_ABI, groups, group_count, tensors, tensor_count, options, result);
 }
 
-/* One step of one buffer, without structures but for the hyper-parameters:
+/* The Euclidean norm of the gradients of all tensors, in double, as clipping takes it. param, states and
+ * step are not looked at. */
+FO_API fo_status fo_norm_abi(uint64_t abi, const fo_tensor *tensors, size_t tensor_count,
+                             double *norm);
+static inline fo_status fo_norm(const fo_tensor *tensors, size_t tensor_count, double *norm)
+{
+    return fo_norm_abi(FO_ABI, tensors, tensor_count, norm);
+}
+
+/* One step of one parameter, for a rule that is known only at run time:
  *
- *     dtype   of all the buffers
- *     n       elements in each of them; with 0 they are not looked at
- *     param   written
- *     grad    read
- *     state   FO_MAX_STATES pointers in the order of rules.def, written; those that the rule has not are
- *             ignored, and NULL for its optional state leaves that out. NULL: no states
- *     step    counts from 1 to 2^53; rules that need no count ignore it
- *     hyper   NULL: the rule's defaults
+ *     format       of all the buffers
+ *     n            elements in each of them; with 0 they are not looked at
+ *     param        written
+ *     grad         read
+ *     state        pointers in the order of rules.def, written; NULL for an optional state leaves it out
+ *     state_count  how many pointers state has; no more are read. The optional state may be left off the
+ *                  end; more than the rule has are ignored
+ *     step         counts from 1 to 2^53; rules that need no count ignore it
+ *     hyper        NULL: the rule's defaults
  */
+FO_API fo_status fo_update_states_abi(uint64_t abi, fo_rule rule, fo_format format, size_t n,
+                                      void *param, const void *grad, void *const *state,
+                                      int state_count, uint64_t step, const fo_hyper *hyper);
+static inline fo_status fo_update_states(fo_rule rule, fo_format format, size_t n, void *param,
+                                         const void *grad, void *const *state, int state_count,
+                                         uint64_t step, const fo_hyper *hyper)
+{
+    return fo_update_states_abi(FO_ABI, rule, format, n, param, grad, state, state_count, step,
+                                hyper);
+}
+
+/* The same by name and type, two functions for every row of rules.def: fo_sgd_f32, fo_sgd_f64, ...
+ *
+ *     fo_status fo_adam_f32(size_t n, float *param, const float *grad, float *exp_avg, float *exp_avg_sq,
+ *                           float *max_exp_avg_sq, uint64_t step, const fo_hyper *hyper)
+ *
+ * The states are those of the row, an optional one last, which may be NULL; step is there where the rule
+ * counts. */
+#define FO_AS_PARAMETERS_NO_STATES
+#define FO_AS_PARAMETERS_ONE_STATE(a) FO_REAL *a,
+#define FO_AS_PARAMETERS_TWO_STATES(a, b) FO_REAL *a, FO_REAL *b,
+#define FO_AS_PARAMETERS_THREE_STATES(a, b, c) FO_REAL *a, FO_REAL *b, FO_REAL *c,
+#define FO_AS_PARAMETERS_NO_OPTIONAL
+#define FO_AS_PARAMETERS_OPTIONAL(state, flag) FO_REAL *state,
+#define FO_AS_PARAMETERS_NO_STEP
+#define FO_AS_PARAMETERS_STEP uint64_t step,
+#define FO_AS_POINTERS_NO_STATES
+#define FO_AS_POINTERS_ONE_STATE(a) a,
+#define FO_AS_POINTERS_TWO_STATES(a, b) a, b,
+#define FO_AS_POINTERS_THREE_STATES(a, b, c) a, b, c,
+#define FO_AS_POINTERS_NO_OPTIONAL
+#define FO_AS_POINTERS_OPTIONAL(state, flag) state,
+#define FO_STEP_OF_NO_STEP 0
+#define FO_STEP_OF_STEP step
+#define FO_TYPED(name, suffix, format, parameters, pointers, step_or_0)                            \
+    static inline fo_status fo_##name##suffix(size_t n, FO_REAL *param, const FO_REAL *grad,       \
+                                              parameters const fo_hyper *hyper)                    \
+    {                                                                                              \
+        void *const state[] = {pointers NULL};                                                     \
+        return fo_update_states(FO_RULE_##name, format, n, param, grad, state,                     \
+                                (int)(sizeof state / sizeof *state) - 1, step_or_0, hyper);        \
+    }
+#define FO_REAL float
+#define FO_RULE(name, class_name, kernel, states, optional, initial, counts, hypers)               \
+    FO_TYPED(name, _f32, FO_FLOAT32,                                                               \
+             FO_AS_PARAMETERS_##states FO_AS_PARAMETERS_##optional FO_AS_PARAMETERS_##counts,      \
+             FO_AS_POINTERS_##states FO_AS_POINTERS_##optional, FO_STEP_OF_##counts)
+#include "rules.def"
+#undef FO_REAL
+#define FO_REAL double
+#define FO_RULE(name, class_name, kernel, states, optional, initial, counts, hypers)               \
+    FO_TYPED(name, _f64, FO_FLOAT64,                                                               \
+             FO_AS_PARAMETERS_##states FO_AS_PARAMETERS_##optional FO_AS_PARAMETERS_##counts,      \
+             FO_AS_POINTERS_##states FO_AS_POINTERS_##optional, FO_STEP_OF_##counts)
+#include "rules.def"
+#undef FO_REAL
+#undef FO_AS_PARAMETERS_NO_STATES
+#undef FO_AS_PARAMETERS_ONE_STATE
+#undef FO_AS_PARAMETERS_TWO_STATES
+#undef FO_AS_PARAMETERS_THREE_STATES
+#undef FO_AS_PARAMETERS_NO_OPTIONAL
+#undef FO_AS_PARAMETERS_OPTIONAL
+#undef FO_AS_PARAMETERS_NO_STEP
+#undef FO_AS_PARAMETERS_STEP
+#undef FO_AS_POINTERS_NO_STATES
+#undef FO_AS_POINTERS_ONE_STATE
+#undef FO_AS_POINTERS_TWO_STATES
+#undef FO_AS_POINTERS_THREE_STATES
+#undef FO_AS_POINTERS_NO_OPTIONAL
+#undef FO_AS_POINTERS_OPTIONAL
+#undef FO_STEP_OF_NO_STEP
+#undef FO_STEP_OF_STEP
+#undef FO_TYPED
+/* Older programs call fo_update, and fo_sgd to fo_rmsprop, which take the format first and do not say how
+ * many states there are: three pointers are read, no more and no fewer, whatever FO_MAX_STATES becomes.
+ * Where the compiler sees that the array is shorter, no more than it has. Use the functions above. */
+#if defined(__GNUC__)
+#define FO_SUPERSEDED(by) __attribute__((deprecated("use " by), always_inline))
+#define FO_POINTERS_IN(state)                                                                      \
+    (__builtin_object_size(state, 0) / sizeof(void *) < 3                                          \
+         ? (int)(__builtin_object_size(state, 0) / sizeof(void *))                                 \
+         : 3)
+#else
+#define FO_SUPERSEDED(by)
+#define FO_POINTERS_IN(state) 3
+#endif
 FO_API fo_status fo_update_abi(uint64_t abi, fo_rule rule, fo_dtype dtype, size_t n, void *param,
                                const void *grad, void *const *state, uint64_t step,
                                const fo_hyper *hyper);
+FO_SUPERSEDED("fo_update_states, which takes the number of states")
 static inline fo_status fo_update(fo_rule rule, fo_dtype dtype, size_t n, void *param,
                                   const void *grad, void *const *state, uint64_t step,
                                   const fo_hyper *hyper)
 {
-    return fo_update_abi(FO_ABI, rule, dtype, n, param, grad, state, step, hyper);
+    return fo_update_states(rule, dtype, n, param, grad, state, FO_POINTERS_IN(state), step, hyper);
 }
-
-/* The same by name, one function for every row of rules.def: fo_sgd, fo_adam, ... */
 #define FO_RULE(name, ...)                                                                         \
+    FO_SUPERSEDED("fo_" #name "_f32 or _f64, which take the buffers by name")                      \
     static inline fo_status fo_##name(fo_dtype dtype, size_t n, void *param, const void *grad,     \
                                       void *const *state, uint64_t step, const fo_hyper *hyper)    \
     {                                                                                              \
-        return fo_update(FO_RULE_##name, dtype, n, param, grad, state, step, hyper);               \
+        return fo_update_states(FO_RULE_##name, dtype, n, param, grad, state,                      \
+                                FO_POINTERS_IN(state), step, hyper);                               \
     }
 #include "rules.def"
+#undef FO_SUPERSEDED
+#undef FO_POINTERS_IN
 
 /* Whether each of the rule's hyper-parameters is in its domain; if not, *bad is the fo_hyper_index of
  * the first that is outside. bad may be NULL. */
@@ -235,21 +349,31 @@ typedef struct fo_rule_info {
     int hyper_count;
 } fo_rule_info;
 
+/* A row of formats.def. */
+typedef struct fo_format_info {
+    const char *name;
+    size_t bytes; /* of an element */
+} fo_format_info;
+
 FO_API const fo_rule_info *fo_rule_describe(fo_rule rule);           /* NULL past the end */
+FO_API const fo_format_info *fo_format_describe(fo_format format);   /* NULL past the end */
 FO_API const fo_hyper_info *fo_hyper_describe(fo_hyper_index index); /* NULL past the end */
 
-/* Threads. The default is what the affinity mask and the control group allow, or
- * FASTOPT_NUM_THREADS. Small work is done by the caller alone whatever the number. */
+/* Threads. The default is FASTOPT_NUM_THREADS, else OMP_NUM_THREADS, else fo_cpu_count. Small work is done by
+ * the caller alone whatever the number. */
 FO_API int fo_get_num_threads(void);
 FO_API fo_status fo_set_num_threads(int threads); /* 1 … FO_MAX_THREADS, else FO_BAD_OPTION */
 enum { FO_MAX_THREADS = 1024 };
+/* The CPUs that the process may use: its affinity mask, and the quota of its control group. */
+FO_API int fo_cpu_count(void);
 
 /* The instruction set in use: "baseline", "avx2", "avx512" or "neon". */
 FO_API const char *fo_isa(void);
 /* The name of the index-th instruction set that this CPU and system can run, best last, or NULL. */
 FO_API const char *fo_isa_available(int index);
-/* NULL if the environment's settings are in order, else a sentence that says what is wrong with
- * them; the library then runs with the defaults. */
+/* NULL if the environment's settings and the library's build are in order, else a sentence that says
+ * what is wrong. With wrong settings the library runs with the defaults; a library of a wrong build
+ * returns FO_BAD_BUILD from every step. */
 FO_API const char *fo_settings_error(void);
 
 #ifdef __cplusplus

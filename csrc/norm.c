@@ -1,38 +1,48 @@
-/* The order of the additions is fixed: each tensor is cut into blocks of BLOCK elements; within a block,
+/* The norm of all gradients.
+ *
+ * The order of the additions is fixed: each tensor is cut into blocks of BLOCK elements; within a block,
  * element i is added to accumulator i mod ACCUMULATORS; the accumulators are added in halves; and the
  * sums of all blocks, in order, are added in pairs until one is left. Squares of floats are exact in
  * double. */
 #ifndef FO_TEMPLATE
 
+#include "build.h"
+
 #include "norm.h"
 
-#include "kernel.h"
-#include "parallel.h"
+#include "kernel/kernel.h"
+#include "library.h"
+#include "tensor.h"
+#include "threads/pool.h"
 
 #include <math.h>
 #include <stdlib.h>
 
 enum { BLOCK = 4096, ACCUMULATORS = 32, CHUNK = 2 };
-/* Of so many blocks, which no cache is expected to hold, two at a time are summed, one from each half of a chunk,
- * so many elements of each in turn: while one waits, the prefetchers get ahead at the other. */
+/* From this many blocks on, which is more than caches hold, two at a time are summed, one from each half
+ * of a chunk, BURST elements of each in turn: while one waits, the prefetchers get ahead at the other. */
 #ifndef FO_MANY_BLOCKS /* tests have fewer */
 #define FO_MANY_BLOCKS 1024
 #endif
 enum { BURST = 512 };
 
-typedef double block_sum(const void *grad, size_t n);
-/* Of two blocks of n elements each. */
-typedef void two_sums(const void *const *grads, size_t n, double *sums);
+/* For one format and instruction set. */
+typedef struct block_functions {
+    double (*sum)(const void *grad, size_t n);
+    /* Of two blocks of n elements each. */
+    void (*sum_two)(const void *const *grads, size_t n, double *sums);
+    int (*is_finite)(const void *grad, size_t n);
+} block_functions;
 
 #define FO_TEMPLATE "norm.c"
-#include "instances.h"
+#include "kernel/instances.h"
 
-#define FO_BLOCK_SUMS(isa, name)                                                                   \
-    [isa] = {FO_CAT(sum_block, FO_CAT(name, f32)), FO_CAT(sum_block, FO_CAT(name, f64))},
-static block_sum *const block_sums[FO_ISA_COUNT][2] = {FO_ISAS(FO_BLOCK_SUMS)};
-#define FO_TWO_SUMS(isa, name)                                                                     \
-    [isa] = {FO_CAT(sum_two, FO_CAT(name, f32)), FO_CAT(sum_two, FO_CAT(name, f64))},
-static two_sums *const sums_of_two[FO_ISA_COUNT][2] = {FO_ISAS(FO_TWO_SUMS)};
+#define FO_BLOCK_(format, isa) block_##format##_##isa
+#define FO_BLOCK(isa, name, format) [isa] = &FO_BLOCK_(format, name),
+static const block_functions *const functions[FO_FORMAT_COUNT][FO_ISA_COUNT] = {
+#define FO_FORMAT(NAME, format, ...) {FO_ISAS(FO_BLOCK, format)},
+#include "formats.def"
+};
 
 static size_t block_count(const fo_tensor *tensor)
 {
@@ -49,48 +59,46 @@ typedef struct sum_job {
 typedef struct block {
     const void *grad;
     size_t n;
-    fo_dtype dtype;
+    const block_functions *by;
 } block;
+
+static block block_of(const fo_tensor *tensor, size_t number)
+{
+    const fo_format format = fo_grad_format(tensor);
+    const size_t first = number * BLOCK, left = tensor->n - first;
+    return (block){(const char *)tensor->grad + first * fo_size_of(format),
+                   left < BLOCK ? left : BLOCK, functions[format][fo_isa_in_use()]};
+}
 
 /* index is that of its tensor, or of one before that. */
 static block block_at(const sum_job *job, size_t position, size_t *index)
 {
     while (job->starts[*index + 1] <= position)
         ++*index;
-    const fo_tensor *tensor = &job->tensors[*index];
-    const size_t first = (position - job->starts[*index]) * BLOCK;
-    const size_t left = tensor->n - first;
-    return (block){(const char *)tensor->grad + first * fo_size_of(tensor->dtype),
-                   left < BLOCK ? left : BLOCK, tensor->dtype};
-}
-
-static double sum_of(const block *it)
-{
-    return block_sums[fo_isa_in_use()][it->dtype](it->grad, it->n);
+    return block_of(&job->tensors[*index], position - job->starts[*index]);
 }
 
 static void sum_blocks(void *context, size_t begin, size_t end)
 {
     const sum_job *job = context;
     const size_t half = job->starts[job->count] >= FO_MANY_BLOCKS ? (end - begin) / 2 : 0;
-    size_t index = fo_find_interval(job->starts, job->count, begin);
-    size_t index_ahead = fo_find_interval(job->starts, job->count, begin + half);
+    size_t index = fo_interval_of(job->starts, job->count, begin);
+    size_t index_ahead = fo_interval_of(job->starts, job->count, begin + half);
     for (size_t i = begin; i < begin + half; i++) {
         const block one = block_at(job, i, &index), other = block_at(job, i + half, &index_ahead);
-        if (one.n == other.n && one.dtype == other.dtype) {
+        if (one.n == other.n && one.by == other.by) {
             double sums[2];
-            sums_of_two[fo_isa_in_use()][one.dtype]((const void *[]){one.grad, other.grad}, one.n,
-                                                    sums);
+            one.by->sum_two((const void *[]){one.grad, other.grad}, one.n, sums);
             job->sums[i] = sums[0];
             job->sums[i + half] = sums[1];
         } else {
-            job->sums[i] = sum_of(&one);
-            job->sums[i + half] = sum_of(&other);
+            job->sums[i] = one.by->sum(one.grad, one.n);
+            job->sums[i + half] = other.by->sum(other.grad, other.n);
         }
     }
     for (size_t i = begin + 2 * half; i < end; i++) {
         const block last = block_at(job, i, &index_ahead);
-        job->sums[i] = sum_of(&last);
+        job->sums[i] = last.by->sum(last.grad, last.n);
     }
 }
 
@@ -134,45 +142,42 @@ fo_status fo_sum_squares(const fo_tensor *tensors, size_t count, int threads, do
 
 int fo_all_finite(const fo_tensor *tensors, size_t count)
 {
-    for (size_t i = 0; i < count; i++) {
-        const fo_tensor *tensor = &tensors[i];
-        for (size_t k = 0; tensor->grad && k < tensor->n; k++)
-            if (tensor->dtype == FO_FLOAT64 ? !isfinite(((const double *)tensor->grad)[k])
-                                            : !isfinite(((const float *)tensor->grad)[k]))
+    for (size_t i = 0; i < count; i++)
+        for (size_t k = 0; k < block_count(&tensors[i]); k++) {
+            const block it = block_of(&tensors[i], k);
+            if (!it.by->is_finite(it.grad, it.n))
                 return 0;
-    }
+        }
     return 1;
 }
 
-#else
-
-#define wide FO_NAME(wide)
-#define narrow FO_NAME(narrow)
-#define WIDE (FO_VECTOR_BYTES / sizeof(double))
-typedef double wide __attribute__((vector_size(FO_VECTOR_BYTES)));
-typedef stored narrow __attribute__((vector_size(FO_VECTOR_BYTES / sizeof(double) * sizeof(stored)),
-                                     aligned(sizeof(stored)), may_alias));
-
-/* By intrinsics: compilers convert the halves of a vector one by one and put them together again. */
-#define widen FO_NAME(widen)
-FO_INLINE wide widen(const stored *from)
+fo_status fo_norm_abi(uint64_t abi, const fo_tensor *tensors, size_t tensor_count, double *norm)
 {
-#if FO_DOUBLE
-    return *(const narrow *)from;
-#elif defined(__x86_64__) && FO_VECTOR_BYTES == 64
-    return (wide)_mm512_cvtps_pd(_mm256_loadu_ps(from));
-#elif defined(__x86_64__) && FO_VECTOR_BYTES == 32
-    return (wide)_mm256_cvtps_pd(_mm_loadu_ps(from));
-#else
-    return __builtin_convertvector(*(const narrow *)from, wide);
-#endif
+    if (abi != FO_ABI)
+        return FO_BAD_VERSION;
+    if (!fo_is_sound())
+        return FO_BAD_BUILD;
+    size_t bytes = 0;
+    for (size_t i = 0; i < tensor_count; i++) {
+        if (!tensors[i].grad)
+            continue;
+        if ((unsigned)fo_grad_format(&tensors[i]) >= FO_FORMAT_COUNT)
+            return FO_BAD_FORMAT;
+        bytes += tensors[i].n * fo_size_of(fo_grad_format(&tensors[i]));
+    }
+    double sum;
+    const fo_status status = fo_sum_squares(tensors, tensor_count, fo_engage_threads(bytes), &sum);
+    if (status == FO_OK)
+        *norm = sqrt(sum);
+    return status;
 }
 
+#else
+
 /* sum + x*x. In one operation where that changes no bit: the square of a float is exact. */
-#define add_square FO_NAME(add_square)
 FO_INLINE wide add_square(wide sum, wide x)
 {
-#if !FO_DOUBLE && defined(__x86_64__) && FO_VECTOR_BYTES == 64
+#if !FO_DOUBLE && FO_VOCABULARY == FO_AVX512
     return (wide)_mm512_fmadd_pd((__m512d)x, (__m512d)x, (__m512d)sum);
 #else
     return sum + x * x;
@@ -180,59 +185,82 @@ FO_INLINE wide add_square(wide sum, wide x)
 }
 
 /* n is a multiple of ACCUMULATORS. */
-#define add_squares FO_NAME(add_squares)
-FO_INLINE void add_squares(wide *to, const stored *g, size_t n)
+FO_INLINE void add_squares(fo_format format, wide *to, const void *grad, size_t n)
 {
+    const char *g = grad;
+    const size_t size = fo_size_of(format);
     wide sums[ACCUMULATORS / WIDE];
     __builtin_memcpy(sums, to, sizeof sums);
-    for (size_t i = 0; i < n; i += ACCUMULATORS) {
+    for (size_t i = 0; i < n; i += ACCUMULATORS)
         for (size_t k = 0; k < ACCUMULATORS / WIDE; k++)
-            sums[k] = add_square(sums[k], widen(g + i + k * WIDE));
-    }
+            sums[k] = add_square(sums[k], widen(format, g + (i + k * WIDE) * size));
     __builtin_memcpy(to, sums, sizeof sums);
 }
 
 /* With the squares of the last elements, fewer than ACCUMULATORS. */
-#define add_up FO_NAME(add_up)
-FO_INLINE double add_up(const wide *sums, const stored *g, size_t n)
+FO_INLINE double add_up(fo_format format, const wide *sums, const void *grad, size_t n)
 {
     double lanes[ACCUMULATORS];
     __builtin_memcpy(lanes, sums, sizeof lanes);
-    for (size_t k = 0; k < n; k++)
-        lanes[k] += (double)g[k] * (double)g[k];
+    for (size_t i = 0; i < n; i += LANES) {
+        const size_t count = n - i < LANES ? n - i : LANES;
+        const vec g = load_first(format, (const char *)grad + i * fo_size_of(format), count);
+        for (size_t k = 0; k < count; k++)
+            lanes[i + k] += (double)g[k] * (double)g[k];
+    }
     for (size_t half = ACCUMULATORS / 2; half; half /= 2)
         for (size_t k = 0; k < half; k++)
             lanes[k] += lanes[k + half];
     return lanes[0];
 }
 
-static double FO_NAME(sum_block)(const void *grad, size_t n)
+FO_INLINE double sum_one(fo_format format, const void *grad, size_t n)
 {
-    const stored *g = grad;
     wide sums[ACCUMULATORS / WIDE] = {{0}};
     const size_t whole = n / ACCUMULATORS * ACCUMULATORS;
-    add_squares(sums, g, whole);
-    return add_up(sums, g + whole, n - whole);
+    add_squares(format, sums, grad, whole);
+    return add_up(format, sums, (const char *)grad + whole * fo_size_of(format), n - whole);
 }
 
-static void FO_NAME(sum_two)(const void *const *grads, size_t n, double *to)
+FO_INLINE void sum_pair(fo_format format, const void *const *grads, size_t n, double *to)
 {
     wide sums[2][ACCUMULATORS / WIDE] = {{{0}}};
-    const size_t whole = n / ACCUMULATORS * ACCUMULATORS;
+    const size_t whole = n / ACCUMULATORS * ACCUMULATORS, size = fo_size_of(format);
     for (size_t i = 0; i < whole; i += BURST)
         for (int k = 0; k < 2; k++)
-            add_squares(sums[k], (const stored *)grads[k] + i,
+            add_squares(format, sums[k], (const char *)grads[k] + i * size,
                         whole - i < BURST ? whole - i : BURST);
     for (int k = 0; k < 2; k++)
-        to[k] = add_up(sums[k], (const stored *)grads[k] + whole, n - whole);
+        to[k] = add_up(format, sums[k], (const char *)grads[k] + whole * size, n - whole);
 }
 
-#undef add_square
-#undef add_squares
-#undef add_up
-#undef wide
-#undef widen
-#undef narrow
-#undef WIDE
+FO_INLINE int all_finite(fo_format format, const void *grad, size_t n)
+{
+    for (size_t i = 0; i < n; i += LANES) {
+        const size_t count = n - i < LANES ? n - i : LANES;
+        const vec g = load_first(format, (const char *)grad + i * fo_size_of(format), count);
+        for (size_t k = 0; k < count; k++)
+            if (!isfinite((double)g[k]))
+                return 0;
+    }
+    return 1;
+}
+
+#define FO_FUNCTION(what, format) FO_CAT(FO_CAT(what, format), FO_ISA)
+#define FO_FORMAT(NAME, format, element, compute)                                                  \
+    FO_OF_##compute(                                                                               \
+        static double FO_FUNCTION(sum, format)(const void *grad, size_t n) {                       \
+            return sum_one(FO_##NAME, grad, n);                                                    \
+        } static void FO_FUNCTION(sum_two, format)(const void *const *grads, size_t n,             \
+                                                   double *to) {                                   \
+            sum_pair(FO_##NAME, grads, n, to);                                                     \
+        } static int FO_FUNCTION(is_finite, format)(const void *grad, size_t n) {                  \
+            return all_finite(FO_##NAME, grad, n);                                                 \
+        } static const block_functions FO_FUNCTION(block,                                          \
+                                                   format) = {FO_FUNCTION(sum, format),            \
+                                                              FO_FUNCTION(sum_two, format),        \
+                                                              FO_FUNCTION(is_finite, format)};)
+#include "formats.def"
+#undef FO_FUNCTION
 
 #endif

@@ -1,13 +1,17 @@
-/* One step: everything is checked, the gradients' norm taken if it is asked for, and then all tensors
- * are updated in one region, divided by cache lines and not by tensors. */
-#include "fastopt.h"
+/* One step: everything is checked, the gradients' norm is taken if it is needed, and then all tensors are
+ * updated in one parallel region, divided by cache lines and not by tensors. */
+#include "build.h"
 
-#include "kernel.h"
+#include "fastopt.h"
+#include "kernel/kernel.h"
+#include "library.h"
 #include "norm.h"
-#include "parallel.h"
+#include "tensor.h"
+#include "threads/pool.h"
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { CACHE_LINE = 64 };
 /* In cache lines of param. Long enough that claiming a chunk costs nothing, short enough that the last
@@ -15,8 +19,8 @@ enum { CACHE_LINE = 64 };
 enum { CHUNK = 512 };
 /* Bytes of param up to which one thread just goes from tensor to tensor. */
 enum { SMALL = 1 << 20 };
-/* Bytes of param from which on the buffers are not expected in a core's own caches, and in no cache. Tests
- * have both lower. */
+/* Bytes of param from which on the buffers are larger than one core's own caches, and than all caches.
+ * Tests have both lower. */
 #ifndef FO_OWN_CACHES
 #define FO_OWN_CACHES (1 << 21)
 #define FO_ALL_CACHES (1 << 24)
@@ -24,28 +28,41 @@ enum { SMALL = 1 << 20 };
 
 static const uint64_t last_step = (uint64_t)1 << 53;
 
-/* What a loop needs besides the buffers; the same for all tensors of a group that are at the same step
- * and of one dtype. */
-typedef struct prepared {
-    uint32_t group;
-    fo_dtype dtype;
-    uint64_t step;
-    fo_loop *loop;
-    unsigned variant;
-    fo_preparation preparation;
-    double coefficients[FO_MAX_COEFFICIENTS];
-} prepared;
-
 /* What holds for all tensors of a call. */
 typedef struct call {
     const fo_group *groups;
     double scale; /* of the gradients, besides the groups' own */
-    unsigned variant;
+    size_t bytes; /* of all parameters */
 } call;
 
-static void prepare(prepared *to, const call *call, const fo_tensor *tensor)
+/* A loop and what it needs besides the buffers: the same for all tensors of a group that are at the same
+ * step and of one layout. */
+typedef struct bound_loop {
+    uint32_t group;
+    fo_dtype dtype;
+    uint64_t step;
+    fo_loop *loop;
+    fo_loop_call with;
+} bound_loop;
+
+static int fits(const bound_loop *it, const fo_tensor *tensor)
+{
+    return it->group == tensor->group && it->step == tensor->step && it->dtype == tensor->dtype &&
+           it->dtype != FO_MIXED;
+}
+
+/* From memory shorter bursts are better, the more so the more buffers there are. */
+static size_t burst_of(const call *call, const fo_rule_info *info)
+{
+    if (call->bytes < FO_OWN_CACHES)
+        return 0;
+    return call->bytes < FO_ALL_CACHES ? 2048 : info->state_count <= 1 ? 1024 : 512;
+}
+
+static void bind(bound_loop *to, const call *call, const fo_tensor *tensor)
 {
     const fo_group *group = &call->groups[tensor->group];
+    const fo_rule_info *info = fo_rule_describe(group->rule);
     const fo_kernel *kernel = fo_kernels[group->rule];
     fo_hyper hyper = group->hyper;
     if (hyper.lr_decay != 0 && tensor->step)
@@ -54,41 +71,34 @@ static void prepare(prepared *to, const call *call, const fo_tensor *tensor)
     to->group = tensor->group;
     to->dtype = tensor->dtype;
     to->step = tensor->step;
-    to->loop = kernel->loop[fo_isa_in_use()][tensor->dtype];
-    kernel->coefficients(&hyper, tensor->step, to->coefficients);
+    to->loop = kernel->loop[fo_isa_in_use()][fo_layout_of(tensor, info)];
 
+    fo_loop_call *with = &to->with;
+    kernel->coefficients(&hyper, tensor->step, with->coefficients);
     const double scale = hyper.grad_scale * call->scale;
     const double decay = hyper.weight_decay;
     const int decoupled = hyper.decoupled != 0;
-    to->preparation.grad_scale = hyper.maximize != 0 ? -scale : scale;
-    to->preparation.param_factor = decoupled ? 1 - hyper.lr * decay : 1;
-    to->preparation.weight_decay = decoupled ? 0 : decay;
-    to->variant = call->variant;
-    if (decay != 0 && !decoupled)
-        to->variant |= FO_COUPLED;
-    else if (to->preparation.grad_scale != 1)
-        to->variant |= FO_PREPARED;
-    else if (decay != 0)
-        to->variant |= FO_DECAYED;
+    with->grad_scale = hyper.maximize != 0 ? -scale : scale;
+    with->param_factor = decoupled ? 1 - hyper.lr * decay : 1;
+    with->weight_decay = decoupled ? 0 : decay;
+    with->preparation = decay != 0 && !decoupled ? FO_GRAD_DECAYED
+                        : with->grad_scale != 1  ? FO_GRAD_SCALED
+                        : decay != 0             ? FO_PARAM_DECAYED
+                                                 : FO_AS_GIVEN;
+    with->burst = burst_of(call, info);
 }
 
-static int is_for(const prepared *it, const fo_tensor *tensor)
-{
-    return it->group == tensor->group && it->step == tensor->step && it->dtype == tensor->dtype;
-}
-
-static void update_elements(const prepared *with, const fo_rule_info *info, const fo_tensor *tensor,
+static void update_elements(const bound_loop *it, const call *call, const fo_tensor *tensor,
                             size_t begin, size_t end)
 {
-    const size_t offset = begin * fo_size_of(tensor->dtype);
+    const fo_rule_info *info = fo_rule_describe(call->groups[tensor->group].rule);
+    const int has_optional = fo_has_optional(info, tensor);
     void *buffers[2 + FO_MAX_STATES];
-    buffers[0] = (char *)tensor->param + offset;
-    buffers[1] = (char *)tensor->grad + offset;
-    for (int k = 0; k < FO_MAX_STATES; k++)
-        buffers[2 + k] = tensor->state[k] ? (char *)tensor->state[k] + offset : NULL;
-    const int optional = info->optional_state && tensor->state[info->state_count];
-    with->loop(with->variant | (optional ? FO_WITH_OPTIONAL : 0), end - begin, buffers,
-               with->coefficients, &with->preparation);
+    buffers[0] = (char *)tensor->param + begin * fo_size_of(fo_param_format(tensor));
+    buffers[1] = (char *)tensor->grad + begin * fo_size_of(fo_grad_format(tensor));
+    for (int k = 0; k < info->state_count + has_optional; k++)
+        buffers[2 + k] = (char *)tensor->state[k] + begin * fo_size_of(fo_state_format(tensor, k));
+    it->loop(&it->with, has_optional, end - begin, buffers);
 }
 
 typedef struct update_job {
@@ -96,26 +106,26 @@ typedef struct update_job {
     const fo_tensor *tensors;
     size_t count;
     const size_t *starts; /* the first cache line of each tensor, and the end */
-    prepared first;
+    bound_loop first;
 } update_job;
 
-/* The elements before the first cache line that param shares with nothing. */
+/* Where param starts on its first cache line, in elements: lines of a tensor are counted from there. */
 static size_t elements_before(const fo_tensor *tensor)
 {
-    return ((uintptr_t)tensor->param & (CACHE_LINE - 1)) / fo_size_of(tensor->dtype);
+    return ((uintptr_t)tensor->param & (CACHE_LINE - 1)) / fo_size_of(fo_param_format(tensor));
 }
 
 static size_t line_count(const fo_tensor *tensor)
 {
     if (!tensor->grad || !tensor->n)
         return 0;
-    const size_t per_line = CACHE_LINE / fo_size_of(tensor->dtype);
+    const size_t per_line = CACHE_LINE / fo_size_of(fo_param_format(tensor));
     return (tensor->n + elements_before(tensor) + per_line - 1) / per_line;
 }
 
 static size_t element_at_line(const fo_tensor *tensor, size_t line)
 {
-    const size_t element = line * (CACHE_LINE / fo_size_of(tensor->dtype));
+    const size_t element = line * (CACHE_LINE / fo_size_of(fo_param_format(tensor)));
     const size_t before = elements_before(tensor);
     if (element <= before)
         return 0;
@@ -125,43 +135,38 @@ static size_t element_at_line(const fo_tensor *tensor, size_t line)
 static void update_lines(void *context, size_t begin, size_t end)
 {
     const update_job *job = context;
-    prepared now = job->first;
-    for (size_t i = fo_find_interval(job->starts, job->count, begin);
+    bound_loop now = job->first;
+    for (size_t i = fo_interval_of(job->starts, job->count, begin);
          i < job->count && job->starts[i] < end; i++) {
         const size_t from = job->starts[i] > begin ? job->starts[i] : begin;
         const size_t to = job->starts[i + 1] < end ? job->starts[i + 1] : end;
         if (from >= to)
             continue;
         const fo_tensor *tensor = &job->tensors[i];
-        if (!is_for(&now, tensor))
-            prepare(&now, job->call, tensor);
-        update_elements(&now, fo_rule_describe(job->call->groups[tensor->group].rule), tensor,
-                        element_at_line(tensor, from - job->starts[i]),
+        if (!fits(&now, tensor))
+            bind(&now, job->call, tensor);
+        update_elements(&now, job->call, tensor, element_at_line(tensor, from - job->starts[i]),
                         element_at_line(tensor, to - job->starts[i]));
     }
 }
 
 static void update_alone(const call *call, const fo_tensor *tensors, size_t count)
 {
-    prepared now = {0};
-    int is_prepared = 0;
+    bound_loop now = {0};
     for (size_t i = 0; i < count; i++) {
         const fo_tensor *tensor = &tensors[i];
         if (!tensor->grad || !tensor->n)
             continue;
-        if (!is_prepared || !is_for(&now, tensor)) {
-            prepare(&now, call, tensor);
-            is_prepared = 1;
-        }
-        update_elements(&now, fo_rule_describe(call->groups[tensor->group].rule), tensor, 0,
-                        tensor->n);
+        if (!now.loop || !fits(&now, tensor))
+            bind(&now, call, tensor);
+        update_elements(&now, call, tensor, 0, tensor->n);
     }
 }
 
-static void update_all(const call *call, const fo_tensor *tensors, size_t count, size_t bytes,
-                       int threads)
+static void update_all(const call *call, const fo_tensor *tensors, size_t count, int threads)
 {
-    size_t *starts = threads > 1 || bytes > SMALL ? malloc((count + 1) * sizeof *starts) : NULL;
+    size_t *starts =
+        threads > 1 || call->bytes > SMALL ? malloc((count + 1) * sizeof *starts) : NULL;
     if (!starts) {
         update_alone(call, tensors, count);
         return;
@@ -175,7 +180,7 @@ static void update_all(const call *call, const fo_tensor *tensors, size_t count,
     }
     starts[count] = lines;
     update_job job = {call, tensors, count, starts, {0}};
-    prepare(&job.first, call, &tensors[first]);
+    bind(&job.first, call, &tensors[first]);
     fo_parallel(threads, lines, CHUNK, update_lines, &job);
     free(starts);
 }
@@ -192,11 +197,16 @@ static fo_status check_groups(const fo_group *groups, size_t count, fo_result *r
     return FO_OK;
 }
 
-static fo_status check_tensor(const fo_group *groups, size_t group_count, const fo_tensor *tensor)
+static fo_status check_tensor(const fo_group *groups, size_t group_count, const fo_tensor *tensor,
+                              int *is_double)
 {
-    if (tensor->group >= group_count || (unsigned)tensor->dtype > FO_FLOAT64)
+    if (tensor->group >= group_count)
         return FO_BAD_TENSOR;
     const fo_rule_info *info = fo_rule_describe(groups[tensor->group].rule);
+    const fo_layout layout = fo_layout_of(tensor, info);
+    if (layout == FO_LAYOUT_COUNT)
+        return FO_BAD_FORMAT;
+    *is_double = fo_layouts[layout].is_double;
     if (tensor->step > last_step || (info->needs_step && !tensor->step))
         return FO_BAD_STEP;
     if (!tensor->n)
@@ -209,12 +219,72 @@ static fo_status check_tensor(const fo_group *groups, size_t group_count, const 
     return FO_OK;
 }
 
+/* Whether a finite number that is not 0 rounds to 0 or to infinity in float32. By its bits, since a
+ * conversion that overflows could trap. */
+static int float32_loses(double x)
+{
+    /* Half of the smallest subnormal still rounds to 0; half a unit above the largest number, to infinity. */
+    const double last_zero = 0x1p-150, first_infinity = 0x1.ffffffp127;
+    uint64_t bits, low, high;
+    memcpy(&bits, &x, sizeof bits);
+    memcpy(&low, &last_zero, sizeof low);
+    memcpy(&high, &first_infinity, sizeof high);
+    bits &= INT64_MAX;
+    return bits - low - 1 >= high - low - 1 && bits;
+}
+
+/* FO_HYPER_COUNT, or the first hyper-parameter of a group that float32 cannot hold. */
+static int first_lost(const fo_group *group, double scale)
+{
+    const fo_rule_info *info = fo_rule_describe(group->rule);
+    for (int i = 0; i < info->hyper_count; i++) {
+        const fo_hyper_index index = info->hypers[i].index;
+        const double value = ((const double *)&group->hyper)[index];
+        if (float32_loses(index == FO_grad_scale ? value * scale : value))
+            return (int)index;
+    }
+    return FO_HYPER_COUNT;
+}
+
+/* Every tensor that has a gradient; counts their parameters' bytes. */
+static fo_status check_tensors(const fo_group *groups, size_t group_count, const fo_tensor *tensors,
+                               size_t count, double scale, fo_result *result, size_t *bytes)
+{
+    /* Neighbours mostly share their group, whose numbers are then checked once. */
+    size_t checked = group_count;
+    *bytes = 0;
+    for (size_t i = 0; i < count; i++) {
+        const fo_tensor *tensor = &tensors[i];
+        if (!tensor->grad)
+            continue;
+        int is_double;
+        const fo_status status = check_tensor(groups, group_count, tensor, &is_double);
+        result->tensor = i;
+        if (status != FO_OK)
+            return status;
+        *bytes += tensor->n * fo_size_of(fo_param_format(tensor));
+        if (tensor->group != checked && !is_double) {
+            checked = tensor->group;
+            const int lost = first_lost(&groups[checked], scale);
+            if (lost < FO_HYPER_COUNT) {
+                result->group = checked;
+                result->hyper = lost;
+                return FO_UNREPRESENTABLE;
+            }
+        }
+    }
+    result->tensor = 0;
+    return FO_OK;
+}
+
 fo_status fo_step_abi(uint64_t abi, const fo_group *groups, size_t group_count,
                       const fo_tensor *tensors, size_t tensor_count, const fo_options *options,
                       fo_result *result)
 {
     if (abi != FO_ABI)
         return FO_BAD_VERSION;
+    if (!fo_is_sound())
+        return FO_BAD_BUILD;
     static const fo_options plain = FO_DEFAULT_OPTIONS;
     fo_result own;
     if (!result)
@@ -229,19 +299,13 @@ fo_status fo_step_abi(uint64_t abi, const fo_group *groups, size_t group_count,
     const fo_status groups_status = check_groups(groups, group_count, result);
     if (groups_status != FO_OK)
         return groups_status;
-    size_t bytes = 0;
-    for (size_t i = 0; i < tensor_count; i++) {
-        if (!tensors[i].grad)
-            continue;
-        bytes += tensors[i].n * fo_size_of(tensors[i].dtype);
-        const fo_status status = check_tensor(groups, group_count, &tensors[i]);
-        if (status != FO_OK) {
-            result->tensor = i;
-            return status;
-        }
-    }
+    size_t bytes;
+    const fo_status tensors_status = check_tensors(groups, group_count, tensors, tensor_count,
+                                                   options->grad_scale, result, &bytes);
+    if (tensors_status != FO_OK)
+        return tensors_status;
 
-    const int threads = fo_threads_for(bytes);
+    const int threads = fo_engage_threads(bytes);
     double scale = options->grad_scale;
     if (options->clip || options->skip_nonfinite) {
         double sum;
@@ -260,9 +324,7 @@ fo_status fo_step_abi(uint64_t abi, const fo_group *groups, size_t group_count,
             scale *= factor > 1 ? 1 : factor;
         }
     }
-    const unsigned variant =
-        (bytes >= FO_ALL_CACHES ? FO_FAR : 0) | (bytes >= FO_OWN_CACHES ? FO_IN_TWO_PLACES : 0);
-    const call call = {groups, scale, variant};
-    update_all(&call, tensors, tensor_count, bytes, threads);
+    const call call = {groups, scale, bytes};
+    update_all(&call, tensors, tensor_count, threads);
     return FO_OK;
 }

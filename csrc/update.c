@@ -1,8 +1,11 @@
-/* One buffer at a time, for callers that do not want structures. */
+/* One parameter at a time, for callers that do not want structures. */
+#include "build.h"
+
 #include "fastopt.h"
 
-fo_status fo_update_abi(uint64_t abi, fo_rule rule, fo_dtype dtype, size_t n, void *param,
-                        const void *grad, void *const *state, uint64_t step, const fo_hyper *hyper)
+fo_status fo_update_states_abi(uint64_t abi, fo_rule rule, fo_format format, size_t n, void *param,
+                               const void *grad, void *const *state, int state_count, uint64_t step,
+                               const fo_hyper *hyper)
 {
     if (abi != FO_ABI)
         return FO_BAD_VERSION;
@@ -12,16 +15,26 @@ fo_status fo_update_abi(uint64_t abi, fo_rule rule, fo_dtype dtype, size_t n, vo
     /* To fo_step a tensor without a gradient is one to leave alone. Here it is a mistake. */
     if (n && !grad)
         return FO_BAD_TENSOR;
+    if ((unsigned)format >= FO_FORMAT_COUNT)
+        return FO_BAD_FORMAT;
     const fo_group group = {rule, hyper ? *hyper : fo_defaults(rule)};
     /* With nothing to update the rest is checked all the same. */
     static const char nothing;
-    fo_tensor tensor = {.dtype = dtype,
+    fo_tensor tensor = {.dtype = format,
                         .n = n,
                         .param = param,
                         .grad = n ? grad : &nothing,
                         .step = info->needs_step ? step : 0};
     const int states = info->state_count + (info->optional_state != NULL);
-    for (int k = 0; state && k < states; k++)
+    for (int k = 0; state && k < states && k < state_count; k++)
         tensor.state[k] = state[k];
     return fo_step(&group, 1, &tensor, 1, NULL, NULL);
+}
+
+/* As programs were compiled before the number of states was passed. */
+fo_status fo_update_abi(uint64_t abi, fo_rule rule, fo_dtype dtype, size_t n, void *param,
+                        const void *grad, void *const *state, uint64_t step, const fo_hyper *hyper)
+{
+    enum { POINTERS = 3 };
+    return fo_update_states_abi(abi, rule, dtype, n, param, grad, state, POINTERS, step, hyper);
 }

@@ -59,17 +59,16 @@ int main(void)
     }
     double parameters[PARAMETERS] = {0}, grad[PARAMETERS];
     double exp_avg[PARAMETERS] = {0}, exp_avg_sq[PARAMETERS] = {0};
-    void *state[FO_MAX_STATES] = {exp_avg, exp_avg_sq};
     fo_hyper hyper = fo_defaults(FO_RULE_adam);
     for (int t = 1; t <= STEPS; t++) {
         const double error = loss(parameters, x, y, grad);
         if (t == 1 || t % 500 == 0)
             printf("step %4d  loss %.6f\n", t, error);
         hyper.lr = 0.05 * (1 - (double)(t - 1) / STEPS);
-        const fo_status status =
-            fo_adam(FO_FLOAT64, PARAMETERS, parameters, grad, state, (uint64_t)t, &hyper);
+        const fo_status status = fo_adam_f64(PARAMETERS, parameters, grad, exp_avg, exp_avg_sq,
+                                             NULL, (uint64_t)t, &hyper);
         if (status != FO_OK) {
-            fprintf(stderr, "fo_adam: %s\n", fo_status_text(status));
+            fprintf(stderr, "fo_adam_f64: %s\n", fo_status_text(status));
             return EXIT_FAILURE;
         }
     }

@@ -1,8 +1,62 @@
-"""Ctrl-C interrupts, wherever the tests are started from.
+"""Which tests run: those that need the extra `test` only and little time, or with --all every one.
 
-A shell has what it starts in the background ignore it; Python leaves that so, and hands it down.
+`tests/integrations` and the tests with a mark in EXTRA wait for --all. A file that is named on the
+command line, or a choice by -m, is run as asked.
 """
 
+import importlib.util
+import os
 import signal
+from pathlib import Path
 
+import pytest
+
+INTEGRATIONS = Path(__file__).parent / "integrations"
+EXTRA = {"slow", "compiler", "needs"}
+
+# Ctrl-C interrupts, wherever the tests are started from. A shell has what it starts in the
+# background ignore it; Python leaves that so, and hands it down.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# OpenBLAS, which NumPy loads, would have a thread of each process wait for each CPU, busily.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--all",
+        action="store_true",
+        help="run every test, also those that need other libraries, a compiler, or minutes: "
+        "pip install '.[test-all]'",
+    )
+
+
+def pytest_report_header(config):
+    if not config.option.all:
+        return "part of the tests; every one, with other libraries and compilers: pytest --all"
+    return None
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Without --all the other libraries are not even imported."""
+    if collection_path == INTEGRATIONS and not config.option.all:
+        return True
+    return None
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.option.all or config.option.markexpr:
+        return
+    extra = [item for item in items if any(item.get_closest_marker(name) for name in EXTRA)]
+    if extra:
+        config.hook.pytest_deselected(items=extra)
+        items[:] = [item for item in items if item not in set(extra)]
+
+
+def pytest_runtest_setup(item):
+    """A package that is missing is a failure, since who says --all wants to know."""
+    for marker in item.iter_markers("needs"):
+        for package in marker.args:
+            if importlib.util.find_spec(package) is None:
+                pytest.fail(f"needs {package}: pip install '.[test-all]'", pytrace=False)

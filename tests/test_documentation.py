@@ -5,12 +5,15 @@ exceptions and show nothing to a reader:
 
     <!-- not run: needs a cluster -->      on the line before a block: it is left out
     <!-- no example: states promises -->   anywhere in a page: it has no block
-    <!-- needs: torch keras -->            anywhere: skipped where one of these is not installed
+    <!-- needs: torch keras -->            anywhere: run with pytest --all only
+
+A ```{picture} block is one of them too: the site shows the figure that it makes. A ```text block
+right after one of these shows what the program prints there, numbers to within a tenth.
 """
 
 import doctest
 import importlib
-import importlib.util
+import math
 import os
 import pkgutil
 import re
@@ -23,7 +26,10 @@ import pytest
 import fastopt
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    *(page for page in sorted((ROOT / "docs").rglob("*.md")) if "_build" not in page.parts),
+]
 MODULES = [
     "fastopt",
     *(module.name for module in pkgutil.walk_packages(fastopt.__path__, prefix="fastopt.")),
@@ -32,10 +38,32 @@ OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 NOT_RUN = re.compile(r"<!-- not run: .+ -->")
 NO_EXAMPLE = re.compile(r"^<!-- no example: .+ -->$", re.MULTILINE)
+OUTPUT = re.compile(
+    r"^```python\n(?:(?!```).*\n)*```\n\n```text\n((?:(?!```).*\n)*)```$", re.MULTILINE
+)
+NUMBER = re.compile(r"-?\d+\.?\d*(?:e[+-]?\d+)?")
 NEEDS = re.compile(r"^<!-- needs: (.+) -->$", re.MULTILINE)
 
 
 # docstrings
+
+
+# What the examples of a module import.
+EXAMPLES_NEED = {
+    "fastopt.tune.reporting.figure": "matplotlib",
+    "fastopt.tune.reporting.page": "matplotlib",
+    "fastopt.tune.reporting.plots": "matplotlib",
+}
+
+
+def module_parameter(name):
+    """An integration needs its library, whose absence its import tells."""
+    marks = []
+    if name in EXAMPLES_NEED:
+        marks.append(pytest.mark.needs(EXAMPLES_NEED[name]))
+    elif name.startswith("fastopt.integrations."):
+        marks.append(pytest.mark.needs())
+    return pytest.param(name, marks=marks)
 
 
 def run(tests):
@@ -46,16 +74,10 @@ def run(tests):
     assert runner.failures == 0, "".join(report)
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", [module_parameter(name) for name in MODULES])
 def test_examples_of_module_run(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    try:
-        module = importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name.startswith("fastopt"):
-            raise
-        pytest.skip(f"{name} needs {error.name}, which is not installed")
-    run(doctest.DocTestFinder().find(module, name))
+    run(doctest.DocTestFinder().find(importlib.import_module(name), name))
 
 
 def documented():
@@ -96,7 +118,7 @@ def program(text):
             start, indent, language = i, fence[1], fence[2]
             continue
         before = "" if start == 0 else lines[start - 1].strip()
-        if language == "python" and not NOT_RUN.fullmatch(before):
+        if language in ("python", "{picture}") and not NOT_RUN.fullmatch(before):
             result[start + 1 : i] = [code.removeprefix(indent) for code in lines[start + 1 : i]]
             count += 1
         start = None
@@ -105,7 +127,13 @@ def program(text):
     return "\n".join(result), count
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def page_parameter(page):
+    packages = " ".join(NEEDS.findall(page.read_text(encoding="utf-8"))).split()
+    marks = [pytest.mark.needs(*packages)] if packages else []
+    return pytest.param(page, marks=marks, id=str(page.relative_to(ROOT)))
+
+
+@pytest.mark.parametrize("page", [page_parameter(page) for page in PAGES])
 def test_blocks_of_page_run(page, tmp_path):
     text = page.read_text(encoding="utf-8")
     source, count = program(text)
@@ -113,9 +141,6 @@ def test_blocks_of_page_run(page, tmp_path):
         assert count == 0, "the page has an example after all; remove the comment"
         return
     assert count > 0, "the page has no ```python block that runs"
-    for name in " ".join(NEEDS.findall(text)).split():
-        if importlib.util.find_spec(name) is None:
-            pytest.skip(f"{page.name} needs {name}, which is not installed")
     # Not the bare name: a script torch.py would be what "import torch" finds.
     script = tmp_path / f"page_{page.stem}.py"
     script.write_text(source, encoding="utf-8")
@@ -125,10 +150,43 @@ def test_blocks_of_page_run(page, tmp_path):
         env={**os.environ, "MPLBACKEND": "Agg"},
         capture_output=True,
         text=True,
-        timeout=110,
         check=False,
     )
     assert finished.returncode == 0, finished.stderr
+    printed = finished.stdout.splitlines()
+    for output in outputs(text):
+        assert find(output, printed) is not None, f"printed was:\n{finished.stdout}"
+        del printed[: find(output, printed) + len(output)]
+
+
+def outputs(text):
+    """What the page shows as printed: the lines of each block right after one of Python."""
+    return [block.splitlines() for block in OUTPUT.findall(text)]
+
+
+def find(output, printed):
+    """Where these lines stand, if they do."""
+    for i in range(len(printed) - len(output) + 1):
+        if all(map(same, output, printed[i:])):
+            return i
+    return None
+
+
+def same(shown, printed):
+    """Equal words, and numbers that are: another BLAS rounds otherwise."""
+    if NUMBER.sub("#", shown).split() != NUMBER.sub("#", printed).split():
+        return False
+    pairs = zip(NUMBER.findall(shown), NUMBER.findall(printed), strict=True)
+    return all(math.isclose(float(a), float(b), rel_tol=0.1, abs_tol=0.01) for a, b in pairs)
+
+
+def test_an_output_is_found_where_it_is_printed_and_only_there():
+    page = "```python\nprint()\n```\n\n```text\nloss 2.00\nend\n```\n\n```text\nother\n```\n"
+    assert outputs(page) == [["loss 2.00", "end"]]
+    printed = ["loss 2.10", "loss  2.1", "end"]
+    assert find(["loss 2.00", "end"], printed) == 1
+    assert find(["loss 2.00", "start"], printed) is None
+    assert find(["loss 2.40", "end"], printed) is None
 
 
 def test_blocks_keep_their_lines_and_others_are_left_out():

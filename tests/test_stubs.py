@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import fastopt
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,7 +30,11 @@ ALLOWED = [
 ]
 
 RIGHT = """
+import copy
+from pathlib import Path
+
 import numpy as np
+
 import fastopt
 
 param, grad = np.zeros(3), np.ones(3)
@@ -39,6 +45,38 @@ norm: float | None = optimizer.step({"weights": grad}, max_norm=1.0)
 groups = fastopt.NAG([{"params": [param], "lr": 0.1}, {"params": grad}], lr=1)
 groups.step([[grad], None])
 rate: float = fastopt.RULES["adam"].class_hypers["lr"] or 0.0
+
+# A training program.
+weights = {"w": np.zeros((3, 2), dtype=np.float32), "b": np.zeros(2, dtype=np.float32)}
+schedule = fastopt.schedules.warmup(fastopt.schedules.cosine(1e-3, steps=90), steps=10)
+trained = fastopt.create("adamw", weights.values(), lr=schedule, weight_decay=0.1)
+trained.step(weights.values(), max_norm=float("inf"))
+trained.step(value / 2 for value in weights.values())
+trained.lr = lambda step: 0.1 / step
+trained.param_groups[0]["weight_decay"] = 0.0
+trained.save(Path("model.state"), params=True)
+with open("model.state", "rb") as file:
+    trained.load(file)
+again = copy.deepcopy(trained)
+again.load_state_dict(trained.state_dict())
+scalar = np.array(1.0)
+fastopt.SGD(scalar, lr=0.1).step(2.0 * scalar)
+fastopt.Adam(param, lr=lambda step: 1.0 / step)
+
+
+def bowl(x: np.ndarray) -> float:
+    return float(np.sum(x * x))
+
+
+result = fastopt.minimize(bowl, [1.0, 2.0], method="adam", jac="2-point", lr=schedule)
+headers: str = fastopt.get_include()
+fastopt.show_config()
+version: str = fastopt.__version__
+try:
+    trained.load("model.state")
+except fastopt.StateFileError as error:
+    print(error)
+best = fastopt.tune.minimize(lambda params: params["x"] ** 2, {"x": fastopt.tune.Float(-1, 1)}, 5)
 """
 
 WRONG = {
@@ -76,6 +114,10 @@ def modules_without_their_library():
             yield module.name
 
 
+needs_mypy = pytest.mark.needs("mypy")
+
+
+@needs_mypy
 def test_stubs_agree_with_the_run_time(tmp_path):
     allowed = tmp_path / "allowed.txt"
     allowed.write_text("\n".join([*ALLOWED, *modules_without_their_library()]))
@@ -96,6 +138,7 @@ def test_the_generated_stub_is_up_to_date():
         assert path.read_text(encoding="utf-8") == stub, f"run {tools}, then install again"
 
 
+@needs_mypy
 def test_right_calls_pass_the_type_checker(tmp_path):
     program = tmp_path / "right.py"
     program.write_text(RIGHT)
@@ -103,6 +146,7 @@ def test_right_calls_pass_the_type_checker(tmp_path):
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+@needs_mypy
 def test_wrong_calls_are_found_by_the_type_checker(tmp_path):
     # An ignore that ignores nothing, or another error than the one named, is an error itself.
     program = tmp_path / "wrong.py"

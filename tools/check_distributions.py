@@ -13,7 +13,7 @@ MAX_WHEEL_BYTES = 1_000_000
 SOURCE_SUFFIXES = {".c", ".h", ".def", ".pyx", ".pxi", ".pxd"}
 WRITTEN_BY_THE_BUILD = {"_core.c", "_core.pxd", "_embedding.pxi", "_formulas.py"}
 # What others compile against.
-EMBEDDING = {"fastopt.h", "rules.def", "_core.pxd"}
+EMBEDDING = {"fastopt.h", "rules.def", "formats.def", "_core.pxd"}
 
 
 def sources():

@@ -19,8 +19,8 @@ equal=0 refused=0
 compile() { # compile PROGRAM COMPILER...: from tests/c/$source.c
     local program=$1
     shift
-    "$@" -O3 -std=gnu11 -ffp-contract=off -fno-math-errno -Wall -Wextra -Werror -I"$root/csrc" \
-        "$root"/csrc/*.c "$root"/csrc/rules/*.c "$root/tests/c/${source:-hashes}.c" \
+    "$@" -O3 -std=gnu11 -Wall -Wextra -Werror -I"$root/csrc" \
+        "$root"/csrc/*.c "$root"/csrc/rules/*.c "$root"/csrc/threads/*.c "$root/tests/c/${source:-hashes}.c" \
         -o "$work/$program" -lm -pthread
 }
 

@@ -35,8 +35,8 @@ import numpy as np
 
 import fastopt
 from fastopt import tune
-from fastopt.tune import ask_tell
-from fastopt.tune.storage import Storage
+from fastopt.tune.ledger import ledger
+from fastopt.tune.ledger.sqlite import Storage
 
 # Faults begin when the child says so by opening MARK, and end when it does that again.
 MARK = "/fastopt-begins"
@@ -50,7 +50,7 @@ CANNOT_FAIL = {
 WRITES = {"openat", "write", "pwrite64", "fsync", "fdatasync", "ftruncate", "rename", "close"}
 
 # An unlock that fails leaves a lock, for which a minute's wait would show no more.
-ask_tell.Storage = functools.partial(Storage, lock_timeout=1.0)
+ledger.Storage = functools.partial(Storage, lock_timeout=1.0)
 
 SPACE = {"x": tune.Float(0, 1)}
 OPTIONS = {"strategy": "random", "seed": 0}

@@ -77,9 +77,9 @@ for python in "${pythons[@]}"; do
         "$bin/pip" install -q --no-deps --force-reinstall "$wheel"
         "$bin/pip" check
         "$bin/python" -c "import numpy, fastopt; print(numpy.__version__); fastopt.show_config()"
-        (cd "$work" && "$bin/python" -m pytest -q -p no:cacheprovider tests/test_nesterov.py \
-            tests/test_faults.py tests/test_statefile.py tests/test_statefile_writes.py \
-            tests/test_schedules.py)
+        (cd "$work" && "$bin/python" -m pytest -q -p no:cacheprovider tests/core/test_nesterov.py \
+            tests/core/test_faults.py tests/core/test_statefile.py tests/core/test_statefile_writes.py \
+            tests/core/test_schedules.py)
     done
     "$bin/python" "$root/tools/check_import.py"
 done

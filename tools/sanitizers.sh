@@ -16,15 +16,15 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 unset FASTOPT_ISA FASTOPT_NUM_THREADS
 export OPENBLAS_NUM_THREADS=1
-needed=(-std=gnu11 -g -ffp-contract=off -fno-math-errno -Wall -Wextra -Werror "-I$root/csrc")
+needed=(-std=gnu11 -g -Wall -Wextra -Werror "-I$root/csrc")
 address=(-O1 -fsanitize=address,undefined -fno-sanitize-recover=all)
 # So that a step of a few elements takes the ways of one that no cache holds.
 small_caches=(-DFO_OWN_CACHES=1024 -DFO_ALL_CACHES=8192 -DFO_LEAST_APART=512
     -DFO_MANY_BLOCKS=2)
-library=("$root"/csrc/*.c "$root"/csrc/rules/*.c)
-without_dispatch=()
+library=("$root"/csrc/*.c "$root"/csrc/rules/*.c "$root"/csrc/threads/*.c)
+without_isa=()
 for source in "${library[@]}"; do
-    [ "$source" = "$root/csrc/dispatch.c" ] || without_dispatch+=("$source")
+    [ "$source" = "$root/csrc/isa.c" ] || without_isa+=("$source")
 done
 
 echo "==== Programs"
@@ -39,7 +39,7 @@ threads addresses "${address[@]}" -DWITHOUT_FORKS
 threads races -fsanitize=thread -DWITHOUT_FORKS
 runs=$([ -n "$quick" ] && echo 2000 || echo 50000)
 gcc "${needed[@]}" "${address[@]}" "${small_caches[@]}" "-DRUNS=$runs" "$root/tests/c/fuzz.c" \
-    "${without_dispatch[@]}" -o "$work/random" -lm -pthread &
+    "${without_isa[@]}" -o "$work/random" -lm -pthread &
 started+=($!)
 for compiler in "${started[@]}"; do
     wait "$compiler"
@@ -73,23 +73,23 @@ find "$work/tree" -name '*.so' -delete
     sed -i 's/"-O3"/"-O1"/' setup.py
     CFLAGS="${address[*]}" LDFLAGS="-fsanitize=address,undefined" \
         "$python" setup.py -q build_ext --inplace
-    tests=(tests)
-    [ -z "$quick" ] || tests=(tests/test_faults.py tests/test_nesterov.py tests/test_limits.py
-        tests/test_statefile.py tests/test_statefile_writes.py)
-    # What the tests start, compilers included, runs under the sanitizers too. Whoever lacks an optional
-    # package finds the tests that were skipped for it at the end.
+    tests=(--all -m "not own_memory and not compiler" tests)
+    [ -z "$quick" ] || tests=(-m "not own_memory and not slow"
+        tests/core/test_faults.py tests/core/test_nesterov.py tests/core/test_limits.py
+        tests/core/test_statefile.py tests/core/test_statefile_writes.py)
+    # What the tests start runs under the sanitizers too. A compiler would need hours there.
     # Objects that live as long as Python are no leaks. Small ones come from malloc, which is watched.
     # The limits of memory in a test would be those of the sanitizer's own maps.
     ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc PYTHONPATH="$work/tree/src" \
         LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)" \
-        "$python" -m pytest -q -p no:cacheprovider -m "not own_memory" "${tests[@]}"
+        "$python" -m pytest -q -p no:cacheprovider "${tests[@]}"
 )
 
 if [ -z "$quick" ]; then
     echo "==== libFuzzer, $seconds s"
     guided() { # guided CLANG: compiles the fuzzer
         "$1" "${needed[@]}" "${address[@]}" "${small_caches[@]}" -fsanitize=fuzzer \
-            "$root/tests/c/fuzz.c" "${without_dispatch[@]}" -o "$work/guided" -lm -pthread 2>"$work/guided.log"
+            "$root/tests/c/fuzz.c" "${without_isa[@]}" -o "$work/guided" -lm -pthread 2>"$work/guided.log"
     }
     # A clang may be there without its run-time library.
     if guided clang || {
@@ -107,7 +107,7 @@ if [ -z "$quick" ]; then
     if "$python" -m venv "$work/venv" && "$work/venv/bin/pip" install -q numpy atheris; then
         # In the folder of its own: it leaves inputs that it thinks slow where it runs.
         (cd "$work" && "$work/venv/bin/python" \
-            "$root/tests/fuzz_statefile.py" "$root/src/fastopt/statefile.py" \
+            "$root/tests/core/fuzz_statefile.py" "$root/src/fastopt/_statefile.py" \
             "-max_total_time=$seconds" -print_final_stats=1 >atheris.log 2>&1) ||
             fail "$(tail -40 "$work/atheris.log")"
         grep -E '^Done|^stat::number' "$work/atheris.log"

@@ -15,7 +15,7 @@ STUB = Path(__file__).resolve().parent.parent / "src" / "fastopt" / "__init__.py
 
 OPENING = """\
 # Made by tools/stubs.py; do not edit.
-from typing import Any, ClassVar, TypeAlias, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 TYPES = """
 # One dtype a call.
 _Scalar = TypeVar("_Scalar", np.float32, np.float64)
-_Number: TypeAlias = float | np.floating[Any] | np.integer[Any]
 """
 
 
@@ -52,13 +51,16 @@ def imports():
         for name, module in origin.items()
         if name in fastopt.__all__
     }
-    for module, name in (("fastopt._core", "Rule"), ("fastopt.optimizers", "_Params")):
-        lines[module, order(name)] = f"from {module} import {name}\n"
+    for module, names in (
+        ("fastopt._core", "Rule"),
+        ("fastopt._optimizer", "Number, Params, Rate"),
+    ):
+        lines[module, order(names)] = f"from {module} import {names}\n"
     return "".join(line for _, line in sorted(lines.items()))
 
 
-def keyword(name, default):
-    kind = {"step": "int | np.integer[Any]"}.get(name, "_Number")
+def keyword(name, default, lr="Number"):
+    kind = {"step": "int | np.integer[Any]", "lr": lr}.get(name, "Number")
     if isinstance(default, bool):
         kind = "bool"
     return f"{name}: {kind}" + ("" if default is None else f" = {default!r}")
@@ -78,8 +80,8 @@ def function(rule):
 
 
 def optimizer_class(rule):
-    keywords = [keyword(*item) for item in rule.class_hypers.items()]
-    constructor = signature("__init__", ["self", "params: _Params", "*", *keywords], "    ")
+    keywords = [keyword(*item, lr="Rate") for item in rule.class_hypers.items()]
+    constructor = signature("__init__", ["self", "params: Params", "*", *keywords], "    ")
     return f"class {rule.class_name}(Optimizer):\n    rule: ClassVar[Rule]\n{constructor}"
 
 

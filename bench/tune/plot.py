@@ -1,65 +1,60 @@
-"""Mean rank over the course of the search, from what `run.py` has measured; one panel for each
-``--rivals``.
-
-python bench/tune/plot.py --rivals fastopt,random,optuna-gp --output docs/images/tuning.png
-"""
+"""One picture: mean rank over the course of the search, a panel for each group of rivals."""
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
-from report import RESULTS, complete, interval, load, mean_ranks
+
+from bench.tune.report import OURS, Cells, complete, interval, mean_ranks
 
 STAGES = np.linspace(0.1, 1.0, 19)
+FONT_SIZE = 13
+WIDTH, HEIGHT = 6.6, 4.8  # inches, of each panel
+DPI = 150
 
 
-def panel(axes, cells, rivals, colours):
-    """The mean ranks of ``rivals`` on the searches that all of them have, each named at its end."""
-    cells = complete(cells, rivals)
+def plot_ranks(cells: Cells, groups: list[list[str]], path: Path) -> None:
+    """Draw the mean ranks of each group of rivals among each other and write a PNG."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    everyone = list(dict.fromkeys(rival for group in groups for rival in group))
+    colours = dict(zip(everyone, plt.get_cmap("tab10").colors, strict=False))
+    with plt.rc_context({"font.size": FONT_SIZE}):
+        size = (WIDTH, HEIGHT * len(groups))
+        figure, panels = plt.subplots(
+            len(groups), figsize=size, layout="constrained", squeeze=False
+        )
+        for panel, rivals in zip(panels.flat, groups, strict=True):
+            _draw(panel, complete(cells, rivals), rivals, colours)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=DPI)
+        plt.close(figure)
+
+
+def _draw(panel, cells: Cells, rivals: list[str], colours: dict) -> None:
+    """The mean ranks of `rivals` on the searches that all of them have, each named at its end."""
     by_stage = [mean_ranks(cells, rivals, stage) for stage in STAGES]
     final = {}
     for rival in rivals:
         mean, low, high = np.array([interval(ranks[rival]) for ranks in by_stage]).T
-        ours = rival == "fastopt"
-        axes.plot(100 * STAGES, mean, color=colours[rival], lw=2.8 if ours else 1.3)
+        ours = rival == OURS
+        panel.plot(100 * STAGES, mean, color=colours[rival], lw=3.5 if ours else 1.5)
         if ours:
-            axes.fill_between(100 * STAGES, low, high, color=colours[rival], alpha=0.2, lw=0)
+            panel.fill_between(100 * STAGES, low, high, color=colours[rival], alpha=0.2, lw=0)
         final[rival] = mean[-1]
     height = -np.inf
-    gap = 0.045 * (len(rivals) - 1)
-    for rival in sorted(rivals, key=final.get):
+    gap = 0.06 * (len(rivals) - 1)
+    for rival in sorted(rivals, key=final.__getitem__):
         height = max(final[rival], height + gap)
-        axes.text(101, height, rival, color=colours[rival], va="center", fontsize=9)
+        weight = "bold" if rival == OURS else "normal"
+        panel.text(101, height, rival, color=colours[rival], va="center", weight=weight)
     problems = {problem for problem, _ in cells}
-    axes.set_title(f"{len(rivals)} tuners, {len(problems)} problems, {len(cells)} searches each")
-    axes.set(xlabel="trials, % of the budget", ylabel="mean rank (1 is best)", xlim=(10, 100))
-    axes.invert_yaxis()
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--results", type=Path, nargs="+", default=RESULTS)
-    parser.add_argument("--rivals", action="append", required=True)
-    parser.add_argument("--output", type=Path, required=True)
-    arguments = parser.parse_args()
-    groups = [names.split(",") for names in arguments.rivals]
-    everyone = list(dict.fromkeys(rival for group in groups for rival in group))
-    colours = dict(zip(everyone, plt.get_cmap("tab10").colors, strict=False))
-    cells = load(arguments.results)
-    figure, rows = plt.subplots(
-        len(groups), figsize=(7, 4 * len(groups)), layout="constrained", squeeze=False
-    )
-    for (axes,), rivals in zip(rows, groups, strict=True):
-        panel(axes, cells, rivals, colours)
-    figure.savefig(arguments.output, dpi=110)
-
-
-if __name__ == "__main__":
-    main()
+    title = f"{len(rivals)} tuners, {len(problems)} problems, {len(cells)} searches each"
+    panel.set_title(title, loc="left")
+    panel.set(xlabel="trials, % of the budget", ylabel="mean rank (1 is best)", xlim=(10, 100))
+    panel.invert_yaxis()
+    panel.spines[["top", "right"]].set_visible(False)

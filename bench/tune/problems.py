@@ -146,7 +146,7 @@ MLP_SPACE = {
 
 
 def _mlp(seed):
-    from network import validation_loss
+    from bench.tune.network import validation_loss
 
     x, y, _ = _digits()
     return lambda params: validation_loss(params, x, y, seed)

@@ -1,45 +1,51 @@
-"""Tables from what `run.py` has measured.
+"""Turn finished searches into tables and a picture.
 
-    python bench/tune/report.py [--results FILE ...] [--rivals fastopt,random,...]
+    python -m bench.tune.report              print every table, of what was run last too
+    python -m bench.tune.report --publish    make that the published results: document and picture
+    python -m bench.tune.report --check      compare the document with the published results
 
 Ranks compare the best value so far of each search among all rivals on the same problem and seed (1
-is best, ties share their mean). Only problems and seeds that every chosen rival has finished count.
-Intervals are 95 % bootstrap intervals over problems.
+is best, ties share their mean). Only problems and seeds that every rival of a table has finished
+count. Intervals are 95 % bootstrap intervals over problems.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import math
+import statistics
+import sys
 from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 from scipy.stats import rankdata
 
+from bench.documents import NOT_MEASURED, ROOT, Place, table
+from bench.tune.results import LATEST, PUBLISHED, SPEED, Search, Timing
+from bench.tune.rivals import RIVALS
+
 STAGES = (0.25, 0.5, 1.0)
+STAGE_NAMES = ["25 %", "50 %", "100 %"]
 DRAWS = 2000
-RESULTS = sorted((Path(__file__).parent / "results").glob("*.jsonl"))
+OURS = "fastopt"
+# Those that take milliseconds a suggestion and so have more seeds.
+CHEAP = ("fastopt", "random", "optuna-tpe", "optuna-cmaes", "hyperopt")
+PICTURE = ROOT / "docs" / "images" / "tuning.png"
+SEARCHES = Place("docs/notes/tuning.md", "tuning tables: bench.tune.report", "end of tuning tables")
+TIMES = Place("docs/notes/tuning.md", "tuning times: bench.tune.report", "end of tuning times")
+
+# {(problem, seed): {rival: search}}
+Cells = dict[tuple[str, int], dict[str, Search]]
 
 
-def load(paths):
-    """{(problem, seed): {rival: line}}"""
-    cells = defaultdict(dict)
-    for path in paths:
-        for line in map(json.loads, path.read_text().splitlines()):
-            cells[line["problem"], line["seed"]][line["rival"]] = line
-    return cells
+def cells_of(searches: list[Search]) -> Cells:
+    cells: Cells = defaultdict(dict)
+    for search in searches:
+        cells[search.problem, search.seed][search.rival] = search
+    return dict(cells)
 
 
-def best_after(line, stage):
-    """The best value of the first part ``stage`` of the search."""
-    values = line["values"]
-    count = max(1, round(stage * len(values)))
-    return min((value for value in values[:count] if value is not None), default=math.inf)
-
-
-def interval(by_problem):
+def interval(by_problem: dict[str, list[float]]) -> tuple[float, float, float]:
     """Mean over problems and its bootstrap interval."""
     means = np.array([np.mean(values) for values in by_problem.values()])
     rng = np.random.default_rng(0)
@@ -48,117 +54,181 @@ def interval(by_problem):
     return means.mean(), low, high
 
 
-def complete(cells, rivals):
+def complete(cells: Cells, rivals: list[str]) -> Cells:
+    """Those problems and seeds that all of these rivals have."""
     return {key: cell for key, cell in cells.items() if all(rival in cell for rival in rivals)}
 
 
-def mean_ranks(cells, rivals, stage):
-    """{rival: {problem: [ranks]}}"""
-    ranks = {rival: defaultdict(list) for rival in rivals}
+def mean_ranks(cells: Cells, rivals: list[str], stage: float) -> dict[str, dict[str, list[float]]]:
+    """{rival: {problem: ranks}}"""
+    ranks: dict[str, dict[str, list[float]]] = {rival: defaultdict(list) for rival in rivals}
     for (problem, _), cell in complete(cells, rivals).items():
-        row = rankdata([best_after(cell[rival], stage) for rival in rivals])
+        row = rankdata([cell[rival].best_after(stage) for rival in rivals])
         for rival, rank in zip(rivals, row, strict=True):
-            ranks[rival][problem].append(rank)
+            ranks[rival][problem].append(float(rank))
     return ranks
 
 
-def share_of_pairs(cells, rival, stage):
-    """{problem: [1 for a win of fastopt against ``rival``, 0.5 for a tie, 0 for a loss]}"""
-    pairs = defaultdict(list)
-    for (problem, _), cell in complete(cells, ["fastopt", rival]).items():
-        ours, theirs = (best_after(cell[name], stage) for name in ("fastopt", rival))
+def share_of_pairs(cells: Cells, rival: str, stage: float) -> dict[str, list[float]]:
+    """{problem: 1 for a win of fastopt against `rival`, 0.5 for a tie, 0 for a loss}"""
+    pairs: dict[str, list[float]] = defaultdict(list)
+    for (problem, _), cell in complete(cells, [OURS, rival]).items():
+        ours, theirs = (cell[name].best_after(stage) for name in (OURS, rival))
         pairs[problem].append(0.5 if ours == theirs else float(ours < theirs))
     return pairs
 
 
-def print_ranks(cells, rivals):
-    used = complete(cells, rivals)
-    problems = {problem for problem, _ in used}
-    print(f"\nMean rank of {len(rivals)} on {len(problems)} problems, {len(used)} searches each\n")
-    print("| | 25 % | 50 % | 100 % |\n|---|---|---|---|")
-    final = {rival: interval(found)[0] for rival, found in mean_ranks(used, rivals, 1.0).items()}
-    for rival in sorted(rivals, key=final.get):
-        row = [interval(mean_ranks(used, rivals, stage)[rival]) for stage in STAGES]
-        print(f"| {rival} | " + " | ".join(f"{m:.2f} ({a:.2f}-{b:.2f})" for m, a, b in row) + " |")
-
-
-def print_counts(cells, rivals):
+def counts_table(cells: Cells, rivals: list[str]) -> str:
     """How many searches there are of each rival, by kind of problem."""
-    counts = {rival: defaultdict(int) for rival in rivals}
-    for cell in cells.values():
-        for rival, line in cell.items():
-            counts[rival][line["kind"]] += 1
-    kinds = list(dict.fromkeys(line["kind"] for cell in cells.values() for line in cell.values()))
-    print("\nNumber of searches\n")
-    print("| | " + " | ".join(kinds) + " |\n|---" + "|---" * len(kinds) + "|")
-    for rival, count in counts.items():
-        print(f"| {rival} | " + " | ".join(str(count[kind]) for kind in kinds) + " |")
+    searches = [search for cell in cells.values() for search in cell.values()]
+    kinds = list(dict.fromkeys(search.kind for search in searches))
+    lines = []
+    for rival in rivals:
+        own = [search.kind for search in searches if search.rival == rival]
+        lines.append([rival, *(str(own.count(kind)) for kind in kinds)])
+    return table(["searches", *kinds], lines)
 
 
-def print_pairs(cells, rivals):
-    print("\nShare of pairs that fastopt wins, and the number of searches compared\n")
-    print("| against | 25 % | 50 % | 100 % | problems | searches |\n|---|---|---|---|---|---|")
+def pairs_table(cells: Cells, rivals: list[str]) -> str:
+    lines = []
     for rival in rivals:
         pairs = [share_of_pairs(cells, rival, stage) for stage in STAGES]
-        if rival != "fastopt" and pairs[0]:
-            row = " | ".join("{:.0%} ({:.0%}-{:.0%})".format(*interval(found)) for found in pairs)
+        if rival != OURS and pairs[0]:
+            shares = ["{:.0%} ({:.0%}-{:.0%})".format(*interval(found)) for found in pairs]
             searches = sum(map(len, pairs[0].values()))
-            print(f"| {rival} | {row} | {len(pairs[0])} | {searches} |")
+            lines.append([rival, *shares, str(len(pairs[0])), str(searches)])
+    return table(["against", *STAGE_NAMES, "problems", "searches"], lines)
 
 
-def print_kinds(cells, rivals):
+def ranks_table(cells: Cells, rivals: list[str]) -> str:
     used = complete(cells, rivals)
-    kinds = {problem: cell["fastopt"]["kind"] for (problem, _), cell in used.items()}
+    by_stage = [mean_ranks(used, rivals, stage) for stage in STAGES]
+    final = {rival: interval(found)[0] for rival, found in by_stage[-1].items()}
+    lines = []
+    for rival in sorted(rivals, key=lambda name: final[name]):
+        row = [interval(ranks[rival]) for ranks in by_stage]
+        lines.append([rival, *(f"{m:.2f} ({low:.2f}-{high:.2f})" for m, low, high in row)])
+    return table(["mean rank", *STAGE_NAMES], lines)
+
+
+def kinds_table(cells: Cells, rivals: list[str]) -> str:
+    used = complete(cells, rivals)
+    kinds = {problem: cell[OURS].kind for (problem, _), cell in used.items()}
     ranks = mean_ranks(used, rivals, 1.0)
-    print("\nMean rank at 100 % by kind of problem\n")
-    print("| | " + " | ".join(rivals) + " |\n|---" + "|---" * len(rivals) + "|")
+    lines = []
     for kind in dict.fromkeys(kinds.values()):
         members = [problem for problem in kinds if kinds[problem] == kind]
-        row = [np.mean([r for p in members for r in ranks[rival][p]]) for rival in rivals]
-        print(f"| {kind} | " + " | ".join(f"{rank:.2f}" for rank in row) + " |")
+        means = [np.mean([r for p in members for r in ranks[rival][p]]) for rival in rivals]
+        lines.append([kind, *(f"{mean:.2f}" for mean in means)])
+    return table(["mean rank at 100 %", *rivals], lines)
 
 
-def print_against_random(cells):
+def against_random_table(cells: Cells) -> str:
     """No kind of problem should be searched worse than by independent draws."""
-    print("\nShare of pairs that fastopt wins against random, by kind of problem\n")
-    print("| | 25 % | 50 % | 100 % | searches |\n|---|---|---|---|---|")
-    used = complete(cells, ["fastopt", "random"])
-    kinds = {cell["fastopt"]["kind"]: {} for cell in used.values()}
-    for key, cell in used.items():
-        kinds[cell["fastopt"]["kind"]][key] = cell
-    for kind, members in kinds.items():
+    used = complete(cells, [OURS, "random"])
+    lines = []
+    for kind in dict.fromkeys(cell[OURS].kind for cell in used.values()):
+        members = {key: cell for key, cell in used.items() if cell[OURS].kind == kind}
         pairs = [share_of_pairs(members, "random", stage) for stage in STAGES]
-        row = " | ".join(f"{interval(found)[0]:.0%}" for found in pairs)
-        print(f"| {kind} | {row} | {len(members)} |")
+        shares = [f"{interval(found)[0]:.0%}" for found in pairs]
+        lines.append([kind, *shares, str(len(members))])
+    return table(["won against random", *STAGE_NAMES, "searches"], lines)
 
 
-def print_losses(cells, rivals):
+def not_first_table(cells: Cells, rivals: list[str]) -> str:
     """Every problem where somebody has a better mean rank than fastopt at the end."""
     ranks = mean_ranks(cells, rivals, 1.0)
-    print("\nProblems where fastopt is not first at 100 %\n")
-    print("| problem | fastopt | better |\n|---|---|---|")
-    for problem in sorted(ranks["fastopt"]):
+    lines = []
+    for problem in sorted(ranks[OURS]):
         mean = {rival: float(np.mean(ranks[rival][problem])) for rival in rivals}
-        better = sorted((r for r in rivals if mean[r] < mean["fastopt"]), key=mean.get)
+        better = sorted((r for r in rivals if mean[r] < mean[OURS]), key=mean.__getitem__)
         if better:
             names = ", ".join(f"{rival} {mean[rival]:.1f}" for rival in better)
-            print(f"| {problem} | {mean['fastopt']:.1f} | {names} |")
+            lines.append([problem, f"{mean[OURS]:.1f}", names])
+    return table(["problem", "fastopt", "better"], lines)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--results", type=Path, nargs="+", default=RESULTS)
-    parser.add_argument("--rivals", default="", help="those to rank together; default: all")
+def groups(cells: Cells) -> list[list[str]]:
+    """All rivals that were run, and those of them that are cheap."""
+    present = {rival for cell in cells.values() for rival in cell}
+    everyone = [rival for rival in RIVALS if rival in present]
+    cheap = [rival for rival in everyone if rival in CHEAP]
+    return [everyone, cheap] if cheap != everyone else [everyone]
+
+
+def whole(searches: list[Search]) -> str:
+    """Every table, in the order in which they are read."""
+    cells = cells_of(searches)
+    parts = ["Share of pairs (same problem and seed) that fastopt wins, and its 95 % interval:\n"]
+    everyone = groups(cells)[0]
+    parts.append(pairs_table(cells, everyone))
+    for rivals in groups(cells):
+        used = complete(cells, rivals)
+        problems = {problem for problem, _ in used}
+        parts += [
+            f"{len(rivals)} tuners on the {len(problems)} problems that all of them have, "
+            f"{len(used)} searches each; 1 is the best rank:\n",
+            ranks_table(cells, rivals),
+            kinds_table(cells, rivals),
+            f"Where fastopt is not first of the {len(rivals)} at the end, by mean rank:\n",
+            not_first_table(cells, rivals),
+        ]
+    parts += ["By kind of problem, share of pairs won against random search:\n"]
+    parts += [against_random_table(cells), "How many searches there are:\n"]
+    return "\n".join([*parts, counts_table(cells, everyone)])
+
+
+def times_table(timings: list[Timing]) -> str:
+    """What a suggestion costs, in milliseconds."""
+    lines = []
+    for timing in timings:
+        costs = [1e3 * seconds for seconds in timing.seconds]
+        printed = [f"{f(costs):.1f}" for f in (statistics.median, statistics.fmean, max)]
+        lines.append([timing.rival, str(timing.observations), *printed])
+    machines = ", ".join(dict.fromkeys(timing.machine for timing in timings))
+    header = ["rival", "observations", "median", "mean", "longest"]
+    return f"{table(header, lines)}\n{machines}.\n"
+
+
+def texts() -> dict[Place, str]:
+    """What the published results make of each place."""
+    searches, timings = Search.load(PUBLISHED), Timing.load(SPEED)
+    return {
+        SEARCHES: whole(searches) if searches else NOT_MEASURED,
+        TIMES: times_table(timings) if timings else NOT_MEASURED,
+    }
+
+
+def publish(results: Path) -> None:
+    """Add the searches of a file to those published; then the document and the picture."""
+    from bench.tune.plot import plot_ranks
+
+    found = {search.key: search for path in (PUBLISHED, results) for search in Search.load(path)}
+    order = {rival: number for number, rival in enumerate(RIVALS)}
+    searches = sorted(found.values(), key=lambda s: (order[s.rival], s.seed))
+    PUBLISHED.write_text("".join(search.as_line() for search in searches))
+    for place, text in texts().items():
+        place.write(text)
+    plot_ranks(cells_of(searches), groups(cells_of(searches)), PICTURE)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.tune.report",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--results", type=Path, default=LATEST)
+    parser.add_argument("--publish", action="store_true")
+    parser.add_argument("--check", action="store_true")
     arguments = parser.parse_args()
-    cells = load(arguments.results)
-    everyone = sorted({rival for cell in cells.values() for rival in cell})
-    rivals = arguments.rivals.split(",") if arguments.rivals else everyone
-    print_counts(cells, everyone)
-    print_pairs(cells, everyone)
-    print_ranks(cells, rivals)
-    print_kinds(cells, rivals)
-    print_against_random(cells)
-    print_losses(cells, rivals)
+    if arguments.check:
+        differences = [place.difference(text) for place, text in texts().items()]
+        sys.exit("".join(differences) or None)
+    if arguments.publish:
+        publish(arguments.results)
+    else:
+        print(whole([*Search.load(PUBLISHED), *Search.load(arguments.results)]))
 
 
 if __name__ == "__main__":

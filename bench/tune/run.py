@@ -1,84 +1,76 @@
 """Run searchers on the problems and append one line of JSON for each finished search.
 
-    python bench/tune/run.py RIVAL[,RIVAL...] --seeds 0:5 --minutes 9 [--kinds "bbob 2-d,real"]
+    python -m bench.tune.run RIVAL [RIVAL ...] --seeds 0:5 --minutes 8 [--kinds "bbob 2-d" real]
 
 Finished searches are skipped, so a run can be cut off and repeated until nothing is left. Every
-line holds the values in the order of evaluation and the seconds that each ask and tell took
-together. Set OPENBLAS_NUM_THREADS=1.
+line holds the number of trials and each trial that was better than all before it, with its value:
+from these the best value after any part of the search is known. Set OPENBLAS_NUM_THREADS=1.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
-from problems import problems
-from rivals import RIVALS
+from bench.tune.problems import Problem, problems
+from bench.tune.results import LATEST, PUBLISHED, Search
+from bench.tune.rivals import RIVALS
 
 
-def search(make, problem, seed):
-    """Values and seconds of one search; a trial whose value is not finite counts as None."""
+def search(rival: str, make: Callable, problem: Problem, seed: int) -> Search:
+    """One search to the end of the problem's budget."""
     objective = problem.start(seed)
     searcher = make(problem.space, seed, problem.budget)
-    values, seconds = [], []
-    for _ in range(problem.budget):
-        start = time.perf_counter()
+    best, improvements = math.inf, []
+    for number in range(1, problem.budget + 1):
         params = searcher.ask()
-        asked = time.perf_counter() - start
         value = objective(params)
-        start = time.perf_counter()
         searcher.tell(params, value)
-        seconds.append(asked + time.perf_counter() - start)
-        values.append(value if math.isfinite(value) else None)
-    return values, seconds
+        if value < best:
+            best = value
+            improvements.append((number, value))
+    return Search(rival, problem.name, problem.kind, seed, problem.budget, improvements)
 
 
-def finished(path):
-    if not path.exists():
-        return set()
-    lines = map(json.loads, path.read_text().splitlines())
-    return {(line["rival"], line["problem"], line["seed"]) for line in lines}
+def parser() -> argparse.ArgumentParser:
+    result = argparse.ArgumentParser(
+        prog="python -m bench.tune.run",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    result.add_argument("rivals", nargs="+", choices=RIVALS)
+    result.add_argument("--seeds", default="0:3", help="first:end")
+    result.add_argument("--kinds", nargs="+", default=[""], help="beginnings of kinds of problem")
+    result.add_argument("--problems", nargs="+", default=[""], help="beginnings of names")
+    result.add_argument("--minutes", type=float, help="begin no search later than this")
+    result.add_argument("--results", type=Path, default=LATEST)
+    return result
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("rivals", help="names, separated by commas: " + ", ".join(RIVALS))
-    parser.add_argument("--seeds", default="0:3", help="first:end")
-    parser.add_argument("--kinds", default="", help="beginnings of kinds of problem, by commas")
-    parser.add_argument("--problems", default="", help="beginnings of names, by commas")
-    parser.add_argument("--minutes", type=float, default=9.0)
-    default = Path(__file__).parent / "results" / "searches.jsonl"
-    parser.add_argument("--results", type=Path, default=default)
-    arguments = parser.parse_args()
-    arguments.results.parent.mkdir(parents=True, exist_ok=True)
-    done = finished(arguments.results)
-    deadline = time.monotonic() + 60.0 * arguments.minutes
+def main() -> None:
+    arguments = parser().parse_args()
     warnings.simplefilter("ignore")
-    names, kinds = (tuple(text.split(",")) for text in (arguments.problems, arguments.kinds))
-    chosen = [p for p in problems() if p.name.startswith(names) and p.kind.startswith(kinds)]
+    done = {found.key for path in (PUBLISHED, arguments.results) for found in Search.load(path)}
+    chosen = [
+        problem
+        for problem in problems()
+        if problem.name.startswith(tuple(arguments.problems))
+        and problem.kind.startswith(tuple(arguments.kinds))
+    ]
+    start = time.monotonic()
     for seed in range(*map(int, arguments.seeds.split(":"))):
         for problem in chosen:
-            for rival in arguments.rivals.split(","):
+            for rival in arguments.rivals:
                 if (rival, problem.name, seed) in done:
                     continue
-                if time.monotonic() > deadline:
+                if arguments.minutes and time.monotonic() - start > 60 * arguments.minutes:
                     print("time is up; run again to go on")
                     return
-                values, seconds = search(RIVALS[rival], problem, seed)
-                line = {
-                    "rival": rival,
-                    "problem": problem.name,
-                    "kind": problem.kind,
-                    "seed": seed,
-                    "values": values,
-                    "seconds": [round(s, 6) for s in seconds],
-                }
-                with arguments.results.open("a") as file:
-                    file.write(json.dumps(line) + "\n")
+                search(rival, RIVALS[rival], problem, seed).append_to(arguments.results)
     print("all done")
 
 

@@ -1,21 +1,25 @@
 """Seconds that one suggestion costs: ask and tell together, at a given number of observations.
 
-    OPENBLAS_NUM_THREADS=1 python bench/tune/speed.py 100 500 [--rivals fastopt,optuna-gp]
+    OPENBLAS_NUM_THREADS=1 python -m bench.tune.speed 100 500 [--rivals fastopt optuna-gp]
 
 Six continuous parameters; the observations are made first, then suggestions are timed in turn, one
-of each searcher.
+of each searcher. They are printed and kept in results/speed.jsonl, of which the published table is
+made; those of the same rivals and numbers of observations are replaced.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import statistics
 import time
 import warnings
 
 import numpy as np
-from rivals import RIVALS
+
+from bench.steps.results import environment
+from bench.tune.report import times_table
+from bench.tune.results import SPEED, Timing
+from bench.tune.rivals import RIVALS
 
 DIMENSION = 6
 REPEATS = 12
@@ -63,10 +67,15 @@ def suggestion(searcher):
     return asked + time.perf_counter() - start
 
 
+def machine() -> str:
+    here = environment()
+    return f"{here['cpu']}, {here['system']}, Python {here['python']}"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("observations", type=int, nargs="+")
-    parser.add_argument("--rivals", default="fastopt,optuna-gp", help="names, by commas")
+    parser.add_argument("--rivals", nargs="+", choices=RIVALS, default=["fastopt", "optuna-gp"])
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     with contextlib.suppress(ImportError):
@@ -74,21 +83,22 @@ def main():
 
         torch.set_num_threads(1)
     for n in arguments.observations:
-        searchers = {
-            name: RIVALS[name](SPACE, 0, n + REPEATS) for name in arguments.rivals.split(",")
-        }
+        searchers = {name: RIVALS[name](SPACE, 0, n + REPEATS) for name in arguments.rivals}
         seconds = {name: [] for name in searchers}
         for name, searcher in searchers.items():
             observe(name, searcher, n)
         for _ in range(REPEATS):
             for name, searcher in searchers.items():
                 seconds[name].append(suggestion(searcher))
-        for name, times in seconds.items():
-            milliseconds = [1e3 * t for t in times]
-            print(
-                f"{n} observations, {name}: median {statistics.median(milliseconds):.1f} ms, "
-                f"mean {statistics.fmean(milliseconds):.1f}, longest {max(milliseconds):.1f}"
-            )
+        new = [
+            Timing(machine(), name, n, [round(s, 6) for s in taken])
+            for name, taken in seconds.items()
+        ]
+        replaced = {(timing.rival, timing.observations) for timing in new}
+        kept = [t for t in Timing.load(SPEED) if (t.rival, t.observations) not in replaced]
+        timings = sorted([*kept, *new], key=lambda t: (t.observations, list(RIVALS).index(t.rival)))
+        SPEED.write_text("".join(timing.as_line() for timing in timings))
+        print(times_table(new))
 
 
 if __name__ == "__main__":

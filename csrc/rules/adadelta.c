@@ -10,35 +10,32 @@
  * paper (there it is 1) and is not part of the updates that u averages. */
 #ifndef FO_FORMULA
 
-#include "kernel.h"
+#include "kernel/kernel.h"
 
 enum { LR, RHO, ONE_MINUS_RHO, EPS, COEFFICIENTS };
 
-static void coefficients(const fo_hyper *hyper, uint64_t step, double *c)
+static void coefficients(const fo_hyper *hyper, FO_UNUSED uint64_t step, double *c)
 {
-    (void)step;
     c[LR] = hyper->lr;
     c[RHO] = hyper->rho;
     c[ONE_MINUS_RHO] = 1 - hyper->rho;
     c[EPS] = hyper->eps;
 }
 
-/* Eight multiplications, more than in Adam, leave less room. */
-#define FO_TURNS 4
 #define FO_KERNEL adadelta
 #define FO_FILE "rules/adadelta.c"
-#include "rule.h"
+#define FO_ROOT_COST FO_HEAVY
+#include "kernel/rule.h"
 
 #else
 
-FO_INLINE void update(vec *p, vec g, vec *state, const scalar *c, int with_optional)
+FO_INLINE vec update(vec g, vec *state, FO_UNUSED vec *optional, const scalar *c)
 {
-    (void)with_optional;
     vec *v = &state[0], *u = &state[1];
     *v = c[RHO] * *v + c[ONE_MINUS_RHO] * (g * g);
     const vec d = square_root((*u + c[EPS]) / (*v + c[EPS])) * g;
     *u = c[RHO] * *u + c[ONE_MINUS_RHO] * (d * d);
-    *p = *p - c[LR] * d;
+    return c[LR] * d;
 }
 
 #endif

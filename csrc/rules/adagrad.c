@@ -6,31 +6,28 @@
  * J. Duchi, E. Hazan and Y. Singer, JMLR 12 (2011). */
 #ifndef FO_FORMULA
 
-#include "kernel.h"
+#include "kernel/kernel.h"
 
 enum { LR, EPS_INSIDE, EPS, COEFFICIENTS };
 
-static void coefficients(const fo_hyper *hyper, uint64_t step, double *c)
+static void coefficients(const fo_hyper *hyper, FO_UNUSED uint64_t step, double *c)
 {
-    (void)step;
     c[LR] = hyper->lr;
     fo_place_eps(hyper, &c[EPS_INSIDE], &c[EPS]);
 }
 
-/* Two multiplications, fewer than in Adam, leave room for every other root. */
-#define FO_TURNS 2
 #define FO_KERNEL adagrad
 #define FO_FILE "rules/adagrad.c"
-#include "rule.h"
+#define FO_ROOT_COST FO_LIGHT
+#include "kernel/rule.h"
 
 #else
 
-FO_INLINE void update(vec *p, vec g, vec *state, const scalar *c, int with_optional)
+FO_INLINE vec update(vec g, vec *state, FO_UNUSED vec *optional, const scalar *c)
 {
-    (void)with_optional;
     vec *h = &state[0];
     *h = *h + g * g;
-    *p = *p - (c[LR] * g) / (square_root(*h + c[EPS_INSIDE]) + c[EPS]);
+    return (c[LR] * g) / (square_root(*h + c[EPS_INSIDE]) + c[EPS]);
 }
 
 #endif

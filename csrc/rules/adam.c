@@ -14,7 +14,7 @@
  * "Decoupled weight decay regularization", ICLR 2019. */
 #ifndef FO_FORMULA
 
-#include "kernel.h"
+#include "kernel/kernel.h"
 
 #include <math.h>
 
@@ -31,22 +31,21 @@ static void coefficients(const fo_hyper *hyper, uint64_t step, double *c)
     c[E] = hyper->eps_hat != 0 ? hyper->eps : hyper->eps * root;
 }
 
-#define FO_TURNS 3
 #define FO_KERNEL adam
 #define FO_FILE "rules/adam.c"
-#define FO_OPTIONALS 1
-#include "rule.h"
+#define FO_ROOT_COST FO_MODERATE
+#include "kernel/rule.h"
 
 #else
 
-FO_INLINE void update(vec *p, vec g, vec *state, const scalar *c, int amsgrad)
+FO_INLINE vec update(vec g, vec *state, vec *amsgrad, const scalar *c)
 {
-    vec *m = &state[0], *v = &state[1], *h = &state[2];
+    vec *m = &state[0], *v = &state[1];
     *m = c[BETA1] * *m + c[ONE_MINUS_BETA1] * g;
     *v = c[BETA2] * *v + c[ONE_MINUS_BETA2] * (g * g);
     if (amsgrad)
-        *h = maximum(*h, *v);
-    *p = *p - (c[A] * *m) / (square_root(amsgrad ? *h : *v) + c[E]);
+        *amsgrad = maximum(*amsgrad, *v);
+    return (c[A] * *m) / (square_root(amsgrad ? *amsgrad : *v) + c[E]);
 }
 
 #endif

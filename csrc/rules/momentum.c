@@ -8,7 +8,7 @@
  * the first is taken without dampening, as torch does. */
 #ifndef FO_FORMULA
 
-#include "kernel.h"
+#include "kernel/kernel.h"
 
 enum { LR, MU, ONE_MINUS_DAMPENING, COEFFICIENTS };
 
@@ -21,16 +21,16 @@ static void coefficients(const fo_hyper *hyper, uint64_t step, double *c)
 
 #define FO_KERNEL momentum
 #define FO_FILE "rules/momentum.c"
-#include "rule.h"
+#define FO_ROOT_COST FO_NO_ROOT
+#include "kernel/rule.h"
 
 #else
 
-FO_INLINE void update(vec *p, vec g, vec *state, const scalar *c, int with_optional)
+FO_INLINE vec update(vec g, vec *state, FO_UNUSED vec *optional, const scalar *c)
 {
-    (void)with_optional;
     vec *b = &state[0];
     *b = c[MU] * *b + c[ONE_MINUS_DAMPENING] * g;
-    *p = *p - c[LR] * *b;
+    return c[LR] * *b;
 }
 
 #endif

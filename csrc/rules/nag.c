@@ -7,29 +7,28 @@
  * point: the classical form takes the gradient at p - mu*v, and p here is that point. */
 #ifndef FO_FORMULA
 
-#include "kernel.h"
+#include "kernel/kernel.h"
 
 enum { LR, MU, COEFFICIENTS };
 
-static void coefficients(const fo_hyper *hyper, uint64_t step, double *c)
+static void coefficients(const fo_hyper *hyper, FO_UNUSED uint64_t step, double *c)
 {
-    (void)step;
     c[LR] = hyper->lr;
     c[MU] = hyper->momentum;
 }
 
 #define FO_KERNEL nag
 #define FO_FILE "rules/nag.c"
-#include "rule.h"
+#define FO_ROOT_COST FO_NO_ROOT
+#include "kernel/rule.h"
 
 #else
 
-FO_INLINE void update(vec *p, vec g, vec *state, const scalar *c, int with_optional)
+FO_INLINE vec update(vec g, vec *state, FO_UNUSED vec *optional, const scalar *c)
 {
-    (void)with_optional;
     vec *b = &state[0];
     *b = c[MU] * *b + g;
-    *p = *p - c[LR] * (g + c[MU] * *b);
+    return c[LR] * (g + c[MU] * *b);
 }
 
 #endif

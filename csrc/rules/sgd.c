@@ -4,27 +4,25 @@
  */
 #ifndef FO_FORMULA
 
-#include "kernel.h"
+#include "kernel/kernel.h"
 
 enum { LR, COEFFICIENTS };
 
-static void coefficients(const fo_hyper *hyper, uint64_t step, double *c)
+static void coefficients(const fo_hyper *hyper, FO_UNUSED uint64_t step, double *c)
 {
-    (void)step;
     c[LR] = hyper->lr;
 }
 
 #define FO_KERNEL sgd
 #define FO_FILE "rules/sgd.c"
-#include "rule.h"
+#define FO_ROOT_COST FO_NO_ROOT
+#include "kernel/rule.h"
 
 #else
 
-FO_INLINE void update(vec *p, vec g, vec *state, const scalar *c, int with_optional)
+FO_INLINE vec update(vec g, FO_UNUSED vec *state, FO_UNUSED vec *optional, const scalar *c)
 {
-    (void)with_optional;
-    (void)state;
-    *p = *p - c[LR] * g;
+    return c[LR] * g;
 }
 
 #endif

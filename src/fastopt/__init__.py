@@ -1,26 +1,33 @@
 """Gradient-descent steps on plain CPU memory, and the search for their hyper-parameters.
 
 The functions ``sgd``, ``momentum``, ``nag``, ``adagrad``, ``adadelta``, ``adam``, ``adamw`` and
-``rmsprop`` update arrays in place; the classes of the same names own the states. ``schedules`` has
-learning rates by step, ``minimize`` runs a rule on a function, ``tune`` searches hyper-parameters.
+``rmsprop`` update arrays in place; the classes of the same names own the states, and ``create``
+makes one by its rule's name. ``schedules`` has learning rates by step, ``minimize`` runs a rule on
+a function, ``tune`` searches hyper-parameters.
 """
 
 from fastopt import schedules
+from fastopt._classes import CLASSES, create
+from fastopt._configuration import __version__, get_include, show_config
 from fastopt._core import RULES, get_num_threads, isa, set_num_threads
-from fastopt.configuration import __version__, get_include, show_config
-from fastopt.documentation import describe_function
-from fastopt.minimization import methods, minimize
-from fastopt.optimizers import CLASSES, Optimizer
-from fastopt.statefile import StateFileError
+from fastopt._documentation import describe_function
+from fastopt._minimize import methods, minimize
+from fastopt._optimizer import Optimizer
+from fastopt._statefile import StateFileError
 
 globals().update({name: rule.define(describe_function(rule)) for name, rule in RULES.items()})
 globals().update(CLASSES)
+
+# Where they are documented, and by which name a pickle finds them.
+for _function in (create, get_include, minimize, show_config):
+    _function.__module__ = "fastopt"
 
 __all__ = [
     "RULES",
     "Optimizer",
     "StateFileError",
     "__version__",
+    "create",
     "get_include",
     "get_num_threads",
     "isa",
@@ -29,6 +36,20 @@ __all__ = [
     "schedules",
     "set_num_threads",
     "show_config",
+    "tune",
     *RULES,
     *CLASSES,
 ]
+
+
+def __getattr__(name):
+    # On first use: the tuner needs SciPy, which takes longer to import than all the rest.
+    if name == "tune":
+        import fastopt.tune
+
+        return fastopt.tune
+    raise AttributeError(f"module 'fastopt' has no attribute {name!r}")
+
+
+def __dir__():
+    return list(__all__)

@@ -1,23 +1,25 @@
 # Made by tools/stubs.py; do not edit.
-from typing import Any, ClassVar, TypeAlias, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastopt import schedules as schedules
+from fastopt import tune as tune
+from fastopt._classes import create as create
+from fastopt._configuration import __version__ as __version__
+from fastopt._configuration import get_include as get_include
+from fastopt._configuration import show_config as show_config
 from fastopt._core import RULES as RULES
 from fastopt._core import Rule
 from fastopt._core import get_num_threads as get_num_threads
 from fastopt._core import isa as isa
 from fastopt._core import set_num_threads as set_num_threads
-from fastopt.configuration import __version__ as __version__
-from fastopt.configuration import get_include as get_include
-from fastopt.configuration import show_config as show_config
-from fastopt.minimization import methods as methods
-from fastopt.minimization import minimize as minimize
-from fastopt.optimizers import Optimizer as Optimizer
-from fastopt.optimizers import _Params
-from fastopt.statefile import StateFileError as StateFileError
+from fastopt._minimize import methods as methods
+from fastopt._minimize import minimize as minimize
+from fastopt._optimizer import Number, Params, Rate
+from fastopt._optimizer import Optimizer as Optimizer
+from fastopt._statefile import StateFileError as StateFileError
 
 __all__ = [
     "NAG",
@@ -36,6 +38,7 @@ __all__ = [
     "adagrad",
     "adam",
     "adamw",
+    "create",
     "get_include",
     "get_num_threads",
     "isa",
@@ -48,20 +51,20 @@ __all__ = [
     "set_num_threads",
     "sgd",
     "show_config",
+    "tune",
 ]
 
 # One dtype a call.
 _Scalar = TypeVar("_Scalar", np.float32, np.float64)
-_Number: TypeAlias = float | np.floating[Any] | np.integer[Any]
 
 def sgd(
     param: NDArray[_Scalar],
     grad: NDArray[_Scalar],
     *,
-    lr: _Number,
-    weight_decay: _Number = 0.0,
+    lr: Number,
+    weight_decay: Number = 0.0,
     decoupled: bool = False,
-    grad_scale: _Number = 1.0,
+    grad_scale: Number = 1.0,
     maximize: bool = False,
 ) -> None: ...
 def momentum(
@@ -69,12 +72,12 @@ def momentum(
     grad: NDArray[_Scalar],
     momentum_buffer: NDArray[_Scalar],
     *,
-    lr: _Number,
-    momentum: _Number = 0.9,
-    dampening: _Number = 0.0,
-    weight_decay: _Number = 0.0,
+    lr: Number,
+    momentum: Number = 0.9,
+    dampening: Number = 0.0,
+    weight_decay: Number = 0.0,
     decoupled: bool = False,
-    grad_scale: _Number = 1.0,
+    grad_scale: Number = 1.0,
     maximize: bool = False,
 ) -> None: ...
 def nag(
@@ -82,11 +85,11 @@ def nag(
     grad: NDArray[_Scalar],
     momentum_buffer: NDArray[_Scalar],
     *,
-    lr: _Number,
-    momentum: _Number = 0.9,
-    weight_decay: _Number = 0.0,
+    lr: Number,
+    momentum: Number = 0.9,
+    weight_decay: Number = 0.0,
     decoupled: bool = False,
-    grad_scale: _Number = 1.0,
+    grad_scale: Number = 1.0,
     maximize: bool = False,
 ) -> None: ...
 def adagrad(
@@ -94,12 +97,12 @@ def adagrad(
     grad: NDArray[_Scalar],
     state_sum: NDArray[_Scalar],
     *,
-    lr: _Number = 0.01,
-    eps: _Number = 1e-10,
+    lr: Number = 0.01,
+    eps: Number = 1e-10,
     eps_inside: bool = False,
-    weight_decay: _Number = 0.0,
+    weight_decay: Number = 0.0,
     decoupled: bool = False,
-    grad_scale: _Number = 1.0,
+    grad_scale: Number = 1.0,
     maximize: bool = False,
 ) -> None: ...
 def adadelta(
@@ -108,12 +111,12 @@ def adadelta(
     square_avg: NDArray[_Scalar],
     acc_delta: NDArray[_Scalar],
     *,
-    lr: _Number = 1.0,
-    rho: _Number = 0.9,
-    eps: _Number = 1e-06,
-    weight_decay: _Number = 0.0,
+    lr: Number = 1.0,
+    rho: Number = 0.9,
+    eps: Number = 1e-06,
+    weight_decay: Number = 0.0,
     decoupled: bool = False,
-    grad_scale: _Number = 1.0,
+    grad_scale: Number = 1.0,
     maximize: bool = False,
 ) -> None: ...
 def adam(
@@ -124,14 +127,14 @@ def adam(
     max_exp_avg_sq: NDArray[_Scalar] | None = None,
     *,
     step: int | np.integer[Any],
-    lr: _Number = 0.001,
-    beta1: _Number = 0.9,
-    beta2: _Number = 0.999,
-    eps: _Number = 1e-08,
+    lr: Number = 0.001,
+    beta1: Number = 0.9,
+    beta2: Number = 0.999,
+    eps: Number = 1e-08,
     eps_hat: bool = False,
-    weight_decay: _Number = 0.0,
+    weight_decay: Number = 0.0,
     decoupled: bool = False,
-    grad_scale: _Number = 1.0,
+    grad_scale: Number = 1.0,
     maximize: bool = False,
 ) -> None: ...
 def adamw(
@@ -142,13 +145,13 @@ def adamw(
     max_exp_avg_sq: NDArray[_Scalar] | None = None,
     *,
     step: int | np.integer[Any],
-    lr: _Number = 0.001,
-    beta1: _Number = 0.9,
-    beta2: _Number = 0.999,
-    eps: _Number = 1e-08,
+    lr: Number = 0.001,
+    beta1: Number = 0.9,
+    beta2: Number = 0.999,
+    eps: Number = 1e-08,
     eps_hat: bool = False,
-    weight_decay: _Number = 0.01,
-    grad_scale: _Number = 1.0,
+    weight_decay: Number = 0.01,
+    grad_scale: Number = 1.0,
     maximize: bool = False,
 ) -> None: ...
 def rmsprop(
@@ -156,13 +159,13 @@ def rmsprop(
     grad: NDArray[_Scalar],
     square_avg: NDArray[_Scalar],
     *,
-    lr: _Number = 0.01,
-    alpha: _Number = 0.99,
-    eps: _Number = 1e-08,
+    lr: Number = 0.01,
+    alpha: Number = 0.99,
+    eps: Number = 1e-08,
     eps_inside: bool = False,
-    weight_decay: _Number = 0.0,
+    weight_decay: Number = 0.0,
     decoupled: bool = False,
-    grad_scale: _Number = 1.0,
+    grad_scale: Number = 1.0,
     maximize: bool = False,
 ) -> None: ...
 
@@ -170,10 +173,10 @@ class SGD(Optimizer):
     rule: ClassVar[Rule]
     def __init__(
         self,
-        params: _Params,
+        params: Params,
         *,
-        lr: _Number,
-        weight_decay: _Number = 0.0,
+        lr: Rate,
+        weight_decay: Number = 0.0,
         decoupled: bool = False,
         maximize: bool = False,
     ) -> None: ...
@@ -182,12 +185,12 @@ class Momentum(Optimizer):
     rule: ClassVar[Rule]
     def __init__(
         self,
-        params: _Params,
+        params: Params,
         *,
-        lr: _Number,
-        momentum: _Number = 0.9,
-        dampening: _Number = 0.0,
-        weight_decay: _Number = 0.0,
+        lr: Rate,
+        momentum: Number = 0.9,
+        dampening: Number = 0.0,
+        weight_decay: Number = 0.0,
         decoupled: bool = False,
         maximize: bool = False,
     ) -> None: ...
@@ -196,11 +199,11 @@ class NAG(Optimizer):
     rule: ClassVar[Rule]
     def __init__(
         self,
-        params: _Params,
+        params: Params,
         *,
-        lr: _Number,
-        momentum: _Number = 0.9,
-        weight_decay: _Number = 0.0,
+        lr: Rate,
+        momentum: Number = 0.9,
+        weight_decay: Number = 0.0,
         decoupled: bool = False,
         maximize: bool = False,
     ) -> None: ...
@@ -209,28 +212,28 @@ class Adagrad(Optimizer):
     rule: ClassVar[Rule]
     def __init__(
         self,
-        params: _Params,
+        params: Params,
         *,
-        lr: _Number = 0.01,
-        eps: _Number = 1e-10,
+        lr: Rate = 0.01,
+        eps: Number = 1e-10,
         eps_inside: bool = False,
-        lr_decay: _Number = 0.0,
-        weight_decay: _Number = 0.0,
+        lr_decay: Number = 0.0,
+        weight_decay: Number = 0.0,
         decoupled: bool = False,
         maximize: bool = False,
-        initial_accumulator_value: _Number = 0.0,
+        initial_accumulator_value: Number = 0.0,
     ) -> None: ...
 
 class Adadelta(Optimizer):
     rule: ClassVar[Rule]
     def __init__(
         self,
-        params: _Params,
+        params: Params,
         *,
-        lr: _Number = 1.0,
-        rho: _Number = 0.9,
-        eps: _Number = 1e-06,
-        weight_decay: _Number = 0.0,
+        lr: Rate = 1.0,
+        rho: Number = 0.9,
+        eps: Number = 1e-06,
+        weight_decay: Number = 0.0,
         decoupled: bool = False,
         maximize: bool = False,
     ) -> None: ...
@@ -239,14 +242,14 @@ class Adam(Optimizer):
     rule: ClassVar[Rule]
     def __init__(
         self,
-        params: _Params,
+        params: Params,
         *,
-        lr: _Number = 0.001,
-        beta1: _Number = 0.9,
-        beta2: _Number = 0.999,
-        eps: _Number = 1e-08,
+        lr: Rate = 0.001,
+        beta1: Number = 0.9,
+        beta2: Number = 0.999,
+        eps: Number = 1e-08,
         eps_hat: bool = False,
-        weight_decay: _Number = 0.0,
+        weight_decay: Number = 0.0,
         decoupled: bool = False,
         maximize: bool = False,
         amsgrad: bool = False,
@@ -256,14 +259,14 @@ class AdamW(Optimizer):
     rule: ClassVar[Rule]
     def __init__(
         self,
-        params: _Params,
+        params: Params,
         *,
-        lr: _Number = 0.001,
-        beta1: _Number = 0.9,
-        beta2: _Number = 0.999,
-        eps: _Number = 1e-08,
+        lr: Rate = 0.001,
+        beta1: Number = 0.9,
+        beta2: Number = 0.999,
+        eps: Number = 1e-08,
         eps_hat: bool = False,
-        weight_decay: _Number = 0.01,
+        weight_decay: Number = 0.01,
         maximize: bool = False,
         amsgrad: bool = False,
     ) -> None: ...
@@ -272,13 +275,13 @@ class RMSprop(Optimizer):
     rule: ClassVar[Rule]
     def __init__(
         self,
-        params: _Params,
+        params: Params,
         *,
-        lr: _Number = 0.01,
-        alpha: _Number = 0.99,
-        eps: _Number = 1e-08,
+        lr: Rate = 0.01,
+        alpha: Number = 0.99,
+        eps: Number = 1e-08,
         eps_inside: bool = False,
-        weight_decay: _Number = 0.0,
+        weight_decay: Number = 0.0,
         decoupled: bool = False,
         maximize: bool = False,
     ) -> None: ...

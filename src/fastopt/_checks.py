@@ -1,8 +1,8 @@
 """Checks of single arguments: integers, numbers, seconds, flags, choices.
 
-Each takes the argument's name first, returns the value as a plain Python object, and raises an error
-that names the argument, what it got and what it needs. NumPy's scalars are accepted wherever Python's
-are; a bool is never a number.
+Each takes the argument's name first, returns the value as a plain Python object, and raises an
+error that names the argument, what it got and what it needs. NumPy's scalars are accepted wherever
+Python's are; a bool is never a number.
 """
 
 from __future__ import annotations

@@ -3,7 +3,9 @@ from libc.stdint cimport uint32_t, uint64_t
 
 
 cdef extern from "fastopt.h" nogil:
-    ctypedef enum fo_dtype:
+    ctypedef int fo_format
+    enum:
+        FO_FORMAT_COUNT
         FO_FLOAT32
         FO_FLOAT64
 
@@ -24,11 +26,11 @@ cdef extern from "fastopt.h" nogil:
 
     ctypedef struct fo_tensor:
         uint32_t group
-        fo_dtype dtype
+        fo_format dtype
         size_t n
         void *param
         const void *grad
-        void *state[3]
+        void *state[3]  # FO_MAX_STATES
         uint64_t step
 
     ctypedef struct fo_options:
@@ -52,6 +54,7 @@ cdef extern from "fastopt.h" nogil:
         FO_BAD_TENSOR
         FO_BAD_STEP
         FO_NO_MEMORY
+        FO_UNREPRESENTABLE
 
     ctypedef enum fo_domain:
         FO_FINITE
@@ -74,6 +77,10 @@ cdef extern from "fastopt.h" nogil:
         double value
         fo_scope scope
 
+    ctypedef struct fo_format_info:
+        const char *name
+        size_t bytes
+
     ctypedef struct fo_rule_info:
         const char *name
         const char *class_name
@@ -92,13 +99,17 @@ cdef extern from "fastopt.h" nogil:
     fo_status fo_step(const fo_group *groups, size_t group_count, const fo_tensor *tensors,
                       size_t tensor_count, const fo_options *options, fo_result *result)
     fo_status fo_check_hyper(const fo_group *group, int *bad)
-    fo_status fo_update(int rule, fo_dtype dtype, size_t n, void *param, const void *grad,
-                        void *const *state, uint64_t step, const fo_hyper *hyper)
+    fo_status fo_norm(const fo_tensor *tensors, size_t tensor_count, double *norm)
+    fo_status fo_update_states(int rule, fo_format format, size_t n, void *param, const void *grad,
+                               void *const *state, int state_count, uint64_t step,
+                               const fo_hyper *hyper)
     const char *fo_status_text(int status)
     const fo_rule_info *fo_rule_describe(fo_rule rule)
     const fo_hyper_info *fo_hyper_describe(fo_hyper_index index)
+    const fo_format_info *fo_format_describe(fo_format format)
     int fo_get_num_threads()
     fo_status fo_set_num_threads(int threads)
+    int fo_cpu_count()
     const char *fo_isa()
     const char *fo_isa_available(int index)
     const char *fo_settings_error()

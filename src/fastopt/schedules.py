@@ -1,15 +1,18 @@
 """Learning-rate schedules: pure functions from the number of a step to its learning rate.
 
-Steps count from 1, as the update rules do; set the rate before each step:
+Steps count from 1, as the update rules do. An optimizer takes a schedule as its learning rate:
 
+>>> import fastopt
 >>> schedule = warmup(cosine(1e-3, steps=90), steps=10)
+>>> opt = fastopt.Adam(np.zeros(3), lr=schedule)
 >>> for step in range(1, 101):
-...     lr = schedule(step)  # opt.lr = schedule(step); opt.step(grads)
+...     opt.step(np.ones(3))  # with the rate schedule(step)
 
 One convention holds for all: step 1 gets the first value of a schedule, and ``steps`` is how many
 steps the way to its last value takes, so that step ``steps + 1`` is the first with the last value.
-Schedules in torch and optax, which count from 0, give at their count ``c`` what these give at step
-``c + 1``. The one exception is `one_cycle`, which ends exactly at step ``steps``, as torch's does.
+A way of 0 steps is over at step 1. Schedules in torch and optax, which count from 0, give at their
+count ``c`` what these give at step ``c + 1``. The one exception is `one_cycle`, which ends exactly
+at step ``steps``, as torch's does.
 
 A schedule is called with an integer, or with an array of integers for an array of rates. It is
 immutable, knows no state, can be pickled and compared, and prints as a call that makes it.
@@ -18,15 +21,16 @@ immutable, knows no state, can be pickled and compared, and prints as a call tha
 from __future__ import annotations
 
 import math
-import operator
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from numbers import Integral, Real
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
+from numpy.typing import NDArray
+
+from fastopt import _checks
 
 __all__ = [
     "Schedule",
@@ -70,14 +74,14 @@ class Schedule:
     @overload
     def __call__(self, step: int) -> float: ...
     @overload
-    def __call__(self, step: np.ndarray) -> np.ndarray: ...
-    def __call__(self, step: int | np.ndarray) -> float | np.ndarray:
+    def __call__(self, step: NDArray[Any]) -> NDArray[np.float64]: ...
+    def __call__(self, step: int | NDArray[Any]) -> float | NDArray[np.float64]:
         """The learning rate of `step`, the first step being 1."""
         if isinstance(step, np.ndarray):
             # One formula serves both, so a plot shows exactly the rates that were used.
             rates = [self(one) for one in step.flat]
             return np.array(rates, dtype=np.float64).reshape(step.shape)
-        return self.formula(_count("step", step) - 1, **dict(self.parameters))
+        return self.formula(_checks.integer("step", step, least=1) - 1, **dict(self.parameters))
 
     def __repr__(self) -> str:
         arguments = ", ".join(f"{name}={value!r}" for name, value in self.parameters)
@@ -97,7 +101,7 @@ def constant(lr: float) -> Schedule:
     >>> constant(0.1)(1000)
     0.1
     """
-    return _schedule(_constant, lr=_rate("lr", lr))
+    return _schedule(_constant, lr=_checks.number("lr", lr, least=0))
 
 
 def linear(start: float, end: float, steps: int) -> Schedule:
@@ -110,15 +114,15 @@ def linear(start: float, end: float, steps: int) -> Schedule:
     start, end : float
         Learning rate of step 1, and from step ``steps + 1`` on.
     steps : int
-        Length of the way, at least 1.
+        Length of the way, at least 0.
 
     Examples
     --------
     >>> [linear(0.0, 1.0, steps=2)(t) for t in (1, 2, 3, 4)]
     [0.0, 0.5, 1.0, 1.0]
     """
-    start, end = _rate("start", start), _rate("end", end)
-    return _schedule(_linear, start=start, end=end, steps=_count("steps", steps))
+    start, end = _checks.number("start", start, least=0), _checks.number("end", end, least=0)
+    return _schedule(_linear, start=start, end=end, steps=_length(steps))
 
 
 def cosine(lr: float, steps: int, end: float = 0.0) -> Schedule:
@@ -132,7 +136,7 @@ def cosine(lr: float, steps: int, end: float = 0.0) -> Schedule:
     lr : float
         Learning rate of step 1.
     steps : int
-        Length of the descent, at least 1.
+        Length of the descent, at least 0.
     end : float
         Learning rate from step ``steps + 1`` on.
 
@@ -146,7 +150,10 @@ def cosine(lr: float, steps: int, end: float = 0.0) -> Schedule:
     [1.0, 0.854, 0.5, 0.146, 0.0]
     """
     return _schedule(
-        _cosine, lr=_rate("lr", lr), steps=_count("steps", steps), end=_rate("end", end)
+        _cosine,
+        lr=_checks.number("lr", lr, least=0),
+        steps=_length(steps),
+        end=_checks.number("end", end, least=0),
     )
 
 
@@ -160,7 +167,7 @@ def polynomial(lr: float, steps: int, power: float = 1.0, end: float = 0.0) -> S
     lr : float
         Learning rate of step 1.
     steps : int
-        Length of the descent, at least 1.
+        Length of the descent, at least 0.
     power : float
         Exponent, above 0.
     end : float
@@ -173,10 +180,10 @@ def polynomial(lr: float, steps: int, power: float = 1.0, end: float = 0.0) -> S
     """
     return _schedule(
         _polynomial,
-        lr=_rate("lr", lr),
-        steps=_count("steps", steps),
-        power=_positive("power", power),
-        end=_rate("end", end),
+        lr=_checks.number("lr", lr, least=0),
+        steps=_length(steps),
+        power=_checks.number("power", power, above=0),
+        end=_checks.number("end", end, least=0),
     )
 
 
@@ -194,6 +201,12 @@ def exponential(lr: float, factor: float, steps: int = 1) -> Schedule:
     steps : int
         At least 1.
 
+    Raises
+    ------
+    OverflowError
+        When it is called: the rate of that step is beyond the largest float. `chain` gives a
+        growing schedule an end.
+
     Examples
     --------
     >>> [exponential(1.0, 0.5, steps=2)(t) for t in (1, 3, 5)]
@@ -201,9 +214,9 @@ def exponential(lr: float, factor: float, steps: int = 1) -> Schedule:
     """
     return _schedule(
         _exponential,
-        lr=_rate("lr", lr),
-        factor=_positive("factor", factor),
-        steps=_count("steps", steps),
+        lr=_checks.number("lr", lr, least=0),
+        factor=_checks.number("factor", factor, above=0),
+        steps=_checks.integer("steps", steps, least=1),
     )
 
 
@@ -221,14 +234,18 @@ def one_cycle(
     total_steps=steps)`` with its defaults, without the cycling of momentum. torch raises after the
     last step. optax' ``cosine_onecycle_schedule`` reaches both its turning points one step later.
 
+    Where ``pct_start*steps`` is 1 or less there is no way up: step 1 gets `max_lr`. (torch divides
+    by zero at 1, and below starts a little under `max_lr`.) Where ``pct_start`` is 1 there is no
+    way down: step `steps` gets `max_lr`, as in torch, and those after it the last rate.
+
     Parameters
     ----------
     max_lr : float
         Learning rate at the top.
     steps : int
-        Length of the whole cycle.
+        Length of the whole cycle, at least 1.
     pct_start : float
-        Share of the steps, not a percentage, that lead to the top; ``1 < pct_start*steps < steps``.
+        Share of the steps, not a percentage, that lead to the top; from 0 to 1.
     div_factor, final_div_factor : float
         Above 0.
 
@@ -243,19 +260,18 @@ def one_cycle(
     >>> schedule(1), schedule(30), schedule(100)
     (0.04, 1.0, 4e-06)
     """
-    max_lr, steps = _rate("max_lr", max_lr), _count("steps", steps)
-    pct_start = _positive("pct_start", pct_start)
-    if not 1 < pct_start * steps < steps:
-        raise ValueError(
-            f"pct_start*steps must be above 1 and below steps={steps}, got {pct_start * steps}"
-        )
+    max_lr = _checks.number("max_lr", max_lr, least=0)
+    div_factor = _checks.number("div_factor", div_factor, above=0)
+    final_div_factor = _checks.number("final_div_factor", final_div_factor, above=0)
+    _checks.number("max_lr/div_factor", max_lr / div_factor)
+    _checks.number("max_lr/div_factor/final_div_factor", max_lr / div_factor / final_div_factor)
     return _schedule(
         _one_cycle,
         max_lr=max_lr,
-        steps=steps,
-        pct_start=pct_start,
-        div_factor=_positive("div_factor", div_factor),
-        final_div_factor=_positive("final_div_factor", final_div_factor),
+        steps=_checks.integer("steps", steps, least=1),
+        pct_start=_checks.number("pct_start", pct_start, least=0, most=1),
+        div_factor=div_factor,
+        final_div_factor=final_div_factor,
     )
 
 
@@ -270,7 +286,7 @@ def warmup(schedule: Callable[[int], float], steps: int, start: float = 0.0) -> 
     schedule : callable
         What follows; its own step 1 is step ``steps + 1`` of the whole.
     steps : int
-        Length of the warm-up, at least 1.
+        Length of the warm-up; 0 leaves it out.
     start : float
         Learning rate of step 1.
 
@@ -293,8 +309,8 @@ def chain(schedules: Sequence[Callable[[int], float]], boundaries: Sequence[int]
     schedules : sequence of callable
         Schedules of this module, or any picklable function of a step counted from 1.
     boundaries : sequence of int
-        The last step of every schedule but the last, increasing: ``schedules[i]`` serves the steps
-        from ``boundaries[i-1] + 1`` to ``boundaries[i]``.
+        The last step of every schedule but the last, not decreasing: ``schedules[i]`` serves the
+        steps from ``boundaries[i-1] + 1`` to ``boundaries[i]``, and none where these are equal.
 
     Examples
     --------
@@ -321,110 +337,121 @@ def piecewise(lrs: Sequence[float], boundaries: Sequence[int]) -> Schedule:
     lrs : sequence of float
         Learning rates.
     boundaries : sequence of int
-        The last step with each learning rate but the last, increasing.
+        The last step with each learning rate but the last, not decreasing.
 
     Examples
     --------
     >>> [piecewise([1.0, 0.1], boundaries=[3])(t) for t in (1, 2, 3, 4, 5)]
     [1.0, 1.0, 1.0, 0.1, 0.1]
     """
-    lrs = tuple(_rate(f"lrs[{i}]", lr) for i, lr in enumerate(lrs))
+    lrs = tuple(_checks.number(f"lrs[{i}]", lr, least=0) for i, lr in enumerate(lrs))
     return _schedule(_piecewise, lrs=lrs, boundaries=_boundaries(boundaries, "lrs", lrs))
 
 
-def _constant(count, lr):
+def _constant(count: int, lr: float) -> float:
     return lr
 
 
-def _linear(count, start, end, steps):
-    return _between(start, end, count / steps)
+def _linear(count: int, start: float, end: float, steps: int) -> float:
+    return _between(start, end, _share(count, steps))
 
 
-def _cosine(count, lr, steps, end):
-    return _between(lr, end, _half_wave(count / steps))
+def _cosine(count: int, lr: float, steps: int, end: float) -> float:
+    return _between(lr, end, _half_wave(_share(count, steps)))
 
 
-def _polynomial(count, lr, steps, power, end):
-    return _between(end, lr, max(1.0 - count / steps, 0.0) ** power)
+def _polynomial(count: int, lr: float, steps: int, power: float, end: float) -> float:
+    return _between(end, lr, max(1.0 - _share(count, steps), 0.0) ** power)
 
 
-def _exponential(count, lr, factor, steps):
-    return lr * factor ** (count / steps)
+def _exponential(count: int, lr: float, factor: float, steps: int) -> float:
+    try:
+        rate = lr * factor ** (count / steps)
+    except OverflowError:
+        rate = math.inf if lr else 0.0
+    if math.isinf(rate):
+        raise OverflowError(
+            f"{exponential(lr, factor, steps)} is beyond the largest float at step {count + 1}; "
+            "chain it with a schedule that ends the growth"
+        )
+    return rate
 
 
-def _one_cycle(count, max_lr, steps, pct_start, div_factor, final_div_factor):
+def _one_cycle(
+    count: int,
+    max_lr: float,
+    steps: int,
+    pct_start: float,
+    div_factor: float,
+    final_div_factor: float,
+) -> float:
     start = max_lr / div_factor
     top = pct_start * steps - 1
-    if count <= top:
+    if top <= 0.0:
+        top = 0.0
+    elif count <= top:
         return _between(start, max_lr, _half_wave(count / top))
-    return _between(max_lr, start / final_div_factor, _half_wave((count - top) / (steps - 1 - top)))
+    if count <= top:
+        return max_lr
+    end = start / final_div_factor
+    return _between(max_lr, end, _half_wave(_share(count - top, steps - 1 - top)))
 
 
-def _chain(count, schedules, boundaries):
+def _chain(
+    count: int, schedules: tuple[Callable[[int], float], ...], boundaries: tuple[int, ...]
+) -> float:
     i = bisect_right(boundaries, count)
-    return schedules[i](count - (0, *boundaries)[i] + 1)
+    rate: float = schedules[i](count - (0, *boundaries)[i] + 1)
+    return rate
 
 
-def _piecewise(count, lrs, boundaries):
+def _piecewise(count: int, lrs: tuple[float, ...], boundaries: tuple[int, ...]) -> float:
     return lrs[bisect_right(boundaries, count)]
 
 
-def _between(start, end, fraction):
+def _share(count: float, steps: float) -> float:
+    """How much of the way is behind; of a way without steps all."""
+    return count / steps if steps > 0 else 1.0
+
+
+def _between(start: float, end: float, fraction: float) -> float:
     # Both ends are exact, which neither of the usual two ways of writing this line gives.
     if fraction >= 1.0:
         return end
     return start + (end - start) * fraction
 
 
-def _half_wave(fraction):
+def _half_wave(fraction: float) -> float:
     return (1.0 - math.cos(math.pi * min(fraction, 1.0))) / 2.0
 
 
-def _schedule(formula, **parameters):
+def _schedule(formula: Callable[..., float], **parameters: object) -> Schedule:
     return Schedule(formula, tuple(parameters.items()))
 
 
-def _rate(name, value):
-    value = _real(name, value)
-    if value < 0.0:
-        raise ValueError(f"{name} must be at least 0, got {value!r}")
-    return value
+def _length(steps: Any) -> int:
+    return _checks.integer("steps", steps, least=0)
 
 
-def _positive(name, value):
-    value = _real(name, value)
-    if value <= 0.0:
-        raise ValueError(f"{name} must be above 0, got {value!r}")
-    return value
-
-
-def _real(name, value):
-    if isinstance(value, bool | np.bool_) or not isinstance(value, Real):
-        raise TypeError(f"{name} must be a real number, got {value!r}")
-    if not math.isfinite(value):
-        raise ValueError(f"{name} must be finite, got {value!r}")
-    return float(value)
-
-
-def _count(name, value):
-    if isinstance(value, bool | np.bool_) or not isinstance(value, Integral):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1, got {value!r}")
-    return operator.index(value)
-
-
-def _boundaries(boundaries, name, pieces):
-    boundaries = tuple(_count(f"boundaries[{i}]", value) for i, value in enumerate(boundaries))
-    if len(boundaries) != len(pieces) - 1:
+def _boundaries(
+    boundaries: Sequence[int], name: str, pieces: tuple[object, ...]
+) -> tuple[int, ...]:
+    checked = tuple(
+        _checks.integer(f"boundaries[{i}]", value, least=0) for i, value in enumerate(boundaries)
+    )
+    if len(checked) != len(pieces) - 1:
         raise ValueError(
-            f"boundaries must be one fewer than {name}, got {len(boundaries)} for {len(pieces)}"
+            f"boundaries must be one fewer than {name}, got {len(checked)} for {len(pieces)}"
         )
-    if any(a >= b for a, b in pairwise(boundaries)):
-        raise ValueError(f"boundaries must increase, got {boundaries}")
-    return boundaries
+    if any(a > b for a, b in pairwise(checked)):
+        raise ValueError(f"boundaries must not decrease, got {checked}")
+    return checked
 
 
-def _callable(name, schedule):
+def _callable(name: str, schedule: object) -> None:
     if not callable(schedule):
         raise TypeError(f"{name} must be a function of the step, got {schedule!r}")
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -95,8 +95,8 @@ static void check_hypers(fo_rule rule)
             fo_result result;
             CHECK(fo_step(&group, 1, &tensor, 1, NULL, &result) == FO_BAD_HYPER);
             CHECK(result.group == 0 && result.hyper == index);
-            CHECK(fo_update(rule, FO_FLOAT64, N, b.now[0], b.now[1], b.state, 1, &group.hyper) ==
-                  FO_BAD_HYPER);
+            CHECK(fo_update_states(rule, FO_FLOAT64, N, b.now[0], b.now[1], b.state, FO_MAX_STATES,
+                                   1, &group.hyper) == FO_BAD_HYPER);
         }
     }
     CHECK(unchanged(&b));
@@ -129,8 +129,16 @@ static void check_tensors(fo_rule rule)
     }
     tensors[1].group = 2;
     REFUSED(FO_BAD_TENSOR);
-    tensors[1].dtype = (fo_dtype)(FO_FLOAT64 + 1);
-    REFUSED(FO_BAD_TENSOR);
+    tensors[1].dtype = FO_FORMAT_COUNT;
+    REFUSED(FO_BAD_FORMAT);
+    tensors[1].dtype = FO_MIXED;
+    tensors[1].param_format = FO_FORMAT_COUNT;
+    REFUSED(FO_BAD_FORMAT);
+    /* No kernel converts between these. */
+    tensors[1].dtype = FO_MIXED;
+    tensors[1].param_format = FO_FLOAT32;
+    tensors[1].grad_format = FO_FLOAT64;
+    REFUSED(FO_BAD_FORMAT);
     tensors[1].step = last_step + 1;
     REFUSED(FO_BAD_STEP);
     if (info->needs_step) {
@@ -139,17 +147,22 @@ static void check_tensors(fo_rule rule)
     }
 #undef REFUSED
     const fo_hyper *hyper = &groups[0].hyper;
-    CHECK(fo_update(rule, FO_FLOAT64, N, NULL, b.now[1], b.state, 1, hyper) == FO_BAD_TENSOR);
-    CHECK(fo_update(rule, FO_FLOAT64, N, b.now[0], NULL, b.state, 1, hyper) == FO_BAD_TENSOR);
+    CHECK(fo_update_states(rule, FO_FLOAT64, N, NULL, b.now[1], b.state, FO_MAX_STATES, 1, hyper) ==
+          FO_BAD_TENSOR);
+    CHECK(fo_update_states(rule, FO_FLOAT64, N, b.now[0], NULL, b.state, FO_MAX_STATES, 1, hyper) ==
+          FO_BAD_TENSOR);
     if (info->state_count)
-        CHECK(fo_update(rule, FO_FLOAT64, N, b.now[0], b.now[1], NULL, 1, hyper) == FO_BAD_TENSOR);
+        CHECK(fo_update_states(rule, FO_FLOAT64, N, b.now[0], b.now[1], NULL, FO_MAX_STATES, 1,
+                               hyper) == FO_BAD_TENSOR);
     if (info->needs_step)
-        CHECK(fo_update(rule, FO_FLOAT64, N, b.now[0], b.now[1], b.state, 0, hyper) == FO_BAD_STEP);
-    CHECK(fo_update(rule, (fo_dtype)2, N, b.now[0], b.now[1], b.state, 1, hyper) == FO_BAD_TENSOR);
+        CHECK(fo_update_states(rule, FO_FLOAT64, N, b.now[0], b.now[1], b.state, FO_MAX_STATES, 0,
+                               hyper) == FO_BAD_STEP);
+    CHECK(fo_update_states(rule, (fo_dtype)2, N, b.now[0], b.now[1], b.state, FO_MAX_STATES, 1,
+                           hyper) == FO_BAD_FORMAT);
     CHECK(unchanged(&b));
 
     /* Nothing to do is no error, and what there is not is not looked at. */
-    CHECK(fo_update(rule, FO_FLOAT32, 0, NULL, NULL, NULL, 1, hyper) == FO_OK);
+    CHECK(fo_update_states(rule, FO_FLOAT32, 0, NULL, NULL, NULL, 0, 1, hyper) == FO_OK);
     tensors[1].grad = NULL;
     tensors[1].param = NULL;
     tensors[0].n = 0;
@@ -165,6 +178,107 @@ static void check_tensors(fo_rule rule)
     CHECK(fo_step(groups, 2, tensors, 2, NULL, NULL) == FO_OK);
     CHECK(memcmp(b.before[0], b.now[0], sizeof b.now[0]) != 0);
     CHECK(memcmp(b.before[1], b.now[1], sizeof b.now[1]) == 0);
+}
+
+/* Formats that are given one by one are those of all; states that there are not, are not looked at. */
+static void check_mixed(fo_rule rule)
+{
+    const fo_rule_info *info = fo_rule_describe(rule);
+    const fo_group group = {rule, valid(rule)};
+    buffers one, other;
+    fill(&one);
+    fill(&other);
+    fo_tensor tensor = tensor_of(&one);
+    CHECK(fo_step(&group, 1, &tensor, 1, NULL, NULL) == FO_OK);
+    tensor = tensor_of(&other);
+    tensor.dtype = FO_MIXED;
+    tensor.param_format = tensor.grad_format = FO_FLOAT64;
+    for (int k = 0; k < FO_MAX_STATES; k++)
+        tensor.state_format[k] = FO_FORMAT_COUNT;
+    for (int k = 0; k < info->state_count + (info->optional_state != NULL); k++)
+        tensor.state_format[k] = FO_FLOAT64;
+    CHECK(fo_step(&group, 1, &tensor, 1, NULL, NULL) == FO_OK);
+    CHECK(!memcmp(one.now, other.now, sizeof one.now));
+}
+
+/* No state is read beyond those that a caller counts. */
+static void check_counts(void)
+{
+    buffers b;
+    fill(&b);
+    void *two[2] = {b.now[2], b.now[3]};
+    fo_hyper hyper = valid(FO_RULE_adam);
+    CHECK(fo_update_states(FO_RULE_adam, FO_FLOAT64, N, b.now[0], b.now[1], two, 1, 1, &hyper) ==
+          FO_BAD_TENSOR);
+    CHECK(fo_update_states(FO_RULE_adam, FO_FLOAT64, N, b.now[0], b.now[1], two, -1, 1, &hyper) ==
+          FO_BAD_TENSOR);
+    CHECK(unchanged(&b));
+    CHECK(fo_update_states(FO_RULE_adam, FO_FLOAT64, N, b.now[0], b.now[1], two, 2, 1, &hyper) ==
+          FO_OK);
+    CHECK(!memcmp(b.before[4], b.now[4], sizeof b.now[4]));
+}
+
+/* Numbers that are not 0 but would be in float32, or infinite. */
+static void check_unrepresentable(fo_rule rule)
+{
+    const fo_rule_info *info = fo_rule_describe(rule);
+    float narrow[2 + FO_MAX_STATES][N];
+    buffers b;
+    fill(&b);
+    for (int k = 0; k < 2 + FO_MAX_STATES; k++)
+        for (int i = 0; i < N; i++)
+            narrow[k][i] = 1;
+    fo_tensor tensors[2] = {tensor_of(&b), tensor_of(&b)};
+    tensors[1].dtype = FO_FLOAT32;
+    tensors[1].param = narrow[0];
+    tensors[1].grad = narrow[1];
+    for (int k = 0; k < FO_MAX_STATES; k++)
+        tensors[1].state[k] = narrow[2 + k];
+    const double lost[] = {ldexp(1, -150), 5e-324, ldexp(1 - ldexp(1, -25), 128), 1e300};
+    const double held[] = {0, ldexp(1.0001, -150), ldexp(1 - ldexp(1.0001, -25), 128)};
+    for (int i = 0; i < info->hyper_count; i++) {
+        const int index = info->hypers[i].index;
+        const fo_domain domain = fo_hyper_describe((fo_hyper_index)index)->domain;
+        if (domain == FO_FLAG)
+            continue;
+        fo_group group = {rule, valid(rule)};
+        fo_result result;
+        for (int k = 0; k < (domain == FO_FRACTION ? 2 : 4); k++) {
+            ((double *)&group.hyper)[index] = lost[k];
+            CHECK(fo_step(&group, 1, tensors, 2, NULL, &result) == FO_UNREPRESENTABLE);
+            CHECK(result.tensor == 1 && result.group == 0 && result.hyper == index);
+            CHECK(unchanged(&b) && narrow[0][0] == 1);
+        }
+        for (int k = 0; k < (domain == FO_FRACTION ? 2 : 3); k++) {
+            ((double *)&group.hyper)[index] = held[k];
+            CHECK(fo_step(&group, 1, &tensors[1], 1, NULL, NULL) == FO_OK);
+            for (int m = 0; m < 2 + FO_MAX_STATES; m++)
+                for (int n = 0; n < N; n++)
+                    narrow[m][n] = 1;
+        }
+    }
+    fo_options options = FO_DEFAULT_OPTIONS;
+    options.grad_scale = 1e39;
+    const fo_group group = {rule, valid(rule)};
+    CHECK(fo_step(&group, 1, tensors, 2, &options, NULL) == FO_UNREPRESENTABLE);
+    CHECK(unchanged(&b) && narrow[0][0] == 1);
+}
+
+static void check_norm(void)
+{
+    double grads[2][2] = {{3, 0}, {0, 4}}, norm = -1;
+    fo_tensor tensors[3];
+    memset(tensors, 0, sizeof tensors);
+    for (int i = 0; i < 2; i++) {
+        tensors[i].dtype = FO_FLOAT64;
+        tensors[i].n = 2;
+        tensors[i].grad = grads[i];
+    }
+    CHECK(fo_norm(tensors, 3, &norm) == FO_OK && norm == 5);
+    CHECK(fo_norm(NULL, 0, &norm) == FO_OK && norm == 0);
+    CHECK(fo_norm_abi(FO_ABI + 1, tensors, 3, &norm) == FO_BAD_VERSION && norm == 0);
+    tensors[1].dtype = FO_FORMAT_COUNT;
+    CHECK(fo_norm(tensors, 3, &norm) == FO_BAD_FORMAT && norm == 0);
 }
 
 static void check_options(void)
@@ -210,8 +324,8 @@ static void check_versions(void)
         /* What another version would read may not be what these pointers say, so it is not read. */
         CHECK(fo_step_abi(other, NULL, 1, NULL, 1, NULL, NULL) == FO_BAD_VERSION);
         CHECK(fo_step_abi(other, &group, 1, &tensor, 1, NULL, NULL) == FO_BAD_VERSION);
-        CHECK(fo_update_abi(other, FO_RULE_sgd, FO_FLOAT64, N, b.now[0], b.now[1], NULL, 1,
-                            &hyper) == FO_BAD_VERSION);
+        CHECK(fo_update_states_abi(other, FO_RULE_sgd, FO_FLOAT64, N, b.now[0], b.now[1], NULL, 0,
+                                   1, &hyper) == FO_BAD_VERSION);
         CHECK(fo_defaults_abi(other, FO_RULE_adam, &hyper) == FO_BAD_VERSION);
         CHECK(fo_check_hyper_abi(other, &group, &bad) == FO_BAD_VERSION);
     }
@@ -231,14 +345,15 @@ static void check_rules(void)
         fo_result result;
         CHECK(fo_step(groups, 2, &tensor, 1, NULL, &result) == FO_BAD_RULE && result.group == 1);
         CHECK(fo_check_hyper(&groups[1], NULL) == FO_BAD_RULE);
-        CHECK(fo_update(wrong[k], FO_FLOAT64, N, b.now[0], b.now[1], NULL, 1, NULL) == FO_BAD_RULE);
+        CHECK(fo_update_states(wrong[k], FO_FLOAT64, N, b.now[0], b.now[1], NULL, 0, 1, NULL) ==
+              FO_BAD_RULE);
         CHECK(isnan(fo_defaults(wrong[k]).lr) && isnan(fo_defaults(wrong[k]).maximize));
         CHECK(!fo_rule_describe(wrong[k]));
     }
     /* Without hyper-parameters, the defaults; which sgd has not for lr. */
-    CHECK(fo_sgd(FO_FLOAT64, N, b.now[0], b.now[1], NULL, 1, NULL) == FO_BAD_HYPER);
+    CHECK(fo_sgd_f64(N, b.now[0], b.now[1], NULL) == FO_BAD_HYPER);
     CHECK(unchanged(&b));
-    CHECK(fo_adam(FO_FLOAT64, N, b.now[0], b.now[1], b.state, 1, NULL) == FO_OK);
+    CHECK(fo_adam_f64(N, b.now[0], b.now[1], b.now[2], b.now[3], b.now[4], 1, NULL) == FO_OK);
     CHECK(!unchanged(&b));
     CHECK(!fo_hyper_describe(FO_HYPER_COUNT) && !fo_hyper_describe((fo_hyper_index)-1));
 }
@@ -254,7 +369,8 @@ static void check_settings(void)
     CHECK(!fo_isa_available(-1) && fo_isa_available(0) && !fo_isa_available(100));
     for (int status = -1; status < 100; status++)
         CHECK(fo_status_text((fo_status)status)[0] != 0);
-    CHECK(strcmp(fo_status_text(FO_BAD_VERSION), fo_status_text((fo_status)(FO_BAD_VERSION + 1))));
+    CHECK(strcmp(fo_status_text(FO_BAD_BUILD), fo_status_text((fo_status)(FO_BAD_BUILD + 1))));
+    CHECK(fo_cpu_count() >= 1 && !fo_settings_error());
 }
 
 int main(void)
@@ -262,7 +378,11 @@ int main(void)
     for (int rule = 0; rule < FO_RULE_COUNT; rule++) {
         check_hypers((fo_rule)rule);
         check_tensors((fo_rule)rule);
+        check_mixed((fo_rule)rule);
+        check_unrepresentable((fo_rule)rule);
     }
+    check_counts();
+    check_norm();
     check_options();
     check_versions();
     check_rules();

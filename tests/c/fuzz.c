@@ -5,9 +5,12 @@
  *     clang -fsanitize=fuzzer,address,undefined -I../../csrc fuzz.c ...    # libFuzzer makes the inputs
  *     cc -DRUNS=10000 -I../../csrc fuzz.c ...                              # a generator makes them
  *
- * To be linked with all of csrc but dispatch.c, which is compiled in here: the library itself chooses
+ * To be linked with all of csrc but isa.c, which is compiled in here: the library itself chooses
  * its instruction set once, when it is loaded. */
-#include "../../csrc/dispatch.c"
+#include "../../csrc/isa.c"
+
+#include <math.h>
+#include <stdlib.h>
 
 static const uint64_t last_step_allowed = (uint64_t)1 << 53;
 enum { SMALL = 300, LARGE = 300000, BLOCK = 4096, GUARD = 64, BUFFERS = 2 + FO_MAX_STATES };

@@ -101,7 +101,9 @@ static void run(fo_rule rule, fo_dtype dtype, const char *variant, const fo_hype
     fill(dtype, param, n);
     for (int t = 1; t <= steps; t++) {
         fill(dtype, grad, n);
-        require(fo_update(rule, dtype, n, param, grad, state, (uint64_t)t, hyper), info->name);
+        require(
+            fo_update_states(rule, dtype, n, param, grad, state, FO_MAX_STATES, (uint64_t)t, hyper),
+            info->name);
     }
     uint64_t h = hash(14695981039346656037u, dtype, param, n);
     for (int k = 0; k < states; k++) {

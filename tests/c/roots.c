@@ -1,6 +1,8 @@
-/* The square root by multiplications (csrc/root.h) against the divider's: every float there is, many
+/* The square root by multiplications (csrc/kernel/roots.h) against the divider's: every float there is, many
  * doubles at random, and whatever is hard to round from every estimate that the instruction may give. */
-#include "kernel.h"
+#include "build.h"
+
+#include "kernel/kernel.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -53,11 +55,11 @@ static unsigned long long next_random(void)
     return state ^= state << 17;
 }
 
-#include "instances.h"
+#include "kernel/instances.h"
 
 int main(void)
 {
-#if FO_AVX
+#if FO_HAS_AVX
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")) {
         check_hard_avx512_f32();
         check_hard_avx512_f64();
@@ -76,25 +78,20 @@ int main(void)
     return 0;
 }
 
-#elif FO_HAS_MULTIPLIED_ROOT
+#else
+#include "kernel/roots.h"
+#if FO_HAS_MULTIPLIED_ROOT
 
 #define check FO_NAME(check)
 FO_INLINE void check(vec root, vec x)
 {
-    const vec expected = square_root(x);
+    const vec expected = root_by_divider(x);
     if (memcmp(&root, &expected, sizeof root)) {
         for (size_t lane = 0; lane < LANES; lane++)
             printf("the root of %a: %a, not %a\n", (double)x[lane], (double)root[lane],
                    (double)expected[lane]);
         exit(1);
     }
-}
-
-/* As the loop takes it. */
-#define root_of FO_NAME(root_of)
-FO_INLINE vec root_of(vec x)
-{
-    return all_fit(x) ? multiplied_root(x) : square_root(x);
 }
 
 static void FO_NAME(check_hard)(void)
@@ -104,7 +101,7 @@ static void FO_NAME(check_hard)(void)
     long tried = 0;
     for (int i = 0; i < count; i++) {
         const vec x = (scalar)hard[i] + (vec){0};
-        check(root_of(x), x);
+        check(root_of(x, 1), x);
         const double exact = 1 / sqrt(hard[i]), off = 0x1p-14 + 0x1p-23;
         for (float estimate = (float)(exact * (1 - off)); estimate <= exact * (1 + off);
              estimate = nextafterf(estimate, INFINITY), tried++) {
@@ -131,9 +128,8 @@ static void FO_NAME(check_iteration)(void)
         }
         vec root, h;
         iterate_root(x, estimate, &root, &h);
-        const FO_NAME(mask) root_off = (FO_NAME(mask))root - (FO_NAME(mask))square_root(x);
-        const FO_NAME(mask) h_off =
-            (FO_NAME(mask))h - (FO_NAME(mask))((scalar)0.5 / square_root(x));
+        const mask root_off = (mask)root - (mask)root_by_divider(x);
+        const mask h_off = (mask)h - (mask)((scalar)0.5 / root_by_divider(x));
         for (size_t lane = 0; lane < LANES; lane++) {
             root_most = abs((int)root_off[lane]) > root_most ? abs((int)root_off[lane]) : root_most;
             h_most = abs((int)h_off[lane]) > h_most ? abs((int)h_off[lane]) : h_most;
@@ -151,12 +147,12 @@ static void FO_NAME(check_random)(void)
 {
     enum { VECTORS = 1 << 23 };
     for (int i = 0; i < VECTORS; i++) {
-        FO_NAME(mask) bits;
+        mask bits;
         for (size_t lane = 0; lane < LANES; lane++)
             bits[lane] = (long long)next_random();
-        check(root_of((vec)bits), (vec)bits);
+        check(root_of((vec)bits, 1), (vec)bits);
         bits &= INT64_MAX;
-        check(root_of((vec)bits), (vec)bits);
+        check(root_of((vec)bits, 1), (vec)bits);
     }
     puts("67108864 random doubles: equal bits");
 }
@@ -165,10 +161,10 @@ static void FO_NAME(check_every_float)(void)
 {
     unsigned bits = 0;
     do {
-        FO_NAME(mask) x;
+        mask x;
         for (unsigned lane = 0; lane < LANES; lane++)
             x[lane] = (int)(bits + lane);
-        check(root_of((vec)x), (vec)x);
+        check(root_of((vec)x, 1), (vec)x);
         bits += LANES;
     } while (bits);
     puts("4294967296 floats: equal bits");
@@ -176,5 +172,5 @@ static void FO_NAME(check_every_float)(void)
 #endif
 
 #undef check
-#undef root_of
+#endif
 #endif

@@ -3,17 +3,14 @@
 In processes of their own: where JAX is imported, it warns of every fork.
 """
 
-import importlib.util
 from pathlib import Path
 
 import pytest
 from processes import run_python
 
 SCRIPT = Path(__file__).parent / "jax_script.py"
-has_jax = importlib.util.find_spec("jax") is not None
 
 
-@pytest.mark.skipif(not has_jax, reason="the test of JAX's arrays needs jax")
 @pytest.mark.parametrize(
     "function",
     ["train_without_a_copy", "step_what_is_immutable", "step_with_what_is_no_array_of_numpy"],

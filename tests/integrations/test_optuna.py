@@ -236,8 +236,8 @@ def test_pruners_work():
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"seed": -1}, ValueError, "seed must not be negative, got -1"),
-        ({"seed": 1.5}, TypeError, "seed must be an integer or None, got 1.5"),
+        ({"seed": -1}, ValueError, "seed must be at least 0, got -1"),
+        ({"seed": 1.5}, TypeError, "seed must be an integer, got 1.5"),
         ({"strategy": "best"}, ValueError, "strategy must be one of"),
         ({"search_space": {"x": (0, 1)}}, TypeError, r"'x' must be a distribution of Optuna, got"),
     ],

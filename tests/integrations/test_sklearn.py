@@ -9,8 +9,9 @@ import scipy.stats
 from sklearn.base import clone
 from sklearn.datasets import load_iris, make_classification
 from sklearn.decomposition import PCA
+from sklearn.exceptions import FitFailedWarning
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.model_selection import GridSearchCV, KFold, ShuffleSplit, cross_val_score
 from sklearn.pipeline import Pipeline
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
@@ -122,19 +123,18 @@ def test_several_workers_get_batches_without_repeats():
     assert search.cv_results_["params"] == expected
 
 
-@pytest.mark.parametrize(("n_jobs", "sizes"), [(1, [1] * 8), (3, [3, 2, 2, 1]), (4, [4, 2, 2])])
+@pytest.mark.parametrize(("n_jobs", "sizes"), [(1, [1] * 6), (3, [2] * 3), (4, [2] * 3)])
 def test_batches_are_as_large_as_the_workers_need(n_jobs, sizes, monkeypatch):
-    search = SearchCV(Ridge(), {"alpha": tune.Float(0.0, 1.0)}, n_iter=8, n_jobs=n_jobs)
     seen = []
 
-    def evaluate(candidates):
-        seen.append(len(candidates))
-        scores = np.zeros(sum(seen))
-        keys = "split0_test_score", "split1_test_score", "mean_test_score"
-        return dict.fromkeys(keys, scores)
+    class Counting(SearchCV):
+        def _format_results(self, candidates, n_splits, out, more_results=None):
+            seen.append(len(candidates))
+            return super()._format_results(candidates, n_splits, out, more_results)
 
-    search._run_search(evaluate)
-    assert seen == sizes
+    space = {"alpha": tune.Float(0.0, 1.0)}
+    Counting(Ridge(), space, n_iter=6, n_jobs=n_jobs, cv=2, strategy="sobol").fit(*IRIS)
+    assert np.diff([0, *seen]).tolist() == sizes
 
 
 def test_distributions_of_scipy_are_drawn_from():
@@ -230,24 +230,201 @@ def test_failed_fits_count_as_error_score_says():
         search.set_params(error_score="raise").fit(*IRIS)
 
 
+@pytest.mark.filterwarnings("ignore:.*non-finite")
 @pytest.mark.parametrize("depths", [[5, 2], [2, 5], [5, 2, 6, 4, 1]])
 def test_candidate_that_fails_alone_does_not_end_the_search(depths):
-    search = SearchCV(Fragile(), {"max_depth": depths}, strategy="grid", cv=2)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    search = SearchCV(
+        Fragile(), {"max_depth": depths}, strategy="grid", cv=2, return_train_score=True
+    )
+    with pytest.warns(FitFailedWarning, match="2 fits failed"):
         search.fit(*IRIS)
-    last = depths[-1] > 3
-    recorded = depths[:-1] if last else depths
-    assert list(search.cv_results_["param_max_depth"]) == recorded
-    scores = search.cv_results_["mean_test_score"]
-    assert [bool(np.isnan(score)) for score in scores] == [depth > 3 for depth in recorded]
-    assert any("the last 1 candidates failed" in str(each.message) for each in caught) == last
+    results = search.cv_results_
+    assert list(results["param_max_depth"]) == depths
+    failed = [depth > 3 for depth in depths]
+    for key in ("mean_test_score", "split1_test_score", "mean_train_score"):
+        assert np.isnan(results[key]).tolist() == failed
+    assert (
+        results["rank_test_score"][failed].min() > results["rank_test_score"][~np.array(failed)][0]
+    )
+    assert search.best_params_["max_depth"] <= 3
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.FitFailedWarning", "ignore:.*non-finite")
+def test_candidates_that_fail_are_fitted_once(tmp_path):
+    fits = tmp_path / "fits"
+
+    class Logged(Fragile):
+        def fit(self, x, y, **options):
+            with fits.open("a") as file:
+                print(self.max_depth, file=file)
+            return super().fit(x, y, **options)
+
+    depths = [4, 5, 6, 7, 8, 9, 2, 10, 11]
+    SearchCV(Logged(), {"max_depth": depths}, strategy="grid", cv=2, refit=False).fit(*IRIS)
+    assert fits.read_text().split() == [str(depth) for depth in depths for _ in range(2)]
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.FitFailedWarning", "ignore:.*non-finite")
+def test_failed_candidates_have_a_score_for_every_metric():
+    search = SearchCV(
+        Fragile(), {"max_depth": [5, 2]}, strategy="grid", cv=2, scoring=MULTI, refit="f1_macro"
+    ).fit(*IRIS)
+    for metric in MULTI:
+        assert np.isnan(search.cv_results_[f"mean_test_{metric}"]).tolist() == [True, False]
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.FitFailedWarning")
+def test_scores_that_are_not_finite_are_warned_of_once():
+    search = SearchCV(Fragile(), {"max_depth": [5, 2, 6, 3, 7]}, strategy="grid", cv=2)
+    with pytest.warns(UserWarning, match="test scores are non-finite") as caught:
+        search.fit(*IRIS)
+    assert sum("non-finite" in str(each.message) for each in caught) == 1
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.FitFailedWarning")
 def test_search_in_which_everything_fails_says_so():
     search = SearchCV(Fragile(), {"max_depth": [4, 5]}, strategy="grid", cv=2)
-    with pytest.raises(ValueError, match=r"(?s)All the 4 fits failed.*too deep"):
+    with pytest.raises(ValueError, match=r"(?s)All the 2 fits failed.*too deep"):
         search.fit(*IRIS)
+
+
+class Splitter(KFold):
+    """Other splits at every call, which it counts."""
+
+    calls = 0
+
+    def split(self, *data, groups=None):
+        self.calls += 1
+        return super().split(*data)
+
+
+def test_all_candidates_are_compared_on_the_same_splits():
+    cv = Splitter(3, shuffle=True)
+    search = SearchCV(Ridge(), {"copy_X": [True, False]}, strategy="grid", cv=cv).fit(*IRIS)
+    assert cv.calls == 1
+    assert search.cv is cv
+    for split in range(3):
+        first, second = search.cv_results_[f"split{split}_test_score"]
+        assert first == second
+
+
+@pytest.mark.parametrize("cv", [KFold(3, shuffle=True), ShuffleSplit(3)], ids=repr)
+def test_splits_that_a_resumed_search_would_not_draw_again_are_refused(cv, tmp_path):
+    search = SearchCV(Ridge(), {"alpha": [1.0]}, cv=cv, storage=tmp_path / "search.db")
+    with pytest.raises(ValueError, match="give its random_state an integer"):
+        search.fit(*IRIS)
+    cv.random_state = 0
+    search.fit(*IRIS)
+
+
+def test_splits_may_come_from_a_generator():
+    splits = list(KFold(3).split(*IRIS))
+    space = {"alpha": [0.1, 1.0, 10.0]}
+    search = SearchCV(Ridge(), space, strategy="grid", cv=iter(splits)).fit(*IRIS)
+    expected = GridSearchCV(Ridge(), space, cv=splits).fit(*IRIS)
+    np.testing.assert_array_equal(
+        search.cv_results_["mean_test_score"], expected.cv_results_["mean_test_score"]
+    )
+
+
+def test_conditions_on_estimators_hold_in_a_clone():
+    svc, tree = SVC(), DecisionTreeClassifier()
+    space = {
+        "model": tune.Categorical([svc, tree]),
+        "model__C": tune.Float(0.1, 10.0, log=True, when={"model": svc}),
+    }
+    search = SearchCV(Pipeline([("model", svc)]), space, strategy="sobol", n_iter=6, cv=2)
+    params = clone(search).fit(*IRIS).cv_results_["params"]
+    assert {type(each["model"]) for each in params} == {SVC, DecisionTreeClassifier}
+    assert all(("model__C" in each) == isinstance(each["model"], SVC) for each in params)
+    assert clone(clone(search)).param_distributions["model"].choices[0] is not svc
+
+
+class Recorder:
+    """A callback in scikit-learn's protocol."""
+
+    max_propagation_depth = 1
+
+    def __init__(self):
+        self.begun, self.places = [], []
+
+    def setup(self, estimator, context):
+        pass
+
+    def on_fit_task_begin(self, estimator, context):
+        self.begun.append(context.task_name)
+        if context.task_name == "candidate-split-evaluation" or context.source_task_name:
+            self.places.append(context.task_id)
+
+    def on_fit_task_end(self, estimator, context):
+        pass
+
+    def teardown(self, estimator, context):
+        pass
+
+
+def test_callbacks_of_scikit_learn_see_every_fit():
+    recorder = Recorder()
+    search = SearchCV(Ridge(), {"alpha": [0.1, 1.0]}, strategy="grid", n_iter=2, cv=3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Ridge itself knows no callbacks
+        search.set_callbacks(recorder).fit(*IRIS)
+    assert "search" in recorder.begun
+    assert sorted(recorder.places) == [0, 1, 2, 3, 4, 5]
+
+
+def test_metric_to_refit_by_is_checked_as_scikit_learn_does():
+    search = SearchCV(SVC(), SPACE, n_iter=2, cv=2, scoring=MULTI, refit="wrong")
+    with pytest.raises(ValueError, match="the parameter refit must be set to a scorer key"):
+        search.fit(*IRIS)
+    search.set_params(scoring=lambda model, x, y: {"accuracy": model.score(x, y), "zero": 0.0})
+    with pytest.raises(ValueError, match="the parameter refit must be set to a scorer key"):
+        search.fit(*IRIS)
+
+
+def test_spaces_are_written_as_in_scikit_optimize():
+    space = {
+        "C": (1e-2, 1e2, "log-uniform"),
+        "coef0": (0.0, 1.0),
+        "degree": (2, 4),
+        "kernel": ("poly", "rbf"),
+        "max_iter": range(100, 301, 100),
+    }
+    search = BayesSearchCV(SVC(), search_spaces=space, n_iter=3, cv=2, strategy="random")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # some do not converge
+        search.fit(*IRIS)
+    study = search._study()
+    assert study.space.parameters == {
+        "C": tune.Float(1e-2, 1e2, log=True),
+        "coef0": tune.Float(0.0, 1.0),
+        "degree": tune.Int(2, 4),
+        "kernel": tune.Categorical(["poly", "rbf"]),
+        "max_iter": tune.Int(100, 300, step=100),
+    }
+    assert set(search.get_params(deep=False)) == {
+        *SearchCV(SVC(), {}).get_params(deep=False),
+        "search_spaces",
+    }
+    with pytest.raises(ValueError, match="prior of 'C' must be 'uniform' or 'log-uniform'"):
+        search.set_params(search_spaces={"C": (0.1, 1.0, "log")}).fit(*IRIS)
+    with pytest.raises(TypeError, match="search_spaces or param_distributions, and not both"):
+        search.set_params(param_distributions=space).fit(*IRIS)
+
+
+def test_callback_sees_the_study_and_ends_the_search():
+    seen = []
+
+    def callback(study):
+        seen.append(len(study.finished))
+        return len(study.finished) == 3
+
+    search = BayesSearchCV(Ridge(), {"alpha": (0.1, 1.0)}, n_iter=9, cv=2, strategy="sobol")
+    search.fit(*IRIS, callback=callback)
+    assert seen == [1, 2, 3]
+    assert len(search.cv_results_["params"]) == 3
+    with pytest.raises(TypeError, match="callback must be callable"):
+        search.fit(*IRIS, callback=[None])
 
 
 def test_space_that_is_used_up_ends_the_search():

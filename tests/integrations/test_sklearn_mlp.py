@@ -3,12 +3,14 @@
 import pickle
 import warnings
 
+import joblib
 import numpy as np
 import pytest
 import sklearn.neural_network
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.inspection import permutation_importance
 from sklearn.model_selection import train_test_split
 
 import fastopt
@@ -100,6 +102,27 @@ def test_weights_that_were_replaced_keep_their_state(digits):
     for each in (model, other):
         each.partial_fit(inputs, labels)
     assert model.coefs_[0].tobytes() == other.coefs_[0].tobytes()
+
+
+def test_a_model_in_read_only_memory_predicts_and_says_why_it_cannot_train(digits, tmp_path):
+    inputs, _, labels, _ = digits
+    model = fit(MLPClassifier(rule="adam", max_iter=2, **OPTIONS), inputs, labels)
+    joblib.dump(model, tmp_path / "model")
+    mapped = joblib.load(tmp_path / "model", mmap_mode="r")
+    assert isinstance(mapped.coefs_[0], np.memmap)
+    np.testing.assert_array_equal(mapped.predict(inputs), model.predict(inputs))
+    with pytest.raises(TypeError, match="got memmap"):
+        mapped.partial_fit(inputs, labels)
+
+
+def test_models_with_large_weights_go_to_workers(digits):
+    inputs, _, labels, _ = digits
+    inputs, labels = inputs[:200], labels[:200]
+    wide = {**OPTIONS, "hidden_layer_sizes": (2200,)}  # joblib shares arrays of over a megabyte
+    model = fit(MLPClassifier(rule="sgd", max_iter=2, **wide), inputs, labels)
+    assert model.coefs_[0].nbytes > 1 << 20
+    importances = permutation_importance(model, inputs, labels, n_repeats=2, n_jobs=2)
+    assert importances.importances.shape == (64, 2)
 
 
 def test_parameters_are_those_of_an_estimator():

@@ -4,10 +4,8 @@ import copy
 import weakref
 
 import pytest
-
-torch = pytest.importorskip("torch", reason="the integration with torch needs torch==2.13.0")
-
-from torch_cases import (  # noqa: E402
+import torch
+from torch_cases import (
     NAMES,
     assert_close,
     assert_equal,

@@ -6,10 +6,8 @@ import io
 import pickle
 
 import pytest
-
-torch = pytest.importorskip("torch", reason="the integration with torch needs torch==2.13.0")
-
-from torch_cases import (  # noqa: E402
+import torch
+from torch_cases import (
     CASES,
     COMMON,
     NAMES,
@@ -24,7 +22,7 @@ from torch_cases import (  # noqa: E402
     variants,
 )
 
-from fastopt.integrations import torch as fast  # noqa: E402
+from fastopt.integrations import torch as fast
 
 
 def test_every_class_is_compared():

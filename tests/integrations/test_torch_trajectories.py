@@ -9,10 +9,9 @@ normalization): a rule that divides by the size of the gradient makes steps of a
 """
 
 import pytest
+import torch
 
-torch = pytest.importorskip("torch", reason="the integration with torch needs torch==2.13.0")
-
-from fastopt.integrations import torch as fast  # noqa: E402
+from fastopt.integrations import torch as fast
 
 STEPS = 200
 RULES = {

@@ -32,7 +32,6 @@ def objective(params):
 @pytest.fixture(scope="module", params=["database", "files"])
 def mlflow_uri(request, tmp_path_factory):
     """One store of each kind for all tests: MLflow takes seconds to make one."""
-    pytest.importorskip("mlflow")
     folder = tmp_path_factory.mktemp("mlflow")
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "database":
@@ -161,7 +160,7 @@ def items(entries):
 
 
 def test_wandb_holds_a_run_of_the_group_for_each_trial(tmp_path):
-    wandb = pytest.importorskip("wandb")
+    import wandb
 
     from fastopt.integrations.wandb import WandB
 
@@ -200,14 +199,12 @@ def broken_tensorboard(tmp_path):
 
 
 def broken_mlflow(tmp_path):
-    pytest.importorskip("mlflow")
     from fastopt.integrations.mlflow import MLflow
 
     return MLflow("unknown://store")
 
 
 def broken_wandb(tmp_path):
-    pytest.importorskip("wandb")
     from fastopt.integrations.wandb import WandB
 
     return WandB("digits", mode="no such mode")

@@ -1,6 +1,12 @@
-"""Worker processes import the objectives by name, so their folder must be importable."""
+"""A run warns of its first failure, which many objectives here provoke."""
 
-import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+import pytest
+
+
+def pytest_collection_modifyitems(items):
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents and item.path.name != "test_failures.py":
+            item.add_marker(pytest.mark.filterwarnings("ignore:trial [0-9]+ failed"))

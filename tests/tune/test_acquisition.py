@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from fastopt.tune import acquisition
-from fastopt.tune.acquisition_search import climb
+from fastopt.tune.strategies.bayes import expected_improvement as acquisition
+from fastopt.tune.strategies.bayes.ascent import climb
 
 
 def log_h_reference(z: float) -> float:

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from fastopt import tune
-from fastopt.tune.bayes import Bayes
-from fastopt.tune.bayes_model import last_refit, representative
-from fastopt.tune.strategy import SpaceExhausted, View
-from fastopt.tune.trial import Trial
+from fastopt.tune.space.trial import Trial
+from fastopt.tune.strategies.bayes.model import last_refit, representative
+from fastopt.tune.strategies.bayes.strategy import Bayes
+from fastopt.tune.strategies.protocol import SpaceExhausted, View
 
 MIXED = {
     "lr": tune.Float(1e-5, 1.0, log=True),

@@ -12,8 +12,8 @@ import pytest
 import scipy
 from processes import run_code
 
-from fastopt.tune import blas
-from fastopt.tune.blas import _threads, one_blas_thread
+from fastopt.tune.strategies.bayes import blas
+from fastopt.tune.strategies.bayes.blas import _threads, one_blas_thread
 
 SEARCH = """
 from fastopt import tune

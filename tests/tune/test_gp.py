@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import integrate
 
-from fastopt.tune import gp
+from fastopt.tune.strategies.bayes import gaussian_process as gp
 
 
 def data(n=25, seed=0):

@@ -11,6 +11,7 @@ from tune_objectives import SPACE, epochs, smooth
 
 from fastopt import tune
 
+needs_matplotlib = pytest.mark.needs("matplotlib")
 NAMES = ["history", "parallel", "slices", "contour", "importance"]
 
 
@@ -34,11 +35,13 @@ def draw(figure):
     return buffer.getvalue()
 
 
+@needs_matplotlib
 @pytest.mark.parametrize("name", NAMES)
 def test_every_picture_can_be_drawn(study, name):
     assert draw(getattr(study.plot, name)()).startswith(b"\x89PNG")
 
 
+@needs_matplotlib
 @pytest.mark.parametrize(
     ("direction", "objective"),
     [
@@ -60,6 +63,7 @@ def test_odd_results_can_be_drawn(direction, objective):
         draw(getattr(study.plot, name)())
 
 
+@needs_matplotlib
 @pytest.mark.parametrize("name", ["history", "parallel", "slices"])
 def test_a_single_trial_can_be_drawn(name):
     study = tune.Study(SPACE, strategy="random")
@@ -75,6 +79,7 @@ def test_nothing_to_plot_is_said(name):
         getattr(study.plot, name)()
 
 
+@needs_matplotlib
 def test_history_shows_trials_best_failures_and_stopped_ones():
     space = {"a": tune.Int(0, 9)}
     study = tune.Study(space, strategy="grid", direction="maximize")
@@ -90,6 +95,7 @@ def test_history_shows_trials_best_failures_and_stopped_ones():
     assert len(axes.collections[1].get_offsets()) == 6
 
 
+@needs_matplotlib
 def test_an_axis_of_ones_own_is_drawn_into(study):
     from matplotlib.figure import Figure
 
@@ -99,6 +105,7 @@ def test_an_axis_of_ones_own_is_drawn_into(study):
     assert axes.get_ylabel() == "value"
 
 
+@needs_matplotlib
 def test_slices_have_round_ticks_of_the_parameters_own_scale(study):
     axes = study.plot.slices().axes[0]
     assert axes.get_xlabel() == "lr"
@@ -109,6 +116,7 @@ def test_slices_have_round_ticks_of_the_parameters_own_scale(study):
     assert list(ticks.values()) == pytest.approx([0.0, 0.25, 0.5, 0.75, 1.0], abs=1e-9)
 
 
+@needs_matplotlib
 def test_contour_takes_the_parameters_it_is_given(study):
     axes = study.plot.contour("dropout", "rule").axes[0]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("dropout", "rule")
@@ -118,6 +126,7 @@ def test_contour_takes_the_parameters_it_is_given(study):
 
 def test_without_matplotlib_the_error_says_what_is_missing(study, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.delitem(sys.modules, "fastopt.tune.reporting.figure", raising=False)
     with pytest.raises(ImportError, match="needs matplotlib"):
         study.plot.history()
 
@@ -181,6 +190,7 @@ class Page(HTMLParser):
             self.text += f" {data}"
 
 
+@needs_matplotlib
 def test_the_report_is_one_page_that_needs_no_network(study, tmp_path):
     study.report(tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
@@ -202,6 +212,7 @@ def test_the_report_is_one_page_that_needs_no_network(study, tmp_path):
     assert f"{failed} failed" in page.text
 
 
+@needs_matplotlib
 def test_the_report_of_a_study_without_results(tmp_path):
     study = tune.Study(SPACE, strategy="random")
     study.report(tmp_path / "empty.html")
@@ -213,6 +224,7 @@ def test_the_report_of_a_study_without_results(tmp_path):
     assert len(Page((tmp_path / "young.html").read_text(encoding="utf-8")).addresses) == 3
 
 
+@needs_matplotlib
 def test_the_report_of_one_parameter(tmp_path):
     study = tune.minimize(
         lambda p: np.sin(p["x"]), {"x": tune.Float(0.0, 9.0)}, n_trials=20, strategy="sobol"

@@ -3,6 +3,7 @@ import io
 import re
 import sys
 
+import pytest
 from tune_objectives import SMALL, raises_on_two, small
 
 from fastopt import tune
@@ -22,6 +23,7 @@ def shown(stream, objective, n_trials, *, space=A, **options):
     return stream.getvalue()
 
 
+@pytest.mark.needs("tqdm")
 def test_a_terminal_shows_best_value_trials_and_time():
     text = shown(Terminal(), raises_on_two, 5)
     assert "5/5" in text
@@ -30,7 +32,8 @@ def test_a_terminal_shows_best_value_trials_and_time():
 
 
 def test_without_tqdm_one_line_redraws_itself(monkeypatch):
-    monkeypatch.setitem(sys.modules, "tqdm", None)
+    for name in ("tqdm", "tqdm.auto"):
+        monkeypatch.setitem(sys.modules, name, None)
     lines = shown(Terminal(), raises_on_two, 5).split("\r\x1b[K")
     assert lines[0] == ""
     assert lines[1] == "1/5 trials, best 0, 0:00 left"
@@ -55,5 +58,5 @@ def test_progress_can_be_switched_off():
 
 
 def test_no_result_yet_is_said():
-    text = shown(io.StringIO(), lambda params: None, 1, progress=True)
+    text = shown(io.StringIO(), lambda params: None, 1, progress=True, max_failures=None)
     assert text == "1/1 trials, no result yet, 1 failed, 0:00 left\n"

@@ -62,7 +62,7 @@ def test_a_trial_that_raises_has_failed_and_the_study_goes_on(where):
 def test_what_is_no_result_is_a_failure_everywhere(where, objective, word):
     study = grid()
     with somewhere(where) as options:
-        study.run(objective, 2, **options)
+        study.run(objective, 2, max_failures=None, **options)
     assert [trial.state for trial in study.trials] == ["failed"] * 2
     assert word in study.trials[0].error
 
@@ -118,7 +118,7 @@ def test_a_generator_without_results_has_failed(yields):
         yield from yields
 
     study = grid()
-    study.run(objective, 1)
+    study.run(objective, 1, max_failures=None)
     assert study.trials[0].state == "failed"
     assert study.trials[0].values == yields[:1]
     assert "yielded" in study.trials[0].error
@@ -185,15 +185,38 @@ def test_a_trial_that_hangs_fails_by_its_timeout_and_the_study_goes_on(n_jobs):
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
-def test_a_study_that_hangs_ends_at_its_timeout(n_jobs):
+def test_a_study_that_hangs_ends_at_its_timeout_and_its_trials_are_queued_again(n_jobs):
     study = grid()
     begin = time.monotonic()
     study.run(tune_objectives.hangs, n_jobs=n_jobs, timeout=0.5)
     assert time.monotonic() - begin < 20
-    assert [trial.state for trial in study.trials] == ["failed"] * n_jobs
-    assert "the study's timeout of 0.5 s" in study.trials[0].error
+    assert [trial.state for trial in study.trials] == ["running"] * n_jobs
     study.run(lambda params: 0.0)
-    assert len(study.trials) == 5
+    assert [trial.number for trial in study.finished] == [0, 1, 2, 3, 4]
+    assert {trial.state for trial in study.trials} == {"done"}
+
+
+def test_what_a_trial_reported_before_it_was_queued_again_does_not_count():
+    def objective(params):
+        yield 1.0
+        if wait:
+            time.sleep(60)
+        yield 2.0
+
+    study = grid()
+    wait = True
+    study.run(objective, timeout=0.3)
+    assert study.trials[0].values == [1.0]
+    wait = False
+    steps = []
+
+    class Listen:
+        def on_report(self, study, trial, step, value):
+            steps.append((step, value))
+
+    study.run(objective, 1, callbacks=[Listen()])
+    assert steps == [(0, 1.0), (1, 2.0)]
+    assert study.trials[0].values == [1.0, 2.0]
 
 
 def test_a_hanging_trial_in_an_executor_is_given_up():
@@ -217,7 +240,7 @@ def test_an_except_clause_in_the_objective_does_not_hold_the_timeout_back():
             return 1.0
 
     study = grid()
-    study.run(objective, 1, trial_timeout=0.1)
+    study.run(objective, 1, trial_timeout=0.1, max_failures=None)
     assert study.trials[0].state == "failed"
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
     assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
@@ -233,7 +256,7 @@ def test_an_objective_that_cannot_be_sent_is_refused_before_any_trial():
 def test_a_pool_fails_the_trials_of_an_objective_that_cannot_be_sent():
     study = grid()
     with somewhere("pool") as options:
-        study.run(lambda params: 0.0, 2, **options)
+        study.run(lambda params: 0.0, 2, max_failures=None, **options)
     assert [trial.state for trial in study.trials] == ["failed"] * 2
     assert "pickle" in study.trials[0].error
 

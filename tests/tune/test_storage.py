@@ -14,7 +14,7 @@ from processes import start_script
 from tune_objectives import LARGE, SMALL, SPACE, STRATEGIES, jittered, small, smooth
 
 from fastopt import tune
-from fastopt.tune.owner import is_alive, register, start_time
+from fastopt.tune.ledger.liveness import is_alive, register, start_time
 
 SCRIPT = Path(__file__).parent / "tune_objectives.py"
 
@@ -268,16 +268,16 @@ def test_a_suggestion_that_could_not_be_stored_is_made_again(tmp_path):
     undisturbed = tune.Study(SPACE, strategy="random")
     expected = [undisturbed.ask().params for _ in range(2)]
     assert study.ask().params == expected[0]
-    insert = study._storage.insert
+    insert = study._ledger.storage.insert
 
     def fail(*arguments):
         insert(*arguments)
         raise OSError("disk full")
 
-    study._storage.insert = fail
+    study._ledger.storage.insert = fail
     with pytest.raises(OSError, match="disk full"):
         study.ask()
-    study._storage.insert = insert
+    study._ledger.storage.insert = insert
     assert study.ask().params == expected[1]
     assert len(study.trials) == 2
 

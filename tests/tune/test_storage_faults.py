@@ -14,8 +14,8 @@ from processes import run_code, run_python
 from tune_objectives import SMALL, small
 
 from fastopt import tune
-from fastopt.tune import ask_tell
-from fastopt.tune.storage import Storage
+from fastopt.tune.ledger import ledger
+from fastopt.tune.ledger.sqlite import Storage
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_a_lock_held_too_long_is_a_clear_error_and_changes_nothing(tmp_path):
     path = tmp_path / "study.db"
     study = tune.Study(SMALL, strategy="grid", storage=path)
     trial = study.ask()
-    study._storage._lock_timeout = 0.05
+    study._ledger.storage._lock_timeout = 0.05
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(TimeoutError, match=r"study\.db is locked"):
@@ -114,7 +114,7 @@ def test_opening_a_file_that_is_locked_too_long_is_a_clear_error(tmp_path, monke
     path = tmp_path / "study.db"
     options = {"space": SMALL, "strategy": "grid", "storage": path}
     tune.Study(**options).close()
-    monkeypatch.setattr(ask_tell, "Storage", partial(Storage, lock_timeout=0.05))
+    monkeypatch.setattr(ledger, "Storage", partial(Storage, lock_timeout=0.05))
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(TimeoutError, match=rf"{re.escape(str(path))} is locked"):
@@ -136,12 +136,12 @@ def test_the_lock_of_a_process_that_was_killed_is_gone_with_it(tmp_path):
         "def half(connection):\n"
         "    connection.execute('UPDATE trials SET value = 7.0')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
-        "study._storage.transact(half, durable=True)\n"
+        "study._ledger.storage.transact(half, durable=True)\n"
     )
     done = run_python("-c", code, PYTHONPATH=os.pathsep.join(filter(None, sys.path)))
     assert done.returncode == -signal.SIGKILL, done.stderr
     study = tune.Study(SMALL, strategy="grid", storage=path)
-    study._storage._lock_timeout = 5
+    study._ledger.storage._lock_timeout = 5
     study.tell(study.ask(), 2.0)
     assert [trial.value for trial in study.trials] == [1.0, 2.0]
 

@@ -121,7 +121,7 @@ def test_grid_of_one_point_takes_the_middle():
         ("grid", ValueError, ["'lr'", "Grid(points=n)"]),
         (tune.Grid(points={"lr": 3}), ValueError, ["'beta'", "Grid(points=n)"]),
         (tune.Grid(points={"lr": 3, "beta": 2, "width": 2}), ValueError, ["'width'"]),
-        ("annealing", ValueError, ["grid, random, sobol, bayes", "'annealing'"]),
+        ("annealing", ValueError, ["'grid', 'random', 'sobol', 'bayes'", "'annealing'"]),
         (7, TypeError, ["ask", "7"]),
     ],
 )
@@ -138,6 +138,31 @@ def test_a_strategy_that_cannot_search_the_space_is_refused_before_trial_1(strat
 def test_grid_refuses_a_bad_number_of_points(points, error):
     with pytest.raises(error, match="points"):
         tune.Grid(points=points)
+
+
+def test_numbers_of_numpy_are_options_like_those_of_python():
+    assert repr(tune.Grid(points=np.int64(3))) == repr(tune.Grid(points=3))
+    assert repr(tune.Grid(points={"x": np.int64(3)})) == repr(tune.Grid(points={"x": 3}))
+    options = {"n_initial": 5, "deterministic": True, "min_improvement": 0.5}
+    types = {"n_initial": np.int32, "deterministic": np.bool_, "min_improvement": np.float32}
+    numpy = {name: types[name](value) for name, value in options.items()}
+    assert repr(tune.Bayes(**numpy)) == repr(tune.Bayes(**options))
+    assert repr(tune.Median(np.int64(2), epochs=np.int8(3))) == repr(tune.Median(2, epochs=3))
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"trials": "x"}, TypeError),
+        ({"trials": 2.5}, TypeError),
+        ({"trials": 0}, ValueError),
+        ({"epochs": -1}, ValueError),
+        ({"epochs": True}, TypeError),
+    ],
+)
+def test_median_refuses_wrong_options_when_it_is_made(options, error):
+    with pytest.raises(error, match=f"Median: {next(iter(options))}"):
+        tune.Median(**options)
 
 
 def test_random_draws_from_a_distribution():

@@ -226,6 +226,7 @@ def test_a_callback_may_stop_the_study():
     assert len(study.trials) == 6
 
 
+@pytest.mark.needs("pandas")
 def test_to_pandas_has_a_row_for_each_trial():
     study = tune.Study(SPACE, strategy="random")
     study.run(smooth, 8)
@@ -243,6 +244,7 @@ def test_to_pandas_has_a_row_for_each_trial():
     assert str(frame["started"].dtype).startswith("datetime64")
 
 
+@pytest.mark.needs("pandas")
 def test_to_pandas_of_an_empty_study():
     assert len(make().to_pandas()) == 0
 
@@ -299,8 +301,8 @@ def test_the_cost_of_ask_and_tell_stays_flat(tmp_path, stored):
     """Work is counted, not time: the storage is asked for new rows only."""
     study = make(storage=tmp_path / "study.db" if stored else None)
     rows = []
-    changes = study._storage.changes
-    study._storage.changes = lambda version: rows.append(changes(version)) or rows[-1]
+    changes = study._ledger.storage.changes
+    study._ledger.storage.changes = lambda version: rows.append(changes(version)) or rows[-1]
     for _ in range(100):
         study.tell(study.ask(), 0.0)
     assert max(len(new) for new in rows) == 1

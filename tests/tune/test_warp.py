@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastopt.tune import warp
+from fastopt.tune.strategies.bayes import warp
 
 NAN, INF = float("nan"), float("inf")
 

@@ -68,7 +68,7 @@ def slow(params):
 
 def jittered(params):
     """``smooth`` after a time that hardly depends on when the trial started."""
-    time.sleep(random.uniform(0.0, 0.1))
+    time.sleep(random.uniform(0.0, 0.3))
     return smooth(params)
 
 

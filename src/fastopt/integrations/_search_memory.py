@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from typing import Any
 
 import joblib
 
-from .. import tune
+from fastopt import tune
 
 __all__ = ["Memory", "fingerprint"]
 
@@ -33,16 +32,14 @@ class Memory:
 
     def __init__(self, study: tune.Study) -> None:
         self._study = study
-        self._storage = study._storage
         self.evaluating: list[tune.Trial] = []
-        notes, told = self._storage.notes(), study.finished
+        self.replay = False
+        notes = study.notes
         self._splits: dict[int, list[dict[str, Any]]] = {
-            trial.number: json.loads(notes[f"splits of {trial.number}"])
-            for trial in told
+            trial.number: notes[f"splits of {trial.number}"]
+            for trial in study.finished
             if f"splits of {trial.number}" in notes
         }
-        # All their fits failed, see SearchCV: their splits come with those of the next candidate.
-        self.held = [trial for trial in told if trial.number not in self._splits]
 
     def __len__(self) -> int:
         return len(self._splits)
@@ -53,37 +50,63 @@ class Memory:
 
     def compare(self, facts: dict[str, str]) -> None:
         """See that the search in the storage is this one."""
-
-        def note_once(connection: sqlite3.Connection) -> dict[str, str]:
-            if not self._study.finished:
-                self._storage.note(connection, "search", json.dumps(facts))
-            return json.loads(self._storage.notes().get("search", "{}"))
-
-        there = self._storage.transact(note_once)
+        if not self._study.finished:
+            self._study.note({"search": facts})
+        there = self._study.notes.get("search", {})
         changed = [name for name, fact in facts.items() if there.get(name) != fact]
         if changed:
             raise ValueError(
-                f"{self._storage.path}, study {self._storage.name!r}, is a search with another "
+                f"{self._study.storage}, study {self._study.name!r}, is a search with another "
                 f"{', '.join(changed)} and cannot be resumed with this"
             )
 
-    def known(self) -> tune.Trial:
-        """A trial with fits that succeeded."""
+    def known(self) -> tune.Trial | None:
+        """A trial that is known already, if possible one with fits that succeeded."""
         trials = self._study.trials
-        return trials[min(self._splits, key=lambda number: trials[number].state != "done")]
+        done = [number for number in self._splits if trials[number].state == "done"]
+        return trials[done[0]] if done else None
 
-    def add(self, n_splits: int, out: list[dict[str, Any]]) -> tuple[list[Any], list[Any]]:
-        """Keep the last of ``out``, those of ``evaluating``; all candidates and all splits."""
+    def add(self, n_splits: int, out: list[dict[str, Any]]) -> None:
+        """Keep the last of ``out``, those of ``evaluating``."""
+        if self.replay:
+            return
         fresh = out[len(out) - n_splits * len(self.evaluating) :]
+        self._keep(self.evaluating, n_splits, fresh)
 
-        def note_splits(connection: sqlite3.Connection) -> None:
-            for index, trial in enumerate(self.evaluating):
-                splits = fresh[index * n_splits : (index + 1) * n_splits]
-                self._splits[trial.number] = splits
-                text = json.dumps(splits, default=lambda number: number.item())
-                self._storage.note(connection, f"splits of {trial.number}", text)
+    def add_failed(
+        self, trials: list[tune.Trial], n_splits: int, score: float, seconds: float, error: str
+    ) -> None:
+        """Keep what scikit-learn would have recorded of candidates whose fits all failed."""
+        split = {
+            "fit_error": error,
+            "test_scores": score,
+            "train_scores": score,
+            "n_test_samples": 0,
+            "fit_time": seconds,
+            "score_time": 0.0,
+        }
+        self._keep(trials, n_splits, [split] * (n_splits * len(trials)))
 
-        self._storage.transact(note_splits)
+    def _keep(self, trials: list[tune.Trial], n_splits: int, fresh: list[dict[str, Any]]) -> None:
+        notes = {}
+        for index, trial in enumerate(trials):
+            splits = fresh[index * n_splits : (index + 1) * n_splits]
+            self._splits[trial.number] = splits
+            text = json.dumps(splits, default=lambda number: number.item())
+            notes[f"splits of {trial.number}"] = json.loads(text)
+        self._study.note(notes)
+
+    def all(self) -> tuple[list[Any], list[Any]]:
+        """All candidates, and all of their splits in scikit-learn's form."""
         trials = self._study.trials
         candidates = [trials[number].params for number in self._splits]
-        return candidates, [split for splits in self._splits.values() for split in splits]
+        splits = [split for splits in self._splits.values() for split in splits]
+        # A failed fit has one score for all metrics, whose names may come with the first success.
+        scored = next((each for each in splits if isinstance(each["test_scores"], dict)), splits[0])
+        keys = scored.keys() & {"test_scores", "train_scores"}
+        for split in splits:
+            for key in keys:
+                if isinstance(scored[key], dict) and not isinstance(split[key], dict):
+                    split[key] = dict.fromkeys(scored[key], split[key])
+        wanted = min(splits, key=len).keys()
+        return candidates, [{key: split[key] for key in wanted} for split in splits]

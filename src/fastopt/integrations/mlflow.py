@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..tune import Study, Trial
+from fastopt.tune import Study, Trial
 
 try:
     from mlflow.entities import Param

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .. import tune
+from fastopt import _checks, tune
 
 try:
     import optuna
@@ -26,7 +26,8 @@ except ImportError as error:
         name="optuna",
     ) from error
 
-from ..tune.strategies import make_strategy
+from fastopt.tune.strategies.by_name import make_strategy
+from fastopt.tune.strategies.driver import Driver
 
 __all__ = ["FastoptSampler"]
 
@@ -106,17 +107,15 @@ class FastoptSampler(BaseSampler):
         search_space: Mapping[str, BaseDistribution] | None = None,
         independent_sampler: BaseSampler | None = None,
     ) -> None:
-        if seed is not None and (isinstance(seed, bool) or not hasattr(seed, "__index__")):
-            raise TypeError(f"seed must be an integer or None, got {seed!r}")
-        if seed is not None and seed < 0:
-            raise ValueError(f"seed must not be negative, got {seed!r}")
+        if seed is not None:
+            seed = _checks.integer("seed", seed, least=0)
         for name, distribution in (search_space or {}).items():
             if not isinstance(distribution, BaseDistribution):
                 raise TypeError(
                     f"search_space: {name!r} must be a distribution of Optuna, got {distribution!r}"
                 )
         self._strategy = make_strategy(strategy)
-        self._seed = secrets.randbits(32) if seed is None else seed.__index__()
+        self._seed = secrets.randbits(32) if seed is None else seed
         self._search_space = None if search_space is None else dict(search_space)
         self._independent_sampler = independent_sampler or RandomSampler(seed=seed)
         self._intersection = IntersectionSearchSpace(include_pruned=True)
@@ -128,12 +127,11 @@ class FastoptSampler(BaseSampler):
         self._space: tune.Space | None = None
         self._distributions: dict[str, BaseDistribution] = {}
         self._finished: list[tune.Trial] = []
-        self._cache: dict[Any, Any] = {}
-        self._told = 0
+        self._driver: Driver | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
-        for name in ("_lock", "_space", "_distributions", "_finished", "_cache", "_told"):
+        for name in ("_lock", "_space", "_distributions", "_finished", "_driver"):
             del state[name]
         return state
 
@@ -227,35 +225,27 @@ class FastoptSampler(BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any] | None:
         """The strategy's suggestion; None when the space is used up."""
-        if self._space is None or search_space != self._distributions:
+        if self._space is None or self._driver is None or search_space != self._distributions:
             self._forget()
             self._distributions = dict(search_space)
             self._space = tune.Space(
                 {name: _parameter(item) for name, item in search_space.items()}
             )
+            self._driver = Driver(
+                self._strategy,
+                self._space,
+                seed=self._seed,
+                direction=study.direction.name.lower(),
+            )
         space = self._space
         finished, pending = self._read(study, trial.number, space)
         # A strategy's memory holds for a history that only grows.
         if finished[: len(self._finished)] != self._finished:
-            self._cache, self._told = {}, 0
+            self._driver.forget()
         self._finished = finished
-        view = tune.View(
-            space=space,
-            seed=self._seed,
-            direction=study.direction.name.lower(),
-            number=trial.number,
-            finished=finished,
-            pending=pending,
-            taken={space.key(known.params) for known in [*finished, *pending]},
-            constraint=None,
-            cache=self._cache,
-        )
-        if hasattr(self._strategy, "tell"):
-            while self._told < len(finished):
-                self._told += 1
-                self._strategy.tell(view, finished[self._told - 1])
+        taken = {space.key(known.params) for known in [*finished, *pending]}
         try:
-            return space.check(self._strategy.ask(view))
+            return self._driver.ask(trial.number, finished, pending, taken)
         except tune.SpaceExhausted:
             return None
 

@@ -5,23 +5,29 @@ They are used as :class:`sklearn.model_selection.RandomizedSearchCV` is, and giv
 
 from __future__ import annotations
 
+import copy
+import inspect
 import math
 import numbers
 import os
+import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from .. import tune
+from fastopt import tune
+from fastopt._checks import integer
 
 try:
     import joblib
-    from sklearn.base import clone
+    from sklearn.base import _clone_parametrized, clone, is_classifier
     from sklearn.exceptions import FitFailedWarning
+    from sklearn.model_selection import check_cv
     from sklearn.model_selection._search import BaseSearchCV
+    from sklearn.model_selection._split import _yields_constant_splits
     from sklearn.utils import check_random_state
 except ImportError as error:
     raise ModuleNotFoundError(
@@ -30,7 +36,7 @@ except ImportError as error:
         name="sklearn",
     ) from error
 
-from ._search_memory import Memory, fingerprint
+from fastopt.integrations._search_memory import Memory, fingerprint
 
 __all__ = ["BayesSearchCV", "SearchCV"]
 
@@ -51,14 +57,66 @@ def _parameter(name: str, values: Any) -> Any:
             f"param_distributions: {name!r} is a discrete distribution other than randint, "
             "needs a tune.Int or a list"
         )
+    if isinstance(values, range) and values:
+        low, high = sorted((values[0], values[-1]))
+        return tune.Int(low, high, step=abs(values.step))
     if isinstance(values, np.ndarray) and values.ndim == 1:
         values = values.tolist()
     if isinstance(values, list):
         return tune.Categorical(values)
+    hint = (
+        "; a tuple means a range to scikit-optimize and choices to scikit-learn: write a "
+        "tune.Float or tune.Int for the one, a list for the other"
+        if isinstance(values, tuple)
+        else ""
+    )
     raise TypeError(
         f"param_distributions: {name!r} must be a tune.Float, tune.Int or tune.Categorical, a "
-        f"list, or a frozen distribution of scipy.stats, got {values!r}"
+        f"list, a range, or a frozen distribution of scipy.stats, got {values!r}{hint}"
     )
+
+
+def _range_of_tuple(name: str, values: Any) -> Any:
+    """What scikit-optimize means by a tuple: bounds and perhaps a prior, else choices."""
+    if not isinstance(values, tuple):
+        return values
+    bounds, prior = values[:2], values[2:]
+    is_range = len(bounds) == 2 and all(
+        isinstance(bound, numbers.Real) and not isinstance(bound, bool) for bound in bounds
+    )
+    if not is_range or len(prior) > 1 or not set(prior) <= {"uniform", "log-uniform"}:
+        if is_range and prior and isinstance(prior[0], str):
+            raise ValueError(
+                f"search_spaces: the prior of {name!r} must be 'uniform' or 'log-uniform', "
+                f"got {prior!r}"
+            )
+        return tune.Categorical(list(values))
+    kind = tune.Int if all(isinstance(bound, numbers.Integral) for bound in bounds) else tune.Float
+    return kind(*bounds, log="log-uniform" in prior)
+
+
+class _SameSplits:
+    """A splitter that splits once: all candidates are compared on the same splits."""
+
+    def __init__(self, cv: Any) -> None:
+        self._cv = cv
+        self._splits: list[Any] | None = None
+        self.n_splits = 0
+
+    def __getattr__(self, name: str) -> Any:
+        # scikit-learn asks a splitter for its metadata routing.
+        if name == "_cv":
+            raise AttributeError(name)
+        return getattr(self._cv, name)
+
+    def get_n_splits(self, *data: Any, **params: Any) -> int:
+        self.n_splits = self._cv.get_n_splits(*data, **params)
+        return self.n_splits
+
+    def split(self, *data: Any, **params: Any) -> list[Any]:
+        if self._splits is None:
+            self._splits = list(self._cv.split(*data, **params))
+        return self._splits
 
 
 class SearchCV(BaseSearchCV):
@@ -105,11 +163,13 @@ class SearchCV(BaseSearchCV):
 
     Notes
     -----
+    All candidates are evaluated on the same splits, also if ``cv`` would draw others at each call.
+    With ``storage`` such a ``cv`` is refused, because a resumed search would draw others.
+
     A candidate whose score is not finite (its fit failed, and ``error_score`` is NaN) counts as
-    worse than all others. If all of its splits failed it is fitted again together with the next,
-    for scikit-learn records nothing of a call in which no fit succeeds. No other candidate is
-    evaluated twice, except one for form's sake when a search that had ended is taken from its
-    ``storage`` again.
+    worse than all others. Where every fit of a call failed, ``mean_fit_time`` is the time of the
+    call over its number of fits: scikit-learn tells no more. No candidate is evaluated twice,
+    except one when a search that had ended is taken from its ``storage`` again.
 
     Examples
     --------
@@ -184,25 +244,34 @@ class SearchCV(BaseSearchCV):
             return_train_score=return_train_score,
         )
 
+    def __sklearn_clone__(self) -> SearchCV:
+        # scikit-learn clones each value of a dict by itself: an estimator among the choices of one
+        # parameter would be another object than the same estimator in the when= of a second.
+        twin = _clone_parametrized(self)
+        for name in self._spaces:
+            setattr(twin, name, copy.deepcopy(getattr(self, name)))
+        return twin
+
+    _spaces = ("param_distributions",)
+
+    def _space(self) -> Any:
+        return self.param_distributions
+
     def _study(self) -> tune.Study:
-        if not isinstance(self.param_distributions, Mapping):
+        space = self._space()
+        if not isinstance(space, Mapping):
             raise TypeError(
-                f"param_distributions must be a dict, got {self.param_distributions!r}; "
+                f"param_distributions must be a dict, got {space!r}; "
                 "parameters that exclude each other are told by when="
             )
-        for name in ("n_iter", "n_points"):
-            value = getattr(self, name)
-            if value is None and name == "n_points":
-                continue
-            if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-                raise TypeError(f"{name} must be an integer, got {value!r}")
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value!r}")
+        integer("n_iter", self.n_iter, least=1)
+        if self.n_points is not None:
+            integer("n_points", self.n_points, least=1)
         seed = self.random_state
         if not isinstance(seed, numbers.Integral) and not (seed is None and self.storage):
             seed = check_random_state(seed).randint(2**31 - 1)
         return tune.Study(
-            {name: _parameter(name, values) for name, values in self.param_distributions.items()},
+            {name: _parameter(name, values) for name, values in space.items()},
             strategy=self.strategy,
             direction="maximize",
             seed=None if seed is None else int(seed),
@@ -216,27 +285,38 @@ class SearchCV(BaseSearchCV):
 
         With ``storage``, go on with the search that it holds.
         """
-        if self.storage is None:
-            return super().fit(X, y, **params)
-        self._data = {
-            "X": fingerprint("X", X),
-            "y": fingerprint("y", y),
-            "the parameters of fit": fingerprint("the parameters of fit", params),
-        }
+        self._validate_params()
+        given = self.cv
+        if self.storage is not None:
+            self._data = {
+                "X": fingerprint("X", X),
+                "y": fingerprint("y", y),
+                "the parameters of fit": fingerprint("the parameters of fit", params),
+            }
+        cv = check_cv(given, y, classifier=is_classifier(self.estimator))
+        if self.storage is not None:
+            if not _yields_constant_splits(cv):
+                raise ValueError(
+                    "cv draws other splits each time, so that the search in storage could not be "
+                    "resumed: give its random_state an integer, or set shuffle=False; "
+                    f"got {given!r}"
+                )
+            self._data["cv"] = fingerprint("cv", cv)
+        # scikit-learn reads the splitter from here, at every call of evaluate_candidates.
+        self.cv = _SameSplits(cv)
         try:
             return super().fit(X, y, **params)
         finally:
-            del self._data
+            self.cv = given
+            self.__dict__.pop("_checked_cv_orig", None)
+            self.__dict__.pop("_data", None)
 
     def _facts(self) -> dict[str, str]:
         """All besides the study itself that must be the same for a search to be resumed."""
-        # A generator of splits has been read by now.
-        cv = getattr(self, "_checked_cv_orig", self.cv)
         metric = self.search_metric or (self.refit if isinstance(self.refit, str) else None)
         return {
             **self._data,
             "estimator": fingerprint("estimator", clone(self.estimator)),
-            "cv": fingerprint("cv", cv),
             "scoring": fingerprint("scoring", self.scoring),
             "search_metric": repr(metric),
             "error_score": repr(self.error_score),
@@ -255,6 +335,7 @@ class SearchCV(BaseSearchCV):
                     f"search_metric must be one of {', '.join(metrics)}: there are several "
                     f"metrics, and refit={self.refit!r} names none"
                 )
+            self._check_refit_for_multimetric(dict.fromkeys(metrics))
             metric = self.refit
         if metric not in metrics:
             raise ValueError(f"search_metric must be one of {', '.join(metrics)}, got {metric!r}")
@@ -274,56 +355,105 @@ class SearchCV(BaseSearchCV):
         self, candidate_params: Any, n_splits: int, out: Any, more_results: Any = None
     ) -> dict[str, Any]:
         """Called by ``evaluate_candidates``: join what it has seen with what earlier fits have."""
-        candidate_params, out = self._memory.add(n_splits, out)
-        return super()._format_results(candidate_params, n_splits, out, more_results)
+        self._memory.add(n_splits, out)
+        with warnings.catch_warnings():
+            # It would be repeated after every candidate; _run_search formats once more at the end.
+            warnings.filterwarnings("ignore", "One or more of the .* scores are non-finite")
+            return self._format_all(n_splits)
 
-    def _run_search(self, evaluate_candidates: Callable[..., Mapping[str, Any]]) -> None:
+    def _format_all(self, n_splits: int) -> dict[str, Any]:
+        candidates, splits = self._memory.all()
+        return super()._format_results(candidates, n_splits, splits)
+
+    def _run_search(
+        self,
+        evaluate_candidates: Callable[..., Mapping[str, Any]],
+        *,
+        callback_ctx: Any = None,
+    ) -> None:
         """Called by ``fit``: ask for candidates, have them evaluated, tell their scores."""
-        with self._study() as study, self._remember(study) as memory:
+        n_splits = self.cv.n_splits
+        watch = _Watch(self, callback_ctx, self.n_iter * n_splits)
+        with self._study() as study, self._remember(study) as memory, watch:
+
+            def evaluate(trials: list[tune.Trial]) -> Any:
+                memory.evaluating = trials
+                params = [trial.params for trial in trials]
+                return evaluate_candidates(params, **watch.keywords(len(trials) * n_splits))
+
             workers = joblib.effective_n_jobs(self.n_jobs)
-            n_points = self.n_points or workers
-            asked, held = len(study.finished), memory.held
+            n_points = self.n_points or math.ceil(workers / n_splits)
+            asked = len(study.finished)
             results, failure = None, ValueError("no fit of any candidate has succeeded")
             while asked < self.n_iter:
                 trials = list(_ask(study, min(n_points, self.n_iter - asked)))
                 if not trials:
                     break
                 asked += len(trials)
-                held += trials
-                memory.evaluating = held
+                started = time.perf_counter()
                 try:
-                    results = evaluate_candidates([trial.params for trial in held])
+                    results = evaluate(trials)
                 except ValueError as error:
                     # scikit-learn gives up when all fits of a call fail, which for one candidate
-                    # means little: it is recorded with the next that succeeds.
+                    # means little.
                     if "fits failed" not in str(error):
                         raise
                     failure = error
+                    seconds = (time.perf_counter() - started) / (len(trials) * n_splits)
+                    memory.add_failed(trials, n_splits, self.error_score, seconds, str(error))
                     for trial in trials:
                         study.tell(trial, error="all of its fits failed")
-                    continue
-                metric = self._metric(results)
-                for trial, score in zip(held, results[metric][-len(held) :], strict=True):
-                    if trial.state == "running":
+                    warnings.warn(str(error), FitFailedWarning, stacklevel=3)
+                else:
+                    scores = results[self._metric(results)][-len(trials) :]
+                    for trial, score in zip(trials, scores, strict=True):
                         study.tell(trial, score)
-                held = []
-                if self.n_points is None:
-                    name = metric.removeprefix("mean")
-                    splits = sum(key.startswith("split") and key.endswith(name) for key in results)
-                    n_points = math.ceil(workers / splits)
+                if self._stops(study):
+                    break
             if results is None:
-                if not memory:
+                known = memory.known()
+                if known is None:
                     raise failure
                 # scikit-learn wants a call; this one adds nothing to what is known.
-                memory.evaluating = []
-                evaluate_candidates([memory.known().params])
-            if held:
-                warnings.warn(
-                    f"all fits of the last {len(held)} candidates failed; cv_results_ lacks them: "
-                    f"{[trial.params for trial in held]!r}",
-                    FitFailedWarning,
-                    stacklevel=3,
-                )
+                memory.replay = True
+                results = evaluate([known])
+            # scikit-learn goes on with this very dict.
+            final = self._format_all(n_splits)
+            results.clear()
+            results.update(final)
+
+    def _stops(self, study: tune.Study) -> bool:
+        return False
+
+
+class _Watch:
+    """What callbacks of scikit-learn (from its version 1.9 on) see: one task for all fits."""
+
+    def __init__(self, search: SearchCV, root: Any, n_fits: int) -> None:
+        self._search, self._task, self._begun = search, None, 0
+        if root is not None:
+            self._task = root.subcontext(
+                task_name="search", max_subtasks=n_fits, sequential_subtasks=False
+            )
+
+    def __enter__(self) -> None:
+        if self._task is not None:
+            self._task.call_on_fit_task_begin(estimator=self._search)
+
+    def keywords(self, n_fits: int) -> dict[str, Any]:
+        """Those of ``evaluate_candidates`` for its next call."""
+        if self._task is None:
+            return {}
+        self._first, self._begun = self._begun, self._begun + n_fits
+        return {"callback_ctx": self}
+
+    def subcontext(self, *, task_id: int, **keywords: Any) -> Any:
+        # scikit-learn counts from 0 in each of its calls.
+        return self._task.subcontext(task_id=self._first + task_id, **keywords)
+
+    def __exit__(self, *error: object) -> None:
+        if self._task is not None:
+            self._task.call_on_fit_task_end(estimator=self._search)
 
 
 def _ask(study: tune.Study, count: int) -> Iterator[tune.Trial]:
@@ -336,16 +466,98 @@ def _ask(study: tune.Study, count: int) -> Iterator[tune.Trial]:
 
 
 class BayesSearchCV(SearchCV):
-    """:class:`SearchCV` under the name that it has in scikit-optimize; it is Bayesian by default.
+    """:class:`SearchCV` with the keywords of scikit-optimize's; it is Bayesian by default.
+
+    Parameters
+    ----------
+    search_spaces : dict
+        As ``param_distributions``. A tuple is what it is to scikit-optimize: ``(low, high)`` and
+        ``(low, high, "log-uniform")`` are ranges, of integers if both bounds are; any other tuple
+        holds choices.
+    **others
+        As of :class:`SearchCV`; ``param_distributions`` may stand for ``search_spaces``.
 
     Examples
     --------
     >>> from sklearn.datasets import load_iris
     >>> from sklearn.svm import SVC
-    >>> from fastopt import tune
     >>> from fastopt.integrations.sklearn import BayesSearchCV
-    >>> space = {"C": tune.Float(1e-2, 1e3, log=True), "gamma": tune.Float(1e-4, 1e1, log=True)}
+    >>> space = {"C": (1e-2, 1e3, "log-uniform"), "gamma": (1e-4, 1e1, "log-uniform")}
     >>> search = BayesSearchCV(SVC(), space, n_iter=12, random_state=0)
     >>> bool(search.fit(*load_iris(return_X_y=True)).best_score_ > 0.95)
     True
     """
+
+    _parameter_constraints = {  # noqa: RUF012 (scikit-learn's own form)
+        **SearchCV._parameter_constraints,
+        "search_spaces": "no_validation",
+    }
+    _spaces = ("search_spaces", "param_distributions")
+
+    def __init__(
+        self,
+        estimator: Any,
+        search_spaces: Mapping[str, Any] | None = None,
+        *,
+        param_distributions: Mapping[str, Any] | None = None,
+        **others: Any,
+    ) -> None:
+        super().__init__(estimator, param_distributions, **others)
+        self.search_spaces = search_spaces
+
+    def _space(self) -> Any:
+        if (self.search_spaces is None) == (self.param_distributions is None):
+            raise TypeError(
+                "BayesSearchCV needs search_spaces or param_distributions, and not both"
+            )
+        if self.search_spaces is None:
+            return self.param_distributions
+        if not isinstance(self.search_spaces, Mapping):
+            raise TypeError(
+                f"search_spaces must be a dict, got {self.search_spaces!r}; parameters that "
+                "exclude each other are told by when="
+            )
+        return {name: _range_of_tuple(name, value) for name, value in self.search_spaces.items()}
+
+    def fit(
+        self,
+        X: Any,  # noqa: N803
+        y: Any = None,
+        *,
+        callback: Callable[[tune.Study], Any] | Iterable[Callable[[tune.Study], Any]] | None = None,
+        **params: Any,
+    ) -> SearchCV:
+        """Search, then fit the best estimator; as in scikit-learn's searches.
+
+        Parameters
+        ----------
+        callback : callable or list of callables, optional
+            ``callback(study)`` after each batch of candidates, with the
+            :class:`fastopt.tune.Study` of the search; one that returns True ends it.
+        """
+        callbacks = [callback] if callable(callback) else list(callback or ())
+        for each in callbacks:
+            if not callable(each):
+                raise TypeError(f"callback must be callable or a list of callables, got {each!r}")
+        self._callbacks = callbacks
+        try:
+            return super().fit(X, y, **params)
+        finally:
+            del self._callbacks
+
+    def _stops(self, study: tune.Study) -> bool:
+        # All are called, also after one that ends the search.
+        return any([callback(study) is True for callback in self._callbacks])
+
+
+def _signature(*methods: Callable[..., Any]) -> inspect.Signature:
+    """All named parameters, for scikit-learn, which finds an estimator's in its signature."""
+    parameters: dict[str, inspect.Parameter] = {}
+    for method in methods:
+        for name, parameter in inspect.signature(method).parameters.items():
+            if parameter.kind is not parameter.VAR_KEYWORD:
+                parameters.setdefault(name, parameter)
+    return inspect.Signature(list(parameters.values()))
+
+
+BayesSearchCV.__init__.__signature__ = _signature(BayesSearchCV.__init__, SearchCV.__init__)

@@ -43,18 +43,34 @@ class _RuleOptimizer(SGDOptimizer):
         )
         self.kind = getattr(fastopt, fastopt.RULES[estimator.rule].class_name)
         self.options = dict(estimator.rule_options or {})
+        self.before = None
         self.steps = self._steps_of(params)
 
     def _steps_of(self, params):
         return self.kind(list(params), lr=self.learning_rate, **self.options)
 
+    def __getstate__(self):
+        # The estimator holds the weights. Those of one that was loaded may be read-only, as
+        # joblib's workers have them in shared memory: nothing is built until they are stepped.
+        state = self.__dict__ | {"steps": None}
+        if self.steps is not None:
+            state["before"] = self.steps.state_dict()
+        return state
+
+    def _follow(self, params):
+        """Step these weights, with the states of those before."""
+        if self.steps is not None:
+            stepped = self.steps.param_groups[0]["params"]
+            if all(new is old for new, old in zip(params, stepped, strict=True)):
+                return
+            # The estimator went back to the best weights that it had kept.
+            self.before = self.steps.state_dict()
+        steps = self._steps_of(params)
+        steps.load_state_dict(self.before)
+        self.steps, self.before = steps, None
+
     def update_params(self, params, grads):
-        stepped = self.steps.param_groups[0]["params"]
-        if any(new is not old for new, old in zip(params, stepped, strict=True)):
-            # The estimator went back to the best weights that it had kept, or was copied.
-            before = self.steps.state_dict()
-            self.steps = self._steps_of(params)
-            self.steps.load_state_dict(before)
+        self._follow(params)
         self.steps.lr = self.learning_rate
         self.steps.step(
             [np.ascontiguousarray(g, p.dtype) for p, g in zip(params, grads, strict=True)]

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ..tune import Study, Trial
+from fastopt.tune import Study, Trial
 
 try:
     from tensorboard.compat.proto.event_pb2 import Event

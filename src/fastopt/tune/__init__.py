@@ -11,19 +11,17 @@ Examples
 
 from typing import TYPE_CHECKING, Any
 
-from .grid import Grid
-from .minimize import maximize, minimize
-from .parameters import Categorical, Float, Int
-from .random import Random
-from .sobol import Sobol
-from .space import Dimension, Space
-from .stopper import Median
-from .strategy import ImprovementSpent, SpaceExhausted, Strategy, View
-from .study import Study
-from .trial import Trial
+from fastopt.tune._minimize import maximize, minimize
+from fastopt.tune.schedulers.median import Median
+from fastopt.tune.space import Categorical, Dimension, Float, Int, Space, Trial
+from fastopt.tune.strategies.grid import Grid
+from fastopt.tune.strategies.protocol import ImprovementSpent, SpaceExhausted, Strategy, View
+from fastopt.tune.strategies.random import Random
+from fastopt.tune.strategies.sobol import Sobol
+from fastopt.tune.study import Study
 
 if TYPE_CHECKING:
-    from .bayes import Bayes
+    from fastopt.tune.strategies.bayes.strategy import Bayes
 
 __all__ = [
     "Bayes",
@@ -47,10 +45,20 @@ __all__ = [
 ]
 
 
+for _name in __all__:
+    # Where a class is documented and imported from is here, whichever room it lives in.
+    if _name in globals():
+        globals()[_name].__module__ = __name__
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 def __getattr__(name: str) -> Any:
     # The Gaussian process brings SciPy's linear algebra; the other strategies do without.
     if name == "Bayes":
-        from .bayes import Bayes
+        from fastopt.tune.strategies.bayes.strategy import Bayes
 
         return Bayes
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

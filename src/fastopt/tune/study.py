@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
+import difflib
 import os
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
 
-from .ask_tell import AskTell
-from .run import Run
-from .stopper import Median
+from fastopt.tune.ledger.callbacks import check_callbacks, notify
+from fastopt.tune.ledger.ledger import MISSING, Ledger
+from fastopt.tune.running.loop import Run
+from fastopt.tune.schedulers.median import Median
+from fastopt.tune.space import Parameter, Space, Trial
+from fastopt.tune.space.parameters import copy_containers
+from fastopt.tune.strategies.protocol import Direction, Name, Strategy
 
 if TYPE_CHECKING:
-    from .plots import Plots
+    from typing_extensions import Self
+
+    from fastopt.tune.reporting.plots import Plots
 
 __all__ = ["Study"]
 
+# What a study of Optuna, a search of scikit-learn or a result of scikit-optimize calls it.
+ELSEWHERE = {
+    "optimize": "run(objective, n_trials)",
+    "best_trial": "best",
+    "best_params_": "best_params",
+    "best_score_": "best_value",
+    "get_trials": "trials",
+    "trials_dataframe": "to_pandas()",
+    "enqueue_trial": "enqueue(params)",
+    "add_trial": "add(params, value)",
+    "x": "best_params",
+    "fun": "best_value",
+}
 
-class Study(AskTell):
+
+class Study:
     """A search for the params with the best value of an objective.
 
     Parameters
@@ -42,6 +65,7 @@ class Study(AskTell):
         Objects with any of ``on_study_start(study)``, ``on_trial_start(study, trial)``,
         ``on_report(study, trial, step, value)``, ``on_trial_end(study, trial)``,
         ``on_study_end(study)``. One that raises does not stop the study: it is warned of once.
+        An object with none of them is refused.
 
     Raises
     ------
@@ -80,6 +104,296 @@ class Study(AskTell):
     True
     """
 
+    def __init__(
+        self,
+        space: Mapping[str, Parameter] | Space,
+        *,
+        strategy: Name | Strategy = "bayes",
+        direction: Direction = "minimize",
+        seed: int | None = 0,
+        storage: str | os.PathLike[str] | None = None,
+        name: str = "study",
+        constraint: Callable[[dict[str, Any]], Any] | None = None,
+        callbacks: Iterable[Any] = (),
+    ) -> None:
+        self.callbacks = check_callbacks(callbacks)
+        self._warned: set[int] = set()
+        self._stop = threading.Event()
+        self._ledger = Ledger(
+            space,
+            strategy=strategy,
+            direction=direction,
+            seed=seed,
+            storage=storage,
+            name=name,
+            constraint=constraint,
+        )
+
+    def __repr__(self) -> str:
+        where = "" if self.storage is None else f", storage={self.storage!r}"
+        failed = f" ({n} failed)" if (n := self._ledger.failed()) else ""
+        counts = f"{len(self._ledger)} trials{failed}"
+        return f"<Study {self.name!r}: {counts}, {self.strategy!r}{where}>"
+
+    def _repr_html_(self) -> str:
+        from fastopt.tune.reporting.page import summary
+
+        return summary(self.name, self._about(), self.direction, self.trials)
+
+    def _about(self) -> str:
+        return f"{self.direction} with {self.strategy!r}, seed {self.seed}"
+
+    if not TYPE_CHECKING:  # checkers know the methods without it
+
+        def __getattr__(self, name: str) -> Any:
+            text = f"a Study has no attribute {name!r}"
+            if name in ELSEWHERE:
+                raise AttributeError(f"{text}; here it is study.{ELSEWHERE[name]}")
+            close = difflib.get_close_matches(name, tuple(dir(type(self))), n=1)
+            if close and not name.startswith("_"):
+                text += f"; did you mean {close[0]!r}?"
+            raise AttributeError(text)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _notify(self, event: str, *arguments: Any) -> None:
+        notify(self.callbacks, self._warned, event, self, *arguments)
+
+    # What it searches
+
+    @property
+    def space(self) -> Space:
+        """The space that is searched."""
+        return self._ledger.space
+
+    @property
+    def strategy(self) -> Any:
+        """The strategy, as an object."""
+        return self._ledger.strategy
+
+    @property
+    def direction(self) -> str:
+        """``"minimize"`` or ``"maximize"``."""
+        return self._ledger.direction
+
+    @property
+    def seed(self) -> int:
+        """The seed; for None the one that was drawn, or that of the file."""
+        return self._ledger.seed
+
+    @property
+    def name(self) -> str:
+        """The study's name in its file."""
+        return self._ledger.name
+
+    @property
+    def constraint(self) -> Callable[[dict[str, Any]], Any] | None:
+        """The constraint on params, or None."""
+        return self._ledger.constraint
+
+    @property
+    def storage(self) -> str | None:
+        """The path of its file; None in memory."""
+        return self._ledger.storage.path
+
+    # What it has seen
+
+    @property
+    def trials(self) -> list[Trial]:
+        """All trials by number, those of other processes included."""
+        return self._ledger.trials()
+
+    @property
+    def finished(self) -> list[Trial]:
+        """The trials that have ended, in the order in which they did."""
+        return self._ledger.finished()
+
+    @property
+    def best(self) -> Trial:
+        """The done trial with the best value, the first of equals.
+
+        Raises
+        ------
+        ValueError
+            While no trial has succeeded.
+        """
+        best = self._ledger.best()
+        if best is None:
+            ended = self.finished
+            failed = [trial for trial in ended if trial.state == "failed"]
+            last = f"; the last failure: {failed[-1].error}" if failed else ""
+            raise ValueError(
+                f"no trial has succeeded yet ({len(ended)} ended, {len(failed)} failed{last})"
+            )
+        return best
+
+    @property
+    def best_value(self) -> float:
+        """The value of :attr:`best`."""
+        value = self.best.value
+        assert value is not None  # it is done
+        return value
+
+    @property
+    def best_params(self) -> dict[str, Any]:
+        """The params of :attr:`best`, a copy."""
+        return copy_containers(self.best.params)
+
+    # Ask and tell
+
+    def ask(self) -> Trial:
+        """The next trial to evaluate, now running.
+
+        First come trials whose process died and those given to :meth:`requeue`, then enqueued
+        points, then the strategy's.
+
+        Raises
+        ------
+        SpaceExhausted
+            If there is nothing left to suggest; ImprovementSpent, which is one, if the strategy
+            expects too little of it.
+        """
+        return self._ledger.ask(partial(self._notify, "on_trial_start"))
+
+    def tell(
+        self,
+        trial: Trial | int,
+        value: Any = MISSING,
+        *,
+        error: str | None = None,
+        values: Iterable[float] = (),
+    ) -> None:
+        """Store the result of a running trial; it is on disk when this returns.
+
+        Parameters
+        ----------
+        trial : Trial or int
+            The trial, or its number.
+        value : float
+            A finite real number. With anything else (NaN, an infinity, None, a string) the trial
+            counts as failed, and its ``error`` says why.
+        error : str, optional
+            Instead of a value: why the trial failed.
+        values : iterable of float, optional
+            The values at each epoch.
+
+        Raises
+        ------
+        ValueError
+            If there is no such trial, or it is not running.
+        TypeError
+            For both a value and an error, or neither.
+        """
+        self._notify("on_trial_end", self._ledger.tell(trial, value, error, values))
+
+    def requeue(self, trial: Trial | int) -> None:
+        """Queue a running trial again: some ``ask`` will give it out, same number, same params.
+
+        For trials of a process that has died where that cannot be seen: on another host or in
+        another container.
+
+        Raises
+        ------
+        ValueError
+            If there is no such trial, or it is not running.
+        """
+        self._ledger.requeue(trial)
+
+    def enqueue(self, params: Mapping[str, Any]) -> None:
+        """Add a point of the user's own, to be evaluated before the strategy's.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If it is not a complete point of the space, or violates the constraint.
+        """
+        self._ledger.enqueue(params)
+
+    def add(
+        self,
+        params: Mapping[str, Any],
+        value: Any = MISSING,
+        *,
+        state: Literal["done", "failed", "stopped"] | None = None,
+        error: str | None = None,
+        values: Iterable[float] = (),
+    ) -> Trial:
+        """Add a result from elsewhere: an earlier study, a paper, a run by hand.
+
+        It becomes a trial of its own, which strategies take into account.
+
+        Parameters
+        ----------
+        params : dict
+            A complete point of the space.
+        value : float
+            A finite real number; left out for a failed trial.
+        state : {"done", "failed", "stopped"}, optional
+            Default ``"done"``, with ``error`` ``"failed"``.
+        error : str, optional
+            Why it failed.
+        values : iterable of float, optional
+            The values at each epoch.
+
+        Returns
+        -------
+        Trial
+
+        Raises
+        ------
+        ValueError, TypeError
+            If ``params`` is not a point of the space or violates the constraint, ``value`` is not a
+            finite number, or the arguments do not fit together.
+
+        Examples
+        --------
+        >>> from fastopt import tune
+        >>> study = tune.Study({"x": tune.Float(-2.0, 2.0)})
+        >>> trial = study.add({"x": 0.5}, 0.25)
+        >>> study.best_params, study.best_value
+        ({'x': 0.5}, 0.25)
+        """
+        trial = self._ledger.add(params, value, state, error, values)
+        self._notify("on_trial_end", trial)
+        return trial
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What :meth:`note` has kept in the study's file, by all processes."""
+        return self._ledger.notes()
+
+    def note(self, notes: Mapping[str, Any]) -> None:
+        """Keep facts about the study in its file, by name; a name's earlier fact is replaced.
+
+        Parameters
+        ----------
+        notes : dict of str to object
+            What JSON can hold.
+
+        Examples
+        --------
+        >>> from fastopt import tune
+        >>> study = tune.Study({"x": tune.Int(0, 4)})
+        >>> study.note({"data": "digits", "split": [0.8, 0.2]})
+        >>> study.notes["split"]
+        [0.8, 0.2]
+        """
+        self._ledger.note(notes)
+
+    def stop(self) -> None:
+        """Make ``run`` end when the trials that run have ended; for callbacks."""
+        self._stop.set()
+
+    def close(self) -> None:
+        """Queue the trials again that were asked from this object but not told, and close."""
+        self._ledger.close()
+
+    # A whole search
+
     def run(
         self,
         objective: Callable[[dict[str, Any]], Any],
@@ -90,6 +404,7 @@ class Study(AskTell):
         timeout: float | None = None,
         trial_timeout: float | None = None,
         stopper: Median | None = None,
+        max_failures: int | None = 3,
         progress: bool | None = None,
         callbacks: Iterable[Any] = (),
     ) -> None:
@@ -121,16 +436,21 @@ class Study(AskTell):
             down. Trials whose worker dies are run once more, one by one, so that only the culprit
             has failed. A process pool that breaks is replaced for the rest of the run.
         timeout : float, optional
-            Seconds for the whole run; trials that then run have failed.
+            Seconds for the whole run. Trials that then run are queued again, as after Ctrl-C.
         trial_timeout : float, optional
             Seconds for one trial; when they are over it has failed and the study goes on.
             In a worker the process is killed. In this process the objective is interrupted (in the
             main thread, and not inside a call into C). In an executor it is only given up.
         stopper : Median, optional
             Ends poor trials of generator objectives early; their state is ``"stopped"``.
+        max_failures : int or None, default 3
+            While no trial of the study has succeeded, the run ends with an error after as many
+            failures, or when all of its trials have failed: such an objective has a fault. Values
+            that are NaN or infinite do not count. None never ends a run. The first failure of a run
+            is warned of in any case.
         progress : bool, optional
-            Show best value, trials done and time left on standard error. By default on a
-            terminal only.
+            Show best value, trials done and time left on standard error, by tqdm where it is
+            installed. By default on a terminal and in a notebook.
         callbacks : iterable
             More of them, for this run.
 
@@ -141,6 +461,8 @@ class Study(AskTell):
             again, and the workers are gone.
         TypeError
             If the objective cannot be sent to workers; no trial has been asked for.
+        RuntimeError
+            If nothing but failures came, see ``max_failures``; it holds the first one's traceback.
 
         Examples
         --------
@@ -150,42 +472,68 @@ class Study(AskTell):
         >>> study.best.params, len(study.trials)
         ({'x': 3}, 5)
         """
-        run = Run(self, n_trials, timeout, trial_timeout, stopper)
-        run(objective, n_jobs, executor, progress, callbacks)
+        run = Run(
+            self._ledger,
+            self._notify,
+            self._stop,
+            n_trials=n_trials,
+            timeout=timeout,
+            trial_timeout=trial_timeout,
+            stopper=stopper,
+            max_failures=max_failures,
+        )
+        before, added = self.callbacks, check_callbacks(callbacks)
+        self.callbacks = [*before, *added]
+        try:
+            run(objective, n_jobs, executor, progress)
+        finally:
+            self.callbacks = before
+
+    # What it shows
 
     def importance(self) -> dict[str, float]:
         """Share of the variance of the results that each parameter explains alone, largest first.
 
-        By functional ANOVA on a forest fitted to the ranks of the done trials' values; see
-        :func:`fastopt.tune.importance.importance`, which says how. Together the shares are at most
-        1; what is missing is due to combinations.
+        By functional ANOVA (Hutter, Hoos, Leyton-Brown, ICML 2014) on a forest of extremely
+        randomized trees, fitted to the ranks of the done trials' values. Together the shares are at
+        most 1; what is missing is due to combinations.
 
         Raises
         ------
         ValueError
             For fewer than 8 done trials.
         """
-        from .importance import importance  # SciPy's statistics take half a second to import
+        from fastopt.tune.reporting.importance import (
+            importance,  # SciPy's statistics take half a second to import
+        )
 
         return importance(self.space, self.trials)
 
     @property
     def plot(self) -> Plots:
         """Pictures: ``study.plot.history()``, ``parallel``, ``slices``, ``contour``,
-        ``importance``. Each returns a matplotlib Figure; see :class:`fastopt.tune.plots.Plots`.
+        ``importance``. Each returns a matplotlib Figure.
         """
-        from .plots import Plots
+        from fastopt.tune.reporting.plots import Plots
 
-        return Plots(self)
+        return Plots(self.space, self.direction, self._ledger.trials)
 
     def report(self, path: str | os.PathLike[str]) -> None:
         """Write one HTML page about the study: best params, pictures, best trials, failures.
 
         The page holds everything itself and opens without a network. Needs matplotlib.
         """
-        from .report import report
+        from fastopt.tune.reporting.page import write_page
 
-        report(self, path)
+        write_page(
+            path,
+            name=self.name,
+            about=self._about(),
+            space=self.space,
+            direction=self.direction,
+            trials=self.trials,
+            plots=self.plot,
+        )
 
     def to_pandas(self) -> Any:
         """The trials as a :class:`pandas.DataFrame`, one row each, ``param_…`` for the params.
@@ -195,6 +543,6 @@ class Study(AskTell):
         ImportError
             If pandas is not installed.
         """
-        from .table import to_pandas
+        from fastopt.tune.reporting.table import to_pandas
 
         return to_pandas(self.space.names, self.trials)

@@ -13,7 +13,7 @@ import torch
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from fastopt._core import ExchangeList, Rule, Snapshot, TensorList
-from fastopt.state_memory import Layout, zeros_in_one_block
+from fastopt._placement import Layout, zeros_in_one_block
 
 Group: TypeAlias = dict[str, Any]
 Entry: TypeAlias = dict[str, Any]

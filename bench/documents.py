@@ -1,0 +1,52 @@
+"""What both benchmarks share: Markdown tables, and the places of documents that hold them."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+NOT_MEASURED = "No results are published yet."
+
+
+def table(header: list[str], lines: list[list[str]], left: int = 1) -> str:
+    """Markdown; the first `left` columns to the left, the others to the right."""
+    rule = ["---"] * left + ["--:"] * (len(header) - left)
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rule, *lines)) + "\n"
+
+
+class Place:
+    """The part of a document between two marks, each of which stands there once."""
+
+    def __init__(self, path: str, begin: str, end: str) -> None:
+        self.path = path
+        self.begin, self.end = f"<!-- {begin} -->", f"<!-- {end} -->"
+
+    def _split(self) -> tuple[str, str, str]:
+        document = (ROOT / self.path).read_text()
+        for mark in (self.begin, self.end):
+            if document.count(mark) != 1:
+                raise ValueError(
+                    f"{self.path}: {mark} is there {document.count(mark)} times, need once"
+                )
+        before, rest = document.split(self.begin)
+        between, after = rest.split(self.end)
+        return before, between, after
+
+    def write(self, text: str) -> None:
+        before, _, after = self._split()
+        content = f"{before}{self.begin}\n\n{text.rstrip()}\n\n{self.end}{after}"
+        (ROOT / self.path).write_text(content)
+
+    def difference(self, text: str) -> str:
+        """Empty if the document holds exactly this text."""
+        _, between, _ = self._split()
+        expected = f"\n\n{text.rstrip()}\n\n"
+        return "".join(
+            difflib.unified_diff(
+                expected.splitlines(keepends=True),
+                between.splitlines(keepends=True),
+                "recomputed from the results",
+                self.path,
+            )
+        )

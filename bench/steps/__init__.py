@@ -1,0 +1,1 @@
+"""fastopt against its rivals: see bench/README.md."""

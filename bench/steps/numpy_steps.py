@@ -1,0 +1,120 @@
+"""The rules as a person would write them in NumPy for speed.
+
+In place, with `out=` and preallocated scratch, and block by block so that the scratch and the
+block stay in the L2 cache between the operations; unblocked, each of Adam's dozen operations
+would stream through memory anew.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bench.steps.arrays import LR, STEP
+
+BLOCK = 16_384
+
+
+def sgd(p, g, t, u):
+    np.multiply(g, LR, out=t)
+    np.subtract(p, t, out=p)
+
+
+def momentum(p, g, b, t, u):
+    np.multiply(b, 0.9, out=b)
+    np.add(b, g, out=b)
+    np.multiply(b, LR, out=t)
+    np.subtract(p, t, out=p)
+
+
+def nag(p, g, b, t, u):
+    np.multiply(b, 0.9, out=b)
+    np.add(b, g, out=b)
+    np.multiply(b, 0.9, out=t)
+    np.add(t, g, out=t)
+    np.multiply(t, LR, out=t)
+    np.subtract(p, t, out=p)
+
+
+def _divide_by_root(p, numerator, lr, v, eps, t, u):
+    """p -= lr * numerator / (sqrt(v) + eps)"""
+    np.sqrt(v, out=t)
+    np.add(t, eps, out=t)
+    np.multiply(numerator, lr, out=u)
+    np.divide(u, t, out=u)
+    np.subtract(p, u, out=p)
+
+
+def _average_square(v, g, decay, t):
+    """v = decay * v + (1 - decay) * g**2"""
+    np.multiply(v, decay, out=v)
+    np.multiply(g, g, out=t)
+    np.multiply(t, 1 - decay, out=t)
+    np.add(v, t, out=v)
+
+
+def adagrad(p, g, h, t, u):
+    np.multiply(g, g, out=t)
+    np.add(h, t, out=h)
+    _divide_by_root(p, g, LR, h, 1e-10, t, u)
+
+
+def adadelta(p, g, v, accumulated, t, u):
+    _average_square(v, g, 0.9, t)
+    np.add(accumulated, 1e-6, out=t)
+    np.add(v, 1e-6, out=u)
+    np.divide(t, u, out=t)
+    np.sqrt(t, out=t)
+    np.multiply(t, g, out=t)
+    _average_square(accumulated, t, 0.9, u)
+    np.multiply(t, LR, out=t)
+    np.subtract(p, t, out=p)
+
+
+def adam(p, g, m, v, t, u):
+    np.multiply(m, 0.9, out=m)
+    np.multiply(g, 0.1, out=t)
+    np.add(m, t, out=m)
+    _average_square(v, g, 0.999, t)
+    root = (1 - 0.999**STEP) ** 0.5
+    _divide_by_root(p, m, LR * root / (1 - 0.9**STEP), v, 1e-8 * root, t, u)
+
+
+def adamw(p, g, m, v, t, u):
+    np.multiply(p, 1 - LR * 1e-2, out=p)
+    adam(p, g, m, v, t, u)
+
+
+def rmsprop(p, g, v, t, u):
+    _average_square(v, g, 0.99, t)
+    _divide_by_root(p, g, LR, v, 1e-8, t, u)
+
+
+STEPS = {
+    function.__name__: function
+    for function in (sgd, momentum, nag, adagrad, adadelta, adam, adamw, rmsprop)
+}
+
+
+def make_step(rule, tensors, max_norm=None):
+    """A function without arguments that steps all tensors, clipped by global norm if asked."""
+    formula = STEPS[rule.name]
+    dtype = tensors[0].param.dtype
+    scratch = np.empty((2, BLOCK), dtype)
+    gradients = [tensor.grad.reshape(-1) for tensor in tensors]
+    blocks = []
+    for tensor in tensors:
+        flat = [array.reshape(-1) for array in (tensor.param, tensor.grad, *tensor.states)]
+        for start in range(0, flat[0].size, BLOCK):
+            views = [array[start : start + BLOCK] for array in flat]
+            blocks.append((*views, *scratch[:, : views[0].size]))
+
+    def step():
+        if max_norm is not None:
+            norm = float(sum(np.dot(grad, grad) for grad in gradients)) ** 0.5
+            factor = min(1.0, max_norm / (norm + 1e-6))
+            for grad in gradients:
+                np.multiply(grad, factor, out=grad)
+        for block in blocks:
+            formula(*block)
+
+    return step

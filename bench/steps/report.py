@@ -1,0 +1,61 @@
+"""Turn measured rows into tables and a picture.
+
+python -m bench.steps.report              print every table of what was measured last
+python -m bench.steps.report --publish    make that the published results: documents and picture
+python -m bench.steps.report --check      compare the documents with the published results
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+
+from bench.documents import ROOT, Place
+from bench.steps import tables
+from bench.steps.plot import plot_steps
+from bench.steps.results import LATEST, PUBLISHED, load
+
+PICTURE = ROOT / "docs" / "images" / "steps.png"
+END = "end of benchmark table"
+PLACES = {
+    Place("README.md", "benchmark table: bench.report", END): tables.short,
+    Place("docs/notes/performance.md", "benchmark tables: bench.report", f"{END}s"): tables.whole,
+    Place("docs/integrations/torch.md", "benchmark table: drop_in", END): tables.drop_in,
+    Place("docs/integrations/thinc.md", "benchmark table: thinc", END): tables.thinc,
+}
+
+
+def texts() -> dict[Place, str]:
+    """What the published results make of each place."""
+    measured = load(PUBLISHED) if PUBLISHED.exists() else None
+    return {place: tables.published(make, measured) for place, make in PLACES.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.steps.report",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--results", type=Path, default=LATEST)
+    parser.add_argument("--publish", action="store_true")
+    parser.add_argument("--check", action="store_true")
+    arguments = parser.parse_args()
+    if arguments.check:
+        differences = [place.difference(text) for place, text in texts().items()]
+        sys.exit("".join(differences) or None)
+    if not arguments.publish:
+        print(tables.whole(*load(arguments.results)))
+        return
+    if arguments.results.exists():
+        shutil.copyfile(arguments.results, PUBLISHED)
+    for place, text in texts().items():
+        place.write(text)
+    if PUBLISHED.exists():
+        plot_steps(load(PUBLISHED)[1], PICTURE)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,252 @@
+"""Markdown from rows."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import fastopt
+from bench.documents import NOT_MEASURED, table
+from bench.steps.arrays import bytes_per_element
+from bench.steps.problems import DROP_IN_MODELS
+from bench.steps.results import COPY, WIDE, Row
+from bench.steps.rivals import RIVALS
+from bench.steps.targets import TARGETS
+
+# The README's rows: what is stepped by Adam, in so few words that the table fits 80 columns.
+SHORT = {
+    ("steps", "1000"): "1,000 floats",
+    ("models", "mlp"): "MLP, 6 arrays",
+    ("steps", "1000000"): "1 million floats",
+    ("models", "gpt2"): "GPT-2 small",
+    ("models", "gpt2, clipped"): "GPT-2, clipped",
+}
+NAMES = {"torch fused": "torch", "torch foreach": "torch", "torch unfused": "torch"}
+NAMES |= {"deepspeed": "DeepSpeed", "thinc": "Thinc", "numpy": "NumPy"}
+TITLES = {
+    "placement": "Arrays that begin elsewhere in their pages",
+    "models": "Whole models",
+    "drop_in": "Drop-in for torch's optimizers, whole models",
+    "thinc": "Whole call of Thinc's optimizer",
+    "overhead": "Call overhead",
+}
+
+
+def time(seconds: float) -> str:
+    """Three digits and a unit."""
+    for unit, scale in (("ns", 1e-9), ("µs", 1e-6), ("ms", 1e-3), ("s", 1.0)):
+        if seconds < 999.5 * scale or unit == "s":
+            value = seconds / scale
+            break
+    return f"{value:.{max(0, 2 - len(str(int(value))) + 1)}f} {unit}"
+
+
+def number(ratio: float, low: float, high: float) -> str:
+    """Two decimals below ten, else one; a wide interval is marked."""
+    return f"{'~' if high > WIDE * low else ''}{ratio:.{2 if ratio < 10 else 1}f}x"
+
+
+def against(row: Row, name: str, own: str | None = None) -> str:
+    return number(row.ratio(name, own), *row.interval(name, own))
+
+
+def best(row: Row) -> list[str]:
+    """The fastest rival and the ratio, which is marked unless fastopt is certainly faster."""
+    if row.best is None:
+        return ["-", "-"]
+    text = against(row, row.best)
+    marked = {"faster": text, "slower": f"**{text} slower**", "undecided": f"{text} undecided"}
+    return [row.best, marked[row.verdict]]
+
+
+def _threads(count: int) -> str:
+    return "1 thread" if count == 1 else f"{count} threads"
+
+
+def _where(row: Row) -> str:
+    return f"{row.suite}: {row.rule} {row.dtype} {row.work}, {_threads(row.threads)}"
+
+
+def _columns(rows: list[Row]) -> list[str]:
+    present = {name for row in rows for name in row.samples}
+    ordered = [name for name in RIVALS if name in present]
+    return ordered + sorted(present - set(ordered))
+
+
+def _cells(row: Row, columns: list[str]) -> list[str]:
+    return [time(row.time(name)) if name in row.samples else "-" for name in columns]
+
+
+def throughput(row: Row) -> float:
+    """GB/s of our step."""
+    per_element = bytes_per_element(fastopt.RULES[row.rule], row.dtype)
+    return row.elements * per_element / row.time(row.own) / 1e9
+
+
+def steps_table(rows: list[Row]) -> str:
+    """One line for each rule and size."""
+    columns = _columns(rows)
+    header = ["rule", "elements", *columns, "GB/s", "copy ÷ ours", "fastest rival", "its ÷ ours"]
+    lines = []
+    for row in rows:
+        copy = f"{row.ratio(COPY):.2f}" if COPY in row.samples else "-"
+        cells = [row.rule, f"{row.elements:,}", *_cells(row, columns)]
+        lines.append([*cells, f"{throughput(row):.1f}", copy, *best(row)])
+    return table(header, lines)
+
+
+def works_table(rows: list[Row]) -> str:
+    """One line for each model or the like."""
+    columns = _columns(rows)
+    header = ["work", "rule", *columns, "fastest rival", "its ÷ ours"]
+    return table(header, [[r.work, r.rule, *_cells(r, columns), *best(r)] for r in rows])
+
+
+def busy_table(rows: list[Row]) -> str:
+    columns = _columns(rows)
+    lines = []
+    for row in rows:
+        kept = against(row, f"{row.own}, 1 thread")
+        lines.append([row.rule, f"{row.elements:,}", *_cells(row, columns), kept])
+    return table(["rule", "elements", *columns, "1 thread ÷ default"], lines)
+
+
+def targets_table(rows: list[Row]) -> str:
+    """Each target with the worst ratio seen and where."""
+    lines = []
+    for target in TARGETS:
+        worst = target.worst(rows)
+        needed = f"{target.needed:g}x"
+        if worst is None:
+            lines.append([target.work, target.against, needed, "-", "-", "not run"])
+            continue
+        value, name, row = worst
+        verdict = "yes" if value >= target.needed else "**no**"
+        cells = [needed, f"{value:.2f}x", f"{_where(row)}, {name}", verdict]
+        lines.append([target.work, target.against, *cells])
+    return table(["work", "against", "needed", "worst measured", "where", "reached"], lines)
+
+
+def _compared(rows: list[Row]) -> list[Row]:
+    return [row for row in rows if row.suite != "busy" and row.best is not None]
+
+
+def counts(rows: list[Row]) -> str:
+    """One sentence: in how many rows fastopt is faster, slower, or neither can be said."""
+    compared = _compared(rows)
+    found = Counter(row.verdict for row in compared)
+    return (
+        f"Of all {len(compared)} rows fastopt is faster than every rival in {found['faster']}, "
+        f"slower than the fastest in {found['slower']}; {found['undecided']} are undecided.\n"
+    )
+
+
+def not_won(rows: list[Row]) -> str:
+    """Every row in which a rival is faster, or may be."""
+    found = [row for row in _compared(rows) if row.verdict != "faster"]
+    lines = [[_where(row), *best(row)] for row in found]
+    listed = table(["row", "fastest rival", "its ÷ ours"], lines) if lines else ""
+    return f"{counts(rows)}\n{listed}"
+
+
+def machine(environment: dict) -> str:
+    return (
+        f"{environment['cpu']}, {environment['cores']} cores, kernels: {environment['isa']}; "
+        f"{environment['system']}, Python {environment['python']}"
+    )
+
+
+def _versions(environment: dict) -> str:
+    return ", ".join(f"{name} {text}" for name, text in environment["versions"].items())
+
+
+def _others(rows: list[Row]) -> str:
+    """Whether the machine was the benchmark's alone: tick counts are good to a few percent."""
+    disturbed = [row for row in rows if row.others > 0.1]
+    if not disturbed:
+        return "No other process used more than a tenth of a core meanwhile.\n"
+    worst = max(row.others for row in disturbed)
+    return (
+        f"In {len(disturbed)} of {len(rows)} rows other processes used more than a tenth of a "
+        f"core meanwhile, at most {worst:.1f} cores: distrust their times with several threads.\n"
+    )
+
+
+def _select(rows: list[Row], suite: str, **wanted: object) -> list[Row]:
+    found = [
+        row
+        for row in rows
+        if row.suite == suite and all(getattr(row, name) == value for name, value in wanted.items())
+    ]
+    rule_order = list(fastopt.RULES)
+    return sorted(found, key=lambda row: (rule_order.index(row.rule), row.elements, row.work))
+
+
+def whole(environment: dict, rows: list[Row]) -> str:
+    """For the notes: everything."""
+    parts = [f"{machine(environment)}; {_versions(environment)}.\n", _others(rows)]
+    parts += ["### Targets\n", targets_table(rows)]
+    parts += ["### Rows that are not won\n", not_won(rows)]
+    threads_seen = sorted({row.threads for row in rows})
+    for dtype in ("float32", "float64"):
+        for threads in threads_seen:
+            found = _select(rows, "steps", dtype=dtype, threads=threads)
+            if found:
+                parts += [f"### One array, {dtype}, {_threads(threads)}\n", steps_table(found)]
+    for suite, title in TITLES.items():
+        for threads in threads_seen:
+            found = _select(rows, suite, threads=threads)
+            if found:
+                parts += [f"### {title}, {_threads(threads)}\n", works_table(found)]
+    found = _select(rows, "busy")
+    if found:
+        parts += ["### Busy machine: as many processes as cores besides\n", busy_table(found)]
+    return "\n".join(parts)
+
+
+def short(environment: dict, rows: list[Row]) -> str:
+    """For the README: Adam on a few works, with one thread and with two."""
+    lines = []
+    for (suite, work), title in SHORT.items():
+        for row in _select(rows, suite, work=work, rule="adam", dtype="float32"):
+            if row.best is None or (row.elements < 10_000 and row.threads > 1):
+                continue  # so little is stepped by one thread, whatever is allowed
+            rival = f"{time(row.time(row.best))}, {NAMES.get(row.best, row.best)}"
+            ours = time(row.time(row.own))
+            lines.append([title, str(row.threads), ours, rival, best(row)[1]])
+    header = ["Adam, float32", "threads", "fastopt", "fastest rival", "its ÷ ours"]
+    return f"{table(header, lines)}\n{machine(environment)}. {counts(rows)}"
+
+
+def drop_in(environment: dict, rows: list[Row]) -> str:
+    """For the page on torch: how many times as long the fastest of torch's own steps takes."""
+    rules = list(fastopt.RULES)
+    found = {row.key: row for row in _select(rows, "drop_in")}
+    lines = []
+    for threads in sorted({row.threads for row in found.values()}):
+        for model in DROP_IN_MODELS:
+            keys = [("drop_in", model, rule, "float32", threads) for rule in rules]
+            if any(key in found for key in keys):
+                cells = [best(found[key])[1] if key in found else "-" for key in keys]
+                lines.append([model, str(threads), *cells])
+    return f"{table(['model', 'threads', *rules], lines)}\n{machine(environment)}.\n"
+
+
+def thinc(environment: dict, rows: list[Row]) -> str:
+    """For the page on Thinc: how many times as long the whole call of its optimizer takes."""
+    found = _select(rows, "thinc")
+    threads = sorted({row.threads for row in found})
+    works = list(dict.fromkeys(row.work for row in found))
+    cells = {(row.work, row.threads): best(row)[1] for row in found}
+    lines = [[work, *(cells.get((work, count), "-") for count in threads)] for work in works]
+    header = ["elements, settings", *(_threads(count) for count in threads)]
+    return f"{table(header, lines)}\n{machine(environment)}.\n"
+
+
+def summary(row: Row) -> str:
+    """One line while measuring."""
+    ours = f"{_where(row)}: {time(row.time(row.own))}"
+    return f"{ours}, {' '.join(best(row))}" if row.best else ours
+
+
+def published(make, measured: tuple[dict, list[Row]] | None) -> str:
+    return make(*measured) if measured else NOT_MEASURED

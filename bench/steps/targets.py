@@ -1,0 +1,190 @@
+"""What fastopt must show, as ratios, and whether it did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from bench.steps.results import COPY, Row
+
+ADAMS = ("adam", "adamw")
+TORCH = ("torch unfused", "torch foreach", "torch fused")
+FUSED = ("torch fused", "deepspeed")
+
+
+@dataclass(frozen=True)
+class Target:
+    """One line: in every row that it concerns the ratio to the fastest of `rivals` is `needed`.
+
+    rivals : names, or None for all rivals.
+    own : which of fastopt's entries is meant; None for the function where it takes part.
+    limit : seconds; the ratio is this limit to our own time, whatever the rivals take.
+    """
+
+    work: str
+    against: str
+    needed: float
+    concerns: Callable[[Row], bool]
+    rivals: tuple[str, ...] | None = None
+    own: str | None = None
+    limit: float | None = None
+
+    def measured(self, row: Row) -> tuple[float, str] | None:
+        own = self.own or row.own
+        if own not in row.samples:
+            return None
+        if self.limit is not None:
+            return self.limit / row.time(own), own
+        names = row.rivals if self.rivals is None else self.rivals
+        present = [name for name in names if name in row.samples]
+        return min(((row.ratio(name, own), name) for name in present), default=None)
+
+    def worst(self, rows: Iterable[Row]) -> tuple[float, str, Row] | None:
+        measured = [(self.measured(row), row) for row in rows if self.concerns(row)]
+        found = [(*result, row) for result, row in measured if result is not None]
+        return min(found, key=lambda item: item[0], default=None)
+
+
+def _large_adam(row: Row) -> bool:
+    return (
+        (row.suite, row.dtype, row.threads) == ("steps", "float32", 1)
+        and row.rule in ADAMS
+        and row.elements in (100_000, 1_000_000)
+    )
+
+
+def _small_adam(row: Row) -> bool:
+    return (
+        (row.suite, row.dtype) == ("steps", "float32")
+        and row.rule in ADAMS
+        and row.elements in (100, 1_000)
+    )
+
+
+def _overhead(work: str) -> Callable[[Row], bool]:
+    return lambda row: (row.suite, row.work, row.rule) == ("overhead", work, "adam")
+
+
+TARGETS = (
+    Target(
+        work="Adam, AdamW float32, 1e5 and 1e6 elements, 1 thread",
+        against="torch fused",
+        needed=2.2,
+        concerns=_large_adam,
+        rivals=("torch fused",),
+    ),
+    Target(
+        work="the same",
+        against="DeepSpeed",
+        needed=1.1,
+        concerns=_large_adam,
+        rivals=("deepspeed",),
+    ),
+    Target(
+        work="Adam, AdamW, 100 and 1,000 elements, function",
+        against="the faster of torch fused, DeepSpeed",
+        needed=15,
+        concerns=_small_adam,
+        rivals=FUSED,
+        own="fastopt",
+    ),
+    Target(
+        work="the same, class",
+        against="the faster of torch fused, DeepSpeed",
+        needed=10,
+        concerns=_small_adam,
+        rivals=FUSED,
+        own="fastopt class",
+    ),
+    Target(
+        work="Adam, 100 elements, function",
+        against="Thinc",
+        needed=3,
+        concerns=lambda row: _small_adam(row) and (row.rule, row.elements) == ("adam", 100),
+        rivals=("thinc",),
+        own="fastopt",
+    ),
+    Target(
+        work="every rule, 4e7 elements, 1 and 2 threads",
+        against="the copy kernel",
+        needed=0.95,
+        concerns=lambda row: row.suite == "steps" and row.elements == 40_000_000,
+        rivals=(COPY,),
+    ),
+    Target(
+        work="every rule, every size, 1 and 2 threads",
+        against="the best of all rivals",
+        needed=1.0,
+        concerns=lambda row: row.suite == "steps",
+    ),
+    Target(
+        work="Adadelta, 1e5 elements and more",
+        against="the best of torch",
+        needed=8,
+        concerns=lambda row: (
+            (row.suite, row.rule) == ("steps", "adadelta") and row.elements >= 100_000
+        ),
+        rivals=TORCH,
+    ),
+    Target(
+        work="6-tensor MLP step",
+        against="torch fused",
+        needed=15,
+        concerns=lambda row: (row.suite, row.work) == ("models", "mlp"),
+        rivals=("torch fused",),
+    ),
+    Target(
+        work="ResNet-50, GPT-2 small: clip + step",
+        against="torch's three calls, fused step",
+        needed=1.3,
+        concerns=lambda row: (
+            row.suite == "models" and row.work in ("resnet50, clipped", "gpt2, clipped")
+        ),
+        rivals=("torch fused",),
+    ),
+    Target(
+        work="drop-in for torch's optimizers, every rule and model",
+        against="the best of torch",
+        needed=1.0,
+        concerns=lambda row: row.suite == "drop_in",
+        rivals=TORCH,
+    ),
+    Target(
+        work="whole call of Thinc's optimizer, 1e6 elements",
+        against="Thinc",
+        needed=8,
+        concerns=lambda row: row.suite == "thinc" and row.elements == 1_000_000,
+        rivals=("thinc optimizer",),
+    ),
+    Target(
+        work="busy machine, 1,000 elements, default threads",
+        against="own time on 1 thread",
+        needed=0.8,
+        concerns=lambda row: row.suite == "busy" and row.elements == 1_000,
+        rivals=("fastopt, 1 thread",),
+    ),
+    Target(
+        work="Adam, function on 64 elements",
+        against="a limit of 300 ns",
+        needed=1.0,
+        concerns=_overhead("1 array of 64"),
+        own="fastopt",
+        limit=300e-9,
+    ),
+    Target(
+        work="Adam, class on 1 array of 64 elements",
+        against="a limit of 1 µs",
+        needed=1.0,
+        concerns=_overhead("1 array of 64"),
+        own="fastopt class",
+        limit=1e-6,
+    ),
+    Target(
+        work="Adam, class on 100 arrays of 64 elements",
+        against="a limit of 10 µs",
+        needed=1.0,
+        concerns=_overhead("100 arrays of 64"),
+        own="fastopt class",
+        limit=10e-6,
+    ),
+)

@@ -1,0 +1,213 @@
+"""What the comparison rests on: everyone does the same work, and the tables say what was seen."""
+
+import math
+
+import numpy as np
+import pytest
+
+import fastopt
+from bench.conftest import INSTALLED
+from bench.steps import measuring, problems, results, tables
+from bench.steps.arrays import MODELS, make_tensors
+from bench.steps.measuring import (
+    FIRST_ROUNDS,
+    Workers,
+    calls_per_sample,
+    measure,
+    rounds_in_turn,
+    time_calls,
+)
+from bench.steps.numpy_steps import STEPS
+from bench.steps.plot import plot_steps
+from bench.steps.results import Results, Row
+from bench.steps.rivals import Case
+from bench.steps.targets import TARGETS
+
+
+def change_by(rival, rule, dtype):
+    """What one step from zero parameters and zero states makes of the parameters."""
+    # Whole vectors: past the last one DeepSpeed's Adagrad overwrites its gradients.
+    tensors = make_tensors(rule, [(1024,)], dtype)
+    ((param, _, states),) = tensors
+    param.fill(0)
+    case = rival.make(rule, tensors)
+    param.fill(0)  # some rivals step once while they are made
+    for state in states:
+        state.fill(0)
+    returned = case.step()
+    return np.array(returned[0]) if rival.name == "optax" else param
+
+
+def test_every_rival_takes_the_step_of_the_rule():
+    """All changes are multiples of NumPy's: the factor is bias correction at another `step`."""
+    with_numpy = next(c for c in INSTALLED if c.name == "numpy")
+    for rule in fastopt.RULES.values():
+        for dtype in ("float32", "float64"):
+            expected = change_by(with_numpy, rule, dtype)
+            assert np.all(expected != 0)
+            for rival in INSTALLED:
+                # Thinc starts from moments of 1, see there; the copy kernel must change nothing.
+                if rival.name == "thinc" or not rival.supports(rule, dtype, 1):
+                    continue
+                change = change_by(rival, rule, dtype)
+                if rival.name == "copy kernel":
+                    assert not change.any()
+                    continue
+                factor = change / expected
+                np.testing.assert_allclose(factor, factor[0], rtol=1e-4, err_msg=rival.name)
+                assert 0.01 < factor[0] < 100, (rival.name, rule.name, factor[0])
+
+
+def test_numpy_has_a_formula_for_every_rule():
+    assert STEPS.keys() == fastopt.RULES.keys()
+
+
+@pytest.mark.parametrize(
+    ("model", "tensors", "elements"),
+    [("mlp", 6, 3466), ("resnet50", 161, 25_557_032), ("gpt2", 148, 124_439_808)],
+)
+def test_models_have_the_published_sizes(model, tensors, elements):
+    shapes = MODELS[model]()
+    assert len(shapes) == tensors
+    assert sum(map(math.prod, shapes)) == elements
+
+
+def test_the_slower_of_two_has_the_greater_time():
+    cases = {
+        "short": Case(lambda: sum(range(100))),
+        "long": Case(lambda: sum(range(2000))),
+        "restored": Case(lambda: sum(range(2000)), restore=lambda: sum(range(50_000))),
+    }
+    calls = {name: calls_per_sample(case) for name, case in cases.items()}
+    taken = rounds_in_turn(lambda name: time_calls(cases[name], calls[name]), list(cases), 0.05)
+    short, long, restored = (float(np.median(taken[name])) for name in cases)
+    assert long / short > 5
+    assert 0.3 < restored / long < 3  # restoring is not timed
+
+
+def rounds(times, seconds=0.0, **options):
+    taken = rounds_in_turn(times.__getitem__, list(times), seconds, **options)
+    return {name: len(samples) for name, samples in taken.items()}
+
+
+def test_who_is_far_behind_is_measured_in_the_first_rounds_only():
+    times = {"best": 1.0, "close": 1.5, "far": 20.0}
+    assert rounds(times, min_rounds=30) == {"best": 30, "close": 30, "far": FIRST_ROUNDS}
+
+
+def test_rounds_go_on_until_it_is_decided_or_time_is_up():
+    times = {"a": 1.0, "b": 1.0}
+    assert rounds(times, 60.0, decided=lambda s: len(s["a"]) == 17) == {"a": 17, "b": 17}
+    assert rounds(times, 60.0, max_rounds=21) == {"a": 21, "b": 21}
+    assert rounds(times, 0.0) == {"a": measuring.MIN_ROUNDS, "b": measuring.MIN_ROUNDS}
+
+
+def row(own, rival, **others):
+    samples = {"fastopt": own, "torch fused": rival, **others}
+    return Row("steps", "100", "adam", "float32", 1, 100, samples)
+
+
+WON = row([1.0, 1.1, 1.2], [3.0, 3.1, 3.2])
+LOST = row([2.0, 4.0, 2.0], [1.0, 2.0, 1.0])
+# The rival's median is far above ours, but half of its rounds are below.
+SCATTERED = row([60.0] * 15, [43.0] * 7 + [90.0] * 8)
+
+
+@pytest.mark.parametrize(
+    ("measured", "verdict", "text"),
+    [(WON, "faster", "2.82x"), (LOST, "slower", "**0.50x slower**")],
+)
+def test_a_clear_row_says_who_is_faster(measured, verdict, text):
+    assert measured.verdict == verdict
+    assert tables.best(measured) == ["torch fused", text]
+
+
+def test_a_row_whose_rounds_scatter_is_no_win():
+    assert SCATTERED.ratio("torch fused") == 1.5
+    assert SCATTERED.verdict == "undecided"
+    assert tables.best(SCATTERED) == ["torch fused", "~1.50x undecided"]
+
+
+def test_a_ratio_that_prints_as_one_is_no_win():
+    assert row([1000.0] * 15, [1001.0] * 15).verdict == "undecided"
+
+
+def test_a_second_rival_that_may_be_faster_is_no_win_either():
+    both = row([60.0] * 15, [62.0] * 15, numpy=[43.0] * 7 + [90.0] * 8)
+    assert both.best == "torch fused"
+    assert both.verdict == "undecided"
+
+
+def test_printed_times_divide_to_the_printed_ratio():
+    rng = np.random.default_rng(1)
+    for _ in range(100):
+        ours, theirs = 10 ** rng.uniform(-7, -1, 2)
+        measured = row([ours] * 3, [theirs] * 3)
+        printed = [measured.time(name) for name in measured.samples]
+        for name, seconds in zip(measured.samples, printed, strict=True):
+            digits, unit = tables.time(measured.time(name)).split()
+            scale = {"ns": 1e-9, "µs": 1e-6, "ms": 1e-3, "s": 1.0}[unit]
+            assert float(digits) * scale == pytest.approx(seconds, rel=1e-12)
+        assert measured.ratio("torch fused") == printed[1] / printed[0]
+
+
+def test_losses_undecided_rows_and_missed_targets_are_listed():
+    text = tables.not_won([WON, LOST, SCATTERED])
+    assert (
+        "Of all 3 rows fastopt is faster than every rival in 1, slower than the fastest in 1"
+        in text
+    )
+    assert "| **0.50x slower** |" in text
+    assert "| ~1.50x undecided |" in text
+    assert "2.82x" not in text
+    assert "**no**" in tables.targets_table([LOST])
+    assert TARGETS[6].worst([WON, LOST])[2] is LOST
+
+
+def test_rows_come_back_from_their_file_to_four_digits(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    Results(path).append(row([1.23456e-7] * 2, [0.391e0, 2e-3]))
+    again = Results(path)
+    assert again.keys == {("steps", "100", "adam", "float32", 1)}
+    ((kept,),) = [results.load(path)[1]]
+    assert kept.samples["fastopt"] == pytest.approx([1.235e-7] * 2, rel=1e-12)
+    assert kept.samples["torch fused"] == pytest.approx([0.391, 2e-3], rel=1e-12)
+
+
+def test_results_of_another_machine_are_refused(tmp_path, monkeypatch):
+    path = tmp_path / "rows.jsonl"
+    Results(path)
+    here = results.environment()
+    monkeypatch.setattr(results, "environment", lambda: {**here, "cpu": "another"})
+    with pytest.raises(ValueError, match="give another --results"):
+        Results(path)
+
+
+def test_every_suite_runs_and_is_reported(tmp_path, pytestconfig):
+    selection = problems.Selection(sizes=[100], models=["mlp"])
+    path = tmp_path / "latest.jsonl"
+    kept = Results(path)
+    threads = pytestconfig.getoption("--threads")
+    with Workers() as workers:
+        for suite in problems.SUITES.values():
+            for problem in suite(selection, threads):
+                if measuring.participants(problem, None):
+                    kept.append(measure(problem, workers, seconds=0, min_rounds=3))
+    environment, rows = results.load(path)
+    assert {row.key for row in rows} == kept.keys
+    assert all(min(samples) > 0 for row in rows for samples in row.samples.values())
+    whole = tables.whole(environment, rows)
+    for rule in fastopt.RULES:
+        assert f"| {rule} |" in whole
+    assert "busy" in whole.lower()
+    assert "MLP" in tables.short(environment, rows)
+    plot_steps(rows, tmp_path / "steps.png")
+    assert (tmp_path / "steps.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_rivals_with_several_threads_step_in_processes_of_their_own():
+    problem = next(problems.overhead(problems.Selection(), threads=2))
+    with Workers() as workers:
+        measure(problem, workers, seconds=0, min_rounds=1)
+        assert ("fastopt", 2) in workers
+        assert {pool for pool, _ in workers} == {rival.pool for rival in INSTALLED}

@@ -1,0 +1,1 @@
+"""fastopt.tune against its rivals: see bench/README.md."""

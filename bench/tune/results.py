@@ -1,0 +1,63 @@
+"""Finished searches and their files."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+FOLDER = Path(__file__).with_name("results")
+PUBLISHED, LATEST = FOLDER / "published.jsonl", FOLDER / "latest.jsonl"
+SPEED = FOLDER / "speed.jsonl"
+
+
+class Line:
+    """A dataclass that is one line of JSON in a file."""
+
+    def append_to(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a") as file:
+            file.write(self.as_line())
+
+    def as_line(self) -> str:
+        return json.dumps(asdict(self)) + "\n"
+
+    @classmethod
+    def load(cls, path: Path) -> list:
+        """Those of a file, none if it is not there."""
+        if not path.exists():
+            return []
+        return [cls(**json.loads(line)) for line in path.read_text().splitlines()]
+
+
+@dataclass(frozen=True)
+class Timing(Line):
+    """Seconds of some suggestions after so many observations."""
+
+    machine: str
+    rival: str
+    observations: int
+    seconds: list[float]
+
+
+@dataclass(frozen=True)
+class Search(Line):
+    """What a searcher found: `improvements` holds (number of the trial from 1, value)."""
+
+    rival: str
+    problem: str
+    kind: str
+    seed: int
+    trials: int
+    improvements: list[tuple[int, float]]
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        return self.rival, self.problem, self.seed
+
+    def best_after(self, stage: float) -> float:
+        """The best value of the first part `stage` of the search; infinite if all trials failed."""
+        count = max(1, round(stage * self.trials))
+        found = [value for number, value in self.improvements if number <= count]
+        return found[-1] if found else math.inf

@@ -1,0 +1,22 @@
+/* What every source includes first. Equal bits need IEEE arithmetic in the order that is written. Flags
+ * that change it are undone here where the compiler lets a source do that, and refused where it shows
+ * them. What neither catches, the self-test of library.c does when the library is loaded. */
+#ifndef FO_BUILD_H
+#define FO_BUILD_H
+
+#if defined(__FAST_MATH__) || defined(__ASSOCIATIVE_MATH__) || defined(__RECIPROCAL_MATH__) ||     \
+    (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__)
+#error                                                                                             \
+    "fast-math breaks the promise of equal bits: compile without -Ofast, -ffast-math and its parts"
+#endif
+
+/* Before any header, so that intrinsics and the functions that they are inlined into agree. */
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF
+#pragma clang fp reassociate(off)
+#elif defined(__GNUC__)
+#pragma GCC optimize("fp-contract=off", "no-associative-math", "no-reciprocal-math",               \
+                     "no-unsafe-math-optimizations", "signed-zeros", "no-math-errno")
+#endif
+
+#endif

@@ -1,0 +1,91 @@
+/* The rule's formula on one vector of each buffer. */
+#define FO_FORMULA
+#include FO_FILE
+#undef FO_FORMULA
+
+/* A vector of each buffer; behind the states, what square_root stands for (rule.h). */
+typedef struct operands {
+    vec p, g, state[ROOT + 1];
+} operands;
+
+/* Factors of the preparation, in the compute type. */
+typedef struct factors {
+    scalar grad_scale, param_factor, weight_decay;
+} factors;
+
+/* Whatever is the same for all vectors of a call. All but the numbers are constants wherever this is
+ * inlined. */
+typedef struct setting {
+    fo_format param, grad, state;
+    fo_preparation preparation;
+    int has_optional;
+    scalar c[FO_MAX_COEFFICIENTS];
+    factors by;
+} setting;
+
+FO_INLINE int state_count(const setting s)
+{
+    return FO_CAT(FO_STATES, FO_KERNEL) + (s.has_optional ? 1 : 0);
+}
+
+FO_INLINE fo_format format_of(const setting s, int buffer)
+{
+    return buffer == 0 ? s.param : buffer == 1 ? s.grad : s.state;
+}
+
+FO_INLINE void *element_of(const setting s, void *const *buffers, int buffer, size_t i)
+{
+    return (char *)buffers[buffer] + i * fo_size_of(format_of(s, buffer));
+}
+
+FO_INLINE vec load_operand(const setting s, int buffer, int whole, size_t i, size_t count,
+                           void *const *buffers)
+{
+    const void *from = element_of(s, buffers, buffer, i);
+    if (!whole)
+        return load_first(format_of(s, buffer), from, count);
+    const vec x = load(format_of(s, buffer), from);
+    /* Without a root, steps are bound by memory. */
+    if (!FO_ROOT_COST)
+        keep_order(x);
+    return x;
+}
+
+/* The vector at element i, or only its first count lanes. */
+FO_INLINE void load_operands(operands *to, const setting s, int whole, size_t i, size_t count,
+                             void *const *buffers)
+{
+    to->p = load_operand(s, 0, whole, i, count, buffers);
+    to->g = load_operand(s, 1, whole, i, count, buffers);
+    for (int k = 0; k < state_count(s); k++)
+        to->state[k] = load_operand(s, 2 + k, whole, i, count, buffers);
+}
+
+FO_INLINE void store_operand(const setting s, int buffer, vec x, int whole, size_t i, size_t count,
+                             void *const *buffers)
+{
+    if (whole)
+        store(format_of(s, buffer), element_of(s, buffers, buffer, i), x);
+    else
+        store_first(format_of(s, buffer), element_of(s, buffers, buffer, i), x, count);
+}
+
+FO_INLINE void store_operands(const operands *x, const setting s, int whole, size_t i, size_t count,
+                              void *const *buffers)
+{
+    for (int k = 0; k < state_count(s); k++)
+        store_operand(s, 2 + k, x->state[k], whole, i, count, buffers);
+    store_operand(s, 0, x->p, whole, i, count, buffers);
+}
+
+FO_INLINE void update_operands(operands *x, const setting s)
+{
+    vec *const optional = s.has_optional ? &x->state[FO_CAT(FO_STATES, FO_KERNEL)] : NULL;
+    if (s.preparation == FO_GRAD_SCALED || s.preparation == FO_GRAD_DECAYED)
+        x->g = s.by.grad_scale * x->g;
+    if (s.preparation == FO_GRAD_DECAYED)
+        x->g = x->g + s.by.weight_decay * x->p;
+    if (s.preparation != FO_AS_GIVEN)
+        x->p = s.by.param_factor * x->p;
+    x->p = x->p - update(x->g, x->state, optional, s.c);
+}

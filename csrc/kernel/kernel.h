@@ -1,0 +1,102 @@
+/* What a compiled rule is: its coefficients, and a loop for each instruction set and layout. */
+#ifndef FO_KERNEL_H
+#define FO_KERNEL_H
+
+#include "build.h"
+
+#include "fastopt.h"
+#include "isa.h"
+
+#define FO_UNUSED __attribute__((unused))
+
+/* The rows of formats.def with FO_LAYOUT. */
+typedef enum fo_layout {
+#define FO_LAYOUT(name, ...) FO_LAYOUT_##name,
+#include "formats.def"
+    FO_LAYOUT_COUNT
+} fo_layout;
+
+/* Bytes of an element. */
+static inline size_t fo_size_of(fo_format format)
+{
+    static const unsigned char sizes[] = {
+#define FO_FORMAT(NAME, name, element, compute) sizeof(element),
+#include "formats.def"
+    };
+    return sizes[format];
+}
+
+/* What happens to the parameter p and the gradient g before the formula sees them. One instance of the
+ * loop for each, so that a feature that is not used costs no branch. */
+typedef enum fo_preparation {
+    FO_AS_GIVEN,
+    FO_PARAM_DECAYED, /* p is multiplied by param_factor: AdamW by default */
+    FO_GRAD_SCALED,   /* g is multiplied by grad_scale, and p by param_factor */
+    FO_GRAD_DECAYED   /* weight_decay*p is added to g, after what FO_GRAD_SCALED does */
+} fo_preparation;
+
+enum { FO_MAX_COEFFICIENTS = 8 };
+
+/* What a loop needs besides buffers. Numbers are rounded once to the compute type, in the loop.
+ *
+ * The sign of maximize is folded into grad_scale, and an absent decoupled decay is a param_factor of 1:
+ * both are exact. Coupled decay is switched, since adding 0*p would turn -0 into +0 and an infinite p
+ * into NaN. */
+typedef struct fo_loop_call {
+    fo_preparation preparation;
+    double grad_scale, param_factor, weight_decay;
+    double coefficients[FO_MAX_COEFFICIENTS];
+    /* Bytes of a burst where the loop works in two places in turn, or 0: in one place. */
+    size_t burst;
+} fo_loop_call;
+
+/* buffers: param, grad, states. */
+typedef void fo_loop(const fo_loop_call *call, int has_optional, size_t n, void *const *buffers);
+
+typedef struct fo_kernel {
+    void (*coefficients)(const fo_hyper *hyper, uint64_t step, double *c);
+    fo_loop *loop[FO_ISA_COUNT][FO_LAYOUT_COUNT];
+} fo_kernel;
+
+/* What the table says about each rule, as constants: FO_STATES_adam, FO_HAS_OPTIONAL_adam. */
+#define NO_STATES 0
+#define ONE_STATE(a) 1
+#define TWO_STATES(a, b) 2
+#define THREE_STATES(a, b, c) 3
+#define NO_OPTIONAL 0
+#define OPTIONAL(state, flag) 1
+#define FO_RULE(name, class_name, kernel, states, optional, ...)                                   \
+    enum { FO_STATES_##name = states, FO_HAS_OPTIONAL_##name = optional };                         \
+    extern const fo_kernel fo_kernel_##kernel;
+#include "rules.def"
+#undef NO_STATES
+#undef ONE_STATE
+#undef TWO_STATES
+#undef THREE_STATES
+#undef NO_OPTIONAL
+#undef OPTIONAL
+
+/* By the number of the rule. */
+extern const fo_kernel *const fo_kernels[FO_RULE_COUNT];
+
+/* beta**t by repeated squaring, lowest bit first: the C library's pow differs between systems. */
+static inline double fo_power(double beta, uint64_t t)
+{
+    double power = 1.0;
+    for (; t; t >>= 1) {
+        if (t & 1)
+            power *= beta;
+        beta *= beta;
+    }
+    return power;
+}
+
+/* eps under the root or beside it. The other is a zero, which changes no bit of a sum that is not
+ * below zero. */
+static inline void fo_place_eps(const fo_hyper *hyper, double *inside, double *outside)
+{
+    *inside = hyper->eps_inside != 0 ? hyper->eps : 0.0;
+    *outside = hyper->eps_inside != 0 ? 0.0 : hyper->eps;
+}
+
+#endif

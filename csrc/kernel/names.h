@@ -1,0 +1,128 @@
+/* Names of one instance: each source below is included once per instruction set and compute type, and is
+ * written in plain names, to which this gives the ending of the instance. */
+#undef LANES
+#undef WIDE
+
+/* simd.h */
+#undef scalar
+#define scalar FO_NAME(scalar)
+#undef lane_bits
+#define lane_bits FO_NAME(lane_bits)
+#undef vec
+#define vec FO_NAME(vec)
+#undef unaligned
+#define unaligned FO_NAME(unaligned)
+#undef mask
+#define mask FO_NAME(mask)
+#undef load_native
+#define load_native FO_NAME(load_native)
+#undef store_native
+#define store_native FO_NAME(store_native)
+#undef load_first_native
+#define load_first_native FO_NAME(load_first_native)
+#undef store_first_native
+#define store_first_native FO_NAME(store_first_native)
+#undef first_lanes
+#define first_lanes FO_NAME(first_lanes)
+#undef keep_order
+#define keep_order FO_NAME(keep_order)
+#undef root_by_divider
+#define root_by_divider FO_NAME(root_by_divider)
+#undef maximum
+#define maximum FO_NAME(maximum)
+
+/* formats.h */
+#undef load
+#define load FO_NAME(load)
+#undef store
+#define store FO_NAME(store)
+#undef load_first
+#define load_first FO_NAME(load_first)
+#undef store_first
+#define store_first FO_NAME(store_first)
+#undef wide
+#define wide FO_NAME(wide)
+#undef narrow
+#define narrow FO_NAME(narrow)
+#undef widen
+#define widen FO_NAME(widen)
+
+/* roots.h */
+#undef rounds_to_nearest
+#define rounds_to_nearest FO_NAME(rounds_to_nearest)
+#undef add_product
+#define add_product FO_NAME(add_product)
+#undef subtract_product
+#define subtract_product FO_NAME(subtract_product)
+#undef iterate_root
+#define iterate_root FO_NAME(iterate_root)
+#undef finish_root
+#define finish_root FO_NAME(finish_root)
+#undef all_fit
+#define all_fit FO_NAME(all_fit)
+#undef estimate_of
+#define estimate_of FO_NAME(estimate_of)
+#undef multiplied_root
+#define multiplied_root FO_NAME(multiplied_root)
+#undef root_of
+#define root_of FO_NAME(root_of)
+
+/* formula.h */
+#undef operands
+#define operands FO_NAME(operands)
+#undef factors
+#define factors FO_NAME(factors)
+#undef setting
+#define setting FO_NAME(setting)
+#undef state_count
+#define state_count FO_NAME(state_count)
+#undef format_of
+#define format_of FO_NAME(format_of)
+#undef element_of
+#define element_of FO_NAME(element_of)
+#undef load_operand
+#define load_operand FO_NAME(load_operand)
+#undef store_operand
+#define store_operand FO_NAME(store_operand)
+#undef load_operands
+#define load_operands FO_NAME(load_operands)
+#undef store_operands
+#define store_operands FO_NAME(store_operands)
+#undef update
+#define update FO_NAME(update)
+#undef update_operands
+#define update_operands FO_NAME(update_operands)
+
+/* loop.h */
+#undef group_plan
+#define group_plan FO_NAME(group_plan)
+#undef plan_of
+#define plan_of FO_NAME(plan_of)
+#undef take_roots
+#define take_roots FO_NAME(take_roots)
+#undef step_first
+#define step_first FO_NAME(step_first)
+#undef step_group
+#define step_group FO_NAME(step_group)
+#undef step_groups
+#define step_groups FO_NAME(step_groups)
+#undef run
+#define run FO_NAME(run)
+#undef run_prepared
+#define run_prepared FO_NAME(run_prepared)
+#undef run_layout
+#define run_layout FO_NAME(run_layout)
+
+/* norm.c */
+#undef all_finite
+#define all_finite FO_NAME(all_finite)
+#undef add_square
+#define add_square FO_NAME(add_square)
+#undef add_squares
+#define add_squares FO_NAME(add_squares)
+#undef add_up
+#define add_up FO_NAME(add_up)
+#undef sum_one
+#define sum_one FO_NAME(sum_one)
+#undef sum_pair
+#define sum_pair FO_NAME(sum_pair)

@@ -1,0 +1,51 @@
+/* The loop that all rules share, compiled around the formula of one rule's file.
+ *
+ * A rule's file is read twice. The first time it defines the indices of its coefficients (the last one is
+ * COEFFICIENTS) and
+ *
+ *     static void coefficients(const fo_hyper *hyper, uint64_t step, double *c)
+ *
+ * names its kernel, its file and the cost of its root, and includes this file. That comes back to it for
+ * every instruction set and compute type with FO_FORMULA defined, and then it defines
+ *
+ *     FO_INLINE vec update(vec g, vec *state, vec *optional, const scalar *c)
+ *
+ * which brings the states up to date and returns what is subtracted from the parameter. optional is the
+ * state that rules.def calls optional, or NULL. How many states there are, and whether one is optional,
+ * stands in rules.def only.
+ *
+ * FO_KERNEL        the name in rules.def
+ * FO_FILE          the file's path, from csrc/
+ * FO_ROOT_COST     FO_NO_ROOT, or, if the formula takes a square_root, how costly its multiplications are
+ *                  beside that: FO_LIGHT (up to 4), FO_MODERATE, FO_HEAVY (8 and more); see loop.h
+ */
+#define FO_NO_ROOT 0
+#define FO_LIGHT 1
+#define FO_MODERATE 2
+#define FO_HEAVY 3
+
+#if !defined(FO_KERNEL) || !defined(FO_FILE) || !defined(FO_ROOT_COST)
+#error "a rule defines FO_KERNEL, FO_FILE and FO_ROOT_COST; see kernel/rule.h"
+#endif
+_Static_assert((int)COEFFICIENTS <= (int)FO_MAX_COEFFICIENTS,
+               "FO_MAX_COEFFICIENTS (kernel.h) is too small");
+
+/* A group of vectors takes all its roots together (loop.h), while a formula needs its root in the middle.
+ * So square_root leaves its argument behind the states, and finds the root there. */
+enum { ARGUMENT = FO_MAX_STATES, ROOT };
+#if FO_ROOT_COST
+#define square_root(x) (state[ARGUMENT] = (x), state[ROOT])
+#else
+#define square_root(x) FO_ROOT_COST_is_FO_NO_ROOT /* does not compile */
+#endif
+
+#define FO_TEMPLATE "kernel/loop.h"
+#include "kernel/instances.h"
+
+#define FO_LOOP_(layout, name) loop_##layout##_##name
+#define FO_LOOP(isa, name, layout) [isa][FO_LAYOUT_##layout] = FO_LOOP_(layout, name),
+#define FO_LAYOUT(layout, ...) FO_ISAS(FO_LOOP, layout)
+const fo_kernel FO_CAT(fo_kernel, FO_KERNEL) = {.coefficients = coefficients,
+                                                .loop = {
+#include "formats.def"
+                                                }};

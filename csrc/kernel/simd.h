@@ -1,0 +1,133 @@
+/* The SIMD vocabulary of one instruction set and compute type: scalar, vec, LANES; load, store, the same
+ * for the first lanes only; root_by_divider and maximum. Arithmetic is that of GNU vector types. */
+#define LANES (FO_VECTOR_BYTES / sizeof(scalar))
+
+#if FO_DOUBLE
+typedef double scalar;
+typedef int64_t lane_bits;
+#else
+typedef float scalar;
+typedef int32_t lane_bits;
+#endif
+typedef scalar vec __attribute__((vector_size(FO_VECTOR_BYTES)));
+typedef scalar unaligned
+    __attribute__((vector_size(FO_VECTOR_BYTES), aligned(sizeof(scalar)), may_alias));
+typedef lane_bits mask __attribute__((vector_size(FO_VECTOR_BYTES)));
+
+FO_INLINE vec load_native(const scalar *from)
+{
+    return *(const unaligned *)from;
+}
+
+FO_INLINE void store_native(scalar *to, vec x)
+{
+    *(unaligned *)to = x;
+}
+
+/* The first count lanes, up to all, so that a tail runs through the same formula as the body. The others are ones:
+ * whatever a rule computes from those, it divides by no zero, and so traps nowhere. They are neither
+ * read nor written in memory. */
+#if FO_VOCABULARY == FO_AVX512 && FO_DOUBLE
+FO_INLINE vec load_first_native(const scalar *from, size_t count)
+{
+    return (vec)_mm512_mask_loadu_pd(_mm512_set1_pd(1), (__mmask8)_bzhi_u32(~0u, (unsigned)count),
+                                     from);
+}
+
+FO_INLINE void store_first_native(scalar *to, vec x, size_t count)
+{
+    _mm512_mask_storeu_pd(to, (__mmask8)_bzhi_u32(~0u, (unsigned)count), (__m512d)x);
+}
+#elif FO_VOCABULARY == FO_AVX512
+FO_INLINE vec load_first_native(const scalar *from, size_t count)
+{
+    return (vec)_mm512_mask_loadu_ps(_mm512_set1_ps(1), (__mmask16)_bzhi_u32(~0u, (unsigned)count),
+                                     from);
+}
+
+FO_INLINE void store_first_native(scalar *to, vec x, size_t count)
+{
+    _mm512_mask_storeu_ps(to, (__mmask16)_bzhi_u32(~0u, (unsigned)count), (__m512)x);
+}
+#elif FO_VOCABULARY == FO_AVX2
+FO_INLINE mask first_lanes(size_t count)
+{
+    mask lane;
+    for (size_t k = 0; k < LANES; k++)
+        lane[k] = (lane_bits)k;
+    return lane < (lane_bits)count;
+}
+
+FO_INLINE vec load_first_native(const scalar *from, size_t count)
+{
+    const mask first = first_lanes(count);
+    const mask ones = (mask)((vec){0} + 1) & ~first;
+    return FO_DOUBLE ? (vec)(ones | (mask)_mm256_maskload_pd((const double *)from, (__m256i)first))
+                     : (vec)(ones | (mask)_mm256_maskload_ps((const float *)from, (__m256i)first));
+}
+
+FO_INLINE void store_first_native(scalar *to, vec x, size_t count)
+{
+    if (FO_DOUBLE)
+        _mm256_maskstore_pd((double *)to, (__m256i)first_lanes(count), (__m256d)x);
+    else
+        _mm256_maskstore_ps((float *)to, (__m256i)first_lanes(count), (__m256)x);
+}
+#else
+FO_INLINE vec load_first_native(const scalar *from, size_t count)
+{
+    if (count == LANES)
+        return load_native(from);
+    vec x = (vec){0} + 1;
+    for (size_t lane = 0; lane < count; lane++)
+        x[lane] = from[lane];
+    return x;
+}
+
+FO_INLINE void store_first_native(scalar *to, vec x, size_t count)
+{
+    if (count == LANES)
+        store_native(to, x);
+    else
+        for (size_t lane = 0; lane < count; lane++)
+            to[lane] = x[lane];
+}
+#endif
+
+/* Compute x before anything that the source has after this: compilers otherwise reorder loads, and
+ * hardware prefetchers follow them better in their order. With fewer registers than AVX-512 has, the
+ * order is best left to the compiler. */
+FO_INLINE void keep_order(vec x)
+{
+#if FO_VOCABULARY == FO_AVX512
+    __asm__ volatile("" : : "v"(x));
+#else
+    (void)x;
+#endif
+}
+
+/* Correctly rounded, as IEEE 754 requires and NumPy does. By intrinsics: a loop over lanes becomes one
+ * instruction only at some optimisation levels. */
+FO_INLINE vec root_by_divider(vec x)
+{
+#if FO_VOCABULARY == FO_AVX512
+    return FO_DOUBLE ? (vec)_mm512_sqrt_pd((__m512d)x) : (vec)_mm512_sqrt_ps((__m512)x);
+#elif FO_VOCABULARY == FO_AVX2
+    return FO_DOUBLE ? (vec)_mm256_sqrt_pd((__m256d)x) : (vec)_mm256_sqrt_ps((__m256)x);
+#elif FO_VOCABULARY == FO_SSE2
+    return FO_DOUBLE ? (vec)_mm_sqrt_pd((__m128d)x) : (vec)_mm_sqrt_ps((__m128)x);
+#elif FO_VOCABULARY == FO_NEON
+    return FO_DOUBLE ? (vec)vsqrtq_f64((float64x2_t)x) : (vec)vsqrtq_f32((float32x4_t)x);
+#else
+    for (size_t lane = 0; lane < LANES; lane++)
+        x[lane] = FO_DOUBLE ? __builtin_sqrt(x[lane]) : __builtin_sqrtf(x[lane]);
+    return x;
+#endif
+}
+
+/* As numpy.maximum: a NaN on either side wins. */
+FO_INLINE vec maximum(vec a, vec b)
+{
+    mask keep = (a >= b) | (a != a);
+    return (vec)((keep & (mask)a) | (~keep & (mask)b));
+}

@@ -1,0 +1,157 @@
+/* The rows of rules.def and formats.def as descriptions, defaults and domains. */
+#include "build.h"
+
+#include "fastopt.h"
+#include "kernel/kernel.h"
+
+#include <math.h>
+
+#define FO_HYPER(name, domain) {#name, domain},
+static const fo_hyper_info hyper_infos[] = {
+#include "rules.def"
+};
+
+#define HYPERS(...)                                                                                \
+    {                                                                                              \
+        __VA_ARGS__                                                                                \
+    }
+#define HYPER(name, value)                                                                         \
+    {                                                                                              \
+        FO_##name, value, FO_COMMON                                                                \
+    }
+#define REQUIRED(name)                                                                             \
+    {                                                                                              \
+        FO_##name, NAN, FO_COMMON                                                                  \
+    }
+#define CLASS_ONLY(name, value)                                                                    \
+    {                                                                                              \
+        FO_##name, value, FO_CLASS_ONLY                                                            \
+    }
+#define CALL_ONLY(name, value)                                                                     \
+    {                                                                                              \
+        FO_##name, value, FO_CALL_ONLY                                                             \
+    }
+#define FIXED(name, value)                                                                         \
+    {                                                                                              \
+        FO_##name, value, FO_FIXED                                                                 \
+    }
+#define FO_RULE(name, class_name, kernel, states, optional, initial, step, hypers)                 \
+    static const fo_hyper_entry hypers_of_##name[] = hypers;
+#include "rules.def"
+
+#define NO_STATES                                                                                  \
+    {                                                                                              \
+        NULL                                                                                       \
+    }
+#define ONE_STATE(a)                                                                               \
+    {                                                                                              \
+#a                                                                                         \
+    }
+#define TWO_STATES(a, b)                                                                           \
+    {                                                                                              \
+#a, #b                                                                                     \
+    }
+#define THREE_STATES(a, b, c)                                                                      \
+    {                                                                                              \
+#a, #b, #c                                                                                 \
+    }
+#define OPTIONAL(state, flag) #state, #flag
+#define NO_OPTIONAL NULL, NULL
+#define INITIAL(name) #name
+#define NO_INITIAL NULL
+#define STEP 1
+#define NO_STEP 0
+#define FO_RULE(name, class_name, kernel, states, optional, initial, step, hypers)                 \
+    {#name,                                                                                        \
+     #class_name,                                                                                  \
+     #kernel,                                                                                      \
+     states,                                                                                       \
+     FO_STATES_##name,                                                                             \
+     optional,                                                                                     \
+     initial,                                                                                      \
+     step,                                                                                         \
+     hypers_of_##name,                                                                             \
+     sizeof hypers_of_##name / sizeof(fo_hyper_entry)},
+static const fo_rule_info rule_infos[] = {
+#include "rules.def"
+};
+
+/* A kernel is compiled for the states of the rule of its own name. */
+#define FO_RULE(name, class_name, kernel, ...)                                                     \
+    _Static_assert((int)FO_STATES_##name == (int)FO_STATES_##kernel &&                             \
+                       (int)FO_HAS_OPTIONAL_##name == (int)FO_HAS_OPTIONAL_##kernel,               \
+                   #name " must have the states of " #kernel);
+#include "rules.def"
+
+#define FO_RULE(name, class_name, kernel, ...) &fo_kernel_##kernel,
+const fo_kernel *const fo_kernels[FO_RULE_COUNT] = {
+#include "rules.def"
+};
+
+const fo_rule_info *fo_rule_describe(fo_rule rule)
+{
+    return (unsigned)rule < FO_RULE_COUNT ? &rule_infos[rule] : NULL;
+}
+
+const fo_hyper_info *fo_hyper_describe(fo_hyper_index index)
+{
+    return (unsigned)index < FO_HYPER_COUNT ? &hyper_infos[index] : NULL;
+}
+
+const fo_format_info *fo_format_describe(fo_format format)
+{
+    static const fo_format_info infos[] = {
+#define FO_FORMAT(NAME, name, element, compute) {#name, sizeof(element)},
+#include "formats.def"
+    };
+    return (unsigned)format < FO_FORMAT_COUNT ? &infos[format] : NULL;
+}
+
+fo_status fo_defaults_abi(uint64_t abi, fo_rule rule, fo_hyper *hyper)
+{
+    if (abi != FO_ABI)
+        return FO_BAD_VERSION;
+    const fo_rule_info *info = fo_rule_describe(rule);
+    if (!info)
+        return FO_BAD_RULE;
+    *hyper = (fo_hyper){.grad_scale = 1.0};
+    for (int i = 0; i < info->hyper_count; i++)
+        ((double *)hyper)[info->hypers[i].index] = info->hypers[i].value;
+    return FO_OK;
+}
+
+fo_status fo_check_hyper_abi(uint64_t abi, const fo_group *group, int *bad)
+{
+    if (abi != FO_ABI)
+        return FO_BAD_VERSION;
+    const fo_rule_info *info = fo_rule_describe(group->rule);
+    if (!info)
+        return FO_BAD_RULE;
+    for (int i = 0; i < info->hyper_count; i++) {
+        const fo_hyper_entry *entry = &info->hypers[i];
+        const double value = ((const double *)&group->hyper)[entry->index];
+        int right = 0;
+        switch (hyper_infos[entry->index].domain) {
+        case FO_FINITE:
+            right = isfinite(value);
+            break;
+        case FO_NONNEGATIVE:
+            right = isfinite(value) && value >= 0;
+            break;
+        case FO_FRACTION:
+            right = value >= 0 && value < 1;
+            break;
+        case FO_FLAG:
+            right = value == 0 || value == 1;
+            break;
+        }
+        if (entry->scope == FO_FIXED)
+            right = value == entry->value;
+        if (!right) {
+            if (bad)
+                *bad = entry->index;
+            return FO_BAD_HYPER;
+        }
+    }
+    return FO_OK;
+}

@@ -1,0 +1,254 @@
+"""What an optimizer remembers, as plain data and as a file, and how both are taken back.
+
+Functions of the parts of an optimizer: its rule, its groups, and the `TensorList` that holds arrays
+and step counts. Everything is verified before the first write.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import numbers
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastopt import _checks, _statefile
+from fastopt._core import Rule, TensorList
+from fastopt._statefile import File, StateFileError
+from fastopt._trees import flatten
+
+__all__ = ["is_schedule", "load", "rate", "restore", "save", "state", "state_dict", "state_names"]
+
+Groups = list[dict[str, Any]]
+
+# What a parameter is called in a file, where the states have their own names.
+_PARAM = "param"
+
+
+def state_names(rule: Rule, group: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names of the state arrays of the parameters of a group."""
+    if rule.optional_flag is not None and group[rule.optional_flag]:
+        assert rule.optional_state is not None
+        return (*rule.states, rule.optional_state)
+    return rule.states
+
+
+def is_schedule(lr: Any) -> bool:
+    """Whether a learning rate is a function of the step."""
+    return callable(lr) and not isinstance(lr, type)
+
+
+def rate(lr: Any, step: int) -> Any:
+    """The learning rate of a step: the number itself, or what the schedule gives."""
+    if not is_schedule(lr):
+        return lr
+    value = lr(step)
+    # Schedules of other libraries give arrays without dimensions.
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+        value = value.item()
+    return _checks.number(f"lr({step})", value, least=0)
+
+
+def state(rule: Rule, groups: Groups, tensors: TensorList) -> list[dict[str, Any]]:
+    """For each parameter in order, a dict of its step count and its state arrays themselves."""
+    owners = [group for group in groups for _ in flatten(group["params"], "")[0]]
+    return [
+        {"step": step, **dict(zip(state_names(rule, group), arrays, strict=True))}
+        for step, arrays, group in zip(tensors.steps, tensors.states, owners, strict=True)
+    ]
+
+
+def state_dict(
+    rule: Rule, groups: Groups, tensors: TensorList, skipped_steps: int
+) -> dict[str, Any]:
+    """Everything but the parameters, copied. A schedule is replaced by its latest rate."""
+    numbered, start = [], 0
+    with tensors:
+        step = max(1, *tensors.steps)
+        for group in groups:
+            count = len(flatten(group["params"], "")[0])
+            params = list(range(start, start + count))
+            numbered.append({**group, "params": params, "lr": rate(group["lr"], step)})
+            start += count
+        entries = [
+            {name: value if name == "step" else value.copy() for name, value in entry.items()}
+            for entry in state(rule, groups, tensors)
+        ]
+    result: dict[str, Any] = {"rule": rule.name, "param_groups": numbered, "state": entries}
+    if skipped_steps:
+        result["skipped_steps"] = skipped_steps
+    return result
+
+
+def restore(
+    found: Any,
+    rule: Rule,
+    groups: Groups,
+    tensors: TensorList,
+    params: Sequence[NDArray[Any]] | None = None,
+) -> int:
+    """Write a `state_dict`, and parameters if given, into the parts; the count of skipped steps."""
+    _require_keys(found, ("rule", "param_groups", "state"), "state_dict", ("skipped_steps",))
+    if found["rule"] != rule.name:
+        raise ValueError(
+            f"state_dict is of the rule {found['rule']!r}, this optimizer is {rule.name!r}"
+        )
+    skipped_steps = found.get("skipped_steps", 0)
+    if type(skipped_steps) is not int or skipped_steps < 0:
+        raise ValueError(
+            f"state_dict['skipped_steps'] must be an integer >= 0, got {skipped_steps!r}"
+        )
+    own_state = state(rule, groups, tensors)
+    for key, length in (("param_groups", len(groups)), ("state", len(own_state))):
+        if not isinstance(found[key], list) or len(found[key]) != length:
+            raise ValueError(f"state_dict[{key!r}] must be a list of {length} dicts")
+    new_groups = _groups_like(found["param_groups"], rule, groups)
+    for index, (entry, own) in enumerate(zip(found["state"], own_state, strict=True)):
+        _require_keys(entry, own, f"state_dict['state'][{index}]")
+        for name, value in own.items():
+            if name != "step":
+                _require_like(entry[name], value, f"{name} of state_dict['state'][{index}]")
+    _require_params(params, tensors.params)
+    with tensors:
+        before = tensors.steps
+        try:
+            tensors.check([{**group, "lr": rate(group["lr"], 1)} for group in new_groups])
+            tensors.steps = [entry["step"] for entry in found["state"]]
+        except (TypeError, ValueError) as error:
+            tensors.steps = before
+            raise ValueError(f"state_dict does not fit: {error}") from error
+        for group, new in zip(groups, new_groups, strict=True):
+            group.update(new)
+        for entry, own in zip(found["state"], own_state, strict=True):
+            for name, value in own.items():
+                if name != "step":
+                    value[...] = entry[name]
+        for param, content in zip(tensors.params, params or (), strict=False):
+            param[...] = content
+    return skipped_steps
+
+
+def _groups_like(found: list[Any], rule: Rule, groups: Groups) -> Groups:
+    """The groups that are to be: hyper-parameters as found, parameters and schedules our own."""
+    result, start = [], 0
+    for index, (group, own) in enumerate(zip(found, groups, strict=True)):
+        name = f"state_dict['param_groups'][{index}]"
+        _require_keys(group, ("params", *rule.class_hypers), name, anything_else=True)
+        count = len(flatten(own["params"], "")[0])
+        wanted = list(range(start, start + count))
+        start += count
+        if group["params"] != wanted:
+            raise ValueError(
+                f"{name} has the parameters {group['params']}, this optimizer {wanted}"
+            )
+        if rule.initial_value is not None:
+            try:
+                _checks.number(rule.initial_value, group[rule.initial_value], least=0)
+            except TypeError as error:
+                raise ValueError(f"state_dict does not fit: {error}") from error
+        lr = own["lr"] if is_schedule(own["lr"]) else group["lr"]
+        result.append({**group, "params": own["params"], "lr": lr})
+    return result
+
+
+def _require_params(found: Sequence[NDArray[Any]] | None, own: Sequence[NDArray[Any]]) -> None:
+    if found is None:
+        return
+    if len(found) != len(own):
+        raise ValueError(f"there are {len(found)} parameters, this optimizer has {len(own)}")
+    for index, (array, param) in enumerate(zip(found, own, strict=True)):
+        _require_like(array, param, f"parameter {index}")
+        if not param.flags.writeable:
+            raise ValueError(f"parameter {index} of this optimizer is read-only")
+
+
+def save(file: File, content: Mapping[str, Any], params: Iterable[NDArray[Any]] = ()) -> None:
+    """Write a `state_dict`, and parameters if given, as one state file."""
+    arrays = {
+        f"{index}/{name}": value
+        for index, entry in enumerate(content["state"])
+        for name, value in entry.items()
+        if name != "step"
+    }
+    arrays.update((f"{index}/{_PARAM}", param) for index, param in enumerate(params))
+    groups = [
+        {name: _as_json(value, f"param_groups[{i}][{name!r}]") for name, value in group.items()}
+        for i, group in enumerate(content["param_groups"])
+    ]
+    steps = [entry["step"] for entry in content["state"]]
+    header = {"rule": content["rule"], "param_groups": groups, "steps": steps}
+    if "skipped_steps" in content:
+        header["skipped_steps"] = content["skipped_steps"]
+    _statefile.write(file, header, arrays)
+
+
+def load(file: File) -> tuple[dict[str, Any], list[NDArray[Any]] | None]:
+    """The `state_dict` in a file, and the parameters, if it has them."""
+    header, arrays = _statefile.read(file)
+    try:
+        _require_keys(header, ("rule", "param_groups", "steps"), "the header", ("skipped_steps",))
+        steps = header.pop("steps")
+        if not isinstance(steps, list):
+            raise ValueError(f"steps must be a list, got {steps!r:.80}")
+        entries: list[dict[str, Any]] = [{"step": step} for step in steps]
+        params: dict[int, NDArray[Any]] = {}
+        for key, array in arrays.items():
+            number, _, name = key.partition("/")
+            if name == _PARAM:
+                params[int(number)] = array
+            else:
+                entries[int(number)][name] = array
+        if params and sorted(params) != list(range(len(steps))):
+            raise ValueError(f"it has {len(params)} of {len(steps)} parameters")
+    except (ValueError, IndexError) as error:
+        raise StateFileError(f"{_statefile.name_of(file)}: {error}") from error
+    ordered = [params[index] for index in range(len(steps))] if params else None
+    return {**header, "state": entries}, ordered
+
+
+def _require_keys(
+    found: Any,
+    wanted: Iterable[str],
+    name: str,
+    optional: Iterable[str] = (),
+    anything_else: bool = False,
+) -> None:
+    wanted = list(wanted)
+    if isinstance(found, dict):
+        missing = [key for key in wanted if key not in found]
+        surplus = set(found) - {*wanted, *optional}
+        if not missing and (anything_else or not surplus):
+            return
+    what = sorted(map(str, found)) if isinstance(found, dict) else type(found).__name__
+    raise ValueError(f"{name} must be a dict with the keys {wanted}, got {what}")
+
+
+def _require_like(array: Any, own: NDArray[Any], name: str) -> None:
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"{name} must be a numpy.ndarray, got {type(array).__name__}")
+    if array.shape != own.shape or array.dtype != own.dtype:
+        raise ValueError(
+            f"{name} must be {own.dtype} of shape {own.shape}, got {array.dtype} of {array.shape}"
+        )
+
+
+def _as_json(value: Any, name: str) -> Any:
+    """Any real number as the one that a step takes it for; all else must be what JSON knows."""
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    if isinstance(value, numbers.Real) and math.isfinite(value):
+        return float(value)
+    try:
+        if json.loads(json.dumps(value, allow_nan=False)) == value:
+            return value
+    except (TypeError, ValueError, RecursionError):
+        pass
+    raise TypeError(
+        f"{name} cannot be kept in a file, got {value!r}; numbers, strings, None, and lists and "
+        "dicts of these can"
+    )

@@ -1,0 +1,131 @@
+# The checks of numbers and arrays, and the errors that they raise; part of _core.pyx.
+
+
+cdef str text(const char *string):
+    return None if string == NULL else sys.intern(string.decode("ascii"))
+
+
+cdef str needs(fo_domain domain):
+    if domain == FO_FINITE:
+        return "a finite number"
+    if domain == FO_NONNEGATIVE:
+        return "a finite number >= 0"
+    if domain == FO_FRACTION:
+        return "a number in [0, 1)"
+    return "a bool"
+
+
+cdef double to_double(str name, object value, fo_domain domain) except? -1.0:
+    """The value as a C double; its type is checked here, its domain by the library."""
+    if PyFloat_CheckExact(value):
+        if domain != FO_FLAG:
+            return PyFloat_AS_DOUBLE(value)
+    elif value is True or value is False or isinstance(value, numpy.bool_):
+        if domain == FO_FLAG:
+            return bool(value)
+    elif domain != FO_FLAG and isinstance(value, numbers.Real):
+        try:
+            return float(value)
+        except OverflowError:
+            raise ValueError(f"{name} must be {needs(domain)}, got {value!r}") from None
+    raise TypeError(f"{name} must be {needs(domain)}, got {type(value).__name__} {value!r}")
+
+
+cdef uint64_t to_step(object value) except? 0:
+    cdef int overflow = 0
+    cdef long long count
+    if PyLong_CheckExact(value):
+        count = PyLong_AsLongLongAndOverflow(value, &overflow)
+        if overflow or not 1 <= count <= <long long>LAST_STEP:
+            raise ValueError(f"step must be from 1 to 2**53, got {value}")
+        return count
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"step must be an integer, got {type(value).__name__} {value!r}")
+    return to_step(int(value))
+
+
+cdef int raise_status(fo_status status, const fo_group *groups, const fo_options *options,
+                      const fo_result *result) except -1:
+    """The exception of a status; the groups, options and result are those of the step."""
+    cdef const fo_hyper_info *info
+    cdef const double *hyper
+    if status == FO_NO_MEMORY:
+        raise MemoryError
+    if status == FO_BAD_HYPER or status == FO_UNREPRESENTABLE:
+        info = fo_hyper_describe(result.hyper)
+        hyper = <const double *>&groups[result.group].hyper
+        value = hyper[result.hyper]
+        if status == FO_BAD_HYPER:
+            raise ValueError(f"{text(info.name)} must be {needs(info.domain)}, got {value!r}")
+        if options != NULL and &hyper[result.hyper] == &groups[result.group].hyper.grad_scale:
+            value *= options.grad_scale
+        raise ValueError(f"{text(info.name)} must be a number that float32 can hold, as that is "
+                         f"what the arrays compute in, got {value!r}, which becomes "
+                         f"{'0' if abs(value) < 1 else 'infinity'} there")
+    raise ValueError(text(fo_status_text(status)))
+
+
+# Arrays: their formats are numbered as in the library, NumPy's types as in NumPy.
+
+cdef int numpy_types[FO_FORMAT_COUNT]
+for _index in range(FO_FORMAT_COUNT):
+    numpy_types[_index] = numpy.dtype(text(fo_format_describe(_index).name)).num
+
+
+cdef str format_names():
+    return " or ".join([text(fo_format_describe(i).name) for i in range(FO_FORMAT_COUNT)])
+
+
+cdef int check_type(str name, object array, int *format) except -1:
+    """Exactly an ndarray in native byte order; the first array of a call sets the format."""
+    cdef int found = 0, numpy_type
+    if not cnp.PyArray_CheckExact(array):
+        hint = "; numpy.asarray makes a plain view" if isinstance(array, cnp.ndarray) else ""
+        raise TypeError(f"{name} must be a numpy.ndarray, got {type(array).__name__}{hint}")
+    numpy_type = cnp.PyArray_TYPE(<cnp.ndarray>array)
+    while found < FO_FORMAT_COUNT and numpy_types[found] != numpy_type:
+        found += 1
+    if found == FO_FORMAT_COUNT or not cnp.PyArray_ISNOTSWAPPED(<cnp.ndarray>array):
+        raise TypeError(f"{name} must have dtype {format_names()} in native byte order, "
+                        f"got {(<object>array).dtype!r}")
+    if format[0] < 0:
+        format[0] = found
+    elif format[0] != found:
+        raise TypeError(f"{name} must have the dtype of param, "
+                        f"{text(fo_format_describe(format[0]).name)}, "
+                        f"got {(<object>array).dtype.name}")
+    return 0
+
+
+cdef int check_layout(str name, cnp.ndarray array, bint written) except -1:
+    cdef int flags = cnp.PyArray_FLAGS(array)
+    if not flags & cnp.NPY_ARRAY_C_CONTIGUOUS:
+        raise ValueError(
+            f"{name} must be C-contiguous, got shape {(<object>array).shape} "
+            f"with strides {(<object>array).strides}; numpy.ascontiguousarray makes a contiguous copy"
+        )
+    if not flags & cnp.NPY_ARRAY_ALIGNED:
+        raise ValueError(f"{name} must be aligned to its dtype, got a misaligned array")
+    if written and not flags & cnp.NPY_ARRAY_WRITEABLE:
+        raise ValueError(f"{name} must be writeable, got a read-only array")
+    return 0
+
+
+cdef inline bint same_shape(cnp.ndarray a, cnp.ndarray b) noexcept:
+    cdef int i, ndim = cnp.PyArray_NDIM(a)
+    if cnp.PyArray_NDIM(b) != ndim:
+        return False
+    for i in range(ndim):
+        if cnp.PyArray_DIMS(a)[i] != cnp.PyArray_DIMS(b)[i]:
+            return False
+    return True
+
+
+cdef int raise_shape(str name, object array, str other, object param) except -1:
+    raise ValueError(f"{name} must have the shape of {other}, {param.shape}, got {array.shape}")
+
+
+cdef inline bint overlap(cnp.ndarray a, cnp.ndarray b) noexcept:
+    cdef char *first = <char *>cnp.PyArray_DATA(a)
+    cdef char *second = <char *>cnp.PyArray_DATA(b)
+    return first < second + cnp.PyArray_NBYTES(b) and second < first + cnp.PyArray_NBYTES(a)

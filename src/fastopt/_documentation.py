@@ -1,0 +1,134 @@
+"""The docstrings of functions and classes, made from the table and the rules' own comments."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+
+from fastopt._core import Rule
+from fastopt._formulas import FORMULAS
+
+__all__ = ["HYPERS", "describe_class", "describe_function"]
+
+HYPERS = {
+    "step": "The number of this step, from 1 to 2**53.",
+    "lr": "Learning rate, >= 0.",
+    "momentum": "Share of the buffer that is kept, in [0, 1).",
+    "dampening": "Share of the gradient that is left out of the buffer, in [0, 1).",
+    "rho": "Share of the averages that is kept, in [0, 1).",
+    "alpha": "Share of the average that is kept, in [0, 1).",
+    "beta1": "Share of the gradients' average that is kept, in [0, 1).",
+    "beta2": "Share of the squared gradients' average that is kept, in [0, 1).",
+    "eps": "Added to the denominator, >= 0. With 0, an element whose gradients were "
+    "all 0 becomes NaN.",
+    "eps_inside": "Add eps under the square root instead of outside.",
+    "eps_hat": "Take eps as it is, without the bias correction.",
+    "lr_decay": "At step t the learning rate is lr/(1 + (t-1)*lr_decay); >= 0.",
+    "weight_decay": "Adds weight_decay*param to the gradient; if decoupled, the parameter is "
+    "multiplied by 1 - lr*weight_decay first. >= 0.",
+    "decoupled": "Decay the parameter and not the gradient, as Keras does for every rule and torch "
+    "for AdamW only.",
+    "grad_scale": "Multiplies the gradient first; any finite number.",
+    "maximize": "Ascend instead of descend.",
+    "amsgrad": "Divide by the largest second moment so far.",
+    "initial_accumulator_value": "What the first state starts with, >= 0.",
+}
+
+ARRAYS = """\
+param : ndarray of float32 or float64
+    The parameter, any shape, C-contiguous, aligned and writeable; updated in place.
+grad : ndarray
+    Its gradient: same shape and dtype, C-contiguous; never written.
+"""
+
+RAISES = """\
+TypeError
+    If an array is not a plain ndarray of float32 or float64 in native byte order, if dtypes are
+    mixed, or if a number is of a wrong type.
+ValueError
+    If an array has another shape, is not C-contiguous, misaligned, read-only, or overlaps another
+    one, or if a number is out of range. Nothing has been written then.
+"""
+
+
+def _signature(keywords: Mapping[str, object]) -> str:
+    return ", ".join(
+        name if value is None else f"{name}={value!r}" for name, value in keywords.items()
+    )
+
+
+def _parameter(name: str, value: object) -> str:
+    kind = {"step": "int"}.get(name, "bool" if isinstance(value, bool) else "float")
+    default = "" if value is None else f", default {value!r}"
+    text = textwrap.fill(HYPERS[name], 94)
+    return f"{name} : {kind}{default}\n" + textwrap.indent(text, "    ") + "\n"
+
+
+def _opening(kernel: str) -> tuple[str, str]:
+    title, _, body = FORMULAS[kernel].partition("\n")
+    return title, f"For every element, with `t` the number of the step::\n{body}\n"
+
+
+def _section(title: str, body: str) -> str:
+    return f"{title}\n{'-' * len(title)}\n{body}\n"
+
+
+def describe_function(rule: Rule) -> str:
+    """The docstring of a rule's function, with its signature in the form that built-ins have."""
+    arrays = ["param", "grad", *rule.states]
+    states = "".join(
+        f"{name} : ndarray\n    State like param; start it with zeros; updated in place.\n"
+        for name in rule.states
+    )
+    if rule.optional_state:
+        states += (
+            f"{rule.optional_state} : ndarray, optional\n"
+            f"    A further state; passing it switches {rule.optional_flag} on.\n"
+        )
+    optional = [f"{rule.optional_state}=None"] if rule.optional_state else []
+    signature = ", ".join([*arrays, *optional, "*", _signature(rule.hypers)])
+    zeros = "".join(f">>> {name} = np.zeros(2)\n" for name in rule.states)
+    given = {"step": "step=1", "lr": "lr=0.1"}
+    call = ", ".join([*arrays, *(given[name] for name in given if name in rule.hypers)])
+    example = (
+        ">>> import fastopt\n>>> import numpy as np\n>>> param = np.array([1.0, -2.0])\n"
+        f">>> grad = np.array([0.5, -0.5])\n{zeros}"
+        f">>> fastopt.{rule.name}({call})\n"
+        ">>> bool(param[0] < 1.0 and param[1] > -2.0)\nTrue\n"
+    )
+    title, opening = _opening(rule.kernel)
+    parameters = ARRAYS + states
+    parameters += "".join(_parameter(name, value) for name, value in rule.hypers.items())
+    return (
+        f"{rule.name}({signature})\n--\n\n{title}\n\n{opening}\n"
+        + _section("Parameters", parameters)
+        + _section("Raises", RAISES)
+        + _section("Examples", example)
+    )
+
+
+def describe_class(rule: Rule) -> str:
+    """The docstring of a rule's optimizer class."""
+    title, opening = _opening(rule.kernel)
+    parameters = (
+        "params : ndarray, list, dict, or list of group dicts\n"
+        "    What to optimize, in place: one array, a list or a dict of arrays, or a list of\n"
+        "    dicts that each have ``params`` and hyper-parameters of their own. float32 and\n"
+        "    float64 may be mixed. No array may stand twice or overlap another.\n"
+    )
+    parameters += "".join(_parameter(name, value) for name, value in rule.class_hypers.items())
+    given = "" if rule.class_hypers["lr"] is not None else ", lr=0.1"
+    example = (
+        ">>> import fastopt\n>>> import numpy as np\n>>> weights = np.array([1.0, -2.0])\n"
+        f">>> opt = fastopt.{rule.class_name}(weights{given})\n"
+        ">>> opt.step(np.array([0.5, -0.5]))\n"
+        ">>> bool(weights[0] < 1.0 and weights[1] > -2.0)\nTrue\n"
+    )
+    return (
+        f"{title}\n\n{opening}\n"
+        + _section("Parameters", parameters)
+        + _section(
+            "See Also", f"fastopt.{rule.name} : the same as a function, with states of your own.\n"
+        )
+        + _section("Examples", example)
+    )

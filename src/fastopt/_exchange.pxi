@@ -1,0 +1,370 @@
+# Tensors of a framework in place of arrays, read through DLPack's exchange interface; part of
+# _core.pyx. Nothing of the framework is needed to compile this.
+
+cdef extern from *:
+    """
+    /* The structures of DLPack 1.x, as far as they are read here. */
+    typedef struct fo_dltensor {
+        void *data;
+        int32_t device_type, device_id;
+        int32_t ndim;
+        uint8_t type_code, type_bits;
+        uint16_t type_lanes;
+        int64_t *shape, *strides;
+        uint64_t byte_offset;
+    } fo_dltensor;
+    typedef int (*fo_dltensor_from)(void *object, fo_dltensor *out);
+    typedef struct fo_exchange {
+        uint32_t major, minor;
+        void *previous;
+        void (*allocate)(void), (*managed_from)(void), (*managed_to)(void);
+        fo_dltensor_from dltensor_from;
+    } fo_exchange;
+    enum { FO_DL_CPU = 1, FO_DL_INT = 0, FO_DL_FLOAT = 2 };
+    """
+    ctypedef struct fo_dltensor:
+        char *data
+        int device_type
+        int ndim
+        int type_code
+        int type_bits
+        int type_lanes
+        int64_t *shape
+        int64_t *strides
+        uint64_t byte_offset
+    ctypedef int (*fo_dltensor_from)(void *object, fo_dltensor *out)
+    ctypedef struct fo_exchange:
+        int major
+        fo_dltensor_from dltensor_from
+    cdef enum:
+        FO_DL_CPU
+        FO_DL_INT
+        FO_DL_FLOAT
+
+
+cdef int64_t element_count(const fo_dltensor *view) noexcept:
+    cdef int64_t n = 1
+    cdef int i
+    for i in range(view.ndim):
+        n *= view.shape[i]
+    return n
+
+
+cdef bint is_dense(const fo_dltensor *view) noexcept:
+    """Whether the elements fill a block of memory, each place once, in whatever order."""
+    cdef int64_t n = element_count(view), filled = 1
+    cdef int i
+    cdef bint found = n > 1
+    while found:
+        found = False
+        for i in range(view.ndim):
+            if view.shape[i] != 1 and view.strides[i] == filled:
+                filled *= view.shape[i]
+                found = True
+                break
+    return filled == n or n == 0
+
+
+cdef double read_number(const fo_dltensor *view) noexcept:
+    if view.type_code == FO_DL_INT:
+        return <double>(<int64_t *>view.data)[0]
+    if view.type_bits == 64:
+        return (<double *>view.data)[0]
+    return (<float *>view.data)[0]
+
+
+cdef void write_number(const fo_dltensor *view, double number) noexcept:
+    if view.type_code == FO_DL_INT:
+        (<int64_t *>view.data)[0] = <int64_t>number
+    elif view.type_bits == 64:
+        (<double *>view.data)[0] = number
+    else:
+        (<float *>view.data)[0] = <float>number
+
+
+cdef fo_format format_of(const fo_dltensor *view) noexcept:
+    """The format of its elements, or FO_FORMAT_COUNT."""
+    if view.type_code == FO_DL_FLOAT and view.type_bits == 32:
+        return FO_FLOAT32
+    if view.type_code == FO_DL_FLOAT and view.type_bits == 64:
+        return FO_FLOAT64
+    return FO_FORMAT_COUNT
+
+
+cdef class ExchangeList(TensorList):
+    """Tensors with their states, where the framework keeps each tensor's gradient in ``grad``.
+
+    A tensor must be dense: its elements fill a block of memory in whatever order. The states have
+    the order of their parameter.
+
+    Parameters
+    ----------
+    rules, params, states, groups, names, optional
+        As for `TensorList`, with tensors for arrays.
+    source : tuple
+        The tensors' class; a function that is false of a tensor if its memory holds its values as
+        they are; and ``adopt(param, grad, name)``, which copies a gradient of another layout than
+        its parameter's into that layout, or raises.
+    """
+
+    cdef fo_dltensor_from dltensor_from
+    cdef object tensor_class
+    cdef object is_lazy
+    cdef object adopt
+    cdef int64_t *layouts    # of all parameters, one after another: shape, strides
+    cdef int *ndims
+    cdef list counted_by     # for each parameter the tensor that counts its steps, or None
+
+    def __cinit__(self, rules, params, states, groups, names, optional, tuple source not None):
+        cdef fo_exchange *exchange
+        self.counted_by = [None] * self.count
+        self.tensor_class, self.is_lazy, self.adopt = source
+        exchange = <fo_exchange *>PyCapsule_GetPointer(
+            self.tensor_class.__dlpack_c_exchange_api__, "dlpack_exchange_api")
+        if exchange.major != 1 or exchange.dltensor_from == NULL:
+            raise ImportError(f"{self.tensor_class} must offer the exchange interface of DLPack 1 "
+                              f"for borrowed tensors, got that of DLPack {exchange.major}")
+        self.dltensor_from = exchange.dltensor_from
+        self.ndims = <int *>calloc(self.count + 1, sizeof(int))
+        if not self.ndims:
+            raise MemoryError
+
+    def __dealloc__(self):
+        free(self.layouts)
+        free(self.ndims)
+
+    @property
+    def counters(self):
+        """For each parameter the framework's tensor of one element that counts its steps, or None
+        where `steps` does. It is read and written at each step, wherever it then lies, since others
+        may count on it too."""
+        return self.counted_by
+
+    @counters.setter
+    def counters(self, list tensors not None):
+        if len(tensors) != self.count:
+            raise ValueError(f"counters must have {self.count} tensors, got {len(tensors)}")
+        self.counted_by = tensors
+
+    cdef bint read_counter(self, Py_ssize_t i, fo_dltensor *view) noexcept:
+        """Whether the counter of parameter i is one number in the CPU's memory, and where."""
+        counter = <object>PyList_GET_ITEM(self.counted_by, i)
+        if not PyObject_TypeCheck(counter, <PyTypeObject *>self.tensor_class):
+            return False
+        if self.dltensor_from(<void *>counter, view) != 0:
+            PyErr_Clear()
+            return False
+        view.data += view.byte_offset
+        return (view.device_type == FO_DL_CPU and view.data != NULL and element_count(view) == 1
+                and view.type_lanes == 1 and (view.type_bits == 64 or view.type_bits == 32)
+                and (view.type_code == FO_DL_FLOAT
+                     or view.type_code == FO_DL_INT and view.type_bits == 64)
+                and <uintptr_t>view.data % (<unsigned>view.type_bits // 8) == 0)
+
+    cdef int check_counter(self, Py_ssize_t i) except -1:
+        cdef fo_dltensor view
+        cdef double count
+        if not self.read_counter(i, &view):
+            raise TypeError(f"step of {self.names[i]} must be a tensor of one element on the CPU, of "
+                            f"float32, float64 or int64, got {self.counted_by[i]!r}")
+        count = read_number(&view)
+        # Not written so that NaN passes.
+        if not (0 <= count < <double>LAST_STEP and count == <double><int64_t>count):
+            raise ValueError(f"step of {self.names[i]} must be a whole number from 0 to 2**53 - 1, "
+                             f"got {count!r}")
+        return 0
+
+    cdef void count_step(self, Py_ssize_t i) noexcept:
+        """Add one to the counter, and step with what it then holds: float32 ends at 2**24."""
+        cdef fo_dltensor view
+        if self.counted_by[i] is None:
+            self.tensors[i].step += 1
+        elif self.read_counter(i, &view):
+            write_number(&view, read_number(&view) + 1)
+            self.tensors[i].step = <int64_t>read_number(&view)
+
+    cdef bint read(self, object tensor, fo_dltensor *view) noexcept:
+        """Whether it is a tensor of float32 or float64 in the CPU's memory, and where."""
+        if not PyObject_TypeCheck(tensor, <PyTypeObject *>self.tensor_class):
+            return False
+        if self.dltensor_from(<void *>tensor, view) != 0:
+            PyErr_Clear()
+            return False
+        view.data += view.byte_offset
+        return (view.device_type == FO_DL_CPU and view.type_lanes == 1
+                and format_of(view) != FO_FORMAT_COUNT
+                and (view.strides != NULL or view.ndim == 0)
+                and (view.data != NULL or element_count(view) == 0)
+                and <uintptr_t>view.data % (<unsigned>view.type_bits // 8) == 0)
+
+    cdef bint is_like(self, Py_ssize_t i, const int64_t *layout, const fo_dltensor *view) noexcept:
+        """Whether a tensor has the dtype, shape and order of elements of parameter i."""
+        cdef int k, ndim = self.ndims[i]
+        if view.ndim != ndim or format_of(view) != self.tensors[i].dtype:
+            return False
+        for k in range(ndim):
+            # Where there is but one element in a dimension, its stride means nothing.
+            if view.shape[k] != layout[k] or (
+                    view.strides[k] != layout[ndim + k] and layout[k] != 1):
+                return False
+        return True
+
+    cdef int attach(self) except -1:
+        cdef Py_ssize_t i, k, n = 0, used = 0, number
+        cdef fo_dltensor view
+        cdef int64_t *layouts
+        cdef size_t nbytes
+        for i in range(self.count):
+            number = i * (1 + FO_MAX_STATES)
+            if not self.read(self.params[i], &view) or self.is_lazy(self.params[i]):
+                raise TypeError(f"{self.names[i]} must be a strided tensor of float32 or float64, "
+                                "aligned in the memory of the CPU, got one that holds its values "
+                                "otherwise")
+            if not is_dense(&view):
+                raise ValueError(
+                    f"{self.names[i]} must be dense (contiguous or a permutation of it), got shape "
+                    f"{tuple([view.shape[k] for k in range(view.ndim)])} with strides "
+                    f"{tuple([view.strides[k] for k in range(view.ndim)])}")
+            layouts = <int64_t *>realloc(self.layouts, (used + 2 * view.ndim + 1) * sizeof(int64_t))
+            if layouts == NULL:
+                raise MemoryError
+            self.layouts = layouts
+            layouts += used
+            for k in range(view.ndim):
+                layouts[k] = view.shape[k]
+                layouts[view.ndim + k] = view.strides[k]
+            used += 2 * view.ndim
+            self.ndims[i] = view.ndim
+            self.tensors[i].n = element_count(&view)
+            self.tensors[i].dtype = format_of(&view)
+            self.tensors[i].param = view.data
+            self.elements += element_count(&view)
+            nbytes = element_count(&view) * (view.type_bits // 8)
+            n = self.note_written(view.data, nbytes, number, n)
+            for k, state in enumerate(self.states[i]):
+                number += 1
+                if not (self.read(state, &view) and self.is_like(i, layouts, &view)):
+                    raise ValueError(f"{self.written_name(number)} must have the dtype, shape and "
+                                     f"strides of {self.names[i]}")
+                self.tensors[i].state[k] = view.data
+                n = self.note_written(view.data, nbytes, number, n)
+        return self.check_apart(n)
+
+    cdef bint holds(self) noexcept:
+        """Whether every parameter and state is still what and where it was."""
+        cdef Py_ssize_t i, k
+        cdef const int64_t *layout = self.layouts
+        cdef fo_dltensor view
+        cdef fo_tensor *tensor
+        cdef list states
+        for i in range(self.count):
+            tensor = &self.tensors[i]
+            if not (self.read(<object>PyList_GET_ITEM(self.params, i), &view)
+                    and view.data == tensor.param and self.is_like(i, layout, &view)):
+                return False
+            states = <list>PyList_GET_ITEM(self.states, i)
+            for k in range(PyList_GET_SIZE(states)):
+                if not (self.read(<object>PyList_GET_ITEM(states, k), &view)
+                        and view.data == tensor.state[k] and self.is_like(i, layout, &view)):
+                    return False
+            layout += 2 * self.ndims[i]
+        return True
+
+    cdef int take_grad(self, Py_ssize_t i, const int64_t *layout, list grads) except -1:
+        """Append the gradient of a parameter, and note where it is."""
+        cdef fo_dltensor view
+        param = <object>PyList_GET_ITEM(self.params, i)
+        grad = param.grad
+        self.tensors[i].grad = NULL
+        if grad is None:
+            return 0
+        # A subclass may give its memory another meaning.
+        if not (type(grad) is self.tensor_class and self.read(grad, &view)
+                and self.is_like(i, layout, &view) and self.is_lazy(grad) is False):
+            grad = self.adopt(param, grad, self.names[i])
+            if not (self.read(grad, &view) and self.is_like(i, layout, &view)):
+                raise TypeError(f"{self.grad_name(i)} must be like {self.names[i]}")
+        grads.append(grad)
+        self.check_grad_apart(i, view.data, self.tensors[i].n * (view.type_bits // 8))
+        if self.counted_by[i] is None:
+            self.check_step(i)
+        else:
+            self.check_counter(i)
+        # Tensors of no elements have no memory, but they take part in the step and are counted.
+        self.tensors[i].grad = view.data if view.data != NULL else <char *>self.tensors
+        return 0
+
+    def step_params(self, list groups not None):
+        """One step of every parameter that has a gradient; a list of those parameters.
+
+        None, and no step, if a parameter or a state is no longer what or where it was.
+        """
+        cdef Py_ssize_t i
+        cdef const int64_t *layout = self.layouts
+        cdef fo_result result
+        cdef list grads = []
+        if self.busy:
+            raise RuntimeError("another thread is in the middle of a step of this optimizer")
+        self.read_groups(groups)
+        if not self.holds():
+            return None
+        for i in range(self.count):
+            self.take_grad(i, layout, grads)
+            layout += 2 * self.ndims[i]
+        for i in range(self.count):
+            if self.tensors[i].grad != NULL:
+                self.count_step(i)
+        self.apply(grads, NULL, &result)
+        if len(grads) == self.count:
+            return self.params
+        return [self.params[i] for i in range(self.count) if self.tensors[i].grad != NULL]
+
+
+cdef class Snapshot:
+    """What lists and dictionaries hold, object by object.
+
+    Parameters
+    ----------
+    containers : list of list or dict
+    """
+
+    cdef list containers
+    cdef list items  # a list for each container; of a dictionary, keys and values in turn
+
+    def __init__(self, list containers not None):
+        self.containers = list(containers)
+        self.items = []
+        for container in containers:
+            if isinstance(container, dict):
+                self.items.append([part for pair in container.items() for part in pair])
+            else:
+                self.items.append(list(container))
+
+    def holds(self):
+        """Whether each container holds the very objects, in the same order, that it did."""
+        cdef Py_ssize_t i, k, size, position
+        cdef PyObject *key
+        cdef PyObject *value
+        cdef list items
+        for i in range(PyList_GET_SIZE(self.containers)):
+            container = <object>PyList_GET_ITEM(self.containers, i)
+            items = <list>PyList_GET_ITEM(self.items, i)
+            size = PyList_GET_SIZE(items)
+            if isinstance(container, dict):
+                if 2 * PyDict_Size(container) != size:
+                    return False
+                position = k = 0
+                while PyDict_Next(container, &position, &key, &value):
+                    if (key != <PyObject *>PyList_GET_ITEM(items, k)
+                            or value != <PyObject *>PyList_GET_ITEM(items, k + 1)):
+                        return False
+                    k += 2
+            elif isinstance(container, list):
+                if PyList_GET_SIZE(container) != size:
+                    return False
+                for k in range(size):
+                    if PyList_GET_ITEM(container, k) != PyList_GET_ITEM(items, k):
+                        return False
+            else:
+                return False
+        return True

@@ -1,0 +1,569 @@
+"""The optimizer classes: they own states, count steps and keep hyper-parameters in groups."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence, ValuesView
+from typing import Any, ClassVar, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastopt import _checkpoint, _checks
+from fastopt._core import Rule, Snapshot, TensorList
+from fastopt._groups import (
+    as_python_bools,
+    complete,
+    flatten_groups,
+    is_group_of,
+    refuse_unknown,
+    require_same_arrays,
+    with_rates,
+)
+from fastopt._placement import Layout, zeros_in_one_block
+from fastopt._statefile import File, StateFileError, name_of
+from fastopt._trees import is_groups, match, settled
+
+__all__ = ["Number", "Optimizer", "Params", "Rate"]
+
+Number: TypeAlias = float | np.floating[Any] | np.integer[Any]
+# A number, or the number of every step.
+Rate: TypeAlias = Number | Callable[[int], Any]
+Array: TypeAlias = NDArray[np.float32] | NDArray[np.float64]
+# A sequence is of arrays or of groups; spelled out, a literal list of groups would not be accepted.
+Params: TypeAlias = (
+    Array | Sequence[Any] | Mapping[Any, Array] | Iterator[Array] | ValuesView[Array]
+)
+Grads: TypeAlias = (
+    Array
+    | np.floating[Any]
+    | Sequence[Any]
+    | Mapping[Any, Array | np.floating[Any] | None]
+    | Iterator[Array | np.floating[Any] | None]
+    | ValuesView[Array | np.floating[Any] | None]
+    | None
+)
+
+
+class Optimizer:
+    """What the optimizer classes share; use one of them, such as `fastopt.Adam`.
+
+    Attributes
+    ----------
+    param_groups : list of dict
+        One for each group: its ``"params"`` and its hyper-parameters. A hyper-parameter that is
+        changed here holds from the next step on. Keys of your own, such as ``"name"``, are kept.
+        The arrays cannot be exchanged: the next step refuses that.
+    skipped : bool
+        Whether the last step was left out because a gradient was not finite.
+    skipped_steps : int
+        How many were.
+
+    Notes
+    -----
+    The learning rate may be a schedule, any function from the number of a step to its rate: in the
+    constructor, in a group, and as `lr`. It is called at each step with one more than the largest
+    step count of all parameters; so step 1 is the first, and a step that is skipped or has no
+    gradient does not count. Files and `state_dict` do not hold the schedule, but the rate of the
+    last step: an optimizer that has a schedule keeps it when it loads, and goes on with it from the
+    step that was loaded; one without goes on with the rate. Copies and pickles take the schedule
+    with them.
+
+    In a copy or pickle of an object that holds both the arrays and their optimizer, the copied
+    optimizer steps the copied arrays. ``copy.copy(opt)`` steps the same arrays with states of its
+    own.
+
+    Examples
+    --------
+    >>> import fastopt
+    >>> issubclass(fastopt.Adam, fastopt.Optimizer)
+    True
+    >>> import numpy as np
+    >>> opt = fastopt.SGD(np.zeros(2), lr=fastopt.schedules.linear(1.0, 0.0, steps=4))
+    >>> for _ in range(3):
+    ...     opt.step(np.ones(2))
+    >>> opt.lr, opt.param_groups[0]["params"]
+    (0.5, array([-2.25, -2.25]))
+    """
+
+    __module__ = "fastopt"
+
+    rule: ClassVar[Rule | None] = None
+    skipped_steps: int
+
+    def __init__(self, params: Params, **hypers: Any) -> None:
+        rule = self._rule
+        refuse_unknown(rule, hypers)
+        self._defaults = {**rule.class_hypers, **hypers}
+        tree = settled(params)
+        self._grouped = is_groups(tree)
+        groups = tree if self._grouped else [{"params": tree}]
+        self._build([complete(rule, self._defaults, group) for group in groups])
+        self.skipped_steps = 0
+
+    @property
+    def _rule(self) -> Rule:
+        if self.rule is None:
+            raise TypeError("Optimizer is abstract; use the class of a rule, such as fastopt.Adam")
+        return self.rule
+
+    # Structure: groups of trees of arrays, and the flat list that is stepped.
+
+    def _build(
+        self,
+        groups: list[dict[str, Any]],
+        states: Sequence[list[NDArray[Any]]] = (),
+        steps: Sequence[int] = (),
+    ) -> None:
+        """Take over the groups, with new states for the parameters beyond those given."""
+        rule = self._rule
+        params, names, owners = flatten_groups(groups, self._grouped)
+        if not params:
+            raise ValueError("params must hold at least one array, got none")
+        states = list(states)
+        new = slice(len(states), None)
+        for array, name in zip(params[new], names[new], strict=True):
+            if isinstance(array, np.generic):
+                raise TypeError(
+                    f"{name} must be a numpy.ndarray, got {type(array).__name__}, which cannot be "
+                    "changed in place; numpy.array makes one of it"
+                )
+            if not isinstance(array, np.ndarray):
+                raise TypeError(f"{name} must be a numpy.ndarray, got {type(array).__name__}")
+        counts = [len(_checkpoint.state_names(rule, groups[owner])) for owner in owners[new]]
+        layouts = [Layout(array.ctypes.data, array.shape, array.dtype) for array in params[new]]
+        states += zeros_in_one_block(layouts, counts)
+        flag = rule.optional_flag
+        optional = [flag is not None and group[flag] for group in groups]
+        tensors = TensorList([rule] * len(groups), params, states, owners, names, optional)
+        tensors.check(with_rates(groups, 1))
+        if rule.initial_value is not None:
+            for state, owner in list(zip(states, owners, strict=True))[len(steps) :]:
+                state[0].fill(groups[owner][rule.initial_value])
+        tensors.steps = [*steps, *[0] * (len(params) - len(steps))]
+        self._tensors = tensors
+        self._names = names
+        self._groups = groups
+        self._has_scalars = any(param.ndim == 0 for param in params)
+        self._adopt()
+
+    # The caller may edit the groups. Each step compares the objects in them with those that were
+    # there when they were last looked at, and looks again only where one has changed.
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        return self._groups
+
+    @param_groups.setter
+    def param_groups(self, groups: list[dict[str, Any]]) -> None:
+        require_same_arrays(groups, self._grouped, self._tensors.params, self._names, self._trees)
+        self._groups = groups
+        self._adopt()
+
+    def _adopt(self) -> None:
+        """Note what the groups hold."""
+        trees = [group["params"] for group in self._groups]
+        containers = [tree for tree in trees if isinstance(tree, (list, dict))]
+        self._trees = trees
+        self._arrays = Snapshot(containers)
+        self._seen = Snapshot([self._groups, *self._groups, *containers])
+        self._scheduled = any(_checkpoint.is_schedule(group.get("lr")) for group in self._groups)
+        # The usual shape of gradients, a plain list, goes into C as it is.
+        self._takes_list = (
+            not self._grouped and isinstance(trees[0], list) and not self._has_scalars
+        )
+
+    def _look(self) -> None:
+        """Take over edited hyper-parameters; refuse edited arrays."""
+        if self._seen.holds():
+            return
+        groups = self._groups
+        if (
+            type(groups) is not list
+            or len(groups) != len(self._trees)
+            or not all(map(is_group_of, groups, self._trees))
+            or not self._arrays.holds()
+        ):
+            require_same_arrays(
+                groups, self._grouped, self._tensors.params, self._names, self._trees
+            )
+        for group in groups:
+            as_python_bools(group)
+        self._adopt()
+
+    def _flat_grads(self, grads: Any) -> list[Any]:
+        if not self._grouped:
+            flat = match(grads, self._trees[0], "grads")
+        else:
+            if not isinstance(grads, (list, tuple)) or len(grads) != len(self._trees):
+                raise ValueError(
+                    f"grads must be a list with an entry for each of the {len(self._trees)} groups"
+                )
+            flat = []
+            for index, (tree, params) in enumerate(zip(grads, self._trees, strict=True)):
+                if isinstance(tree, dict) and "params" in tree:
+                    tree = tree["params"]
+                flat += match(tree, params, f"grads[{index}]")
+        if self._has_scalars:
+            # Arithmetic on an array without dimensions gives a scalar.
+            flat = [np.asarray(grad) if isinstance(grad, np.generic) else grad for grad in flat]
+        return flat
+
+    # Stepping.
+
+    def step(
+        self,
+        grads: Grads,
+        *,
+        max_norm: Number | None = None,
+        grad_scale: Number = 1.0,
+        skip_nonfinite: bool = False,
+    ) -> float | None:
+        """Update every parameter by one step, in one call into C.
+
+        Parameters
+        ----------
+        grads : ndarray, list, dict, or list of these
+            The gradients in the structure in which the parameters were given; for groups, a list
+            with an entry for each. A parameter whose gradient is None is left alone, and its step
+            is not counted. Gradients are never written.
+        max_norm : float, optional
+            Clip by the global norm, as ``torch.nn.utils.clip_grad_norm_`` does: gradients are
+            multiplied by ``min(1, max_norm/(norm + 1e-6))`` within the step. The norm is that of
+            all gradients times grad_scale, taken in double; its bits depend neither on the CPU nor
+            on the number of threads. Infinity only measures: nothing is clipped.
+        grad_scale : float, default 1.0
+            Multiplies every gradient first.
+        skip_nonfinite : bool, default False
+            If a gradient is NaN or infinite, change nothing, count no step, and set `skipped`.
+
+        Returns
+        -------
+        float or None
+            The norm before clipping, if max_norm or skip_nonfinite is given; not finite if the step
+            was skipped.
+
+        Raises
+        ------
+        TypeError
+            If a gradient is not a plain ndarray of its parameter's dtype, or a number or flag is of
+            a wrong type.
+        ValueError
+            If a gradient has another shape than its parameter, is not C-contiguous, misaligned, or
+            overlaps a parameter or state, a number is out of range, or the arrays in `param_groups`
+            are no longer those that the optimizer was made with. Nothing has changed then.
+        RuntimeError
+            If another thread is in the middle of a step of this optimizer.
+
+        Examples
+        --------
+        >>> import fastopt
+        >>> import numpy as np
+        >>> opt = fastopt.SGD([np.zeros(2), np.zeros(1)], lr=1.0)
+        >>> opt.step([np.array([3.0, 0.0]), np.array([4.0])], max_norm=1.0)
+        5.0
+        """
+        if not self._seen.holds():
+            self._look()
+        if not (self._takes_list and type(grads) is list):
+            grads = self._flat_grads(grads)
+        tensors = self._tensors
+        groups = self._groups
+        if self._scheduled:
+            groups = with_rates(groups, max(tensors.steps) + 1)
+        if skip_nonfinite is not False:
+            skip_nonfinite = _checks.flag("skip_nonfinite", skip_nonfinite)
+        if isinstance(max_norm, (float, np.floating)) and max_norm == math.inf:
+            # With a finite norm this is the whole step; with another one nothing has happened yet.
+            norm = tensors.step(grads, groups, None, grad_scale, True)
+            if tensors.skipped and not skip_nonfinite:
+                tensors.step(grads, groups, None, grad_scale, False)
+        else:
+            norm = tensors.step(grads, groups, max_norm, grad_scale, skip_nonfinite)
+        if tensors.skipped:
+            self.skipped_steps += 1
+        return norm
+
+    @property
+    def skipped(self) -> bool:
+        """Whether the last step was left out because a gradient was not finite."""
+        return self._tensors.skipped
+
+    @property
+    def lr(self) -> Any:
+        """The learning rate of all groups; setting it, to a number or a schedule, sets it for all.
+
+        With a schedule it is the rate of the last step, before the first that of the first;
+        ``param_groups`` has the schedule itself.
+
+        Raises
+        ------
+        ValueError
+            On reading, if groups differ; on setting, if the value is out of range.
+        """
+        step = max(1, *self._tensors.steps)
+        first, *others = [_checkpoint.rate(group["lr"], step) for group in self._groups]
+        if any(other != first for other in others):
+            raise ValueError("the groups have different lr; read them from param_groups")
+        return first
+
+    @lr.setter
+    def lr(self, value: Rate) -> None:
+        self._look()
+        number = _checkpoint.rate(value, max(self._tensors.steps) + 1)
+        with self._tensors:
+            self._tensors.check([{**group, "lr": number} for group in self._groups])
+        for group in self._groups:
+            group["lr"] = value
+
+    def add_param_group(self, group: dict[str, Any]) -> None:
+        """Add a group of parameters, with states of their own.
+
+        From then on `step` takes a list with an entry for each group.
+
+        Parameters
+        ----------
+        group : dict
+            ``"params"`` and the hyper-parameters that differ from the optimizer's own.
+
+        Examples
+        --------
+        >>> import fastopt
+        >>> import numpy as np
+        >>> opt = fastopt.SGD(np.zeros(2), lr=0.1)
+        >>> opt.add_param_group({"params": np.zeros(3), "lr": 0.01})
+        >>> opt.step([np.ones(2), np.ones(3)])
+        """
+        if not isinstance(group, dict) or "params" not in group:
+            raise TypeError(f"group must be a dict with 'params', got {group!r}")
+        self._look()
+        before = self._grouped
+        self._grouped = True
+        try:
+            self._build(
+                [*self._groups, complete(self._rule, self._defaults, group)],
+                self._tensors.states,
+                self._tensors.steps,
+            )
+        except BaseException:
+            self._grouped = before
+            raise
+
+    # Saving and loading.
+
+    @property
+    def state(self) -> list[dict[str, Any]]:
+        """For each parameter in order, a dict of its step count and its state arrays themselves."""
+        self._look()
+        return _checkpoint.state(self._rule, self._groups, self._tensors)
+
+    def state_dict(self) -> dict[str, Any]:
+        """A copy of everything but the parameters, as plain picklable data.
+
+        Returns
+        -------
+        dict
+            ``"rule"``; ``"param_groups"``: for each group its hyper-parameters, keys of your own
+            and, as ``"params"``, the indices of its parameters; ``"state"``: for each parameter its
+            ``"step"`` and arrays; where steps were skipped, their number as ``"skipped_steps"``.
+            In place of a schedule stands the rate of the last step.
+
+        Examples
+        --------
+        >>> import fastopt
+        >>> import numpy as np
+        >>> opt = fastopt.Momentum(np.zeros(2), lr=0.1)
+        >>> opt.state_dict()["state"]
+        [{'step': 0, 'momentum_buffer': array([0., 0.])}]
+        """
+        self._look()
+        return _checkpoint.state_dict(self._rule, self._groups, self._tensors, self.skipped_steps)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on from where `state_dict` was taken. The parameters are not part of it.
+
+        Parameters
+        ----------
+        state_dict : dict
+            Of an optimizer of the same class with parameters of the same shapes and dtypes, in the
+            same groups. Where this optimizer has a schedule, the schedule stays.
+
+        Raises
+        ------
+        ValueError
+            If it does not fit. Nothing has changed then.
+
+        Examples
+        --------
+        >>> import fastopt
+        >>> import numpy as np
+        >>> opt = fastopt.Adam(np.zeros(2))
+        >>> opt.step(np.ones(2))
+        >>> other = fastopt.Adam(np.zeros(2), lr=0.5)
+        >>> other.load_state_dict(opt.state_dict())
+        >>> other.lr, other.state[0]["step"]
+        (0.001, 1)
+        """
+        self._look()
+        self.skipped_steps = _checkpoint.restore(
+            state_dict, self._rule, self._groups, self._tensors
+        )
+
+    def save(self, file: File, *, params: bool = False) -> None:
+        """Write the state to a file: atomically, and so that it is on the disk on return.
+
+        The file holds no pickle; `load` verifies it. If anything fails, a file that was there
+        before is still there and whole.
+
+        Parameters
+        ----------
+        file : str, path-like, or file object open in binary mode
+            A file that is replaced keeps its mode, and its owner where the system allows that. A
+            file object gets the same bytes, without the promises of the first line.
+        params : bool, default False
+            Write the parameters too, into the same file, so that states and parameters cannot be of
+            different steps.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        TypeError
+            If a group has a key of your own that JSON cannot hold.
+
+        Examples
+        --------
+        >>> import fastopt, os, tempfile
+        >>> import numpy as np
+        >>> weights = np.zeros(2)
+        >>> opt = fastopt.Adam(weights)
+        >>> opt.step(np.ones(2))
+        >>> path = os.path.join(tempfile.mkdtemp(), "adam.state")
+        >>> opt.save(path, params=True)
+        >>> other = fastopt.Adam(np.zeros(2))
+        >>> other.load(path)
+        >>> other.state[0]["step"], bool((other.param_groups[0]["params"] == weights).all())
+        (1, True)
+        """
+        _checks.flag("params", params)
+        content = self.state_dict()
+        _checkpoint.save(file, content, self._tensors.params if params else ())
+
+    def load(self, file: File, *, params: bool | None = None) -> None:
+        """Go on from a file that `save` wrote.
+
+        Parameters
+        ----------
+        file : str, path-like, or file object open in binary mode
+        params : bool, optional
+            Whether to read the parameters: True requires the file to have them, False leaves the
+            optimizer's own alone. By default they are read if the file has them.
+
+        Raises
+        ------
+        fastopt.StateFileError
+            A ValueError: the file is damaged, or of another optimizer. Nothing has changed then.
+        OSError
+            If the file cannot be read.
+        """
+        if params is not None:
+            _checks.flag("params", params)
+        self._look()
+        content, arrays = _checkpoint.load(file)
+        try:
+            if params and arrays is None:
+                raise ValueError("it was saved without params=True")
+            self.skipped_steps = _checkpoint.restore(
+                content,
+                self._rule,
+                self._groups,
+                self._tensors,
+                None if params is False else arrays,
+            )
+        except (TypeError, ValueError) as error:
+            raise StateFileError(f"{name_of(file)}: {error}") from error
+
+    # Copies and pickles hand the arrays over as they are, so that those who copy or pickle them
+    # along with their optimizer get an optimizer of the copies.
+
+    def _parts(self) -> dict[str, Any]:
+        self._look()
+        return {
+            "defaults": self._defaults,
+            "grouped": self._grouped,
+            "param_groups": self._groups,
+            "states": self._tensors.states,
+            "steps": self._tensors.steps,
+            "skipped_steps": self.skipped_steps,
+            "attributes": _attributes_of_subclasses(self),
+        }
+
+    def __copy__(self) -> Optimizer:
+        parts = self._parts()
+        parts["param_groups"] = [
+            {**group, "params": settled(group["params"])} for group in self._groups
+        ]
+        with self._tensors:
+            parts["states"] = [[state.copy() for state in states] for states in parts["states"]]
+            parts["steps"] = self._tensors.steps
+        new = type(self).__new__(type(self))
+        new.__setstate__(parts)
+        return new
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Optimizer:
+        new = memo[id(self)] = type(self).__new__(type(self))
+        with self._tensors:
+            parts = copy.deepcopy(self._parts(), memo)
+        new.__setstate__(parts)
+        return new
+
+    def __getstate__(self) -> dict[str, Any]:
+        with self._tensors:
+            return {**self._parts(), "whole": _Whole(self._tensors)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.get("attributes", {}).items():
+            setattr(self, name, value)
+        self._defaults = state["defaults"]
+        self._grouped = state["grouped"]
+        self.skipped_steps = state["skipped_steps"]
+        self._build(state["param_groups"], state["states"], state["steps"])
+
+    def __repr__(self) -> str:
+        groups = "; ".join(
+            ", ".join(f"{name}={value!r}" for name, value in group.items() if name != "params")
+            for group in self._groups
+        )
+        return f"{type(self).__name__}({len(self._tensors.params)} arrays, {groups})"
+
+
+# What an optimizer has itself; all else belongs to a subclass of the user's.
+_ATTRIBUTES = {"_arrays", "_defaults", "_grouped", "_groups", "_has_scalars", "_names"}
+_ATTRIBUTES |= {"_scheduled", "_seen", "_takes_list", "_tensors", "_trees", "skipped_steps"}
+
+
+def _attributes_of_subclasses(optimizer: Optimizer) -> dict[str, Any]:
+    found = {name: value for name, value in vars(optimizer).items() if name not in _ATTRIBUTES}
+    for owner in type(optimizer).__mro__:
+        slots = owner.__dict__.get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            if name not in ("__dict__", "__weakref__") and hasattr(optimizer, name):
+                found[name] = getattr(optimizer, name)
+    return found
+
+
+class _Whole:
+    """The last thing in a pickle: an error if another thread has stepped meanwhile."""
+
+    def __init__(self, tensors: TensorList) -> None:
+        self.tensors = tensors
+        self.steps = tensors.steps
+
+    def __reduce__(self) -> tuple[type[bool], tuple[bool]]:
+        with self.tensors:
+            if self.tensors.steps != self.steps:
+                raise RuntimeError(
+                    "another thread has taken a step of this optimizer while it was pickled"
+                )
+        return bool, (True,)

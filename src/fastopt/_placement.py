@@ -1,0 +1,71 @@
+"""Where the states of an optimizer lie."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Layout", "zeros_in_one_block"]
+
+_CACHE_LINE = 64
+_PAGE = 4096
+# Bytes of an array for which up to a page of padding is little.
+_LARGE = 32768
+
+
+class Layout(NamedTuple):
+    """Of a parameter and its states; without strides they are contiguous."""
+
+    address: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    strides: tuple[int, ...] | None = None
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    def place(self, start: int) -> int:
+        """The next place from start, if the block begins on a page.
+
+        Vectors then lie in cache lines as those of the parameter do, and no two arrays have a line
+        in common, which two threads might write to. A large array begins where the parameter does
+        in its page: a core takes what lies a little behind, modulo a page, for the same address.
+        """
+        start += -start % _CACHE_LINE
+        return start + (self.address - start) % (_PAGE if self.nbytes >= _LARGE else _CACHE_LINE)
+
+
+def zeros_in_one_block(
+    layouts: Iterable[Layout], counts: Iterable[int]
+) -> list[list[NDArray[Any]]]:
+    """For each layout its count of arrays of zeros, all in one block of memory.
+
+    The system backs a large block with large pages, small arrays not; fewer entries of the address
+    translation then serve a step over arrays that no cache holds.
+    """
+    layouts = list(layouts)
+    starts: list[list[int]] = []
+    end = 0
+    for layout, count in zip(layouts, counts, strict=True):
+        starts.append([])
+        for _ in range(count):
+            starts[-1].append(layout.place(end))
+            end = starts[-1][-1] + layout.nbytes
+    alignment = _PAGE if end >= _LARGE else _CACHE_LINE
+    memory = np.zeros(end + alignment, np.uint8)
+    block = memory[-memory.ctypes.data % alignment :]
+    return [
+        [
+            # No step takes Python's objects, and no block of bytes can hold them.
+            np.zeros(shape, dtype)
+            if dtype.hasobject
+            else np.ndarray(shape, dtype, block, start, strides)
+            for start in of_layout
+        ]
+        for (_, shape, dtype, strides), of_layout in zip(layouts, starts, strict=True)
+    ]

@@ -1,0 +1,267 @@
+# The rules of the table, and their functions; part of _core.pyx.
+
+cdef extern from *:
+    """
+    /* The table of methods stores one type of function pointer for all calling conventions. */
+    typedef PyObject *(*fo_fastcall)(PyObject *, PyObject *const *, Py_ssize_t, PyObject *);
+    static PyObject *fo_new_function(PyMethodDef *definition, const char *name, const char *doc,
+                                     fo_fastcall function, PyObject *self, PyObject *module)
+    {
+        definition->ml_name = name;
+        definition->ml_doc = doc;
+        definition->ml_meth = (PyCFunction)(void (*)(void))function;
+        definition->ml_flags = METH_FASTCALL | METH_KEYWORDS;
+        return PyCFunction_NewEx(definition, self, module);
+    }
+    """
+    ctypedef struct PyMethodDef:
+        pass
+    ctypedef object (*fo_fastcall)(PyObject *, PyObject *const *, Py_ssize_t, PyObject *)
+    object fo_new_function(PyMethodDef *definition, const char *name, const char *doc,
+                           fo_fastcall function, object self, object module)
+
+cdef enum:
+    MAX_ARRAYS = 2 + FO_MAX_STATES
+    MAX_KEYWORDS = 32
+    STEP_KEYWORD = -1
+    OPTIONAL_FLAG = -2
+
+# What other libraries call a keyword.
+OTHER_NAMES = {"betas": "beta1= and beta2=", "learning_rate": "lr=", "wd": "weight_decay="}
+
+
+cdef class Rule:
+    """One update rule, as the library's table has it.
+
+    Attributes
+    ----------
+    name, class_name : str
+        Of the function and of the optimizer class.
+    kernel : str
+        The file of csrc/rules that has its formula.
+    states : tuple of str
+        The arrays that are always needed, in positional order after ``param`` and ``grad``.
+    optional_state, optional_flag : str or None
+        A further array that switches a variant on, and the flag of the class for it.
+    hypers : dict
+        Keywords of the function and their defaults; None where one must be given.
+    class_hypers : dict
+        The same for the class, which counts the steps itself.
+    function
+        The function itself.
+    """
+
+    cdef readonly str name
+    cdef readonly str class_name
+    cdef readonly str kernel
+    cdef readonly tuple states
+    cdef readonly str optional_state
+    cdef readonly str optional_flag
+    cdef readonly str initial_value
+    cdef readonly dict hypers
+    cdef readonly dict class_hypers
+    cdef readonly object function
+    cdef const fo_rule_info *info
+    cdef fo_group defaults
+    cdef PyMethodDef definition
+    cdef bytes function_name
+    cdef bytes documentation
+    cdef tuple arrays        # the names of the positional arguments
+    cdef tuple keywords      # all keywords: the arrays' names, then the hyper-parameters
+    cdef int indices[MAX_KEYWORDS]
+    cdef tuple group_keys    # the hyper-parameters that a parameter group holds
+    cdef int group_indices[MAX_KEYWORDS]
+
+    def __cinit__(self, int index):
+        cdef const fo_hyper_entry *entry
+        cdef int i
+        cdef int keyword_count, group_count = 0
+        self.info = fo_rule_describe(index)
+        if self.info == NULL:
+            raise ValueError(f"there is no rule {index}")
+        self.defaults.rule = index
+        self.defaults.hyper = fo_defaults(index)
+        self.name = text(self.info.name)
+        self.class_name = text(self.info.class_name)
+        self.kernel = text(self.info.kernel)
+        self.states = tuple([text(self.info.states[i]) for i in range(self.info.state_count)])
+        self.optional_state = text(self.info.optional_state)
+        self.optional_flag = text(self.info.optional_flag)
+        self.initial_value = text(self.info.initial_value)
+        arrays = ["param", "grad", *self.states]
+        if self.optional_state is not None:
+            arrays.append(self.optional_state)
+        self.arrays = tuple([sys.intern(name) for name in arrays])
+        keywords = list(self.arrays)
+        keyword_count = len(keywords)
+        group_keys = []
+        self.hypers = {}
+        self.class_hypers = {}
+        if self.info.needs_step:
+            keywords.append("step")
+            self.indices[keyword_count] = STEP_KEYWORD
+            keyword_count += 1
+            self.hypers["step"] = None
+        for i in range(self.info.hyper_count):
+            entry = &self.info.hypers[i]
+            if entry.scope == FO_FIXED:
+                continue
+            name = text(fo_hyper_describe(entry.index).name)
+            if isnan(entry.value):
+                default = None
+            elif fo_hyper_describe(entry.index).domain == FO_FLAG:
+                default = entry.value != 0
+            else:
+                default = entry.value
+            if entry.scope != FO_CLASS_ONLY:
+                self.hypers[name] = default
+                keywords.append(name)
+                self.indices[keyword_count] = entry.index
+                keyword_count += 1
+            if entry.scope != FO_CALL_ONLY:
+                self.class_hypers[name] = default
+                group_keys.append(name)
+                self.group_indices[group_count] = entry.index
+                group_count += 1
+        if self.optional_flag is not None:
+            self.class_hypers[self.optional_flag] = False
+            group_keys.append(self.optional_flag)
+            self.group_indices[group_count] = OPTIONAL_FLAG
+        if self.initial_value is not None:
+            self.class_hypers[self.initial_value] = 0.0
+        self.keywords = tuple(keywords)
+        self.group_keys = tuple(group_keys)
+
+    def define(self, str documentation):
+        """Make the function, with its documentation, and return it."""
+        self.function_name = self.name.encode("ascii")
+        self.documentation = documentation.encode("utf-8")
+        self.function = fo_new_function(&self.definition, self.function_name, self.documentation,
+                                        call_rule, self, "fastopt")
+        return self.function
+
+    def __getattr__(self, str name):
+        # A built-in function is pickled as an attribute, by its name, of what it is bound to.
+        if name == self.name and self.function is not None:
+            return self.function
+        raise AttributeError(f"Rule has no attribute {name!r}")
+
+    def __reduce__(self):
+        return rule_named, (self.name,)
+
+    def __repr__(self):
+        return f"<Rule {self.name}>"
+
+
+RULES = {}
+for _index in range(FO_RULE_COUNT):
+    _rule = Rule(_index)
+    RULES[_rule.name] = _rule
+
+
+def rule_named(name):
+    """The rule of the table that has the name."""
+    return RULES[name]
+
+
+cdef int keyword_index(Rule rule, PyObject *keyword, int hint) except -1:
+    """The place of a keyword: by identity, which interned names have; else by comparison."""
+    cdef int i, count = <int>PyTuple_GET_SIZE(rule.keywords)
+    if hint < count and <PyObject *>PyTuple_GET_ITEM(rule.keywords, hint) == keyword:
+        return hint
+    for i in range(count):
+        if <PyObject *>PyTuple_GET_ITEM(rule.keywords, i) == keyword:
+            return i
+    for i in range(count):
+        if rule.keywords[i] == <object>keyword:
+            return i
+    name = <object>keyword
+    hint_text = f"; write {OTHER_NAMES[name]}" if name in OTHER_NAMES else ""
+    raise TypeError(f"{rule.name}() got an unexpected keyword argument {name!r}{hint_text}; "
+                    f"it takes {', '.join(rule.keywords)}")
+
+
+cdef object call_rule(PyObject *self, PyObject *const *args, Py_ssize_t positional, PyObject *names):
+    """What every function of a rule does: sort the arguments, check them all, take the step."""
+    cdef Rule rule = <Rule>self
+    cdef PyObject *arrays[MAX_ARRAYS]
+    cdef fo_group group = rule.defaults
+    cdef fo_tensor tensor
+    cdef fo_result result
+    cdef fo_status status
+    cdef double *hyper = <double *>&group.hyper
+    cdef int array_count = <int>PyTuple_GET_SIZE(rule.arrays)
+    cdef int needed = 2 + rule.info.state_count
+    cdef int i, k, index, hint, format = -1
+    cdef bint has_step = False
+    cdef cnp.ndarray param, array, other
+
+    if positional > array_count:
+        raise TypeError(f"{rule.name}() takes {array_count} positional arguments "
+                        f"({', '.join(rule.arrays)}) but {positional} were given; "
+                        "hyper-parameters are keywords")
+    for i in range(MAX_ARRAYS):
+        arrays[i] = args[i] if i < positional else NULL
+    tensor.step = 0
+    hint = array_count
+    if names != NULL:
+        for k in range(<int>PyTuple_GET_SIZE(<tuple>names)):
+            index = keyword_index(rule, <PyObject *>PyTuple_GET_ITEM(<tuple>names, k), hint)
+            hint = index + 1
+            value = <object>args[positional + k]
+            if index < array_count:
+                if arrays[index] != NULL:
+                    raise TypeError(f"{rule.name}() got two values for {rule.arrays[index]}")
+                arrays[index] = args[positional + k]
+            elif rule.indices[index] == STEP_KEYWORD:
+                tensor.step = to_step(value)
+                has_step = True
+            else:
+                hyper[rule.indices[index]] = to_double(
+                    rule.keywords[index], value,
+                    fo_hyper_describe(rule.indices[index]).domain)
+    if rule.info.needs_step and not has_step:
+        raise TypeError(f"{rule.name}() needs the keyword argument step")
+    for i in range(rule.info.hyper_count):
+        if rule.info.hypers[i].scope == FO_COMMON and isnan(rule.info.hypers[i].value):
+            k = rule.info.hypers[i].index
+            if isnan(hyper[k]) and (names == NULL or text(fo_hyper_describe(k).name)
+                                    not in <tuple>names):
+                raise TypeError(f"{rule.name}() needs the keyword argument "
+                                f"{text(fo_hyper_describe(k).name)}")
+    if array_count > needed and (arrays[needed] == NULL or <object>arrays[needed] is None):
+        array_count = needed
+
+    for i in range(array_count):
+        if arrays[i] == NULL:
+            raise TypeError(f"{rule.name}() needs the argument {rule.arrays[i]}")
+        check_type(rule.arrays[i], <object>arrays[i], &format)
+    param = <cnp.ndarray>arrays[0]
+    for i in range(array_count):
+        array = <cnp.ndarray>arrays[i]
+        check_layout(rule.arrays[i], array, i != 1)
+        if i and not same_shape(array, param):
+            raise_shape(rule.arrays[i], array, "param", param)
+        for k in range(i):
+            other = <cnp.ndarray>arrays[k]
+            if overlap(array, other):
+                raise ValueError(f"{rule.arrays[i]} must not overlap {rule.arrays[k]} in memory")
+
+    tensor.group = 0
+    tensor.dtype = format
+    tensor.n = cnp.PyArray_SIZE(param)
+    tensor.param = cnp.PyArray_DATA(param)
+    tensor.grad = cnp.PyArray_DATA(<cnp.ndarray>arrays[1])
+    for i in range(FO_MAX_STATES):
+        tensor.state[i] = (cnp.PyArray_DATA(<cnp.ndarray>arrays[2 + i])
+                           if 2 + i < array_count else NULL)
+    if tensor.n < RELEASE_GIL_ELEMENTS:
+        status = fo_step(&group, 1, &tensor, 1, NULL, &result)
+    else:
+        # References of our own: the caller's containers may change while others run.
+        held = [<object>arrays[i] for i in range(array_count)]
+        with nogil:
+            status = fo_step(&group, 1, &tensor, 1, NULL, &result)
+    if status != FO_OK:
+        raise_status(status, &group, NULL, &result)
+    return None

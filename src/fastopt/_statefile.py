@@ -1,0 +1,526 @@
+"""The container in which an optimizer is saved: one JSON header and any number of arrays.
+
+Layout, version 1. Integers are unsigned and little-endian, offsets are from the start of the file:
+
+====== ======== =====================================================================
+offset bytes    content
+====== ======== =====================================================================
+0      8        magic, ``b"\\x89fastopt"``
+8      4        version
+12     4        ``n``, the length of the header
+16     8        the length of the whole file
+24     ``n``    header: JSON in UTF-8, ``{"header": {...}, "arrays": [[name, dtype, shape], ...]}``
+...    0 to 63  zeros up to the next multiple of 64
+...             the elements of each array, little-endian in C order, in the order of the header,
+                each followed by zeros up to the next multiple of 64
+last   32       SHA-256 of everything before it
+====== ======== =====================================================================
+
+The dtypes are ``float32``, ``float64`` and ``int64``. There are no offsets in the header: each
+array starts where the one before it ends, so no two can overlap.
+
+Nothing that is read is ever executed, and nothing is allocated for a size that the file only
+claims: every length is compared with the real length of the file first, and the header may not be
+longer than `MAX_HEADER_BYTES`.
+
+A file is replaced as a whole or not at all. The new content goes to a temporary file in the same
+folder, is forced to the disk, and takes the name of the old file in one step. A process killed in
+the middle leaves the old file as it was and perhaps a ``.fastopt-*.tmp`` beside it, which may be
+deleted. The one exception is a file that is a mount point itself, as a container's bind mount makes
+it: no name can take its place, so it is overwritten, while the whole content stands beside it.
+
+A file object gets the same bytes, and none of these promises.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import io
+import json
+import math
+import os
+import stat
+import struct
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import IO, Any, BinaryIO, TypeAlias, TypeGuard
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["MAX_HEADER_BYTES", "VERSION", "File", "StateFileError", "name_of", "read", "write"]
+
+# A path, or a file that is open in binary mode.
+File: TypeAlias = str | os.PathLike[str] | IO[bytes]
+
+VERSION = 1
+MAX_HEADER_BYTES = 64 * 2**20
+
+_MAGIC = b"\x89fastopt"
+_PREFIX = struct.Struct("<8sIIQ")
+_ALIGNMENT = 64
+_CHUNK_BYTES = 2**16
+# What file systems answer that know no synchronisation of folders.
+_NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
+_DIGEST_BYTES = hashlib.sha256().digest_size
+_DTYPES = {name: np.dtype(name).newbyteorder("<") for name in ("float32", "float64", "int64")}
+# Keyed by the native dtypes, since the attribute `name` of a dtype is slow to ask for.
+_NAMES = {np.dtype(name): name for name in _DTYPES}
+
+
+class StateFileError(ValueError):
+    """A file that is not a whole, undamaged state file; the message names the file and the fault.
+
+    Examples
+    --------
+    >>> import fastopt
+    >>> issubclass(fastopt.StateFileError, ValueError)
+    True
+    """
+
+    __module__ = "fastopt"
+
+
+def write(file: File, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
+    """Write `header` and `arrays` to a path, atomically and durably, or to a file object.
+
+    Parameters
+    ----------
+    file : str, path-like or binary file
+        The file, new or to be replaced. A symbolic link stays one: the file that it points to is
+        replaced. A new file gets its mode from the umask, a replaced one keeps its mode and, as far
+        as the system lets the process, its owner. A file object is written from where it stands.
+    header : dict
+        Anything that comes back from JSON as it went in: no tuples, no NaN, only string keys.
+    arrays : dict of str to ndarray
+        float32, float64 or int64 in native byte order, of any shape. Contiguous arrays are written
+        from where they are, without a copy; they must not change meanwhile.
+
+    Raises
+    ------
+    TypeError, ValueError
+        `header` or `arrays` cannot be stored. The disk has not been touched.
+    StateFileError
+        The path is that of a named pipe, a device or a socket.
+    OSError
+        The system refused, or the path is that of a directory. The previous file is intact and the
+        temporary one removed.
+
+    Warns
+    -----
+    RuntimeWarning
+        The file is in place and whole, but the folder could not be synchronised: the process may
+        end now, a power cut may still bring the previous file back.
+
+    Notes
+    -----
+    Windows and some network file systems cannot synchronise a folder; they are not asked to.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> path = os.path.join(folder.name, "state")
+    >>> write(path, {"step": 3}, {"exp_avg": np.zeros(2, dtype=np.float32)})
+    >>> read(path)
+    ({'step': 3}, {'exp_avg': array([0., 0.], dtype=float32)})
+    >>> folder.cleanup()
+    """
+    arrays = {name: _checked(name, array) for name, array in arrays.items()}
+    encoded = _encode_header(header, arrays)
+    spans = [array.reshape(-1).view(np.uint8).data for array in arrays.values()]
+    size = _aligned(_PREFIX.size + len(encoded))
+    size += sum(_aligned(span.nbytes) for span in spans) + _DIGEST_BYTES
+    prefix = _PREFIX.pack(_MAGIC, VERSION, len(encoded), size) + encoded
+
+    parts = [memoryview(prefix), *spans]
+    if _is_open(file, "write"):
+        for chunk in _with_digest(parts):
+            _write_all(file.write, chunk)
+        return
+    name = name_of(file)
+    with _naming(name):
+        _replace(os.path.realpath(name), parts)
+
+
+def _is_open(file: Any, method: str) -> TypeGuard[IO[bytes]]:
+    """Whether it is a file object and no path."""
+    if isinstance(file, (str, bytes, os.PathLike)):
+        return False
+    if not hasattr(file, method):
+        raise TypeError(f"file must be a path or a binary file, got {type(file).__name__}")
+    if isinstance(file, io.TextIOBase):
+        raise TypeError("file must be open in binary mode, got one in text mode")
+    return True
+
+
+def name_of(file: File) -> str:
+    """What messages call it."""
+    if isinstance(file, (str, bytes, os.PathLike)):
+        return os.fsdecode(file)
+    return str(getattr(file, "name", f"<{type(file).__name__}>"))
+
+
+def _replace(target: str, parts: list[memoryview]) -> None:
+    status = _status_of(target)
+    mode = None if status is None else stat.S_IMODE(status.st_mode)
+    folder = os.path.dirname(target)
+    temporary = os.path.join(folder, f".fastopt-{os.urandom(8).hex()}.tmp")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    # From the first moment no one may open the temporary file who could not open the old one.
+    descriptor = os.open(temporary, flags, 0o666 if mode is None else mode & 0o777)
+    try:
+        try:
+            if status is not None:
+                _keep_owner(descriptor, status)
+            if mode is not None and hasattr(os, "fchmod"):
+                os.fchmod(descriptor, mode)
+            _write_content(descriptor, parts)
+        finally:
+            os.close(descriptor)
+        try:
+            os.replace(temporary, target)
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            _overwrite(target, parts)
+            os.unlink(temporary)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    _sync_folder(folder)
+
+
+def _keep_owner(descriptor: int, old: os.stat_result) -> None:
+    """Give the new file the owner and group of the old one; root may, others the group at most."""
+    new = os.fstat(descriptor)
+    if not hasattr(os, "fchown") or (old.st_uid, old.st_gid) == (new.st_uid, new.st_gid):
+        return
+    try:
+        os.fchown(descriptor, old.st_uid, old.st_gid)
+    except PermissionError:
+        with contextlib.suppress(PermissionError):
+            os.fchown(descriptor, -1, old.st_gid)
+
+
+def _overwrite(target: str, parts: list[memoryview]) -> None:
+    """Write into a file that the system does not let us replace."""
+    descriptor = os.open(target, os.O_WRONLY | os.O_TRUNC | getattr(os, "O_BINARY", 0))
+    try:
+        _write_content(descriptor, parts)
+    finally:
+        os.close(descriptor)
+
+
+def _write_content(descriptor: int, parts: list[memoryview]) -> None:
+    for chunk in _with_digest(parts):
+        _write_all(partial(os.write, descriptor), chunk)
+    os.fsync(descriptor)
+
+
+def read(file: File) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Read and verify what `write` made.
+
+    Parameters
+    ----------
+    file : str, path-like or binary file
+        The file. It is only read. A file object is read from where it stands to the end of the
+        state.
+
+    Returns
+    -------
+    header : dict
+    arrays : dict of str to ndarray
+        Fresh, writeable, C-contiguous arrays in native byte order.
+
+    Raises
+    ------
+    StateFileError
+        The file is not a state file, is damaged, or was written by a newer version.
+    OSError
+        The system refused to open or read it, or it is a directory.
+    MemoryError
+        The arrays, which are as large as the file is, do not fit.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile() as file:
+    ...     try:
+    ...         read(file.name)
+    ...     except StateFileError as error:
+    ...         print(str(error).removeprefix(file.name))
+    : has 0 bytes, fewer than the smallest state file
+    """
+    name = name_of(file)
+    try:
+        if _is_open(file, "read"):
+            content = _read_state(file)
+            return _parse(io.BytesIO(content), len(content))
+        with (
+            _naming(name),
+            open(name, "rb", buffering=_CHUNK_BYTES, opener=_open_without_waiting) as opened,
+        ):
+            status = os.fstat(opened.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise StateFileError("is not a regular file")
+            return _parse(opened, status.st_size)
+    except StateFileError as error:
+        raise StateFileError(f"{name}: {error}") from error.__cause__
+
+
+def _read_state(file: IO[bytes]) -> bytes:
+    """The bytes of one state, which says its length itself; fewer if the file ends before."""
+    content = _read_up_to(file, _PREFIX.size)
+    if len(content) == _PREFIX.size and content.startswith(_MAGIC):
+        size = _PREFIX.unpack(content)[3]
+        content += _read_up_to(file, size - len(content))
+    return content
+
+
+def _read_up_to(file: IO[bytes], count: int) -> bytes:
+    # In pieces: a length that a file only claims must not become an allocation.
+    content = bytearray()
+    while len(content) < count:
+        piece = file.read(min(count - len(content), 2**20))
+        if not piece:
+            break
+        content += piece
+    return bytes(content)
+
+
+@contextlib.contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """The system's errors, of this file: some come without a name, some with a temporary one."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None:
+            error.filename = name
+            del error.filename2  # which a renaming has
+        raise
+
+
+def _parse(file: BinaryIO, size: int) -> tuple[dict[str, object], dict[str, NDArray[Any]]]:
+    if size < _PREFIX.size + _DIGEST_BYTES:
+        raise StateFileError(f"has {size} bytes, fewer than the smallest state file")
+    prefix = bytearray(_PREFIX.size)
+    _read_into(file, prefix)
+    magic, version, header_bytes, declared_size = _PREFIX.unpack(prefix)
+    if magic != _MAGIC:
+        raise StateFileError("is not a fastopt state file")
+    if version > VERSION:
+        raise StateFileError(
+            f"has format version {version}, written by a newer fastopt; this one reads up to "
+            f"version {VERSION}"
+        )
+    if version < 1:
+        raise StateFileError(f"has format version {version}, which does not exist")
+    if size < declared_size:
+        raise StateFileError(f"is truncated: {size} of {declared_size} bytes")
+    if size > declared_size:
+        raise StateFileError(f"has {size - declared_size} trailing bytes")
+    if header_bytes > MAX_HEADER_BYTES:
+        raise StateFileError(f"has a header of {header_bytes} bytes, limit {MAX_HEADER_BYTES}")
+    header_end = _aligned(_PREFIX.size + header_bytes)
+    if header_end + _DIGEST_BYTES > size:
+        raise StateFileError(f"has a header of {header_bytes} bytes that overruns the file")
+
+    padded_header = bytearray(header_end - _PREFIX.size)
+    _read_into(file, padded_header)
+    header, entries = _decode_header(padded_header[:header_bytes])
+    expected = header_end + sum(_aligned(nbytes) for *_, nbytes in entries) + _DIGEST_BYTES
+    if expected != size:
+        raise StateFileError(f"holds arrays for a file of {expected} bytes but has {size}")
+
+    digest = hashlib.sha256(prefix + padded_header)
+    arrays = {}
+    for name, dtype, shape, nbytes in entries:
+        try:
+            array = np.empty(shape, dtype)
+        except ValueError as error:  # an empty array of more or larger dimensions than NumPy has
+            raise StateFileError(f"has an impossible shape of array {name!r}: {error}") from error
+        padding = bytearray(_aligned(nbytes) - nbytes)
+        for part in (array.reshape(-1).view(np.uint8).data, padding):
+            _read_into(file, part)
+            digest.update(part)
+        arrays[name] = array.astype(dtype.newbyteorder("="), copy=False)
+    stored = bytearray(_DIGEST_BYTES)
+    _read_into(file, stored)
+    if stored != digest.digest():
+        raise StateFileError("is damaged: its SHA-256 does not match its content")
+    return header, arrays
+
+
+def _encode_header(header: dict[str, object], arrays: dict[str, NDArray[Any]]) -> bytes:
+    if not isinstance(header, dict):
+        raise TypeError(f"header must be a dict, got {type(header).__name__}")
+    try:
+        text = json.dumps(header, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise type(error)(f"header cannot be written as JSON: {error}") from error
+    if json.loads(text) != header:
+        raise TypeError("header must come back from JSON unchanged: string keys, no tuples")
+    entries = [
+        [name, _NAMES[array.dtype.newbyteorder("=")], list(array.shape)]
+        for name, array in arrays.items()
+    ]
+    encoded = f'{{"header": {text}, "arrays": {json.dumps(entries)}}}'.encode()
+    if len(encoded) > MAX_HEADER_BYTES:
+        raise ValueError(f"header has {len(encoded)} bytes, limit {MAX_HEADER_BYTES}")
+    return encoded
+
+
+def _decode_header(
+    encoded: bytearray,
+) -> tuple[dict[str, object], list[tuple[str, np.dtype[Any], tuple[int, ...], int]]]:
+    try:
+        content = json.loads(
+            encoded.decode(), object_pairs_hook=_unique, parse_constant=_refuse_constant
+        )
+    except StateFileError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise StateFileError(f"has a header that is not JSON: {error}") from error
+    if not (
+        isinstance(content, dict)
+        and content.keys() == {"header", "arrays"}
+        and isinstance(content["header"], dict)
+        and isinstance(content["arrays"], list)
+    ):
+        raise StateFileError('has a header that is not {"header": {...}, "arrays": [...]}')
+    entries = [_decode_entry(entry) for entry in content["arrays"]]
+    _unique([(name, None) for name, *_ in entries])
+    return content["header"], entries
+
+
+def _decode_entry(entry: object) -> tuple[str, np.dtype[Any], tuple[int, ...], int]:
+    match entry:
+        case [str(name), str(dtype), list(shape)]:
+            pass
+        case _:
+            raise StateFileError(f"describes an array as {entry!r:.80}, not [name, dtype, shape]")
+    if dtype not in _DTYPES:
+        raise StateFileError(f"has dtype {dtype!r:.80}, not one of {list(_DTYPES)}")
+    if not all(type(length) is int and length >= 0 for length in shape):
+        raise StateFileError(f"has array {name!r} of shape {shape!r:.80}")
+    # Python integers: the product cannot wrap around.
+    return name, _DTYPES[dtype], tuple(shape), math.prod(shape) * _DTYPES[dtype].itemsize
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    result = {}
+    for name, value in pairs:
+        if name in result:
+            raise StateFileError(f"has {name!r:.80} twice in its header")
+        result[name] = value
+    return result
+
+
+def _refuse_constant(constant: str) -> None:
+    raise StateFileError(f"has {constant} in its header")
+
+
+def _checked(name: str, array: NDArray[Any]) -> NDArray[Any]:
+    if not isinstance(name, str):
+        raise TypeError(f"names of arrays must be strings, got {name!r}")
+    if type(array) is not np.ndarray:
+        raise TypeError(f"array {name!r} must be a numpy.ndarray, got {type(array).__name__}")
+    if array.dtype not in _NAMES:
+        raise TypeError(
+            f"array {name!r} must be one of {list(_DTYPES)} in native byte order, "
+            f"got {array.dtype.str}"
+        )
+    return np.asarray(array, dtype=_DTYPES[_NAMES[array.dtype]], order="C")
+
+
+def _aligned(nbytes: int) -> int:
+    return -(-nbytes // _ALIGNMENT) * _ALIGNMENT
+
+
+def _status_of(target: str) -> os.stat_result | None:
+    try:
+        status = os.stat(target)
+    except FileNotFoundError:
+        return None
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), target)
+    if not stat.S_ISREG(status.st_mode):
+        raise StateFileError(f"{target}: is not a regular file")
+    return status
+
+
+def _with_digest(parts: Iterable[memoryview]) -> Iterator[memoryview | bytes | bytearray]:
+    """The content of the file in pieces, its checksum the last."""
+    digest = hashlib.sha256()
+    for chunk in _gathered(_padded(parts)):
+        digest.update(chunk)
+        yield chunk
+    yield digest.digest()
+
+
+def _padded(spans: Iterable[memoryview]) -> Iterator[memoryview | bytes]:
+    for span in spans:
+        yield span
+        yield bytes(_aligned(span.nbytes) - span.nbytes)
+
+
+def _gathered(parts: Iterable[memoryview | bytes]) -> Iterator[memoryview | bytes | bytearray]:
+    """The same bytes in fewer pieces; a system call for each small array would cost the most."""
+    pending = bytearray()
+    for part in parts:
+        if len(part) < _CHUNK_BYTES // 16:
+            pending += part
+            if len(pending) < _CHUNK_BYTES:
+                continue
+            part = b""
+        yield pending
+        yield part
+        pending = bytearray()
+    yield pending
+
+
+def _write_all(write: Callable[[memoryview], Any], data: memoryview | bytes | bytearray) -> None:
+    view = memoryview(data)
+    while view:
+        count = write(view)
+        # Files that take everything need not say how much that was.
+        view = view[len(view) if count is None else count :]
+
+
+def _open_without_waiting(name: str, flags: int) -> int:
+    # A plain open of a named pipe waits for somebody to write to it.
+    return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _read_into(file: BinaryIO, buffer: memoryview | bytearray) -> None:
+    view = memoryview(buffer)
+    while view:
+        count = file.readinto(view)  # type: ignore[attr-defined]  # BinaryIO does not declare it
+        if not count:
+            raise StateFileError("became shorter while it was read")
+        view = view[count:]
+
+
+def _sync_folder(folder: str) -> None:
+    """Make the new name durable. The file is in place: what fails here is no failure to save."""
+    if os.name == "nt":
+        return
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_SYNC:
+            warnings.warn(
+                f"{folder}: the state file is in place and whole, but a power cut may still bring "
+                f"the previous one back, since the folder could not be synchronised: {error}",
+                RuntimeWarning,
+                stacklevel=2,
+            )

@@ -1,0 +1,354 @@
+# Many tensors in one call; part of _core.pyx.
+
+
+ctypedef struct interval:
+    uintptr_t begin
+    uintptr_t end
+    Py_ssize_t array
+
+
+cdef int by_address(const void *a, const void *b) noexcept nogil:
+    cdef uintptr_t first = (<const interval *>a).begin, second = (<const interval *>b).begin
+    return (first > second) - (first < second)
+
+
+cdef class TensorList:
+    """Parameters with their states and step counts, checked once, and again only where they changed.
+
+    Parameters
+    ----------
+    rules : list of Rule
+        For each group.
+    params : list of ndarray
+    states : list of list of ndarray
+        For each parameter, in the rule's order.
+    groups : list of int
+        For each parameter, the index of its group.
+    names : list of str
+        What messages call the parameters.
+    optional : list of bool
+        For each group, whether its tensors have the optional state.
+    source : object
+        What a subclass reads its tensors with.
+    """
+
+    cdef list rules
+    cdef readonly list params
+    cdef readonly list states
+    cdef list names
+    cdef list optional          # for each group, whether its tensors have the optional state
+    cdef list seen_hypers       # for each group, the objects that its C struct was made from
+    cdef Py_ssize_t count
+    cdef Py_ssize_t group_count
+    cdef Py_ssize_t elements
+    cdef fo_tensor *tensors
+    cdef fo_group *groups
+    cdef interval *written      # all written buffers by address
+    cdef Py_ssize_t written_count
+    cdef const void **seen_grads  # where each gradient was when it was last found to overlap nothing
+    cdef bint busy
+    cdef readonly bint skipped
+
+    def __cinit__(self, list rules not None, list params not None, list states not None,
+                  list groups not None, list names not None, list optional not None,
+                  object source=None):
+        cdef Py_ssize_t i
+        cdef Rule rule
+        self.rules = rules
+        self.params = params
+        self.states = states
+        self.names = names
+        self.count = len(params)
+        self.group_count = len(optional)
+        self.optional = optional
+        self.seen_hypers = [[None] * len((<Rule>rule).group_keys) for rule in rules]
+        self.tensors = <fo_tensor *>calloc(self.count + 1, sizeof(fo_tensor))
+        self.groups = <fo_group *>calloc(self.group_count + 1, sizeof(fo_group))
+        self.written = <interval *>calloc(self.count * (1 + FO_MAX_STATES) + 1, sizeof(interval))
+        self.seen_grads = <const void **>calloc(self.count + 1, sizeof(void *))
+        if not (self.tensors and self.groups and self.written and self.seen_grads):
+            raise MemoryError
+        for i in range(self.group_count):
+            rule = rules[i]
+            self.groups[i] = rule.defaults
+        for i in range(self.count):
+            self.tensors[i].group = groups[i]
+
+    def __init__(self, *args):
+        self.attach()
+
+    def __dealloc__(self):
+        free(self.tensors)
+        free(self.groups)
+        free(self.written)
+        free(self.seen_grads)
+
+    cdef str written_name(self, Py_ssize_t array):
+        cdef Py_ssize_t per = 1 + FO_MAX_STATES
+        cdef Rule rule = self.rules[self.tensors[array // per].group]
+        name = self.names[array // per]
+        return f"{rule.arrays[1 + array % per]} of {name}" if array % per else name
+
+    cdef int attach(self) except -1:
+        """Check every parameter and state, and note where they are."""
+        cdef Py_ssize_t i, k, n = 0
+        cdef int format
+        cdef cnp.ndarray param
+        self.elements = 0
+        formats = []
+        for i in range(self.count):
+            format = -1
+            check_type(self.names[i], self.params[i], &format)
+            param = self.params[i]
+            for k, state in enumerate(self.states[i]):
+                check_type(self.written_name(i * (1 + FO_MAX_STATES) + 1 + k), state, &format)
+            formats.append(format)
+        for i in range(self.count):
+            param = self.params[i]
+            self.seen_grads[i] = NULL
+            self.tensors[i].n = cnp.PyArray_SIZE(param)
+            self.tensors[i].dtype = formats[i]
+            self.elements += cnp.PyArray_SIZE(param)
+            n = self.attach_array(param, i * (1 + FO_MAX_STATES), n)
+            self.tensors[i].param = cnp.PyArray_DATA(param)
+            for k, state in enumerate(self.states[i]):
+                if not same_shape(state, param):
+                    raise_shape(self.written_name(i * (1 + FO_MAX_STATES) + 1 + k), state,
+                                self.names[i], param)
+                n = self.attach_array(state, i * (1 + FO_MAX_STATES) + 1 + k, n)
+                self.tensors[i].state[k] = cnp.PyArray_DATA(<cnp.ndarray>state)
+        return self.check_apart(n)
+
+    cdef int check_apart(self, Py_ssize_t n) except -1:
+        """Sort the n written buffers; none may overlap another."""
+        cdef Py_ssize_t i
+        self.written_count = n
+        qsort(self.written, n, sizeof(interval), by_address)
+        for i in range(1, n):
+            if self.written[i].begin < self.written[i - 1].end:
+                first, second = sorted((self.written[i - 1].array, self.written[i].array))
+                raise ValueError(f"{self.written_name(second)} must not overlap "
+                                 f"{self.written_name(first)} in memory")
+        return 0
+
+    cdef Py_ssize_t attach_array(self, cnp.ndarray array, Py_ssize_t number, Py_ssize_t n) except -1:
+        check_layout(self.written_name(number), array, True)
+        return self.note_written(cnp.PyArray_DATA(array), cnp.PyArray_NBYTES(array), number, n)
+
+    cdef Py_ssize_t note_written(self, const void *data, size_t nbytes, Py_ssize_t number,
+                                 Py_ssize_t n) noexcept:
+        if nbytes:
+            self.written[n].begin = <uintptr_t>data
+            self.written[n].end = self.written[n].begin + nbytes
+            self.written[n].array = number
+            n += 1
+        return n
+
+    cdef bint is_unchanged(self, cnp.ndarray array, fo_tensor *tensor, const void *data) noexcept:
+        """Whether an array that was checked once is still what it was. NumPy lets owners change all
+        of this in place."""
+        cdef int wanted = (cnp.NPY_ARRAY_C_CONTIGUOUS | cnp.NPY_ARRAY_ALIGNED
+                           | cnp.NPY_ARRAY_WRITEABLE)
+        return (cnp.PyArray_DATA(array) == data
+                and cnp.PyArray_FLAGS(array) & wanted == wanted
+                and cnp.PyArray_SIZE(array) == <Py_ssize_t>tensor.n
+                and cnp.PyArray_TYPE(array) == numpy_types[tensor.dtype]
+                and cnp.PyArray_ISNOTSWAPPED(array))
+
+    cdef int check_unchanged(self) except -1:
+        cdef Py_ssize_t i, k
+        cdef list states
+        for i in range(self.count):
+            if not self.is_unchanged(<cnp.ndarray>PyList_GET_ITEM(self.params, i),
+                                     &self.tensors[i], self.tensors[i].param):
+                return self.attach()
+            states = <list>PyList_GET_ITEM(self.states, i)
+            for k in range(PyList_GET_SIZE(states)):
+                if not self.is_unchanged(<cnp.ndarray>PyList_GET_ITEM(states, k),
+                                         &self.tensors[i], self.tensors[i].state[k]):
+                    return self.attach()
+        return 0
+
+    cdef int check_grad(self, Py_ssize_t i, object grad) except -1:
+        cdef cnp.ndarray param = <cnp.ndarray>PyList_GET_ITEM(self.params, i)
+        cdef fo_tensor *tensor = &self.tensors[i]
+        cdef int format = tensor.dtype
+        # The whole test in the common case: the names are made only for a message.
+        if not (cnp.PyArray_CheckExact(grad)
+                and cnp.PyArray_TYPE(<cnp.ndarray>grad) == numpy_types[format]
+                and cnp.PyArray_ISNOTSWAPPED(<cnp.ndarray>grad)
+                and cnp.PyArray_FLAGS(<cnp.ndarray>grad) & cnp.NPY_ARRAY_C_CONTIGUOUS
+                and cnp.PyArray_FLAGS(<cnp.ndarray>grad) & cnp.NPY_ARRAY_ALIGNED
+                and same_shape(<cnp.ndarray>grad, param)):
+            name = self.grad_name(i)
+            check_type(name, grad, &format)
+            check_layout(name, grad, False)
+            raise_shape(name, grad, self.names[i], param)
+        return self.check_grad_apart(i, cnp.PyArray_DATA(<cnp.ndarray>grad),
+                                     cnp.PyArray_NBYTES(<cnp.ndarray>grad))
+
+    cdef int check_grad_apart(self, Py_ssize_t i, const void *data, size_t nbytes) except -1:
+        """A gradient must not overlap anything written."""
+        cdef Py_ssize_t low, high, middle
+        cdef uintptr_t begin = <uintptr_t>data, end = begin + nbytes
+        if data == self.seen_grads[i]:
+            return 0
+        if begin < end:
+            # The last written buffer that begins before this gradient ends must end before it begins.
+            low, high = 0, self.written_count
+            while low < high:
+                middle = (low + high) // 2
+                if self.written[middle].begin < end:
+                    low = middle + 1
+                else:
+                    high = middle
+            if low and self.written[low - 1].end > begin:
+                raise ValueError(f"{self.grad_name(i)} must not overlap "
+                                 f"{self.written_name(self.written[low - 1].array)} in memory")
+        self.seen_grads[i] = data
+        return 0
+
+    cdef int check_step(self, Py_ssize_t i) except -1:
+        if self.tensors[i].step >= LAST_STEP:
+            raise ValueError(f"step of {self.names[i]} must be from 1 to 2**53, "
+                             f"got {self.tensors[i].step + 1}")
+        return 0
+
+    cdef str grad_name(self, Py_ssize_t i):
+        return self.names[i].replace("param", "grad", 1)
+
+    cdef int read_groups(self, list groups) except -1:
+        """The groups' hyper-parameters into the C structs, where they are not the objects that were
+        read last time."""
+        cdef Py_ssize_t i, k
+        cdef dict group
+        cdef list seen
+        cdef Rule rule
+        cdef PyObject *value
+        cdef fo_group scratch
+        cdef fo_result result
+        cdef bint changed
+        if PyList_GET_SIZE(groups) != self.group_count:
+            raise ValueError(f"param_groups must have {self.group_count} groups, got {len(groups)}")
+        for i in range(self.group_count):
+            group = groups[i]
+            seen = <list>PyList_GET_ITEM(self.seen_hypers, i)
+            rule = <Rule>PyList_GET_ITEM(self.rules, i)
+            changed = False
+            for k in range(PyTuple_GET_SIZE(rule.group_keys)):
+                value = PyDict_GetItem(group, <object>PyTuple_GET_ITEM(rule.group_keys, k))
+                if value != <PyObject *>PyList_GET_ITEM(seen, k):
+                    changed = True
+                    break
+            if not changed:
+                continue
+            scratch = rule.defaults
+            fresh = []
+            for k, name in enumerate(rule.group_keys):
+                try:
+                    item = group[name]
+                except KeyError:
+                    raise ValueError(f"param_groups[{i}] must have {name!r}") from None
+                fresh.append(item)
+                if rule.group_indices[k] == OPTIONAL_FLAG:
+                    if not (isinstance(item, (bool, numpy.bool_)) and item == self.optional[i]):
+                        raise ValueError(f"{name} cannot be changed after construction: "
+                                         f"it was {self.optional[i]}, got {item!r}")
+                    continue
+                (<double *>&scratch.hyper)[rule.group_indices[k]] = to_double(
+                    name, item, fo_hyper_describe(rule.group_indices[k]).domain)
+            result.group = 0
+            status = fo_check_hyper(&scratch, &result.hyper)
+            if status != FO_OK:
+                raise_status(status, &scratch, NULL, &result)
+            self.groups[i] = scratch
+            self.seen_hypers[i] = fresh
+        return 0
+
+    def __enter__(self):
+        """Keep the steps of other threads out while the arrays are copied or the groups read."""
+        if self.busy:
+            raise RuntimeError("another thread is in the middle of a step of this optimizer")
+        self.busy = True
+
+    def __exit__(self, *error):
+        self.busy = False
+
+    def check(self, list groups not None):
+        """Raise what `step` would raise for these groups."""
+        self.read_groups(groups)
+
+    def step(self, list grads not None, list groups not None, object max_norm, object grad_scale,
+             object skip_nonfinite):
+        """One step of every tensor that has a gradient; the norm if one was taken, else None."""
+        cdef Py_ssize_t i
+        cdef fo_options options
+        cdef fo_result result
+        if self.busy:
+            raise RuntimeError("another thread is in the middle of a step of this optimizer")
+        if PyList_GET_SIZE(grads) != self.count:
+            raise ValueError(f"grads must have {self.count} arrays, one for each parameter, "
+                             f"got {len(grads)}")
+        options.grad_scale = to_double("grad_scale", grad_scale, FO_FINITE)
+        options.clip = max_norm is not None
+        options.max_norm = to_double("max_norm", max_norm, FO_NONNEGATIVE) if options.clip else 0.0
+        options.skip_nonfinite = <int>to_double("skip_nonfinite", skip_nonfinite, FO_FLAG)
+        if not (options.grad_scale - options.grad_scale == 0):
+            raise ValueError(f"grad_scale must be a finite number, got {grad_scale!r}")
+        if options.clip and not 0 <= options.max_norm < float("inf"):
+            raise ValueError(f"max_norm must be a finite number >= 0, got {max_norm!r}")
+        self.read_groups(groups)
+        self.check_unchanged()
+        for i in range(self.count):
+            grad = <object>PyList_GET_ITEM(grads, i)
+            if grad is None:
+                continue
+            self.check_grad(i, grad)
+            self.check_step(i)
+        for i in range(self.count):
+            grad = <object>PyList_GET_ITEM(grads, i)
+            if grad is None:
+                self.tensors[i].grad = NULL
+            else:
+                self.tensors[i].grad = cnp.PyArray_DATA(<cnp.ndarray>grad)
+                self.tensors[i].step += 1
+        self.apply(grads, &options, &result)
+        return None if isnan(result.norm) and not (options.clip or options.skip_nonfinite) \
+            else result.norm
+
+    cdef int apply(self, list grads, const fo_options *options, fo_result *result) except -1:
+        """The step itself, of the tensors whose gradient is not NULL; their counts are already those
+        of the step."""
+        cdef Py_ssize_t i
+        cdef fo_status status
+        if self.elements < RELEASE_GIL_ELEMENTS:
+            status = fo_step(self.groups, self.group_count, self.tensors, self.count, options,
+                             result)
+        else:
+            self.busy = True
+            held = list(grads)  # the caller may change its own list while others run
+            with nogil:
+                status = fo_step(self.groups, self.group_count, self.tensors, self.count, options,
+                                 result)
+            self.busy = False
+        self.skipped = status == FO_OK and result.skipped
+        if status != FO_OK or result.skipped:
+            for i in range(self.count):
+                if self.tensors[i].grad != NULL:
+                    self.tensors[i].step -= 1
+        if status != FO_OK:
+            raise_status(status, self.groups, options, result)
+        return 0
+
+    @property
+    def steps(self):
+        """How many steps each tensor has taken."""
+        return [self.tensors[i].step for i in range(self.count)]
+
+    @steps.setter
+    def steps(self, values):
+        counts = [0 if value == 0 else to_step(value) for value in values]
+        if len(counts) != self.count:
+            raise ValueError(f"steps must have {self.count} numbers, got {len(counts)}")
+        for i, value in enumerate(counts):
+            self.tensors[i].step = value

@@ -1,0 +1,114 @@
+"""What a study's file holds of a space and of params: plain JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from fastopt.tune.space.parameters import Categorical, Float, Int, copy_containers
+from fastopt.tune.space.space import Space
+
+__all__ = ["describe", "differences", "params_from_json", "params_to_json"]
+
+
+def _is_plain(value: Any) -> bool:
+    if type(value) is float:
+        return math.isfinite(value)
+    return value is None or type(value) in (bool, int, str)
+
+
+def params_to_json(space: Space, params: Mapping[str, Any]) -> str:
+    """The params as JSON; Python writes floats so that they read back to the same bits."""
+    record = {}
+    for name, value in params.items():
+        if not _is_plain(value):
+            value = {"choice": space.parameters[name].index(value)}
+        record[name] = value
+    return json.dumps(record)
+
+
+def params_from_json(space: Space, text: str) -> dict[str, Any]:
+    """The inverse of :func:`params_to_json`; containers among the choices are copies."""
+    params = {}
+    for name, value in json.loads(text).items():
+        parameter = space.parameters[name]
+        if isinstance(value, dict):
+            value = parameter.value(value["choice"])
+        elif isinstance(parameter, Categorical):
+            value = parameter.check(value)
+        params[name] = copy_containers(value)
+    return params
+
+
+def _name(value: Any) -> Any:
+    """JSON for a value that is only ever compared: the same in every process."""
+    if _is_plain(value):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [_name(item) for item in value]
+    if hasattr(value, "__qualname__"):
+        return f"{value.__module__}.{value.__qualname__}"
+    text = repr(value)
+    # The default repr holds an address, which no other process shares.
+    return f"{type(value).__module__}.{type(value).__qualname__}" if " at 0x" in text else text
+
+
+def _describe(parameter: Float | Int | Categorical) -> dict[str, Any]:
+    record: dict[str, Any] = {"type": type(parameter).__name__}
+    if isinstance(parameter, Categorical):
+        record["choices"] = [_name(choice) for choice in parameter.choices]
+    else:
+        record |= {"low": parameter.low, "high": parameter.high}
+        record |= {"log": bool(parameter.log), "step": parameter.step}
+    distribution = getattr(parameter, "distribution", None)
+    if distribution is not None:
+        # Bounds may be infinite, which JSON lacks; the distribution says everything.
+        record |= {"low": None, "high": None, "distribution": _name_distribution(distribution)}
+    record["initial"] = _name(parameter.initial)
+    if parameter.when is not None:
+        record["when"] = {
+            parent: _name(sorted(values, key=repr))
+            if isinstance(values, (set, frozenset))
+            else _name(values)
+            for parent, values in parameter.when.items()
+        }
+    return record
+
+
+def _name_distribution(distribution: Any) -> Any:
+    if not hasattr(distribution, "dist"):
+        return _name(distribution)
+    arguments = [*distribution.args, *sorted(distribution.kwds.items())]
+    return [distribution.dist.name, repr(arguments)]
+
+
+def describe(space: Space, strategy: Any, direction: str, seed: int) -> dict[str, Any]:
+    """All that must be the same for a study to be resumed."""
+    return {
+        "space": {name: _describe(parameter) for name, parameter in space.parameters.items()},
+        "strategy": _name(strategy),
+        "direction": direction,
+        "seed": seed,
+    }
+
+
+def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+    """One line for each difference of two descriptions."""
+    lines = [
+        f"{field}: {there[field]!r} there, {here[field]!r} here"
+        for field in ("strategy", "direction", "seed")
+        if there[field] != here[field]
+    ]
+    old, new = there["space"], here["space"]
+    for name in {**old, **new}:
+        if old.get(name) != new.get(name):
+            shown = [
+                ", ".join(f"{k}={v!r}" for k, v in side[name].items()) if name in side else "absent"
+                for side in (old, new)
+            ]
+            lines.append(f"space, {name!r}: {shown[0]} there, {shown[1]} here")
+    if not lines and list(old) != list(new):
+        lines.append(f"space: order {list(old)} there, {list(new)} here")
+    return lines

@@ -1,0 +1,94 @@
+"""This process's copy of what the storage holds of one study."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable
+
+from fastopt.tune.ledger.encoding import params_from_json
+from fastopt.tune.ledger.liveness import is_alive
+from fastopt.tune.ledger.sqlite import Storage
+from fastopt.tune.space.space import Space
+from fastopt.tune.space.trial import Trial
+
+__all__ = ["History"]
+
+
+class History:
+    """The trials of a study, brought up to date by :meth:`refresh`.
+
+    Attributes
+    ----------
+    trials : dict of int to Trial
+    finished : list of Trial
+        In the order in which they were told.
+    owners : dict of int to (str or None)
+        Who runs each running trial.
+    taken : set
+        Keys of all trials.
+    best : Trial or None
+    """
+
+    def __init__(self, space: Space, direction: str, storage: Storage) -> None:
+        self._space = space
+        self._sign = 1.0 if direction == "minimize" else -1.0
+        self._storage = storage
+        self._version = 0
+        self.trials: dict[int, Trial] = {}
+        self.finished: list[Trial] = []
+        self.owners: dict[int, str | None] = {}
+        self.taken: set[Hashable] = set()
+        self.best: Trial | None = None
+
+    def refresh(self) -> None:
+        """Read what was written since the last time, by this process or any other."""
+        try:
+            for row in self._storage.changes(self._version):
+                self._take(*row)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{self._storage.path} is damaged: {error!r}") from error
+
+    def _take(
+        self,
+        number: int,
+        params: str,
+        state: str,
+        value: float | None,
+        error: str | None,
+        epochs: str,
+        started: float,
+        finished: float | None,
+        owner: str | None,
+        version: int,
+    ) -> None:
+        trial = self.trials.get(number)
+        if trial is None:
+            trial = Trial(number, params_from_json(self._space, params))
+            self.taken.add(self._space.key(trial.params))
+            self.trials[number] = trial
+        trial.value, trial.error, trial.state = value, error, state
+        trial.started, trial.finished = started, finished
+        if state == "running":
+            self.owners[number] = owner
+        else:
+            self.owners.pop(number, None)
+            trial.values[:] = json.loads(epochs)
+            # After Ctrl-C in this function the same row is taken again.
+            if not self.finished or self.finished[-1] is not trial:
+                self.finished.append(trial)
+            if state == "done":
+                self.best = min(self.best or trial, trial, key=self._rank)
+        self._version = version
+
+    def _rank(self, trial: Trial) -> tuple[float, int]:
+        assert trial.value is not None  # it is done
+        return self._sign * trial.value, trial.number
+
+    def pending(self) -> list[Trial]:
+        """The running trials, by number."""
+        return [self.trials[number] for number in sorted(self.owners)]
+
+    def orphan(self) -> int | None:
+        """The first running trial that nobody runs."""
+        alive = {owner: is_alive(owner) for owner in set(self.owners.values())}
+        return min((n for n, owner in self.owners.items() if not alive[owner]), default=None)

@@ -1,0 +1,301 @@
+"""The trials of a study: give them out, take their results."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, get_args
+
+from fastopt import _checks
+from fastopt.tune.ledger.encoding import describe, differences, params_to_json
+from fastopt.tune.ledger.history import History
+from fastopt.tune.ledger.liveness import register
+from fastopt.tune.ledger.sqlite import Storage
+from fastopt.tune.ledger.values import read_value
+from fastopt.tune.space import Parameter, Space, Trial
+from fastopt.tune.strategies.by_name import make_strategy
+from fastopt.tune.strategies.driver import Driver
+from fastopt.tune.strategies.protocol import Direction, Name, Strategy
+
+__all__ = ["MISSING", "Ledger"]
+
+MISSING = object()
+
+
+class Ledger:
+    """What a study remembers, in step with its file and with other processes.
+
+    The arguments are those of :class:`fastopt.tune.Study`, which documents them.
+
+    Attributes
+    ----------
+    space, strategy, direction, seed, name, constraint
+        As in the study. A seed of None has become the one that was drawn, or that of the file.
+    storage : Storage
+    """
+
+    def __init__(
+        self,
+        space: Mapping[str, Parameter] | Space,
+        *,
+        strategy: Name | Strategy,
+        direction: Direction,
+        seed: int | None,
+        storage: str | os.PathLike[str] | None,
+        name: str,
+        constraint: Callable[[dict[str, Any]], Any] | None,
+    ) -> None:
+        self.space = space if isinstance(space, Space) else Space(space)
+        self.strategy = make_strategy(strategy)
+        self.direction = _checks.choice("direction", direction, get_args(Direction))
+        self.seed = secrets.randbits(32) if seed is None else _checks.integer("seed", seed, least=0)
+        if not isinstance(name, str):
+            raise TypeError(f"name must be a string, got {name!r}")
+        self.name = name
+        if constraint is not None and not callable(constraint):
+            raise TypeError(f"constraint must be callable, got {constraint!r}")
+        self.constraint = constraint
+        if hasattr(self.strategy, "check"):
+            self.strategy.check(self.space)
+        initial = self.space.initial()
+        if initial is not None:
+            self._check_constraint(initial, "the point of the initial values")
+
+        self._lock = threading.RLock()
+        self._owner = register(self)
+        self.storage = Storage(storage, name)
+        self._history = History(self.space, self.direction, self.storage)
+        try:
+            self._open(initial, any_seed=seed is None)
+            self._history.refresh()
+        except BaseException:
+            self.storage.close()
+            raise
+        self._driver = Driver(
+            self.strategy,
+            self.space,
+            seed=self.seed,
+            direction=self.direction,
+            constraint=constraint,
+        )
+
+    def _open(self, initial: dict[str, Any] | None, any_seed: bool) -> None:
+        here = describe(self.space, self.strategy, self.direction, self.seed)
+        first = [] if initial is None else [params_to_json(self.space, initial)]
+        there = self.storage.open_study(here, first)
+        if any_seed:
+            here["seed"] = self.seed = there["seed"]
+        lines = differences(there, here)
+        if lines:
+            raise ValueError(
+                f"{self.storage.path}, study {self.name!r}, was started differently and cannot be "
+                "resumed so:\n  " + "\n  ".join(lines)
+            )
+
+    def _check_constraint(self, params: dict[str, Any], what: str) -> None:
+        if self.constraint is not None and not self.constraint(dict(params)):
+            raise ValueError(f"constraint: {what} does not satisfy it: {params!r}")
+
+    def trials(self) -> list[Trial]:
+        """All trials by number, those of other processes included."""
+        with self._lock:
+            self._history.refresh()
+            return [self._history.trials[number] for number in sorted(self._history.trials)]
+
+    def finished(self) -> list[Trial]:
+        """The trials that have ended, in the order in which they did."""
+        with self._lock:
+            self._history.refresh()
+            return list(self._history.finished)
+
+    def best(self) -> Trial | None:
+        """The done trial with the best value, the first of equals."""
+        with self._lock:
+            self._history.refresh()
+            return self._history.best
+
+    def __len__(self) -> int:
+        """Trials that this process has seen so far; the file is not read."""
+        return len(self._history.trials)
+
+    def failed(self) -> int:
+        """How many of these have failed."""
+        return sum(trial.state == "failed" for trial in self._history.finished)
+
+    def ask(self, announce: Callable[[Trial], Any]) -> Trial:
+        """The next trial to evaluate, now running; ``announce`` has been called with it."""
+        taken: list[int] = []
+        try:
+            with self._lock:
+                self.storage.transact(partial(self._take, taken))
+                self._history.refresh()
+                trial = self._history.trials[taken[0]]
+            announce(trial)
+        except BaseException:
+            # Ctrl-C, and nobody gets the trial.
+            if taken:
+                with self._lock:
+                    self._history.refresh()
+                    self.release([n for n in taken if self._history.owners.get(n) == self._owner])
+            raise
+        return trial
+
+    def _take(self, taken: list[int], connection: sqlite3.Connection) -> None:
+        """Make the next trial ours, and add its number to ``taken``."""
+        self._history.refresh()
+        number = self._history.orphan()
+        if number is not None:
+            taken.append(number)
+            self.storage.claim(connection, number, self._owner)
+            return
+        number = len(self._history.trials)
+        queue_id, params = self.storage.next_enqueued() or (None, None)
+        if params is None:
+            params = params_to_json(self.space, self._suggest(number))
+        taken.append(number)
+        self.storage.insert(connection, number, params, self._owner, queue_id)
+
+    def _suggest(self, number: int) -> dict[str, Any]:
+        history = self._history
+        return self._driver.ask(number, history.finished, history.pending(), history.taken)
+
+    def tell(
+        self, trial: Trial | int, value: Any, error: str | None, values: Iterable[float]
+    ) -> Trial:
+        """Store a value, or an error if ``value`` is MISSING; the trial, which has ended."""
+        if (value is MISSING) is (error is None):
+            raise TypeError("tell needs either a value or error=, not both")
+        values = [float(item) for item in values]
+        if error is not None:
+            return self.finish(trial, "failed", error=str(error), values=values)
+        number, reason = read_value(value)
+        if reason is not None:
+            return self.finish(trial, "failed", error=f"the value is {reason}", values=values)
+        return self.finish(trial, "done", value=number, values=values)
+
+    def finish(
+        self,
+        trial: Trial | int,
+        state: str,
+        value: float | None = None,
+        error: str | None = None,
+        values: Iterable[float] = (),
+    ) -> Trial:
+        """Store what a running trial came to; it is on disk when this returns."""
+        number = trial.number if isinstance(trial, Trial) else trial
+        values = list(values)
+
+        def store(connection: sqlite3.Connection) -> None:
+            if not self.storage.finish(connection, number, state, value, error, values):
+                self._refuse(number)
+
+        with self._lock:
+            self.storage.transact(store, durable=True)
+            self._history.refresh()
+            return self._history.trials[number]
+
+    def _refuse(self, number: Any) -> None:
+        self._history.refresh()
+        if number not in self._history.trials:
+            raise ValueError(
+                f"trial {number!r} does not exist; there are {len(self._history.trials)}"
+            )
+        raise ValueError(
+            f"trial {number} is not running, it is {self._history.trials[number].state}"
+        )
+
+    def add(
+        self,
+        params: Mapping[str, Any],
+        value: Any,
+        state: str | None,
+        error: str | None,
+        values: Iterable[float],
+    ) -> Trial:
+        """Store a result from elsewhere as a trial of its own."""
+        if state is None:
+            state = "done" if error is None else "failed"
+        _checks.choice("state", state, ("done", "failed", "stopped"))
+        if (state == "failed") is not (value is MISSING):
+            raise TypeError("add needs a value, or for a failed trial error= or state='failed'")
+        if error is not None and state != "failed":
+            raise TypeError(f"add: error= is for failed trials, got state={state!r}")
+        result = None
+        if value is not MISSING:
+            result, reason = read_value(value)
+            if reason is not None:
+                raise ValueError(f"add: the value is {reason}")
+        curve = [_checks.number("values", item) for item in values]
+        checked = self.space.check(params)
+        self._check_constraint(checked, "the added point")
+        text = params_to_json(self.space, checked)
+
+        def insert(connection: sqlite3.Connection) -> int:
+            self._history.refresh()
+            number = len(self._history.trials)
+            self.storage.insert(connection, number, text, self._owner, None)
+            self.storage.finish(connection, number, state, result, error, curve)
+            return number
+
+        with self._lock:
+            number = self.storage.transact(insert, durable=True)
+            self._history.refresh()
+            return self._history.trials[number]
+
+    def notes(self) -> dict[str, Any]:
+        """What :meth:`note` has kept."""
+        with self._lock:
+            return {key: json.loads(text) for key, text in self.storage.notes().items()}
+
+    def note(self, notes: Mapping[str, Any]) -> None:
+        """Keep JSON values by name, all or none."""
+        texts = {key: json.dumps(value) for key, value in notes.items()}
+
+        def store(connection: sqlite3.Connection) -> None:
+            for key, text in texts.items():
+                self.storage.note(connection, key, text)
+
+        with self._lock:
+            self.storage.transact(store)
+
+    def requeue(self, trial: Trial | int) -> None:
+        """Queue a running trial again."""
+        number = trial.number if isinstance(trial, Trial) else trial
+
+        def disown(connection: sqlite3.Connection) -> None:
+            if not self.storage.claim(connection, number, None):
+                self._refuse(number)
+
+        with self._lock:
+            self.storage.transact(disown)
+            self._history.refresh()
+
+    def enqueue(self, params: Mapping[str, Any]) -> None:
+        """Add a point to the queue."""
+        checked = self.space.check(params)
+        self._check_constraint(checked, "the enqueued point")
+        with self._lock:
+            self.storage.enqueue(params_to_json(self.space, checked))
+            self._history.refresh()
+
+    def close(self) -> None:
+        """Queue the trials again that were asked from this object but not told, and close."""
+        with self._lock:
+            self._history.refresh()
+            self.release([n for n, owner in self._history.owners.items() if owner == self._owner])
+            self.storage.close()
+
+    def release(self, numbers: Iterable[int]) -> None:
+        """Queue those trials again that still run."""
+
+        def disown(connection: sqlite3.Connection) -> None:
+            for number in numbers:
+                self.storage.claim(connection, number, None)
+
+        with self._lock:
+            self.storage.transact(disown)

@@ -1,0 +1,348 @@
+"""Studies in a SQLite file: every write is one durable transaction.
+
+Trials are read incrementally: each write to one stamps it with the study's next version, so a
+reader asks only for what is newer than the version it knows, and 10,000 trials cost as little as
+ten.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+__all__ = ["Storage"]
+
+T = TypeVar("T")
+
+APPLICATION_ID = 0x466F7074  # "Fopt", in the header of the file
+SCHEMA_VERSION = 1
+# Seconds between two looks at a lock; it is held for some milliseconds.
+POLL = 0.0002
+SCHEMA = (
+    """CREATE TABLE studies (
+        id INTEGER PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        description TEXT NOT NULL,
+        version INTEGER NOT NULL DEFAULT 0
+    )""",
+    """CREATE TABLE trials (
+        study INTEGER NOT NULL REFERENCES studies,
+        number INTEGER NOT NULL,
+        params TEXT NOT NULL,
+        state TEXT NOT NULL,
+        value REAL,
+        error TEXT,
+        epochs TEXT NOT NULL DEFAULT '[]',
+        started REAL NOT NULL,
+        finished REAL,
+        owner TEXT,
+        asked INTEGER NOT NULL,
+        version INTEGER NOT NULL,
+        PRIMARY KEY (study, number)
+    )""",
+    "CREATE UNIQUE INDEX trial_versions ON trials (study, version)",
+    """CREATE TABLE queue (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        study INTEGER NOT NULL REFERENCES studies,
+        params TEXT NOT NULL,
+        asked INTEGER
+    )""",
+    "CREATE INDEX queue_waiting ON queue (study, asked, id)",
+    """CREATE TABLE notes (
+        study INTEGER NOT NULL REFERENCES studies,
+        key TEXT NOT NULL,
+        content TEXT NOT NULL,
+        PRIMARY KEY (study, key)
+    )""",
+)
+
+
+class Storage:
+    """One study of one file, or of this process's memory if ``path`` is None.
+
+    Parameters
+    ----------
+    path : str, path or None
+    name : str
+        A file may hold several studies.
+    lock_timeout : float
+        Seconds to wait for other processes that write to the file.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str] | None, name: str, lock_timeout: float = 60.0
+    ) -> None:
+        self.path = None if path is None else os.fspath(path)
+        self.name = name
+        self._lock_timeout = lock_timeout
+        self._connections: dict[int, sqlite3.Connection] = {}
+        weakref.finalize(self, _close, self._connections)
+        self._study = -1
+        if self.path is not None:
+            scheme, separator, rest = str(self.path).partition("://")
+            if separator and scheme.isalnum():
+                raise ValueError(
+                    f"storage: {self.path!r} is a URL, needs the path of a file: "
+                    f"storage={rest.lstrip('/') or 'study.db'!r}"
+                )
+            if os.path.isdir(self.path):
+                raise IsADirectoryError(f"storage: {self.path} is a folder, needs a file")
+            folder = os.path.dirname(os.path.abspath(self.path))
+            if not os.path.isdir(folder):
+                raise FileNotFoundError(f"storage: the folder of {self.path} does not exist")
+        with self._errors():
+            self._prepare(self._connection())
+
+    @property
+    def _where(self) -> str:
+        return "the study in memory" if self.path is None else self.path
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """SQLite's errors as Python's own, with the file's name."""
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            text = str(error)
+            if "locked" in text or "busy" in text:
+                raise TimeoutError(f"{self._where} is locked by another process") from error
+            if "readonly" in text or "unable to open" in text:
+                raise PermissionError(f"{self._where} cannot be written: {text}") from error
+            if "not a database" in text:
+                raise ValueError(f"{self._where} is not a SQLite file") from error
+            if "malformed" in text or "no such" in text:
+                raise ValueError(f"{self._where} is damaged: {text}") from error
+            raise OSError(f"{self._where}: {text}") from error
+
+    def _connection(self) -> sqlite3.Connection:
+        # SQLite forbids to carry a connection across a fork, and closing the parent's in the child
+        # would drop the parent's locks: the child opens its own and leaves that one alone.
+        key = os.getpid() if self.path is not None else 0
+        if key not in self._connections:
+            connection = sqlite3.connect(
+                ":memory:" if self.path is None else self.path,
+                timeout=self._lock_timeout,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+            self._connections[key] = connection
+        return self._connections[key]
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        self._check_header(connection)
+        if self.path is not None:
+            self._when_free(connection, "PRAGMA journal_mode=WAL")
+        self.transact(self._create_tables)
+
+    def _create_tables(self, connection: sqlite3.Connection) -> None:
+        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if tables == 0:
+            for statement in SCHEMA:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+
+    def _check_header(self, connection: sqlite3.Connection) -> None:
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if tables and application != APPLICATION_ID:
+            raise ValueError(f"{self._where} is a SQLite file, but not one of fastopt's studies")
+        if version > SCHEMA_VERSION:
+            raise ValueError(
+                f"{self._where} was written by a newer fastopt (file version {version}, "
+                f"this one reads up to {SCHEMA_VERSION})"
+            )
+        (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise ValueError(f"{self._where} is damaged: {verdict}")
+
+    def _when_free(self, connection: sqlite3.Connection, statement: str) -> None:
+        """Execute a statement that takes the lock, as soon as no other process holds it.
+
+        SQLite's own waiting sleeps up to 100 ms between two looks, and not at all before the switch
+        to WAL: a process that asks and tells without a pause would starve all others.
+        """
+        deadline = time.monotonic() + self._lock_timeout
+        connection.execute("PRAGMA busy_timeout=0")
+        try:
+            while True:
+                try:
+                    connection.execute(statement).fetchone()
+                    return
+                except sqlite3.OperationalError as error:
+                    if "locked" not in str(error) or time.monotonic() > deadline:
+                        raise
+                time.sleep(POLL)
+        finally:
+            connection.execute(f"PRAGMA busy_timeout={round(1000 * self._lock_timeout)}")
+
+    def transact(self, body: Callable[[sqlite3.Connection], T], durable: bool = False) -> T:
+        """Call ``body`` with the connection: all or nothing, and alone among all processes.
+
+        When this has returned, what was written survives the death of the process; if ``durable``,
+        that of the machine too, at the price of waiting for the disk.
+
+        This is no context manager, because Ctrl-C may strike on the way into its methods, where
+        nobody would end the transaction.
+        """
+        with self._errors():
+            connection = self._connection()
+            connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+            try:
+                self._when_free(connection, "BEGIN IMMEDIATE")
+                result = body(connection)
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+            return result
+
+    def open_study(self, description: dict[str, Any], first: list[str]) -> dict[str, Any]:
+        """Find the study, or make it with ``first`` in its queue; the description that it has."""
+
+        def find(connection: sqlite3.Connection) -> tuple[int, str]:
+            row = connection.execute(
+                "SELECT id, description FROM studies WHERE name = ?", (self.name,)
+            ).fetchone()
+            if row is None:
+                text = json.dumps(description)
+                cursor = connection.execute(
+                    "INSERT INTO studies (name, description) VALUES (?, ?)", (self.name, text)
+                )
+                row = cursor.lastrowid, text
+                connection.executemany(
+                    "INSERT INTO queue (study, params) VALUES (?, ?)",
+                    [(row[0], params) for params in first],
+                )
+            return row
+
+        self._study, text = self.transact(find)
+        # Also for a new study: what JSON makes of a description is what will be compared.
+        return json.loads(text)
+
+    def changes(self, version: int) -> list[tuple]:
+        """Trials written since ``version``, in the order of their last write."""
+        with self._errors():
+            return (
+                self._connection()
+                .execute(
+                    "SELECT number, params, state, value, error, epochs, started, finished, owner,"
+                    " version FROM trials WHERE study = ? AND version > ? ORDER BY version",
+                    (self._study, version),
+                )
+                .fetchall()
+            )
+
+    def next_enqueued(self) -> tuple[int, str] | None:
+        """The first enqueued point that no trial has taken: (id, params)."""
+        with self._errors():
+            return (
+                self._connection()
+                .execute(
+                    "SELECT id, params FROM queue WHERE study = ? AND asked IS NULL"
+                    " ORDER BY id LIMIT 1",
+                    (self._study,),
+                )
+                .fetchone()
+            )
+
+    def notes(self) -> dict[str, str]:
+        """What was noted about the study besides its trials."""
+        with self._errors():
+            return dict(
+                self._connection()
+                .execute("SELECT key, content FROM notes WHERE study = ?", (self._study,))
+                .fetchall()
+            )
+
+    def enqueue(self, params: str) -> None:
+        """Add a point to the queue."""
+        insert = "INSERT INTO queue (study, params) VALUES (?, ?)"
+        self.transact(lambda connection: connection.execute(insert, (self._study, params)))
+
+    def _next_version(self, connection: sqlite3.Connection) -> int:
+        connection.execute("UPDATE studies SET version = version + 1 WHERE id = ?", (self._study,))
+        (version,) = connection.execute(
+            "SELECT version FROM studies WHERE id = ?", (self._study,)
+        ).fetchone()
+        return version
+
+    # The following are for use in the body of a transaction.
+
+    def note(self, connection: sqlite3.Connection, key: str, content: str) -> None:
+        """Write a note, or write it anew."""
+        connection.execute(
+            "INSERT OR REPLACE INTO notes (study, key, content) VALUES (?, ?, ?)",
+            (self._study, key, content),
+        )
+
+    def insert(
+        self,
+        connection: sqlite3.Connection,
+        number: int,
+        params: str,
+        owner: str,
+        queue_id: int | None,
+    ) -> None:
+        """A new running trial, perhaps from the queue."""
+        version = self._next_version(connection)
+        connection.execute(
+            "INSERT INTO trials (study, number, params, state, started, owner, asked, version)"
+            " VALUES (?, ?, ?, 'running', ?, ?, ?, ?)",
+            (self._study, number, params, time.time(), owner, version, version),
+        )
+        if queue_id is not None:
+            connection.execute("UPDATE queue SET asked = ? WHERE id = ?", (version, queue_id))
+
+    def claim(self, connection: sqlite3.Connection, number: int, owner: str | None) -> bool:
+        """Give a running trial to another owner, or to none; False if it does not run."""
+        cursor = connection.execute(
+            "UPDATE trials SET owner = ?, started = ?, version = ?"
+            " WHERE study = ? AND number = ? AND state = 'running'",
+            (owner, time.time(), self._next_version(connection), self._study, number),
+        )
+        return cursor.rowcount == 1
+
+    def finish(
+        self,
+        connection: sqlite3.Connection,
+        number: int,
+        state: str,
+        value: float | None,
+        error: str | None,
+        values: list[float],
+    ) -> bool:
+        """Store a result; False if the trial does not run."""
+        cursor = connection.execute(
+            "UPDATE trials SET state = ?, value = ?, error = ?, epochs = ?, finished = ?,"
+            " owner = NULL, version = ? WHERE study = ? AND number = ? AND state = 'running'",
+            (
+                state,
+                value,
+                error,
+                json.dumps(values),
+                time.time(),
+                self._next_version(connection),
+                self._study,
+                number,
+            ),
+        )
+        return cursor.rowcount == 1
+
+    def close(self) -> None:
+        """Close this process's connection to a file; the next use opens another."""
+        _close(self._connections)
+
+
+def _close(connections: dict[int, sqlite3.Connection]) -> None:
+    connection = connections.pop(os.getpid(), None)
+    if connection is not None:
+        connection.close()

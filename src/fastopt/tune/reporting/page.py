@@ -1,0 +1,199 @@
+"""One HTML page about a study, which needs nothing but a browser."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from html import escape
+from typing import Any
+
+from fastopt.tune.reporting.importance import FEWEST
+from fastopt.tune.reporting.plots import Plots, shorten
+from fastopt.tune.space import Space, Trial
+
+__all__ = ["summary", "write_page"]
+
+# Rows of the table of trials.
+SHOWN = 20
+
+STYLE = """
+:root { color-scheme: light; }
+body { font: 16px/1.5 system-ui, sans-serif; color: #2b2f36; background: #fff;
+       max-width: 60rem; margin: 2.5rem auto; padding: 0 1.25rem; }
+h1 { font-size: 1.6rem; margin: 0 0 .2rem; }
+h2 { font-size: 1.1rem; margin: 2.4rem 0 .6rem; }
+.facts { color: #5b6470; margin: 0; }
+.best { display: flex; gap: 2rem; align-items: baseline; flex-wrap: wrap; margin-top: 1.6rem; }
+.best strong { font-size: 2.4rem; font-weight: 600; color: #d1495b; }
+table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
+th, td { text-align: left; padding: .3rem 1.2rem .3rem 0; border-bottom: 1px solid #e6e9ed; }
+th { font-weight: 600; color: #5b6470; }
+tr.first td { color: #d1495b; font-weight: 600; }
+figure { margin: 0; }
+img { max-width: 100%; height: auto; }
+figcaption, .note { color: #5b6470; font-size: .85rem; }
+.wide { overflow-x: auto; }
+"""
+
+PICTURES = {
+    "history": ("History", "Value of each trial and the best so far."),
+    "slices": ("Each parameter", "Dark points came late, the best trial is red."),
+    "parallel": ("All parameters together", "One line per trial: dark is good, red is the best."),
+    "importance": (
+        "Importance",
+        "Share of the variance of the results that each parameter explains alone "
+        "(functional ANOVA on a forest fitted to their ranks).",
+    ),
+    "contour": (
+        "The two most important parameters",
+        "Local average of the value over trials that differ in all else too.",
+    ),
+}
+
+
+def _table(header: Iterable[str], rows: Iterable[Iterable[str]], first: str = "") -> str:
+    head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
+    lines = [f"<table><tr>{head}</tr>"]
+    for i, row in enumerate(rows):
+        cells = "".join(f"<td>{escape(cell)}</td>" for cell in row)
+        lines.append(
+            f'<tr class="{first}">{cells}</tr>' if i == 0 and first else f"<tr>{cells}</tr>"
+        )
+    return "\n".join([*lines, "</table>"])
+
+
+def _picture(draw: Callable[[], Any], alternative: str) -> str:
+    buffer = io.BytesIO()
+    draw().savefig(buffer, format="svg", metadata={"Date": None})
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return f'<img alt="{escape(alternative)}" src="data:image/svg+xml;base64,{data}">'
+
+
+def _facts(about: str, trials: Sequence[Trial]) -> str:
+    states = Counter(trial.state for trial in trials)
+    counts = ", ".join(f"{states[state]} {state}" for state in sorted(states))
+    seconds = sum(trial.seconds or 0.0 for trial in trials)
+    return f"{about} · {len(trials)} trials ({counts or 'none'}) · {seconds:.1f} s of evaluation"
+
+
+def _ranked(direction: str, trials: Sequence[Trial]) -> list[tuple[float, Trial]]:
+    """The done trials with their values, from the best on."""
+    sign = 1.0 if direction == "minimize" else -1.0
+    done = [(t.value, t) for t in trials if t.state == "done" and t.value is not None]
+    return sorted(done, key=lambda item: (sign * item[0], item[1].number))
+
+
+def _best(value: float, best: Trial) -> list[str]:
+    params = _table(("parameter", "value"), ((n, repr(v)) for n, v in best.params.items()))
+    return [
+        '<div class="best">',
+        f'<div><strong>{value:.6g}</strong><div class="note">trial {best.number}</div></div>',
+        f"{params}</div>",
+    ]
+
+
+def _pictures(plots: Plots, done: int, coordinates: int) -> list[str]:
+    parts = []
+    for name, (title, caption) in PICTURES.items():
+        if name == "importance" and done < FEWEST:
+            parts.append(f'<p class="note">Importance needs {FEWEST} done trials.</p>')
+            return parts
+        if name == "contour" and coordinates < 2:
+            return parts
+        picture = _picture(getattr(plots, name), f"{title}. {caption}")
+        parts.append(f"<h2>{escape(title)}</h2>")
+        parts.append(f"<figure>{picture}<figcaption>{escape(caption)}</figcaption></figure>")
+    return parts
+
+
+def _trials(names: Sequence[str], ranked: Sequence[tuple[float, Trial]]) -> list[str]:
+    rows = [
+        [
+            str(trial.number),
+            f"{value:.6g}",
+            *(shorten(trial.params[n]) if n in trial.params else "" for n in names),
+            f"{trial.seconds:.2f}",
+        ]
+        for value, trial in ranked[:SHOWN]
+    ]
+    title = f"The best {len(rows)} trials" if len(ranked) > SHOWN else "Trials by value"
+    header = ["trial", "value", *names, "seconds"]
+    return [f"<h2>{title}</h2>", f'<div class="wide">{_table(header, rows, "first")}</div>']
+
+
+def _failures(trials: Sequence[Trial]) -> list[str]:
+    reasons = Counter(trial.error or "" for trial in trials if trial.state == "failed")
+    if not reasons:
+        return []
+    rows = ((str(count), reason) for reason, count in reasons.most_common(SHOWN))
+    return ["<h2>Failures</h2>", _table(("trials", "reason"), rows)]
+
+
+def summary(name: str, about: str, direction: str, trials: Sequence[Trial]) -> str:
+    """A few lines of HTML, for a notebook."""
+    lines = [f"<b>{escape(name)}</b><br>{escape(_facts(about, trials))}"]
+    ranked = _ranked(direction, trials)
+    if ranked:
+        value, best = ranked[0]
+        lines.append(f"<br>best value <b>{value:.6g}</b>, trial {best.number}")
+        lines.append(_table(("parameter", "value"), ((n, repr(v)) for n, v in best.params.items())))
+    return "\n".join(lines)
+
+
+def write_page(
+    path: str | os.PathLike[str],
+    *,
+    name: str,
+    about: str,
+    space: Space,
+    direction: str,
+    trials: Sequence[Trial],
+    plots: Plots,
+) -> None:
+    """Write the page; see :meth:`fastopt.tune.Study.report`.
+
+    Parameters
+    ----------
+    path : str or path
+    name : str
+        The title.
+    about : str
+        How the trials were made, in a line.
+    space, direction, trials
+        Those of the study.
+    plots : Plots
+        Of the same trials.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> from fastopt import tune
+    >>> space = {"a": tune.Float(0.0, 1.0), "b": tune.Int(1, 9)}
+    >>> study = tune.minimize(lambda p: p["a"] * p["b"], space, n_trials=16, strategy="sobol")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     study.report(os.path.join(folder, "report.html"))
+    ...     os.listdir(folder)
+    ['report.html']
+    """
+    title = escape(name)
+    body = [f"<h1>{title}</h1>", f'<p class="facts">{escape(_facts(about, trials))}</p>']
+    ranked = _ranked(direction, trials)
+    if ranked:
+        body += [
+            *_best(*ranked[0]),
+            *_pictures(plots, len(ranked), len(space)),
+            *_trials(space.names, ranked),
+        ]
+    body += _failures(trials)
+    page = [
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f"<title>{title}</title><style>{STYLE}</style></head><body>",
+        *body,
+        "</body></html>\n",
+    ]
+    with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:
+        file.write("\n".join(page))

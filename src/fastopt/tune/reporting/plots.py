@@ -1,0 +1,348 @@
+"""Pictures of a study, with matplotlib, which is imported on use.
+
+Every method draws into the Axes that it is given, or into a new Figure, and returns the Figure. The
+new one does not belong to pyplot: a notebook shows it, ``figure.savefig`` stores it, nothing
+piles up.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastopt.tune.reporting.importance import importance
+from fastopt.tune.space import Categorical, Space, Trial
+
+__all__ = ["Plots", "shorten"]
+
+BEST = "#d1495b"
+LINE = "#30638e"
+POINT = "#7d98b3"
+FAINT = "#c9ced6"
+TEXT = "#3a3f47"
+# Good results are dark, whichever direction is good.
+COLORS = "viridis"
+
+
+def _new_axes(width: float, height: float, columns: int = 1, rows: int = 1) -> Any:
+    try:
+        from fastopt.tune.reporting.figure import Figure
+    except ImportError as error:
+        raise ImportError("study.plot needs matplotlib, which is not installed") from error
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure.subplots(rows, columns, squeeze=False)
+
+
+def _clean(axes: Any) -> None:
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color(FAINT)
+    axes.tick_params(colors=TEXT, labelsize=9, length=3)
+    axes.xaxis.label.set_color(TEXT)
+    axes.yaxis.label.set_color(TEXT)
+
+
+def _use_log(values: np.ndarray) -> bool:
+    return bool(values.min() > 0.0 and values.max() > 50.0 * values.min())
+
+
+def shorten(value: Any) -> str:
+    """A parameter's value or a result as a label."""
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    name = getattr(value, "__name__", None)
+    text = name if isinstance(name, str) else str(value)
+    return text if len(text) <= 14 else text[:13] + "…"
+
+
+def _round_numbers(low: float, high: float, log: bool) -> list[float]:
+    """Up to six numbers that are easy to read, between the bounds."""
+    from matplotlib.ticker import LogLocator, MaxNLocator
+
+    locators = [LogLocator(subs=(1.0,), numticks=6), LogLocator(subs=(1.0, 2.0, 5.0), numticks=6)]
+    # A tick may miss the bound that it stands for by a rounding error.
+    first, last = low - 1e-9 * abs(low), high + 1e-9 * abs(high)
+    for locator in [*locators * log, MaxNLocator(5)]:
+        numbers = [float(n) for n in locator.tick_values(low, high) if first <= n <= last]
+        if len(numbers) > 2:
+            break
+    return numbers
+
+
+class Plots:
+    """``study.plot``: history, parallel, slices, contour, importance.
+
+    Examples
+    --------
+    >>> from fastopt import tune
+    >>> space = {"a": tune.Float(0.0, 1.0), "b": tune.Int(1, 9)}
+    >>> study = tune.minimize(lambda p: p["a"] * p["b"], space, n_trials=16, strategy="sobol")
+    >>> study.plot.history().axes[0].get_ylabel()
+    'value'
+    """
+
+    def __init__(self, space: Space, direction: str, trials: Callable[[], Sequence[Trial]]) -> None:
+        self._space = space
+        self._sign = 1.0 if direction == "minimize" else -1.0
+        self._trials = trials
+
+    def _done(self) -> list[Trial]:
+        done = [trial for trial in self._trials() if trial.state == "done"]
+        if not done:
+            raise ValueError("there is nothing to plot: no trial has succeeded yet")
+        return done
+
+    def _best(self, done: list[Trial]) -> int:
+        """Index of the best, the first of equals."""
+        return int(np.argmin(self._sign * np.array([trial.value for trial in done])))
+
+    def _goodness(self, done: list[Trial]) -> np.ndarray:
+        """Rank of each trial from 0, the best, to 1, the worst."""
+        values = self._sign * np.array([trial.value for trial in done])
+        return np.searchsorted(np.sort(values), values) / max(1, len(values) - 1)
+
+    def history(self, axes: Any = None) -> Any:
+        """Each trial's value and the best so far.
+
+        Failed trials are crosses at the foot, stopped ones hollow. The axis is logarithmic if the
+        values are positive and span more than a factor of 50.
+        """
+        done = self._done()
+        axes = _new_axes(7.0, 4.0)[0, 0] if axes is None else axes
+        numbers = np.array([trial.number for trial in done])
+        values = np.array([trial.value for trial in done])
+        accumulate = np.minimum if self._sign > 0 else np.maximum
+        best = accumulate.accumulate(values)
+        last = max(trial.number for trial in self._trials())
+        axes.scatter(numbers, values, s=18, color=POINT, alpha=0.75, linewidths=0, label="trial")
+        stopped = [trial for trial in self._trials() if trial.state == "stopped"]
+        if stopped:
+            place = [[getattr(trial, name) for trial in stopped] for name in ("number", "value")]
+            axes.scatter(*place, s=18, facecolors="none", edgecolors=POINT, label="stopped")
+        axes.step(
+            [*numbers, last], [*best, best[-1]], where="post", color=BEST, lw=1.8, label="best"
+        )
+        failed = [trial.number for trial in self._trials() if trial.state == "failed"]
+        if failed:
+            foot = axes.get_xaxis_transform()
+            axes.scatter(
+                failed, [0.02] * len(failed), s=20, marker="x", color=TEXT, lw=1,
+                transform=foot, label="failed",
+            )  # fmt: skip
+        if _use_log(values):
+            axes.set_yscale("log")
+        axes.annotate(
+            shorten(float(best[-1])), (last, best[-1]), xytext=(6, 0), color=BEST,
+            textcoords="offset points", va="center", fontsize=9, annotation_clip=False,
+        )  # fmt: skip
+        axes.set(xlabel="trial", ylabel="value")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.legend(
+            loc="lower right", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=9, ncols=4,
+            labelcolor=TEXT, handletextpad=0.3, columnspacing=1.2,
+        )  # fmt: skip
+        _clean(axes)
+        return axes.figure
+
+    def _ticks(self, name: str) -> tuple[list[float], list[str]]:
+        """Places in the unit interval, and what stands there: round numbers."""
+        parameter = self._space.parameters[name]
+        if parameter.levels is not None and parameter.levels <= 8:
+            places = [float(parameter.unit(i)) for i in range(parameter.levels)]
+            return places, [shorten(parameter.value(i)) for i in range(parameter.levels)]
+        if isinstance(parameter, Categorical) or getattr(parameter, "distribution", None):
+            places = [0.0, 0.25, 0.5, 0.75, 1.0]
+            return places, [shorten(parameter.from_unit(place)) for place in places]
+        numbers = _round_numbers(float(parameter.low), float(parameter.high), parameter.log)
+        grid = np.linspace(0.0, 1.0, 2001)
+        values = [float(parameter.from_unit(u)) for u in grid]
+        return [float(np.interp(n, values, grid)) for n in numbers], [shorten(n) for n in numbers]
+
+    def parallel(self, axes: Any = None) -> Any:
+        """One line per trial through its params; dark is good, the best is red.
+
+        A line is interrupted where a parameter is inactive. The axes have the scale of the search
+        (logarithmic under ``log``).
+        """
+        done = self._done()
+        names = self._space.names
+        axes = _new_axes(1.5 * len(names) + 2.5, 4.2)[0, 0] if axes is None else axes
+        goodness, first = self._goodness(done), self._best(done)
+        from matplotlib import colormaps
+
+        colors = colormaps[COLORS](0.92 * goodness)
+        for i in sorted(range(len(done)), key=lambda i: -goodness[i]):
+            params = done[i].params
+            heights = [
+                self._space.parameters[name].to_unit(params[name]) if name in params else math.nan
+                for name in names
+            ]
+            line = [*heights, 1.0 - goodness[i]]
+            best = i == first
+            axes.plot(
+                range(len(line)), line, color=BEST if best else colors[i], lw=2.4 if best else 0.9,
+                alpha=1.0 if best else 0.25 + 0.5 * (1.0 - goodness[i]), zorder=3 if best else 2,
+                marker="o", markersize=5 if best else 2.5, solid_joinstyle="round",
+            )  # fmt: skip
+        for place, name in enumerate(names):
+            axes.axvline(place, color=FAINT, lw=1, zorder=1)
+            for height, label in zip(*self._ticks(name), strict=True):
+                axes.annotate(
+                    label, (place, height), xytext=(-5, 0), textcoords="offset points",
+                    ha="right", va="center", fontsize=8, color=TEXT, zorder=4,
+                    bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.8},
+                )  # fmt: skip
+        axes.axvline(len(names), color=FAINT, lw=1, zorder=1)
+        values = [trial.value for trial in done if trial.value is not None]
+        ordered = sorted(values, key=lambda value: self._sign * value)
+        for height, value in (
+            (1.0, ordered[0]),
+            (0.5, ordered[len(ordered) // 2]),
+            (0.0, ordered[-1]),
+        ):
+            axes.annotate(
+                shorten(value), (len(names), height), xytext=(6, 0), textcoords="offset points",
+                va="center", fontsize=8, color=TEXT, annotation_clip=False,
+            )  # fmt: skip
+        axes.set_xticks(range(len(names) + 1), [*names, "value\n(by rank)"])
+        axes.set_yticks([])
+        axes.set(xlim=(-0.6, len(names) + 0.35), ylim=(-0.05, 1.05))
+        _clean(axes)
+        for side in ("left", "bottom"):
+            axes.spines[side].set_visible(False)
+        axes.tick_params(length=0)
+        return axes.figure
+
+    def _scale(self, axis: Any, name: str) -> None:
+        """Ticks of one parameter on an axis in unit coordinates."""
+        places, labels = self._ticks(name)
+        axis.set_ticks(places, labels)
+        axis.set_label_text(name)
+
+    def _positions(self, done: list[Trial], name: str) -> np.ndarray:
+        """Coordinates of the trials in the unit interval, NaN where the parameter is inactive.
+
+        Points on few levels are spread a little, in a fixed way, so that each can be seen.
+        """
+        parameter = self._space.parameters[name]
+        units = np.array(
+            [
+                parameter.to_unit(trial.params[name]) if name in trial.params else math.nan
+                for trial in done
+            ]
+        )
+        if isinstance(parameter, Categorical):
+            golden = np.array([trial.number * 0.618 % 1.0 - 0.5 for trial in done])
+            units = units + 0.4 * golden / parameter.levels
+        return units
+
+    def slices(self) -> Any:
+        """Value over each parameter, one panel each; dark points came late, the best is red."""
+        done = self._done()
+        names = self._space.names
+        rows = -(-len(names) // 4)
+        columns = -(-len(names) // rows)
+        panels = _new_axes(2.6 * columns + 0.8, 2.5 * rows + 0.3, columns, rows)
+        values = np.array([trial.value for trial in done])
+        numbers = [trial.number for trial in done]
+        best = self._best(done)
+        for i, axes in enumerate(panels.flat):
+            if i >= len(names):
+                axes.set_visible(False)
+                continue
+            units = self._positions(done, names[i])
+            drawn = axes.scatter(
+                units, values, s=16, c=numbers, cmap="Blues", vmin=-0.6 * max(numbers) - 1,
+                alpha=0.85, linewidths=0,
+            )  # fmt: skip
+            axes.scatter(units[best], values[best], s=55, color=BEST, edgecolors="white", zorder=3)
+            if _use_log(values):
+                axes.set_yscale("log")
+            self._scale(axes.xaxis, names[i])
+            axes.set_xlim(-0.04, 1.04)
+            _clean(axes)
+            if i % columns == 0:
+                axes.set_ylabel("value")
+            else:
+                axes.sharey(panels.flat[0])
+                axes.tick_params(labelleft=False)
+        bar = panels.flat[0].figure.colorbar(drawn, ax=panels, shrink=0.8, aspect=30, pad=0.01)
+        bar.set_label("trial", color=TEXT, fontsize=9)
+        bar.outline.set_visible(False)
+        bar.ax.set_ylim(0, max(1, *numbers))
+        bar.ax.tick_params(colors=TEXT, labelsize=8, length=2)
+        return panels.flat[0].figure
+
+    def contour(self, x: str | None = None, y: str | None = None, axes: Any = None) -> Any:
+        """Local average of the value over two parameters, by default the two most important.
+
+        The average is Gaussian-weighted in the coordinates of the search, over trials that differ
+        in all other parameters as well: a map of where good trials were, not a model.
+        """
+        done = self._done()
+        names = list(importance(self._space, done)) if None in (x, y) else []
+        x = next(name for name in names if name != y) if x is None else x
+        y = next((name for name in names if name != x), None) if y is None else y
+        for argument, name in (("x", x), ("y", y)):
+            if name not in self._space.parameters:
+                raise ValueError(f"{argument} must be one of {self._space.names}, got {name!r}")
+        assert x is not None
+        assert y is not None
+        done = [trial for trial in done if x in trial.params and y in trial.params]
+        if not done:
+            raise ValueError(f"no trial has both {x!r} and {y!r}")
+        axes = _new_axes(5.6, 4.4)[0, 0] if axes is None else axes
+        values = np.array([trial.value for trial in done])
+        log = _use_log(values)
+        heights = np.log10(values) if log else values
+        points = np.stack([self._positions(done, name) for name in (x, y)], axis=1)
+        ticks = np.linspace(0.0, 1.0, 101)
+        grid = np.stack(np.meshgrid(ticks, ticks), axis=-1)
+        # Scott's rule in two dimensions for points spread over the unit square.
+        width = 0.29 * len(done) ** (-1 / 6)
+        distance = ((grid[..., None, :] - points) ** 2).sum(axis=-1) / (2 * width**2)
+        weights = np.exp(distance.min(axis=-1, keepdims=True) - distance)
+        average = (weights * heights).sum(axis=-1) / weights.sum(axis=-1)
+        colors = COLORS if self._sign > 0 else COLORS + "_r"
+        drawn = axes.contourf(ticks, ticks, average, levels=14, cmap=colors, alpha=0.9)
+        axes.scatter(*points.T, s=14, color="white", edgecolors=TEXT, linewidths=0.5)
+        best = self._best(done)
+        axes.scatter(*points[best], s=90, color=BEST, edgecolors="white", zorder=3)
+        self._scale(axes.xaxis, x)
+        self._scale(axes.yaxis, y)
+        axes.set(xlim=(0, 1), ylim=(0, 1))
+        bar = axes.figure.colorbar(drawn, ax=axes, aspect=30, pad=0.02)
+        if log:
+            bar.formatter = lambda height, _: f"{10**height:.2g}"
+        bar.update_ticks()
+        bar.set_label("value, local average", color=TEXT, fontsize=9)
+        bar.outline.set_visible(False)
+        bar.ax.tick_params(colors=TEXT, labelsize=8, length=2)
+        _clean(axes)
+        return axes.figure
+
+    def importance(self, axes: Any = None) -> Any:
+        """What each parameter explains alone of the variance; see :meth:`Study.importance`."""
+        shares = importance(self._space, self._trials())
+        axes = _new_axes(6.0, 0.42 * len(shares) + 1.3)[0, 0] if axes is None else axes
+        rest = max(0.0, 1.0 - sum(shares.values()))
+        names = [*shares, "in combination"]
+        widths = [*shares.values(), rest]
+        axes.barh(names, widths, color=[LINE] * len(shares) + [FAINT], height=0.62)
+        for place, width in enumerate(widths):
+            axes.annotate(
+                f"{width:.0%}", (width, place), xytext=(4, 0), textcoords="offset points",
+                va="center", fontsize=9, color=TEXT,
+            )  # fmt: skip
+        axes.invert_yaxis()
+        axes.set_xlim(0, max(widths) * 1.12)
+        axes.set_xlabel("share of the variance of the results")
+        axes.xaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
+        _clean(axes)
+        axes.spines["left"].set_visible(False)
+        axes.tick_params(axis="y", length=0)
+        return axes.figure

@@ -1,0 +1,378 @@
+"""Bayesian search: a Gaussian process, and the point of the greatest expected improvement."""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.stats import qmc
+
+from fastopt import _checks
+from fastopt.tune.strategies.bayes import expected_improvement, trust_region
+from fastopt.tune.strategies.bayes.ascent import Search
+from fastopt.tune.strategies.bayes.blas import one_blas_thread
+from fastopt.tune.strategies.bayes.features import Encoding
+from fastopt.tune.strategies.bayes.gaussian_process import Posterior
+from fastopt.tune.strategies.bayes.model import (
+    MODEL_LIMIT,
+    ModelOptions,
+    fit_kernel,
+    last_refit,
+    representative,
+)
+from fastopt.tune.strategies.protocol import ImprovementSpent, View
+from fastopt.tune.strategies.sobol import Sobol
+
+ENUMERATED_SPACE = 2048
+"""Spaces of up to so many points are searched exhaustively."""
+LOG2_SOBOL = 10
+PERTURBATIONS = 256
+STARTS = 10
+TIES = 0.1
+"""Share of repeated values from which on an objective counts as stepped."""
+STALLED = 8
+"""Trials without improvement after which every other point of a stepped objective is Sobol's."""
+REFINED = 4
+"""Trials in a row with the incumbent's discrete coordinates after which one with others comes."""
+LITTLE_NOISE = 0.01
+"""Noise variance, in units of that of the targets, up to which refining beats exploring."""
+
+
+SOBOL_BITS = 30
+
+
+@functools.lru_cache(maxsize=16)
+def _sobol(dimension: int) -> np.ndarray:
+    """The beginning of Sobol's sequence, unscrambled, as integers of `SOBOL_BITS` bits."""
+    points = qmc.Sobol(dimension, scramble=False, bits=SOBOL_BITS).random_base2(LOG2_SOBOL)
+    return (points * 2.0**SOBOL_BITS).astype(np.int64)
+
+
+def shifted_sobol(dimension: int, rng) -> np.ndarray:
+    """Sobol points under a random digital shift: still a net, and cheap to draw anew."""
+    shift = rng.integers(2**SOBOL_BITS, size=dimension)
+    return ((_sobol(dimension) ^ shift) + 0.5) / 2.0**SOBOL_BITS
+
+
+def unit_at_best(values, targets) -> float:
+    """What one unit of the targets is near the best value: between the best and the next distinct.
+
+    Infinite when there are no two distinct values, for then nothing is known about the unit.
+    """
+    good = np.isfinite(values)
+    levels, index = np.unique(values[good], return_index=True)
+    if len(levels) < 2:
+        return math.inf
+    first, second = targets[good][index[:2]]
+    # halves: the difference of two huge values must stay finite
+    rise = 2.0 * float(0.5 * levels[1] - 0.5 * levels[0])
+    return rise / float(second - first) if second > first else math.inf
+
+
+@dataclass(frozen=True)
+class Bayes:
+    """Gaussian-process search.
+
+    The first points are the ``initial`` ones (else the centre of the space) and Sobol's; from then
+    on a Gaussian process with a Matern-5/2 kernel is fitted to all results, and the point of the
+    greatest expected improvement is suggested. No point is suggested twice, in noise neither; when
+    none is left, `SpaceExhausted` is raised. Points that are still running count with their
+    expected value. A failed trial counts as worse than the worst.
+
+    A suggestion is a function of the seed, the space, and the trials (in the order in which they
+    finished): nothing else is remembered, so a resumed study goes on as if it had never stopped.
+
+    Parameters
+    ----------
+    n_initial : int, optional
+        Trials before the first fit. Default: number of parameters plus one, at least 4 and at most
+        10.
+    deterministic : bool, default False
+        The objective gives the same value for the same point. Then the model has to pass through
+        every value instead of estimating the noise.
+    min_improvement : float, default 0.0
+        In units of the objective. When the model expects less of its best suggestion, `ask` raises
+        `ImprovementSpent` and ``study.run`` ends once nothing runs any more. Zero never ends.
+
+    Examples
+    --------
+    >>> from fastopt import tune
+    >>> tune.Bayes(n_initial=5)
+    Bayes(n_initial=5, deterministic=False, min_improvement=0.0)
+    """
+
+    n_initial: int | None = None
+    deterministic: bool = False
+    min_improvement: float = 0.0
+
+    def __post_init__(self) -> None:
+        # As plain numbers, for the study's file compares what repr shows.
+        if self.n_initial is not None:
+            n = _checks.integer("Bayes: n_initial", self.n_initial, least=1)
+            object.__setattr__(self, "n_initial", n)
+        deterministic = _checks.flag("Bayes: deterministic", self.deterministic)
+        object.__setattr__(self, "deterministic", deterministic)
+        least = _checks.number("Bayes: min_improvement", self.min_improvement, least=0)
+        # Files of earlier versions hold an integer as it was given.
+        if not isinstance(self.min_improvement, int):
+            object.__setattr__(self, "min_improvement", least)
+
+    def ask(self, view: View) -> dict:
+        """Params of the next trial."""
+        with one_blas_thread():
+            return _Suggestion(self, view).params()
+
+
+Bayes.__module__ = "fastopt.tune"  # where it is documented; it is imported from there on use
+
+
+@dataclass
+class _Prospect:
+    """What the model of the told trials says about where to look next.
+
+    Attributes
+    ----------
+    search : Search
+        Over the expected improvement.
+    ranked : (n, d) array
+        The told points, from the best by the model on.
+    unit : float
+        What one unit of the model's targets is near the best value.
+    local : bool
+        Whether the search stays within a trust region.
+    """
+
+    search: Search
+    ranked: np.ndarray
+    unit: float
+    local: bool
+
+
+class _Suggestion:
+    """One ask: what the view holds, encoded, and the ways to pick a point from it."""
+
+    def __init__(self, strategy: Bayes, view: View):
+        self.strategy = strategy
+        self.view = view
+        self.space = view.space
+        cache = view.cache
+        if "encoding" not in cache:
+            cache["encoding"] = Encoding(view.space)
+        self.encoding = cache["encoding"]
+        self.rng = np.random.default_rng((view.seed, view.number))
+        self.model_options = ModelOptions(deterministic=strategy.deterministic)
+
+    def params(self) -> dict:
+        if self._is_initial():
+            found = self._initial()
+        elif self.view.number % 2 == 0 and self._is_stuck():
+            found = None
+        elif self.space.size <= ENUMERATED_SPACE:
+            found = self._best_of_all()
+        else:
+            found = self._best_by_search()
+        return found if found is not None else self._next_of_sobol()
+
+    def _is_initial(self):
+        n_initial = self.strategy.n_initial
+        if n_initial is None:
+            n_initial = min(max(len(self.space) + 1, 4), 10)
+        view = self.view
+        begun = len(view.finished) + len(view.pending)
+        # failures alone tell nothing about where to go
+        return begun < n_initial or not any(trial.value is not None for trial in view.finished)
+
+    def _is_stuck(self):
+        """Whether values repeat, as on a plateau or in steps, and the best is long ago.
+
+        Such a model is misled: the warp of the values magnifies the steps among the best, which
+        mean nothing, until whatever lies elsewhere seems hopeless in units of them.
+        """
+        values = [trial.value for trial in self.view.finished if trial.value is not None]
+        if not values or len(set(values)) > (1.0 - TIES) * len(values):
+            return False
+        best = min(values) if self.view.direction == "minimize" else max(values)
+        return len(values) - values.index(best) > STALLED
+
+    def _new(self, u):
+        """The params at ``u``, or None if they are taken or not allowed."""
+        params = self.space.decode(u)
+        if self.space.key(params) in self.view.taken or not self.view.allows(params):
+            return None
+        return params
+
+    def _initial(self):
+        """The initial values or else the centre; then Sobol's points."""
+        view = self.view
+        params = self.space.initial() or self.space.decode(np.full(len(self.space), 0.5))
+        if self.space.key(params) not in view.taken and view.allows(params):
+            return params
+        return None
+
+    def _next_of_sobol(self):
+        """The first Sobol point that is not taken, or whatever is left of a finite space."""
+        return Sobol().ask(replace(self.view, cache=self.view.cache.setdefault("sobol", {})))
+
+    def _history(self):
+        """Points and values (to be minimised, NaN for failures) of the finished trials."""
+        finished, cache = self.view.finished, self.view.cache
+        known = cache.get("points", np.empty((0, len(self.space))))
+        if len(known) < len(finished):
+            rows = [self.space.encode(trial.params) for trial in finished[len(known) :]]
+            known = cache["points"] = np.concatenate([known, rows])
+        sign = 1.0 if self.view.direction == "minimize" else -1.0
+        values = [np.nan if trial.value is None else sign * trial.value for trial in finished]
+        return known[: len(finished)], np.array(values)
+
+    def _kernel(self, points, values):
+        """The kernel of the last scheduled refit, from memory if it was fitted in this session."""
+        n = last_refit(len(points))
+        cache = self.view.cache
+        if cache.get("fitted") != n:
+            cache["kernel"] = fit_kernel(self.encoding, points[:n], values[:n], self.model_options)
+            cache["fitted"] = n
+        return cache["kernel"]
+
+    def _prospect(self) -> _Prospect:
+        points, values = self._history()
+        kernel = self._kernel(points, values)
+        targets = self.model_options.outputs(values)
+        unit = unit_at_best(values, targets)
+        chosen = representative(targets, MODEL_LIMIT)
+        points, targets = points[chosen], targets[chosen]
+        features = self.encoding.features(points)
+        posterior = Posterior(kernel, features, targets, self.encoding.groups)
+        # under noise the lowest value may be luck; the posterior mean there is not
+        fitted, _ = posterior.predict(features)
+        best = float(fitted.min())
+        if self.view.pending:
+            pending = np.array([self.space.encode(trial.params) for trial in self.view.pending])
+            features = self.encoding.features(pending)
+            # a pending point is believed to reach its mean: going there again would improve on
+            # nothing
+            best = min(best, float(posterior.predict(features)[0].min()))
+            posterior.fantasise(features)
+        ranked = points[np.argsort(fitted, kind="stable")]
+        low, high = np.zeros(len(self.space)), np.ones(len(self.space))
+        local = len(self.space) > trust_region.DIMENSION
+        if local:
+            length = trust_region.region_length(values, len(self.space))
+            scales = np.exp(kernel.log_length)
+            low, high = trust_region.region(ranked[0], length, scales, self.encoding.categorical)
+        # the estimate is never quite zero: with little noise and nothing pending, a point next to
+        # the incumbent refines it, else it mostly measures the same again
+        repeats = len(self.view.pending) or posterior.noise > LITTLE_NOISE
+        noise = math.sqrt(posterior.noise) if repeats else 0.0
+        search = Search(
+            self.encoding,
+            posterior,
+            functools.partial(expected_improvement.log_ei, best=best, noise=noise),
+            functools.partial(expected_improvement.log_ei_gradient, best=best, noise=noise),
+            low,
+            high,
+            self._avoided(self._history()[0], ranked[0]),
+        )
+        return _Prospect(search, ranked, unit, local)
+
+    def _avoided(self, points, incumbent):
+        """The incumbent's discrete coordinates, if the last trials have all had them too.
+
+        Their continuous coordinates can be refined for ever, by less and less, while the warp of
+        the values magnifies each gain.
+        """
+        encoding = self.encoding
+        if not (len(encoding.continuous) and len(encoding.discrete)):
+            return None
+        cell = incumbent[encoding.discrete]
+        last = points[-REFINED:, encoding.discrete]
+        return cell if (last == cell).all() else None
+
+    def _best_of_all(self):
+        cache = self.view.cache
+        if "all" not in cache:
+            every = list(self.space.points())
+            rows = np.array([self.space.encode(params) for params in every])
+            cache["all"] = every, [self.space.key(params) for params in every], rows
+        every, keys, rows = cache["all"]
+        taken = self.view.taken
+        left = [i for i, key in enumerate(keys) if key not in taken and self.view.allows(every[i])]
+        if not left:
+            return None
+        prospect = self._prospect()
+        scores = prospect.search.values(rows[left])
+        self._check_improvement(float(scores.max()), prospect.unit)
+        return dict(every[left[int(scores.argmax())]])
+
+    def _best_by_search(self):
+        prospect = self._prospect()
+        search = prospect.search
+        candidates = self._candidates(prospect)
+        scores = search.values(candidates)
+        starts = self._starts(candidates, scores)
+        starts = starts[np.isfinite(scores[starts])]
+        found, found_scores = search.refine(candidates[starts], scores[starts])
+        pool = np.concatenate([found, candidates])
+        scores = np.concatenate([found_scores, scores])
+        for i in np.argsort(-scores, kind="stable"):
+            params = self._new(pool[i])
+            if params is not None:
+                if search.avoided is None:
+                    self._check_improvement(float(scores[i]), prospect.unit)
+                return params
+        return None
+
+    def _check_improvement(self, score, unit):
+        """Raise when the best suggestion promises less than the user asks for."""
+        expected = math.exp(score) * unit
+        if expected < self.strategy.min_improvement:
+            raise ImprovementSpent(
+                f"{self.strategy!r} expects an improvement of only {expected:.3g} from the next "
+                f"trial ({len(self.view.finished)} have ended)"
+            )
+
+    def _candidates(self, prospect: _Prospect):
+        """Sobol points, and incumbents moved a little everywhere or far in some coordinates."""
+        rng, d, count = self.rng, len(self.space), PERTURBATIONS
+        incumbents, search = prospect.ranked[:3], prospect.search
+        spread = shifted_sobol(d, rng)
+        if prospect.local:
+            spread = trust_region.candidates(spread, incumbents[0], search.low, search.high, rng)
+        origin = incumbents[rng.integers(len(incumbents), size=count)]
+        small = np.arange(count)[:, None] % 2 == 0
+        some = rng.random((count, d)) < max(1.0 / d, 0.3)
+        width = np.where(small, 10.0 ** rng.uniform(-3.0, -1.5, (count, 1)), 0.15 * some)
+        near = origin + rng.standard_normal((count, d)) * width
+        self._move_levels(near, origin)
+        return self.space.snap(np.concatenate([spread, near]))
+
+    def _move_levels(self, near, origin):
+        """Move about two discrete coordinates of every row: the widths above leave most in place.
+
+        Ordered ones mostly go to a level next to the origin's, categorical ones to any.
+        """
+        rng, discrete = self.rng, self.encoding.discrete
+        chosen = rng.random((len(near), len(discrete))) < min(1.0, 2.0 / max(1, len(discrete)))
+        draws = rng.random(chosen.shape)
+        signs = rng.choice([-1, 1], size=chosen.shape)
+        for k, j in enumerate(discrete):
+            parameter = self.space.dimensions[j].parameter
+            if self.encoding.categorical[j]:
+                moved = draws[:, k]
+            else:
+                n = parameter.levels
+                far = 1 + np.floor(-0.05 * n * np.log1p(-draws[:, k])).astype(np.int64)
+                level = parameter.nearest(origin[:, j]) + signs[:, k] * far
+                moved = parameter.unit(np.clip(level, 0, n - 1))
+            near[:, j] = np.where(chosen[:, k], moved, near[:, j])
+
+    def _starts(self, candidates, scores):
+        """The best candidates, the best near the incumbents, and a draw with odds exp(score)."""
+        order = np.argsort(-scores, kind="stable")
+        near = order[order >= len(scores) - PERTURBATIONS]
+        chosen = np.concatenate([order[:2], near[:3]])
+        # Gumbel's trick: a weighted draw without replacement is the top of scores plus Gumbel noise
+        drawn = scores - np.log(-np.log(self.rng.random(len(scores))))
+        drawn[chosen] = np.inf
+        return np.argsort(-drawn, kind="stable")[:STARTS]

@@ -1,0 +1,268 @@
+"""csrc alone: it builds without Python, and C programs get the bits that Python gets."""
+
+import ctypes
+import os
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from processes import run_program
+
+import fastopt
+
+pytestmark = pytest.mark.compiler
+
+ROOT = Path(__file__).parents[2]
+CSRC = ROOT / "csrc"
+PROGRAMS = ROOT / "tests" / "c"
+CC = shlex.split(os.environ.get("CC", "cc"))
+CXX = shlex.split(os.environ.get("CXX", "c++"))
+STRICT = ["-Wall", "-Wextra", "-Werror"]
+LINK = ["-lm", "-pthread"]
+SANITIZE = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+DECLARATION = re.compile(r"FO_API\b[^;]*?\b(fo_\w+)\(")
+
+
+def run(command, **environment):
+    """The program's output; its own message if it fails."""
+    return run_program(command, {**os.environ, **environment})
+
+
+def make(target, build, *settings):
+    jobs = f"-j{fastopt._core.cpu_count()}"
+    run(["make", jobs, "-C", CSRC, f"BUILD={build}", f"CC={shlex.join(CC)}", *settings, target])
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """What ``make install`` leaves."""
+    folder = tmp_path_factory.mktemp("c")
+    make(
+        "install", folder / "build", f"PREFIX={folder / 'usr'}", "CFLAGS=-O2 -Wall -Wextra -Werror"
+    )
+    return folder / "usr"
+
+
+@pytest.fixture(scope="module")
+def sanitized(tmp_path_factory):
+    """The static library, compiled with the sanitizers."""
+    build = tmp_path_factory.mktemp("sanitized")
+    library = build / "libfastopt.a"
+    make(library, build, f"CFLAGS={' '.join(SANITIZE)}")
+    return library
+
+
+@pytest.fixture(scope="module")
+def abi(installed, tmp_path_factory):
+    """FO_ABI of the header."""
+    folder = tmp_path_factory.mktemp("abi")
+    source = folder / "abi.c"
+    source.write_text(
+        "#include <fastopt.h>\n#include <stdio.h>\n"
+        'int main(void) { return printf("%llu", (unsigned long long)FO_ABI) < 0; }\n'
+    )
+    program = folder / "abi"
+    include = f"-I{installed / 'include'}"
+    run([*CC, include, source, installed / "lib/libfastopt.a", "-lm", "-pthread", "-o", program])
+    return int(run([program]))
+
+
+@pytest.fixture(scope="module")
+def library(installed):
+    library = ctypes.CDLL(str(installed / "lib" / "libfastopt.so"))
+    library.fo_defaults_abi.argtypes = [ctypes.c_uint64, ctypes.c_int, ctypes.c_void_p]
+    library.fo_update_states_abi.argtypes = [
+        ctypes.c_uint64, ctypes.c_int, ctypes.c_int, ctypes.c_size_t, ctypes.c_void_p,
+        ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_uint64, ctypes.c_void_p,
+    ]  # fmt: skip
+    return library
+
+
+def hyper_names():
+    table = (CSRC / "rules.def").read_text(encoding="utf-8")
+    return re.findall(r"^FO_HYPER\((\w+),", table, re.MULTILINE)
+
+
+def test_every_isa_gives_the_pinned_bits(installed, tmp_path):
+    program = tmp_path / "hashes"
+    library = installed / "lib" / "libfastopt.a"
+    include = f"-I{installed / 'include'}"
+    run([*CC, "-O2", *STRICT, include, PROGRAMS / "hashes.c", library, "-o", program, *LINK])
+    pinned = (PROGRAMS / "hashes.txt").read_text()
+    assert {line.split()[0] for line in pinned.splitlines()} == set(fastopt.RULES)
+    for isa in fastopt._core.isas():
+        for threads in ("1", "3"):
+            hashes = run([program], FASTOPT_ISA=isa, FASTOPT_NUM_THREADS=threads)
+            assert hashes == pinned, (isa, threads)
+
+
+def test_the_root_by_multiplications_is_that_of_the_divider(tmp_path):
+    program = tmp_path / "roots"
+    flags = ["-O2", "-std=gnu11", "-ffp-contract=off", "-fno-math-errno", *STRICT, f"-I{CSRC}"]
+    run([*CC, *flags, PROGRAMS / "roots.c", "-lm", "-o", program])
+    found = run([program]).splitlines()
+    if "avx512" in fastopt._core.isas():
+        every = ["4294967296 floats: equal bits", "67108864 random doubles: equal bits"]
+        hard = [
+            "366 floats that are hard to round, 555673 estimates: equal bits",
+            "365 doubles that are hard to round, 554532 estimates: equal bits",
+        ]
+        assert found == [*hard, *every, *every]
+    else:
+        assert found == ["no such root on this CPU"]
+
+
+def test_only_the_interface_is_exported(installed):
+    header = (CSRC / "fastopt.h").read_text(encoding="utf-8")
+    listing = run(["nm", "-D", "--defined-only", installed / "lib" / "libfastopt.so"])
+    exported = {line.split()[-1] for line in listing.splitlines()}
+    assert exported == set(DECLARATION.findall(header))
+
+
+def test_shared_library_has_a_soname_and_is_never_unloaded(installed):
+    dynamic = run(["readelf", "-d", installed / "lib" / "libfastopt.so"])
+    major, minor, _ = fastopt.__version__.split(".")
+    assert f"[libfastopt.so.{major}.{minor}]" in dynamic
+    assert "NODELETE" in dynamic
+
+
+def test_static_library_defines_no_name_of_others(installed):
+    listing = run(["nm", "--defined-only", "--extern-only", installed / "lib" / "libfastopt.a"])
+    names = {line.split()[-1] for line in listing.splitlines() if len(line.split()) == 3}
+    assert names
+    assert all(name.startswith("fo_") for name in names)
+
+
+def test_example_builds_with_pkg_config_and_fits(installed, tmp_path):
+    folder = str(installed / "lib" / "pkgconfig")
+    flags = run(["pkg-config", "--cflags", "--libs", "fastopt"], PKG_CONFIG_PATH=folder).split()
+    version = run(["pkg-config", "--modversion", "fastopt"], PKG_CONFIG_PATH=folder).strip()
+    assert version == fastopt.__version__
+    program = tmp_path / "linear_model"
+    source = ROOT / "examples" / "linear_model.c"
+    run([*CC, "-O2", *STRICT, source, *flags, "-lm", "-o", program])
+    output = run([program], LD_LIBRARY_PATH=str(installed / "lib"))
+    assert output.splitlines()[-1].split() == ["fitted", "2.00", "-1.00", "0.50", "3.00"]
+
+
+@pytest.mark.parametrize("source", [PROGRAMS / "errors.c", ROOT / "examples" / "linear_model.c"])
+def test_programs_are_clean_under_address_and_undefined_sanitizer(sanitized, tmp_path, source):
+    program = tmp_path / "program"
+    command = [*CC, "-std=gnu11", *STRICT, *SANITIZE, f"-I{CSRC}", source, sanitized]
+    run([*command, "-lm", "-pthread", "-o", program])
+    run([program])
+
+
+@pytest.mark.parametrize("standard", ["c++11", "c++20"])
+def test_header_serves_cplusplus(installed, tmp_path, standard):
+    program = tmp_path / "errors"
+    language = ["-x", "c++", f"-std={standard}", "-pedantic", *STRICT]
+    source = [PROGRAMS / "errors.c", "-x", "none", installed / "lib" / "libfastopt.a"]
+    run([*CXX, *language, f"-I{installed / 'include'}", *source, "-lm", "-pthread", "-o", program])
+    run([program])
+
+
+def test_header_is_standard_c(tmp_path):
+    source = tmp_path / "include.c"
+    source.write_text("#include <fastopt.h>\n")
+    for standard in ("c99", "c11", "c17"):
+        flags = [f"-std={standard}", "-pedantic", *STRICT]
+        run([*CC, *flags, f"-I{CSRC}", "-fsyntax-only", source])
+
+
+def test_fast_math_is_refused(tmp_path):
+    for flag in ("-ffast-math", "-Ofast", "-ffinite-math-only"):
+        for source in ("rules/adam.c", "table.c", "norm.c"):
+            command = [*CC, "-O2", flag, f"-I{CSRC}", "-fsyntax-only", str(CSRC / source)]
+            result = subprocess.run(command, capture_output=True, text=True, check=False)
+            assert result.returncode != 0, (flag, source)
+            assert "fast-math breaks the promise" in result.stderr
+
+
+@pytest.mark.skipif("avx512" not in fastopt._core.isas(), reason="no CPU that contracts")
+def test_contracted_build_is_refused_when_it_is_loaded(installed, tmp_path):
+    """With build.h, which undoes the flag, left out."""
+    kernel, program = tmp_path / "nag.o", tmp_path / "program"
+    flags = ["-std=gnu11", "-O2", "-DFO_BUILD_H", "-ffp-contract=fast", f"-I{CSRC}"]
+    run([*CC, *flags, "-c", CSRC / "rules" / "nag.c", "-o", kernel])
+    source = tmp_path / "program.c"
+    source.write_text(
+        "#include <fastopt.h>\n#include <stdio.h>\n"
+        "int main(void) {\n"
+        "    double param = 1, grad = 1;\n"
+        "    fo_hyper hyper = fo_defaults(FO_RULE_sgd);\n"
+        "    hyper.lr = 0.5;\n"
+        "    fo_status status = fo_sgd_f64(1, &param, &grad, &hyper);\n"
+        '    return printf("%d %d %g", status == FO_BAD_BUILD, !fo_settings_error(), param) < 0;\n'
+        "}\n"
+    )
+    library = installed / "lib" / "libfastopt.a"
+    for objects, expected in (([kernel, library], "1 0 1"), ([library], "0 1 0.5")):
+        run([*CC, f"-I{installed / 'include'}", source, *objects, "-o", program, *LINK])
+        assert run([program], FASTOPT_ISA="avx512") == expected
+
+
+def test_lanes_without_an_element_trap_nowhere(installed, tmp_path):
+    """eps = 0 divides by the root of what is in them."""
+    source, program = tmp_path / "traps.c", tmp_path / "traps"
+    source.write_text(
+        "#define _GNU_SOURCE\n#include <fastopt.h>\n#include <fenv.h>\n"
+        "int main(void) {\n"
+        "    feenableexcept(FE_DIVBYZERO | FE_INVALID | FE_OVERFLOW);\n"
+        "    for (int rule = 0; rule < FO_RULE_COUNT; rule++)\n"
+        "        for (int n = 1; n < 40; n++) {\n"
+        "            double x[5][40];\n"
+        "            float y[5][40];\n"
+        "            for (int k = 0; k < 200; k++)\n"
+        "                x[0][k] = y[0][k] = 1;\n"
+        "            fo_hyper hyper = fo_defaults((fo_rule)rule);\n"
+        "            hyper.lr = 0.1;\n"
+        "            hyper.eps = 0;\n"
+        "            void *a[] = {x[2], x[3], x[4]}, *b[] = {y[2], y[3], y[4]};\n"
+        "            if (fo_update_states(rule, FO_FLOAT64, n, x[0], x[1], a, 3, 1, &hyper) ||\n"
+        "                fo_update_states(rule, FO_FLOAT32, n, y[0], y[1], b, 3, 1, &hyper))\n"
+        "                return 1;\n"
+        "        }\n"
+        "    return 0;\n"
+        "}\n"
+    )
+    library = installed / "lib" / "libfastopt.a"
+    run([*CC, f"-I{installed / 'include'}", source, library, "-o", program, *LINK])
+    for isa in fastopt._core.isas():
+        run([program], FASTOPT_ISA=isa)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", fastopt.RULES)
+def test_c_library_and_python_give_equal_bits(library, abi, name, dtype):
+    rule = fastopt.RULES[name]
+    rng = np.random.default_rng(0)
+    names = [*rule.states, *([rule.optional_state] if rule.optional_state else [])]
+    index = list(fastopt.RULES).index(name)
+    hyper = np.empty(len(hyper_names()))
+    assert library.fo_defaults_abi(abi, index, hyper.ctypes.data) == 0
+    keywords = {"lr": 0.01, "weight_decay": 0.1}
+    for keyword, value in keywords.items():
+        hyper[hyper_names().index(keyword)] = value
+    for n in (0, 1, 7, 64, 1001):
+        param = rng.normal(size=n).astype(dtype)
+        states = {state: np.zeros(n, dtype) for state in names}
+        c_param, c_states = param.copy(), {state: np.zeros(n, dtype) for state in names}
+        pointers = (ctypes.c_void_p * len(names))(
+            *(array.ctypes.data for array in c_states.values())
+        )
+        for step in range(1, 6):
+            grad = rng.normal(size=n).astype(dtype)
+            status = library.fo_update_states_abi(
+                abi, index, dtype is np.float64, n, c_param.ctypes.data, grad.ctypes.data,
+                pointers, len(names), step, hyper.ctypes.data,
+            )  # fmt: skip
+            assert status == 0
+            counted = {"step": step} if "step" in rule.hypers else {}
+            getattr(fastopt, name)(param, grad, **states, **keywords, **counted)
+        assert c_param.tobytes() == param.tobytes()
+        for state in names:
+            assert c_states[state].tobytes() == states[state].tobytes()

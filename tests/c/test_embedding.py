@@ -1,0 +1,239 @@
+"""Cython and Numba call the kernels of the installed package."""
+
+import ctypes
+import os
+import re
+import shutil
+import sys
+import venv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from processes import run_program
+
+import fastopt
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "guides" / "embed.md"
+# Programs are compiled against these: a line may be added, never changed.
+SIGNATURES = {
+    "sgd_float32": ("int (size_t, float *, float const *, double, double, int, double, int)"),
+    "sgd_float64": ("int (size_t, double *, double const *, double, double, int, double, int)"),
+    "momentum_float32": (
+        "int (size_t, float *, float const *, float *, double, double, double, double, "
+        "int, double, int)"
+    ),
+    "momentum_float64": (
+        "int (size_t, double *, double const *, double *, double, double, double, double,"
+        " int, double, int)"
+    ),
+    "nag_float32": (
+        "int (size_t, float *, float const *, float *, double, double, double, int, double, int)"
+    ),
+    "nag_float64": (
+        "int (size_t, double *, double const *, double *, double, double, double, int, double, int)"
+    ),
+    "adagrad_float32": (
+        "int (size_t, float *, float const *, float *, double, double, int, double, int, "
+        "double, int)"
+    ),
+    "adagrad_float64": (
+        "int (size_t, double *, double const *, double *, double, double, int, double, "
+        "int, double, int)"
+    ),
+    "adadelta_float32": (
+        "int (size_t, float *, float const *, float *, float *, double, double, double, "
+        "double, int, double, int)"
+    ),
+    "adadelta_float64": (
+        "int (size_t, double *, double const *, double *, double *, double, double, "
+        "double, double, int, double, int)"
+    ),
+    "adam_float32": (
+        "int (size_t, float *, float const *, float *, float *, float *, uint64_t, "
+        "double, double, double, double, int, double, int, double, int)"
+    ),
+    "adam_float64": (
+        "int (size_t, double *, double const *, double *, double *, double *, uint64_t, "
+        "double, double, double, double, int, double, int, double, int)"
+    ),
+    "adamw_float32": (
+        "int (size_t, float *, float const *, float *, float *, float *, uint64_t, "
+        "double, double, double, double, int, double, double, int)"
+    ),
+    "adamw_float64": (
+        "int (size_t, double *, double const *, double *, double *, double *, uint64_t, "
+        "double, double, double, double, int, double, double, int)"
+    ),
+    "rmsprop_float32": (
+        "int (size_t, float *, float const *, float *, double, double, double, int, double, "
+        "int, double, int)"
+    ),
+    "rmsprop_float64": (
+        "int (size_t, double *, double const *, double *, double, double, double, int, double, "
+        "int, double, int)"
+    ),
+    "status_text": "char const *(int)",
+}
+C_TYPES = {"size_t": ctypes.c_size_t, "uint64_t": ctypes.c_uint64, "double": ctypes.c_double,
+           "int": ctypes.c_int}  # fmt: skip
+
+
+def signatures():
+    """The exported functions: name to C signature."""
+    name_of = ctypes.pythonapi.PyCapsule_GetName
+    name_of.restype, name_of.argtypes = ctypes.c_char_p, [ctypes.py_object]
+    capsules = fastopt._core.__pyx_capi__
+    return {name: name_of(capsule).decode() for name, capsule in capsules.items()}
+
+
+def address_of(name):
+    pointer_of = ctypes.pythonapi.PyCapsule_GetPointer
+    pointer_of.restype, pointer_of.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    return pointer_of(fastopt._core.__pyx_capi__[name], signatures()[name].encode())
+
+
+def types_of(name, pointer):
+    """The ctypes of a function's arguments."""
+    signature = signatures()[name]
+    arguments = signature[signature.index("(") + 1 : -1].split(", ")
+    return [pointer if "*" in kind else C_TYPES[kind] for kind in arguments]
+
+
+def example(language):
+    """The block of the page that is marked for this test."""
+    page = PAGE.read_text(encoding="utf-8")
+    return re.search(rf"<!-- test: {language} -->\n```\w+\n(.*?)```", page, re.DOTALL)[1]
+
+
+def run(*command, cwd):
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    return run_program(command, environment, cwd)
+
+
+def test_exported_signatures_are_those_that_were_promised():
+    exported = signatures()
+    assert {name: exported.get(name) for name in SIGNATURES} == SIGNATURES
+
+
+def test_every_rule_and_dtype_has_its_function_and_its_pinned_signature():
+    names = {f"{rule}_{dtype}" for rule in fastopt.RULES for dtype in ("float32", "float64")}
+    assert set(signatures()) == set(SIGNATURES) == names | {"status_text"}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", fastopt.RULES)
+def test_function_takes_the_arguments_of_the_python_function_in_its_order(name, dtype):
+    """Each hyper-parameter has a value of its own, so that two in each other's place are seen."""
+    rule = fastopt.RULES[name]
+    types = types_of(f"{name}_{dtype}", ctypes.c_void_p)
+    function = ctypes.CFUNCTYPE(ctypes.c_int, *types)(address_of(f"{name}_{dtype}"))
+    rng = np.random.default_rng(0)
+    states = [*rule.states, *([rule.optional_state] if rule.optional_state else [])]
+    arrays = [rng.uniform(0.5, 1, 37).astype(dtype) for _ in range(2 + len(states))]
+    copies = [array.copy() for array in arrays]
+    hypers = {}
+    for place, (keyword, default) in enumerate(rule.hypers.items()):
+        if keyword == "step":
+            hypers[keyword] = 3
+        else:
+            hypers[keyword] = True if isinstance(default, bool) else 0.1 + place / 16
+    getattr(fastopt, name)(*arrays, **hypers)
+    assert function(37, *(array.ctypes.data for array in copies), *hypers.values()) == 0
+    assert [a.tobytes() for a in arrays] == [a.tobytes() for a in copies]
+    for place, value in enumerate(hypers.values(), 1 + len(arrays)):
+        wrong = [37, *(array.ctypes.data for array in copies), *hypers.values()]
+        wrong[place] = 2 if isinstance(value, bool) else 0 if isinstance(value, int) else np.nan
+        assert function(*wrong) != 0
+    assert [a.tobytes() for a in arrays] == [a.tobytes() for a in copies]
+
+
+@pytest.mark.needs("numba")
+def test_numba_code_gives_the_bits_of_python():
+    from numba import njit
+    from numba.extending import get_cython_function_address
+
+    pointer, real, flag = ctypes.c_size_t, ctypes.c_double, ctypes.c_int
+    address = get_cython_function_address("fastopt._core", "adam_float32")
+    adam = ctypes.CFUNCTYPE(
+        ctypes.c_int, ctypes.c_size_t, *[pointer] * 5, ctypes.c_uint64, *[real] * 4,
+        flag, real, flag, real, flag,
+    )(address)  # fmt: skip
+
+    @njit
+    def train(param, grad, exp_avg, exp_avg_sq, steps):
+        failed = 0
+        for step in range(1, steps + 1):
+            failed |= adam(
+                param.size, param.ctypes.data, grad.ctypes.data, exp_avg.ctypes.data,
+                exp_avg_sq.ctypes.data, 0, step, 1e-3, 0.9, 0.999, 1e-8, 0, 0.0, 0, 1.0, 0,
+            )  # fmt: skip
+        return failed
+
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(size=1001).astype(np.float32), rng.normal(size=1001).astype(np.float32)]
+    arrays += [np.zeros(1001, np.float32), np.zeros(1001, np.float32)]
+    copies = [array.copy() for array in arrays]
+    assert train(*copies, 5) == 0
+    for step in range(1, 6):
+        fastopt.adam(*arrays, step=step)
+    assert [a.tobytes() for a in arrays] == [a.tobytes() for a in copies]
+
+
+@pytest.mark.needs("numba")
+def test_numba_example_of_the_page_trains():
+    names = {}
+    exec(compile(example("numba"), str(PAGE), "exec"), names)
+    assert np.allclose(names["weights"], 0.5, atol=0.02)
+    # With an argument too few it may train all the same, by what the stack happens to hold.
+    declared = type(names["rmsprop"])._argtypes_
+    assert list(declared) == types_of("rmsprop_float64", ctypes.c_size_t)
+
+
+@pytest.mark.compiler
+def test_c_example_of_the_page_prints_what_it_says(tmp_path):
+    (tmp_path / "program.c").write_text(example("c"))
+    command = re.search(r"```sh\n(cc .*csrc/\*\.c.*)\n", PAGE.read_text(encoding="utf-8"))[1]
+    shutil.copytree(ROOT / "csrc", tmp_path / "csrc", ignore=shutil.ignore_patterns("build"))
+    run("sh", "-c", command, cwd=tmp_path)
+    assert run(tmp_path / "program", cwd=tmp_path) == "0.75 2.25 3\n"
+
+
+def test_installed_header_is_that_of_the_library():
+    for name in ("fastopt.h", "rules.def", "formats.def"):
+        installed = (Path(fastopt.get_include()) / name).read_text(encoding="utf-8")
+        assert installed == (ROOT / "csrc" / name).read_text(encoding="utf-8")
+
+
+@pytest.mark.compiler
+@pytest.mark.needs("Cython", "setuptools")
+def test_cython_package_builds_and_runs_against_the_installed_wheel(tmp_path):
+    source = tmp_path / "source"
+    ignored = shutil.ignore_patterns(
+        "*.so", "__pycache__", "build", ".git", "*.egg-info", "include"
+    )
+    for name in ("csrc", "src"):
+        shutil.copytree(ROOT / name, source / name, ignore=ignored)
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    for path in ("_core.c", "_core.pxd", "_embedding.pxi", "_formulas.py"):
+        (source / "src" / "fastopt" / path).unlink(missing_ok=True)
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--no-deps"]
+    run(*pip, "--no-build-isolation", "-w", tmp_path / "wheels", source, cwd=tmp_path)
+    (wheel,) = (tmp_path / "wheels").glob("fastopt-*.whl")
+
+    # NumPy, SciPy and Cython come from the running environment; fastopt only from the wheel.
+    venv.create(tmp_path / "venv", with_pip=False)
+    python = tmp_path / "venv" / "bin" / "python"
+    purelib = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    site = Path(run(python, "-c", purelib, cwd=tmp_path).strip())
+    shutil.unpack_archive(wheel, site, "zip")
+    ours = Path(np.__file__).parents[1]
+    (site / "shared.pth").write_text(f"{ours}\n")
+
+    package = tmp_path / "package"
+    shutil.copytree(ROOT / "tests" / "c" / "embedding", package)
+    (package / "documented.pyx").write_text(example("cython"))
+    run(python, "setup.py", "build_ext", "--inplace", cwd=package)
+    run(python, "check.py", cwd=package)

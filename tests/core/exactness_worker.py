@@ -1,0 +1,309 @@
+"""One check of exactness, under the ISA that FASTOPT_ISA forces on this process.
+
+    python exactness_worker.py pinned        # or one of CHECKS
+
+A child process, because an ISA is chosen when the library is loaded and because a kernel that
+oversteps a buffer kills the process. Prints one JSON object: for each property the number of cases
+and the first failures, or the digests. The line written to stderr before each rule tells where a
+crash happened.
+"""
+
+import ctypes
+import functools
+import hashlib
+import itertools
+import json
+import mmap
+import sys
+
+import cases
+import numpy as np
+from cases import (
+    DTYPES,
+    RULES,
+    function_of,
+    function_variants,
+    same_but_nan_payload,
+    states_of,
+    step_keyword,
+)
+from reference import REFERENCE
+
+import fastopt
+
+VECTOR_BYTES = 64
+GUARD_BYTE = 0xA5
+STEPS = 4
+# 2 MiB of either dtype, so that one thread works in two places
+LARGE = 600_011
+THREADS = (1, 2, 3, 7)
+PINNED_STEPS = 100
+PINNED_LENGTH = 259
+SPECIAL_STEPS = (1, 2, 1000, 2**31, 2**53)
+PROT_NONE = 0
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+numbers = functools.cache(cases.numbers)
+
+
+class Arena:
+    """Memory for one buffer. Between calls every byte of it is a guard byte."""
+
+    def __init__(self, raw):
+        self.raw = raw
+        self.guard = bytes([GUARD_BYTE]) * raw.size
+        self.raw[:] = GUARD_BYTE
+
+    @classmethod
+    def heap(cls, size):
+        raw = np.empty(size + VECTOR_BYTES, np.uint8)
+        start = -raw.ctypes.data % VECTOR_BYTES
+        return cls(raw[start : start + size])
+
+    @classmethod
+    def between_protected_pages(cls):
+        memory = mmap.mmap(-1, 3 * mmap.PAGESIZE)
+        address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+        for page in (0, 2):
+            start = ctypes.c_void_p(address + page * mmap.PAGESIZE)
+            if LIBC.mprotect(start, ctypes.c_size_t(mmap.PAGESIZE), PROT_NONE):
+                raise OSError(ctypes.get_errno(), "mprotect")
+        return cls(np.frombuffer(memory, np.uint8, mmap.PAGESIZE, mmap.PAGESIZE))
+
+    def place(self, values, offset):
+        """`values` copied to `offset` (bytes; from the end if negative), as an array."""
+        if offset < 0:
+            offset = self.raw.size - values.nbytes
+        view = self.raw[offset : offset + values.nbytes].view(values.dtype)
+        view[:] = values
+        return view, offset
+
+    def holds_only(self, values, offset):
+        """Whether the arena holds `values` at `offset` and guard bytes elsewhere."""
+        end = offset + values.nbytes
+        return (
+            self.raw[:offset].tobytes() == self.guard[:offset]
+            and self.raw[end:].tobytes() == self.guard[end:]
+            and LIBC.memcmp(
+                ctypes.c_void_p(self.raw.ctypes.data + offset),
+                ctypes.c_void_p(values.ctypes.data),
+                ctypes.c_size_t(values.nbytes),
+            )
+            == 0
+        )
+
+    def clear(self):
+        self.raw[:] = GUARD_BYTE
+
+
+class Variant:
+    """One rule, dtype and choice of flags, and its twin's result on `n` elements."""
+
+    def __init__(self, rule, dtype, keywords, optional, n, steps=STEPS):
+        self.rule, self.keywords, self.optional = rule, keywords, optional
+        self.dtype = np.dtype(dtype)
+        self.names = ("param", *states_of(rule, optional))
+        self.gradients = [numbers(k + 1, n, dtype) for k in range(steps)]
+        self.initial = [np.zeros(n, dtype) for _ in self.names]
+        self.initial[0][:] = numbers(0, n, dtype)
+        self.expected = [buffer.copy() for buffer in self.initial]
+        self.run(REFERENCE[rule.name], self.expected, self.gradients)
+
+    def run(self, function, buffers, gradients):
+        param, *states = buffers
+        for k, gradient in enumerate(gradients):
+            keywords = {**self.keywords, **step_keyword(self.rule, k + 1)}
+            function(param, gradient, *states, **keywords)
+
+    def mismatches(self, arenas, n, offsets):
+        """Names of the buffers that differ, after the first `n` elements were stepped in place."""
+        function = function_of(self.rule)
+        gradient_arena, *written_arenas = arenas
+        placed = [
+            arena.place(buffer[:n], offset)
+            for arena, buffer, offset in zip(written_arenas, self.initial, offsets[1:], strict=True)
+        ]
+        param, *states = (view for view, _ in placed)
+        wrong = []
+        for k, values in enumerate(self.gradients):
+            gradient, start = gradient_arena.place(values[:n], offsets[0])
+            keywords = {**self.keywords, **step_keyword(self.rule, k + 1)}
+            function(param, gradient, *states, **keywords)
+            if not gradient_arena.holds_only(values[:n], start):
+                wrong.append("grad")
+        for name, arena, buffer, (_, start) in zip(
+            self.names, written_arenas, self.expected, placed, strict=True
+        ):
+            if not arena.holds_only(buffer[:n], start):
+                wrong.append(name)
+        for arena in arenas:
+            arena.clear()
+        return wrong
+
+    def describe(self, **where):
+        return {
+            "rule": self.rule.name,
+            "dtype": self.dtype.name,
+            "optional": self.optional,
+            **self.keywords,
+            **where,
+        }
+
+
+class Report:
+    """Cases and failures, per property."""
+
+    def __init__(self):
+        self.properties = {}
+
+    def add(self, name, variant, wrong, **where):
+        entry = self.properties.setdefault(name, {"cases": 0, "failed": 0, "failures": []})
+        entry["cases"] += 1
+        if wrong:
+            entry["failed"] += 1
+            if len(entry["failures"]) < 20:
+                entry["failures"].append(variant.describe(wrong=wrong, **where))
+
+
+def variants(n, steps=STEPS, every=True):
+    """Every choice of flags of every rule and dtype, or the first and the last of each."""
+    for rule in RULES:
+        print(rule.name, file=sys.stderr, flush=True)
+        for dtype in DTYPES:
+            choices = list(function_variants(rule))
+            for keywords, optional in choices if every else (choices[0], choices[-1]):
+                yield Variant(rule, dtype, keywords, optional, n, steps)
+
+
+def element_offsets(n, buffers, per_vector):
+    """Starting elements: all buffers at the same odd one, then each buffer at another."""
+    yield (n * 2 + 1,) * buffers
+    yield tuple((n + 1 + 3 * i * (i + 1)) % (2 * per_vector) for i in range(buffers))
+    yield tuple((5 * n + 7 * i) % per_vector for i in range(buffers))
+
+
+def check_lengths(report, every):
+    """At every length and three starts, or at those about whole vectors and one start, in turn."""
+    longest = 4 * VECTOR_BYTES // 4 + 1
+    heap = [Arena.heap((4 * longest + 8) * 8) for _ in range(8)]
+    pages = [Arena.between_protected_pages() for _ in range(8)]
+    for place, variant in enumerate(variants(longest)):
+        size = variant.dtype.itemsize
+        per_vector = VECTOR_BYTES // size
+        buffers = len(variant.names) + 1
+        for n in range(4 * per_vector + 2):
+            if not every and 1 < n % per_vector < per_vector - 1 and n != place % per_vector:
+                continue
+            starts, ends = tuple(element_offsets(n, buffers, per_vector)), (0, -1)
+            if not every:
+                turn = place + n
+                starts, ends = starts[turn % 3 :][:1], ends[turn % 2 :][:1]
+            for offsets in starts:
+                wrong = variant.mismatches(heap[:buffers], n, [size * o for o in offsets])
+                report.add("lengths", variant, wrong, n=n, offsets=offsets)
+            for offset in ends:
+                wrong = variant.mismatches(pages[:buffers], n, [offset] * buffers)
+                report.add("protected_pages", variant, wrong, n=n, at_end=offset < 0)
+
+
+def check_threads(report, every):
+    arenas = {
+        np.dtype(dtype): [Arena.heap((LARGE + 16) * np.dtype(dtype).itemsize) for _ in range(8)]
+        for dtype in DTYPES
+    }
+    for variant in variants(LARGE, steps=3, every=every):
+        size = variant.dtype.itemsize
+        buffers = len(variant.names) + 1
+        for threads in THREADS:
+            fastopt.set_num_threads(threads)
+            offsets = [size * ((2 * i + 1) % 16) for i in range(buffers)]
+            wrong = variant.mismatches(arenas[variant.dtype][:buffers], LARGE, offsets)
+            report.add("threads", variant, wrong, threads=threads)
+
+
+def special_values(dtype, few):
+    info = np.finfo(dtype)
+    values = [0.0, -0.0, np.nan, np.inf, -np.inf, info.smallest_subnormal, -info.tiny, 1.5, -3.0]
+    if not few:
+        values += [-info.smallest_subnormal, info.tiny / 3, info.max, -info.max, info.eps]
+    return np.array(values, dtype)
+
+
+def check_special_values(report):
+    for rule in RULES:
+        print(rule.name, file=sys.stderr, flush=True)
+        for dtype, (keywords, optional) in itertools.product(DTYPES, function_variants(rule)):
+            count = len(states_of(rule, optional)) + 2
+            axes = [special_values(dtype, few=count > 3)] * count
+            if optional:
+                # numpy.maximum does not define the sign of max(-0, 0)
+                axes[-1] = np.delete(axes[-1], 1)
+            grid = [axis.ravel() for axis in np.meshgrid(*axes)]
+            for hypers in special_hypers(rule, keywords, dtype):
+                expected = [np.ascontiguousarray(buffer) for buffer in grid]
+                got = [buffer.copy() for buffer in expected]
+                REFERENCE[rule.name](*expected, **hypers)
+                function_of(rule)(*got, **hypers)
+                wrong = [
+                    name
+                    for name, a, b in zip(
+                        ("param", "grad", *states_of(rule, optional)), expected, got, strict=True
+                    )
+                    if not same_but_nan_payload(a, b)
+                ]
+                variant = Variant(rule, dtype, keywords, optional, 0)
+                report.add("special_values", variant, wrong, hypers=hypers)
+
+
+def special_hypers(rule, keywords, dtype):
+    """The keywords, each of these once: eps = 0, a tiny decay, the steps up to the last allowed."""
+    choices = {}
+    if "eps" in keywords:
+        choices["eps"] = (keywords["eps"], 0.0)
+    if keywords["weight_decay"]:
+        # Its product with a number is mostly 0, and with infinity still infinity
+        tiny = float(np.finfo(dtype).smallest_subnormal)
+        choices["weight_decay"] = (keywords["weight_decay"], tiny)
+    if "step" in rule.hypers:
+        choices["step"] = SPECIAL_STEPS
+    for i in range(max(map(len, choices.values()), default=1)):
+        yield {**keywords, **{name: values[i % len(values)] for name, values in choices.items()}}
+
+
+def pinned_digests():
+    """One digest per rule and dtype over long runs of every variant."""
+    hashes = {}
+    for variant in variants(0, steps=0):
+        key = f"{variant.rule.name}-{variant.dtype.name}"
+        digest = hashes.setdefault(key, hashlib.sha256())
+        buffers = [np.zeros(PINNED_LENGTH, variant.dtype) for _ in variant.names]
+        buffers[0][:] = numbers(0, PINNED_LENGTH, variant.dtype)
+        gradients = (numbers(k + 1, PINNED_LENGTH, variant.dtype) for k in range(PINNED_STEPS))
+        variant.run(function_of(variant.rule), buffers, gradients)
+        for buffer in buffers:
+            assert np.isfinite(buffer).all(), "only numbers have bits that can be pinned"
+            digest.update(buffer.astype(variant.dtype.newbyteorder("<")).tobytes())
+    return {key: digest.hexdigest()[:32] for key, digest in hashes.items()}
+
+
+CHECKS = {
+    "few_lengths": functools.partial(check_lengths, every=False),
+    "every_length": functools.partial(check_lengths, every=True),
+    "special_values": check_special_values,
+    "few_threads": functools.partial(check_threads, every=False),
+    "every_threads": functools.partial(check_threads, every=True),
+}
+
+
+def main(check):
+    if check == "pinned":
+        found = pinned_digests()
+    else:
+        report = Report()
+        CHECKS[check](report)
+        found = report.properties
+    print(json.dumps({"isa": fastopt.isa(), "found": found}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,147 @@
+"""Copies and pickles keep the identity of arrays, and all that a subclass has of its own."""
+
+import copy
+import io
+import pickle
+import threading
+
+import numpy as np
+import pytest
+
+import fastopt
+
+COPIES = {
+    "deepcopy": copy.deepcopy,
+    **{
+        f"pickle {protocol}": lambda thing, protocol=protocol: pickle.loads(
+            pickle.dumps(thing, protocol)
+        )
+        for protocol in range(pickle.HIGHEST_PROTOCOL + 1)
+    },
+}
+by_copy = pytest.mark.parametrize("copied", COPIES.values(), ids=COPIES)
+CLASSES = [getattr(fastopt, rule.class_name) for rule in fastopt.RULES.values()]
+
+
+class Model:
+    """Arrays as attributes, the optimizer either made first or last."""
+
+    def __init__(self, make, optimizer_first):
+        w, b = np.ones((3, 2)), np.zeros(2, np.float32)
+        if optimizer_first:
+            self.opt = make({"w": w, "b": b}, lr=0.1)
+        self.layers = {"w": w, "b": b}
+        if not optimizer_first:
+            self.opt = make({"w": w, "b": b}, lr=0.1)
+
+    def step(self):
+        self.opt.step({"w": np.ones((3, 2)), "b": np.ones(2, np.float32)})
+
+    def content(self):
+        return self.layers["w"].tobytes() + self.layers["b"].tobytes()
+
+
+@pytest.mark.parametrize("optimizer_first", [True, False])
+@pytest.mark.parametrize("make", CLASSES)
+@by_copy
+def test_a_copied_optimizer_steps_the_copied_arrays(copied, make, optimizer_first):
+    model = Model(make, optimizer_first)
+    model.step()
+    before = model.content()
+    other = copied(model)
+    other.step()
+    assert model.content() == before
+    assert other.content() != before
+    model.step()
+    assert other.content() == model.content()
+
+
+@by_copy
+def test_several_optimizers_and_a_list_keep_one_array(copied):
+    w = np.ones(3)
+    first, second = fastopt.SGD([w], lr=0.1), fastopt.SGD([w], lr=0.2)
+    both, arrays = copied(([first, second], [w]))
+    for opt in both:
+        opt.step([np.ones(3)])
+    assert arrays[0].tolist() == [1.0 - 0.1 - 0.2] * 3
+    assert w.tolist() == [1.0] * 3
+
+
+class Named(fastopt.Adam):
+    """A subclass with another constructor, attributes, slots and a reference back to its owner."""
+
+    __slots__ = ("tag",)
+
+    def __init__(self, owner):
+        super().__init__(owner.w, lr=0.1)
+        self.owner, self.history, self.tag = owner, [1, 2], "slot"
+
+
+class Owner:
+    def __init__(self):
+        self.w = np.ones(3)
+        self.opt = Named(self)
+
+
+@pytest.mark.parametrize("copied", list(COPIES.values())[:1] + list(COPIES.values())[3:])
+def test_a_subclass_keeps_its_own_attributes(copied):
+    owner = Owner()
+    other = copied(owner)
+    assert type(other.opt) is Named
+    assert other.opt.owner is other
+    assert (other.opt.history, other.opt.tag) == ([1, 2], "slot")
+    other.opt.history.append(3)
+    assert owner.opt.history == [1, 2]
+    other.opt.step(np.ones(3))
+    assert (owner.w == 1).all()
+    assert (other.w != 1).all()
+
+
+def test_a_shallow_copy_steps_the_same_arrays_with_states_of_its_own():
+    w, v = np.ones(3), np.ones(3)
+    opt, twin = fastopt.Momentum(w, lr=0.1), fastopt.Momentum(v, lr=0.1)
+    opt.step(np.ones(3))
+    twin.step(np.ones(3))
+    other = copy.copy(opt)
+    other.lr = 0.2
+    assert opt.lr == 0.1
+    other.step(np.ones(3))
+    twin.lr = 0.2
+    twin.step(np.ones(3))
+    assert w.tobytes() == v.tobytes()
+    assert (opt.state[0]["step"], other.state[0]["step"]) == (1, 2)
+    assert opt.state[0]["momentum_buffer"].tolist() == [1.0] * 3
+    # Its own groups: an edit of one is none of the other.
+    other.param_groups[0]["params"] = w
+    opt.step(np.ones(3))
+
+
+@by_copy
+def test_a_copy_takes_the_schedule_along(copied):
+    w = np.zeros(1)
+    opt = fastopt.SGD(w, lr=fastopt.schedules.piecewise([1.0, 10.0], [1]))
+    opt.step(np.ones(1))
+    other = copied(opt)
+    other.step(np.ones(1))
+    assert other.param_groups[0]["params"].tolist() == [-11.0]
+
+
+def test_a_step_of_another_thread_while_an_optimizer_is_pickled_is_an_error():
+    class Slow(io.BytesIO):
+        """Where the pickle goes; in the middle of it somebody takes a step."""
+
+        def write(self, data):
+            if not stepped:
+                stepped.append(True)
+                thread = threading.Thread(target=opt.step, args=[[np.ones(100_000)] * 2])
+                thread.start()
+                thread.join()
+            return super().write(data)
+
+    stepped = []
+    opt = fastopt.SGD([np.zeros(100_000), np.zeros(100_000)], lr=0.1)
+    with pytest.raises(
+        RuntimeError, match=r"another thread has taken a step .* while it was pickled"
+    ):
+        pickle.dump(opt, Slow())
+    assert stepped

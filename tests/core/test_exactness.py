@@ -1,0 +1,308 @@
+"""The compiled rules equal their NumPy twins bit for bit, whatever runs them."""
+
+import ctypes
+import functools
+import itertools
+import json
+import platform
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cases import (
+    DTYPES,
+    RULES,
+    function_of,
+    function_variants,
+    numbers,
+    same_but_nan_payload,
+    states_of,
+    step_keyword,
+)
+from processes import available_isas, run_code, run_python
+from reference import REFERENCE
+
+import fastopt
+
+# From the twin: 100 steps of every variant
+PINNED = {
+    "sgd-float32": "94fb053b78d71623e70d4769de2c2211",
+    "sgd-float64": "2a06612fcc575d4f2aa0b114a42dc414",
+    "momentum-float32": "ee268d3e50066ac0c50517794d6a0adc",
+    "momentum-float64": "b09136faffd129c33abbb4568fb8ccbc",
+    "nag-float32": "05370c1f35f2203cebd529570c45288a",
+    "nag-float64": "e829cf51c9c7f7705f0fc821b650cae5",
+    "adagrad-float32": "cafa04cb055d59c3827d009718ecb050",
+    "adagrad-float64": "edf00464c7bac720a6525f070a1bf119",
+    "adadelta-float32": "4a26af109423dcc193a84a84b2074baa",
+    "adadelta-float64": "6d88b25c79e2572b48cab78f365fa53a",
+    "adam-float32": "58fd3372c5c40b46561c7714e56b71fe",
+    "adam-float64": "7a3a69d47685464cb0f4b7c3b966ff63",
+    "adamw-float32": "86d657880775fdf351649efeabb29724",
+    "adamw-float64": "21bf34d5de19834ebfbd1b635d30e1ab",
+    "rmsprop-float32": "de57c3427548228149db83a70db4e90f",
+    "rmsprop-float64": "4212f4d70fe58739e883c18f7b1867a4",
+}
+
+
+@functools.cache
+def run_check(isa, check):
+    worker = Path(__file__).with_name("exactness_worker.py")
+    done = run_python(str(worker), check, FASTOPT_ISA=isa, timeout=None)
+    assert done.returncode == 0, f"exit status {done.returncode} under {isa}\n{done.stderr}"
+    result = json.loads(done.stdout)
+    assert result["isa"] == isa
+    return result["found"]
+
+
+def assert_equal_bits(isa, check, name, at_least):
+    found = run_check(isa, check)[name]
+    failures = "\n".join(map(str, found["failures"]))
+    assert not found["failed"], f"{found['failed']} of {found['cases']} differ:\n{failures}"
+    assert found["cases"] >= at_least
+
+
+def count_variants():
+    return len(DTYPES) * sum(len(list(function_variants(rule))) for rule in RULES)
+
+
+def test_every_rule_has_a_twin():
+    assert list(fastopt.RULES) == list(REFERENCE)
+
+
+lengths = pytest.mark.parametrize(
+    ("check", "at_least"),
+    [("few_lengths", 12), pytest.param("every_length", 34, marks=pytest.mark.slow)],
+    ids=["few", "every"],
+)
+
+
+@lengths
+@pytest.mark.parametrize("isa", available_isas())
+def test_every_isa_matches_numpy_at_each_length_and_start(isa, check, at_least):
+    starts = 3 if check == "every_length" else 1
+    assert_equal_bits(isa, check, "lengths", starts * at_least * count_variants())
+
+
+@lengths
+@pytest.mark.parametrize("isa", available_isas())
+def test_no_access_beyond_the_buffers(isa, check, at_least):
+    ends = 2 if check == "every_length" else 1
+    assert_equal_bits(isa, check, "protected_pages", ends * at_least * count_variants())
+
+
+@pytest.mark.parametrize(
+    "check", ["few_threads", pytest.param("every_threads", marks=pytest.mark.slow)]
+)
+@pytest.mark.parametrize("isa", available_isas())
+def test_every_thread_count_matches_numpy(isa, check):
+    choices = count_variants() if check == "every_threads" else 2 * len(DTYPES) * len(RULES)
+    assert_equal_bits(isa, check, "threads", at_least=4 * choices)
+
+
+@pytest.mark.parametrize("isa", available_isas())
+def test_special_values_match_numpy(isa):
+    assert_equal_bits(isa, "special_values", "special_values", at_least=count_variants())
+
+
+@pytest.mark.parametrize("isa", available_isas())
+def test_long_runs_have_the_pinned_bits(isa):
+    assert run_check(isa, "pinned") == PINNED
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the flags of an x86-64 CPU")
+def test_every_isa_of_this_cpu_is_offered():
+    flags = set(Path("/proc/cpuinfo").read_text().split("flags", 1)[1].split("\n")[0].split())
+    expected = ["baseline"]
+    expected += ["avx2"] if "avx2" in flags else []
+    expected += ["avx512"] if {"avx512f", "avx512dq", "avx512vl", "avx512bw"} <= flags else []
+    assert set(available_isas()) == set(expected)
+
+
+def test_the_widest_isa_is_the_default():
+    by_width = ("avx512", "avx2", "neon", "baseline")
+    widest = next(isa for isa in by_width if isa in available_isas())
+    assert run_code("import fastopt; print(fastopt.isa())") == widest
+
+
+@pytest.mark.parametrize("wrong", ["nonsense", "AVX2", "sse2", "avx2 ", "avx2,avx512", "512"])
+def test_an_unknown_isa_is_an_error_at_import_that_lists_those_there_are(wrong):
+    done = run_python("-c", "import fastopt", FASTOPT_ISA=wrong)
+    assert done.returncode == 1
+    message = done.stderr.strip().splitlines()[-1]
+    assert "FASTOPT_ISA" in message
+    for isa in available_isas():
+        assert isa in message
+
+
+@pytest.mark.parametrize("isa", sorted({"neon", "avx2", "avx512"} - set(available_isas())))
+def test_an_isa_that_the_cpu_lacks_is_an_error_at_import(isa):
+    done = run_python("-c", "import fastopt", FASTOPT_ISA=isa)
+    assert done.returncode == 1
+    message = done.stderr.strip().splitlines()[-1]
+    assert "FASTOPT_ISA" in message
+    assert isa in message
+
+
+def test_subnormal_arithmetic_is_still_on_after_import():
+    code = "import fastopt; x = 5e-324; print(x * 1.0 != 0, 2.0**-1060 * 2.0**-10 != 0)"
+    assert run_code(code) == "True True"
+
+
+class FloatingPointEnvironment:
+    """The C library's view of the control registers, rounding and flush-to-zero among them."""
+
+    # glibc's fenv_t: x86-64 keeps MXCSR at byte 28, of which the low six bits are status
+    WORD, CONTROL, FLUSH = {
+        "x86_64": (7, 0xFFC0, 0x8040),
+        "aarch64": (0, 0xFFFFFFFF, 1 << 24),
+    }.get(platform.machine(), (None, None, None))
+
+    def __init__(self):
+        self.libm = ctypes.CDLL("libm.so.6")
+        self.saved = self.words()
+
+    def words(self):
+        buffer = (ctypes.c_uint32 * 16)()
+        assert self.libm.fegetenv(buffer) == 0
+        return buffer
+
+    def control(self):
+        return self.words()[self.WORD] & self.CONTROL
+
+    def flush_to_zero(self):
+        words = self.words()
+        words[self.WORD] |= self.FLUSH
+        assert self.libm.fesetenv(words) == 0
+
+    def round_up(self):
+        upward = {"x86_64": 0x800, "aarch64": 0x400000}[platform.machine()]
+        assert self.libm.fesetround(upward) == 0
+
+    def restore(self):
+        assert self.libm.fesetenv(self.saved) == 0
+
+
+@pytest.fixture
+def environment():
+    environment = FloatingPointEnvironment()
+    yield environment
+    environment.restore()
+
+
+needs_known_registers = pytest.mark.skipif(
+    FloatingPointEnvironment.WORD is None or platform.libc_ver()[0] != "glibc",
+    reason="knows the registers of x86-64 and aarch64 as glibc lays them out",
+)
+
+
+@needs_known_registers
+@pytest.mark.parametrize("mode", ["default", "flush_to_zero", "round_up"])
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_the_floating_point_control_register_is_left_alone(rule, mode, environment):
+    keywords = {"lr": 0.1, "weight_decay": 0.1, **step_keyword(rule, 3)}
+    for n in (7, 300_000):
+        buffers = [np.full(n, 1e-310) for _ in range(2 + len(rule.states))]
+        before = environment.control()
+        if mode != "default":
+            getattr(environment, mode)()
+            assert environment.control() != before
+        during = environment.control()
+        function_of(rule)(*buffers, **keywords)
+        after = environment.control()
+        environment.restore()
+        assert after == during
+
+
+@needs_known_registers
+@pytest.mark.parametrize("mode", ["flush_to_zero", "round_up"])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_no_split_changes_a_bit_in_whatever_mode_the_caller_has(rule, dtype, mode, environment):
+    keywords = {"lr": 0.1, "eps": 1e-30, **step_keyword(rule, 3)}
+    keywords = {name: value for name, value in keywords.items() if name in rule.hypers}
+    n = 300_000
+    whole = [np.abs(numbers(k, n, dtype)) for k in range(2 + len(rule.states))]
+    parts = [buffer.copy() for buffer in whole]
+    bounds = [0, 1, 48, 100, 1000, 1033, 150_000, n]
+    getattr(environment, mode)()
+    try:
+        function_of(rule)(*whole, **keywords)
+        for begin, end in itertools.pairwise(bounds):
+            function_of(rule)(*(buffer[begin:end] for buffer in parts), **keywords)
+    finally:
+        environment.restore()
+    for a, b in zip(whole, parts, strict=True):
+        assert a.tobytes() == b.tobytes()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_any_shape_steps_as_its_elements_do(rule, dtype):
+    keywords, optional = list(function_variants(rule))[-1]
+    count = 2 + len(states_of(rule, optional))
+    for shape in ((), (1,), (3, 0, 2), (2, 3, 4), (1, 1, 1), (5, 1, 7)):
+        size = int(np.prod(shape))
+        flat = [np.abs(numbers(k, size, dtype)) for k in range(count)]
+        shaped = [buffer.reshape(shape).copy() for buffer in flat]
+        REFERENCE[rule.name](*flat, **keywords, **step_keyword(rule, 5))
+        assert function_of(rule)(*shaped, **keywords, **step_keyword(rule, 5)) is None
+        for a, b in zip(flat, shaped, strict=True):
+            assert b.shape == shape
+            assert a.tobytes() == b.tobytes()
+
+
+EXTREME = {
+    "lr": (0.0, 5e-324, 1e-50, 1e300, 1.7e308),
+    "eps": (0.0, 1e-320, 1e-46, 1e39, 1e308),
+    "weight_decay": (5e-324, 1e-50, 1.0, 1e300),
+    "grad_scale": (0.0, -1.0, -2.5, 1e-310, 1e200),
+}
+JUST_BELOW_ONE = 1.0 - 2.0**-53
+AVERAGES = (0.0, 5e-324, 1e-50, 0.5, 1.0 - 1e-12, JUST_BELOW_ONE)
+
+
+def extreme_hypers(rule):
+    for name, default in rule.hypers.items():
+        if name == "step" or isinstance(default, bool):
+            continue
+        for value in EXTREME.get(name, AVERAGES):
+            yield name, value
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_extreme_hyper_parameters_are_rounded_as_in_numpy_or_refused(rule, dtype):
+    """Refused where a number that is not 0 would be 0 or infinity in the compute type."""
+    for keywords, optional in function_variants(rule):
+        for name, value in extreme_hypers(rule):
+            hypers = {**keywords, name: value, **step_keyword(rule, 7)}
+            count = 2 + len(states_of(rule, optional))
+            expected = [np.abs(numbers(k, 21, dtype)) for k in range(count)]
+            got = [buffer.copy() for buffer in expected]
+            with np.errstate(over="ignore"):
+                rounded = dtype(value)
+            if value != 0 and (rounded == 0 or np.isinf(rounded)):
+                with pytest.raises(ValueError, match=f"{name} must be a number that float32"):
+                    function_of(rule)(*got, **hypers)
+            else:
+                REFERENCE[rule.name](*expected, **hypers)
+                function_of(rule)(*got, **hypers)
+            for a, b in zip(expected, got, strict=True):
+                assert same_but_nan_payload(a, b), hypers
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 1000, 2**31 - 1, 2**31, 2**31 + 1, 2**53 - 1, 2**53])
+@pytest.mark.parametrize(
+    "rule", [rule for rule in RULES if "step" in rule.hypers], ids=lambda rule: rule.name
+)
+def test_every_step_number_is_exact(rule, step):
+    hypers = {**rule.hypers, "step": step}
+    for beta1, beta2 in ((0.9, 0.999), (0.0, 0.0), (JUST_BELOW_ONE, JUST_BELOW_ONE), (0.5, 0.9)):
+        hypers.update(beta1=beta1, beta2=beta2)
+        expected = [np.abs(numbers(k, 21, np.float64)) for k in range(2 + len(rule.states))]
+        got = [buffer.copy() for buffer in expected]
+        REFERENCE[rule.name](*expected, **hypers)
+        function_of(rule)(*got, **hypers)
+        for a, b in zip(expected, got, strict=True):
+            assert a.tobytes() == b.tobytes()

@@ -1,0 +1,80 @@
+"""Imports only point down, and never in a circle."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import fastopt
+
+ROOT = Path(fastopt.__file__).parent
+TUNE = "fastopt.tune"
+# What a module of each room of the tuner may import of the package.
+SPACE = ("fastopt._checks", f"{TUNE}.space")
+STRATEGIES = (*SPACE, f"{TUNE}.strategies")
+LEDGER = (*STRATEGIES, f"{TUNE}.ledger")
+SCHEDULERS = (*SPACE, f"{TUNE}.schedulers")
+# The longest prefix of a module's name decides. A name in the list stands for all that is in it.
+ALLOWED = {
+    f"{TUNE}.space": SPACE,
+    f"{TUNE}.strategies": STRATEGIES,
+    f"{TUNE}.schedulers": SCHEDULERS,
+    f"{TUNE}.ledger": LEDGER,
+    f"{TUNE}.reporting": (*LEDGER, f"{TUNE}.reporting"),
+    f"{TUNE}.running": (*LEDGER, *SCHEDULERS, f"{TUNE}.running"),
+    # How many processors there are, the extension module counts once for all.
+    f"{TUNE}.running.cpus": ("fastopt._core",),
+    TUNE: ("fastopt._checks", TUNE),
+    "fastopt.integrations": ("fastopt",),
+}
+
+
+def name_of(path):
+    return ".".join(["fastopt", *path.relative_to(ROOT).with_suffix("").parts]).removesuffix(
+        ".__init__"
+    )
+
+
+FILES = {name_of(path): path for path in ROOT.rglob("*.py")}
+MODULES = {*FILES, "fastopt._core"}
+
+
+def imports(name):
+    """The package's modules that a module's import statements name, in functions too."""
+    package = name if FILES[name].name == "__init__.py" else name.rpartition(".")[0]
+    for node in ast.walk(ast.parse(FILES[name].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1]
+            base = ".".join([*(above if node.level else []), *filter(None, [node.module])])
+            whole = [f"{base}.{alias.name}" for alias in node.names]
+            found = [module if module in MODULES else base for module in whole]
+        else:
+            continue
+        yield from (module for module in found if module in MODULES)
+
+
+GRAPH = {name: set(imports(name)) - {name} for name in sorted(FILES)}
+
+
+def within(name, rooms):
+    return any(name == room or name.startswith(room + ".") for room in rooms)
+
+
+@pytest.mark.parametrize("name", GRAPH)
+def test_no_import_points_up(name):
+    room = max((room for room in ALLOWED if within(name, [room])), key=len, default=None)
+    if room is None:  # the optimizers and what belongs to them
+        up = {module for module in GRAPH[name] if within(module, [TUNE, "fastopt.integrations"])}
+    else:
+        up = {module for module in GRAPH[name] if not within(module, ALLOWED[room])}
+    assert not up
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    left = dict(GRAPH)
+    while leaves := [name for name, needs in left.items() if not needs & left.keys()]:
+        for name in leaves:
+            del left[name]
+    assert not left

@@ -1,0 +1,163 @@
+"""What someone types who comes from elsewhere, or sees first: names, messages, notebooks."""
+
+import io
+import sys
+import types
+
+import numpy as np
+import pytest
+from tune_objectives import SMALL, small
+
+from fastopt import tune
+from fastopt.tune.running.progress import Progress
+
+
+def grid(**options):
+    return tune.Study(SMALL, strategy="grid", **options)
+
+
+def message(error, action):
+    with pytest.raises(error) as caught:
+        action()
+    return str(caught.value)
+
+
+def test_dir_shows_what_is_public_and_nothing_else():
+    assert dir(tune) == sorted(tune.__all__)
+
+
+@pytest.mark.parametrize("name", tune.__all__)
+def test_public_objects_come_from_the_package_that_documents_them(name):
+    assert getattr(tune, name).__module__ == "fastopt.tune"
+
+
+def test_choices_given_one_by_one():
+    text = message(TypeError, lambda: tune.Categorical("adam", "nag"))
+    assert "Categorical(['adam', 'nag'])" in text
+
+
+@pytest.mark.parametrize("search", [tune.minimize, tune.maximize])
+def test_a_misspelt_argument(search):
+    text = message(TypeError, lambda: search(small, SMALL, 3, strateg="grid"))
+    assert "did you mean 'strategy'?" in text
+    assert "n_jobs" in message(TypeError, lambda: search(small, SMALL, 3, quickly=True))
+
+
+def test_a_misspelt_name():
+    text = message(ValueError, lambda: tune.Study(SMALL, strategy="baies"))
+    assert "strategy must be one of" in text
+    assert "did you mean 'bayes'?" in text
+    text = message(ValueError, lambda: tune.Study(SMALL, direction="maximise"))
+    assert "did you mean 'maximize'?" in text
+
+
+def test_a_url_as_storage(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = message(ValueError, lambda: tune.Study(SMALL, storage="sqlite:///study.db"))
+    assert "storage='study.db'" in text
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "here"),
+    [("optimize", "study.run"), ("best_trial", "study.best"), ("enqueue_trial", "study.enqueue")],
+)
+def test_a_method_of_another_library(name, here):
+    assert here in message(AttributeError, lambda: getattr(grid(), name))
+
+
+def test_a_misspelt_method():
+    assert "did you mean 'trials'?" in message(AttributeError, lambda: grid().trails)
+    assert not hasattr(grid(), "_repr_svg_")
+
+
+def test_no_message_names_a_private_class():
+    assert "Study" in message(TypeError, lambda: tune.Study(SMALL, strateg="grid"))
+
+
+def test_best_value_and_best_params():
+    study = grid()
+    for name in ("best_value", "best_params"):
+        assert "no trial has succeeded" in message(
+            ValueError, lambda name=name: getattr(study, name)
+        )
+    study.run(small)
+    assert study.best_value == 1.0
+    assert study.best_params == {"a": 0, "b": "x"}
+    study.best_params["a"] = 7
+    assert study.best.params["a"] == 0
+
+
+def test_numpy_numbers_are_seconds_and_counts():
+    study = grid()
+    study.run(small, np.int64(3), timeout=np.float32(60), trial_timeout=np.int64(60))
+    assert len(study.trials) == 3
+
+
+def test_a_study_and_a_trial_show_themselves_in_a_notebook():
+    study = grid(name="<mine>")
+    assert "0 trials" in study._repr_html_()
+    study.run(small)
+    text = study._repr_html_()
+    assert "&lt;mine&gt;" in text
+    assert "20 trials (20 done)" in text
+    assert "<b>1</b>, trial 0" in text
+    text = study.best._repr_html_()
+    assert "Trial 0" in text
+    assert "<tr><th>b</th><td>x</td></tr>" in text
+
+
+def test_repr_counts_failures():
+    study = grid()
+    study.tell(study.ask(), 1.0)
+    assert "1 trials, " in repr(study)
+    study.tell(study.ask(), error="no")
+    assert "2 trials (1 failed), " in repr(study)
+
+
+def test_a_plot_shows_itself_in_a_notebook():
+    pytest.importorskip("matplotlib")
+    study = grid()
+    study.run(small)
+    assert study.plot.history()._repr_png_().startswith(b"\x89PNG")
+
+
+def test_a_notebook_gets_a_bar(monkeypatch):
+    shell = types.SimpleNamespace(config={"IPKernelApp": {}})
+    ipython = types.SimpleNamespace(get_ipython=lambda: shell)
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    bars = []
+    auto = types.SimpleNamespace(tqdm=lambda **options: bars.append(options))
+    monkeypatch.setitem(sys.modules, "tqdm.auto", auto)
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    Progress(None, 5)
+    assert [bar["total"] for bar in bars] == [5]
+
+
+def plain(study, trial):
+    pass
+
+
+class Misspelt:
+    def on_trial_ends(self, study, trial):
+        pass
+
+
+class Useless:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("callbacks", "words"),
+    [
+        ([plain], "on_trial_end"),
+        ([Misspelt()], "did you mean on_trial_end?"),
+        ([Useless()], "on_study_start"),
+        (Useless(), "callbacks must be a list"),
+    ],
+)
+def test_a_callback_that_would_never_be_called_is_refused(callbacks, words):
+    assert words in message(TypeError, lambda: grid(callbacks=callbacks))
+    study = grid()
+    assert words in message(TypeError, lambda: study.run(small, callbacks=callbacks))
+    assert study.trials == []
