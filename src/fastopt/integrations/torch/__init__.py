@@ -7,10 +7,12 @@ of one can be loaded into the other.
 
 float32 and float64. A parameter must be dense: contiguous, or a permutation of a contiguous tensor
 such as ``channels_last``. A gradient of another layout than its parameter's is copied into that
-layout first. What is not supported is refused: sparse, complex, half-precision, CUDA and meta
-tensors, wrapper subclasses, duplicate and overlapping parameters, gradients in memory of
-a parameter, ``capturable``, ``differentiable``, and RMSprop's ``centered`` and ``momentum``.
-``foreach`` and ``fused`` make no difference. The count of steps is the state's tensor ``step``.
+layout first.
+
+What is not supported is refused: sparse, complex, half-precision, CUDA and meta tensors, wrapper
+subclasses, duplicate and overlapping parameters, gradients that share a parameter's memory,
+``capturable``, ``differentiable``, and the ``centered`` and ``momentum`` variants of RMSprop.
+``foreach`` and ``fused`` make no difference. The count of steps is the state's ``step``.
 """
 
 try:

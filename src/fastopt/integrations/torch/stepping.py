@@ -4,6 +4,7 @@ A step goes through the parameters in C, where their memory is found through the
 of DLPack. One call of it tells of a tensor what takes half a dozen of its methods.
 """
 
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -23,7 +24,7 @@ class Stepping:
 
     param_groups: list[Group]
     defaults: dict[str, Any]
-    state: dict[torch.Tensor, Entry]
+    state: defaultdict[torch.Tensor, Any]
 
     # Made by the first step, and again whenever a tensor or a state is no longer what it was.
     _plan: "Plan | None" = None
@@ -178,7 +179,7 @@ class Plan:
         self._read_settings(optimizer)
 
     def _read_settings(self, optimizer: Stepping) -> None:
-        self.settings = Snapshot(self.groups)
+        self.settings = Snapshot([*self.groups])
         # The value of a tensor, such as lr, or of a list can change while the object is the same.
         values = [group.get(name) for group in self.groups for name in optimizer.defaults]
         self.is_fixed = all(
@@ -230,7 +231,7 @@ COUNTED = {"adagrad", "adadelta", "adam", "adamw", "rmsprop"}
 
 def _state_names(rule: Rule, group: Group) -> list[str]:
     names = [TORCH_STATES.get(state, state) for state in rule.states]
-    if _has_optional(rule, group):
+    if rule.optional_state and _has_optional(rule, group):
         names.append(rule.optional_state)
     return names
 
@@ -297,7 +298,10 @@ def _counter(name: str, entry: Entry, is_new: bool) -> Entry:
     return {"step": torch.tensor(count, dtype=dtype, device="cpu")}
 
 
-NUMPY_DTYPES = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
+NUMPY_DTYPES: dict[torch.dtype, Any] = {
+    torch.float32: np.dtype(np.float32),
+    torch.float64: np.dtype(np.float64),
+}
 
 
 def _make_states(fresh: list[tuple[torch.Tensor, Entry, list[str], Group]]) -> None:
