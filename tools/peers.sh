@@ -13,7 +13,9 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 # fastopt and nothing else of where it is installed, for other environments of the same Python.
-package=$(PYTHONPATH="$root/src${PYTHONPATH:+:$PYTHONPATH}" "$python" -c \
+sources=
+ls "$root"/src/fastopt/_core*.so >/dev/null 2>&1 && sources=$root/src:
+package=$(PYTHONPATH="$sources${PYTHONPATH:-}" "$python" -c \
     'import fastopt, pathlib; print(pathlib.Path(fastopt.__file__).parent)')
 mkdir "$work/alone"
 ln -s "$package" "$work/alone/fastopt"

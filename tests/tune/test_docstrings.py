@@ -24,7 +24,12 @@ def run(tests):
     return runner.tries
 
 
-@pytest.mark.parametrize("name", MODULES)
+def module_parameter(name):
+    draws = name.rpartition(".")[2] in ("figure", "page", "plots")
+    return pytest.param(name, marks=pytest.mark.needs("matplotlib") if draws else ())
+
+
+@pytest.mark.parametrize("name", map(module_parameter, MODULES))
 def test_examples_of_modules_run(name):
     run(doctest.DocTestFinder().find(importlib.import_module(name)))
 

@@ -1,14 +1,11 @@
 """An objective with a fault is noticed at once."""
 
 import pytest
+from tune_objectives import faulty
 
 from fastopt import tune
 
 SPACE = {"a": tune.Int(0, 19)}
-
-
-def faulty(params):
-    return params["b"]
 
 
 def study():

@@ -115,8 +115,8 @@ def test_repr_counts_failures():
     assert "2 trials (1 failed), " in repr(study)
 
 
+@pytest.mark.needs("matplotlib")
 def test_a_plot_shows_itself_in_a_notebook():
-    pytest.importorskip("matplotlib")
     study = grid()
     study.run(small)
     assert study.plot.history()._repr_png_().startswith(b"\x89PNG")

@@ -158,6 +158,10 @@ def share(path, flag):
         count += 1
 
 
+def faulty(params):
+    return params["b"]
+
+
 def run(path, n_jobs):
     """A run with workers that somebody interrupts."""
     tune.Study(SMALL, strategy="grid", storage=path).run(slow, n_jobs=int(n_jobs))

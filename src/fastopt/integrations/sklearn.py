@@ -14,7 +14,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -201,6 +201,8 @@ class SearchCV(BaseSearchCV):
         ),
     }
 
+    cv: Any
+
     def __init__(
         self,
         estimator: Any,
@@ -252,7 +254,7 @@ class SearchCV(BaseSearchCV):
             setattr(twin, name, copy.deepcopy(getattr(self, name)))
         return twin
 
-    _spaces = ("param_distributions",)
+    _spaces: tuple[str, ...] = ("param_distributions",)
 
     def _space(self) -> Any:
         return self.param_distributions
@@ -286,7 +288,7 @@ class SearchCV(BaseSearchCV):
         With ``storage``, go on with the search that it holds.
         """
         self._validate_params()
-        given = self.cv
+        given: Any = self.cv
         if self.storage is not None:
             self._data = {
                 "X": fingerprint("X", X),
@@ -430,7 +432,8 @@ class _Watch:
     """What callbacks of scikit-learn (from its version 1.9 on) see: one task for all fits."""
 
     def __init__(self, search: SearchCV, root: Any, n_fits: int) -> None:
-        self._search, self._task, self._begun = search, None, 0
+        self._search, self._begun = search, 0
+        self._task: Any = None
         if root is not None:
             self._task = root.subcontext(
                 task_name="search", max_subtasks=n_fits, sequential_subtasks=False
@@ -502,7 +505,7 @@ class BayesSearchCV(SearchCV):
         param_distributions: Mapping[str, Any] | None = None,
         **others: Any,
     ) -> None:
-        super().__init__(estimator, param_distributions, **others)
+        super().__init__(estimator, cast(Any, param_distributions), **others)
         self.search_spaces = search_spaces
 
     def _space(self) -> Any:
@@ -560,4 +563,6 @@ def _signature(*methods: Callable[..., Any]) -> inspect.Signature:
     return inspect.Signature(list(parameters.values()))
 
 
-BayesSearchCV.__init__.__signature__ = _signature(BayesSearchCV.__init__, SearchCV.__init__)
+BayesSearchCV.__init__.__signature__ = _signature(  # type: ignore[attr-defined]
+    BayesSearchCV.__init__, SearchCV.__init__
+)
