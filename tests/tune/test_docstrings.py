@@ -29,7 +29,7 @@ def module_parameter(name):
     return pytest.param(name, marks=pytest.mark.needs("matplotlib") if draws else ())
 
 
-@pytest.mark.parametrize("name", map(module_parameter, MODULES))
+@pytest.mark.parametrize("name", [module_parameter(name) for name in MODULES])
 def test_examples_of_modules_run(name):
     run(doctest.DocTestFinder().find(importlib.import_module(name)))
 
