@@ -82,6 +82,12 @@ class Study:
     Those are queued again, with the same number and params, as soon as somebody asks after their
     process is gone. A process on another host cannot be looked at; see :meth:`requeue`.
 
+    The file alone is whole when it is made, after every ``run``, and after ``close``. In between,
+    and after a kill, the last moments may stand in a second file, ``study.db-wal``, as long as one
+    is there: close the study before you copy or move the file, or take both. A file that is
+    deleted, moved or replaced while it is open is noticed: the next call is a FileNotFoundError,
+    and a result that was told then is written once the file is back.
+
     A suggestion depends on seed, space and the trials told and pending alone, so a resumed study
     goes on exactly as it would have without the interruption. With parallel workers the order of
     results is chance; it is stored, and replay from it is exact.

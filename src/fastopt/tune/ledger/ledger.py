@@ -286,9 +286,12 @@ class Ledger:
     def close(self) -> None:
         """Queue the trials again that were asked from this object but not told, and close."""
         with self._lock:
-            self._history.refresh()
-            self.release([n for n, owner in self._history.owners.items() if owner == self._owner])
-            self.storage.close()
+            try:
+                self._history.refresh()
+                owners = self._history.owners
+                self.release([n for n, owner in owners.items() if owner == self._owner])
+            finally:
+                self.storage.close()
 
     def release(self, numbers: Iterable[int]) -> None:
         """Queue those trials again that still run."""
@@ -299,3 +302,4 @@ class Ledger:
 
         with self._lock:
             self.storage.transact(disown)
+            self.storage.settle()
