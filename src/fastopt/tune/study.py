@@ -66,6 +66,9 @@ class Study:
         ``on_report(study, trial, step, value)``, ``on_trial_end(study, trial)``,
         ``on_study_end(study)``. One that raises does not stop the study: it is warned of once.
         An object with none of them is refused.
+    lock_timeout : float, default 60.0
+        Seconds to wait for other processes that write to the file. A result that is told while the
+        file stays locked for longer is kept and written by the next call that can.
 
     Raises
     ------
@@ -121,6 +124,7 @@ class Study:
         name: str = "study",
         constraint: Callable[[dict[str, Any]], Any] | None = None,
         callbacks: Iterable[Any] = (),
+        lock_timeout: float = 60.0,
     ) -> None:
         self.callbacks = check_callbacks(callbacks)
         self._warned: set[int] = set()
@@ -133,6 +137,7 @@ class Study:
             storage=storage,
             name=name,
             constraint=constraint,
+            lock_timeout=lock_timeout,
         )
 
     def __repr__(self) -> str:
