@@ -6,7 +6,6 @@ import signal
 import sqlite3
 import sys
 import tempfile
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,8 +13,6 @@ from processes import run_code, run_python
 from tune_objectives import SMALL, small
 
 from fastopt import tune
-from fastopt.tune.ledger import ledger
-from fastopt.tune.ledger.sqlite import Storage
 
 
 @pytest.mark.parametrize(
@@ -96,9 +93,8 @@ def test_a_path_that_cannot_be_written_is_a_clear_error(tmp_path):
 
 def test_a_lock_held_too_long_is_a_clear_error_and_changes_nothing(tmp_path):
     path = tmp_path / "study.db"
-    study = tune.Study(SMALL, strategy="grid", storage=path)
+    study = tune.Study(SMALL, strategy="grid", storage=path, lock_timeout=0.05)
     trial = study.ask()
-    study._ledger.storage._lock_timeout = 0.05
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(TimeoutError, match=r"study\.db is locked"):
@@ -110,11 +106,75 @@ def test_a_lock_held_too_long_is_a_clear_error_and_changes_nothing(tmp_path):
     assert trial.state == "done"
 
 
-def test_opening_a_file_that_is_locked_too_long_is_a_clear_error(tmp_path, monkeypatch):
+def lock(path):
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    return other
+
+
+@pytest.mark.parametrize("after", ["ask", "tell", "close", "run"])
+def test_a_result_that_meets_a_lock_is_written_by_the_next_call(tmp_path, after):
     path = tmp_path / "study.db"
-    options = {"space": SMALL, "strategy": "grid", "storage": path}
+    study = tune.Study(SMALL, strategy="grid", storage=path, lock_timeout=0.05)
+    first, second = study.ask(), study.ask()
+    other = lock(path)
+    with pytest.raises(TimeoutError, match=r"the value 0\.25 of trial 0 is kept"):
+        study.tell(first, 0.25)
+    with pytest.raises(TimeoutError, match="locked"):
+        study.ask()
+    other.close()
+    {
+        "ask": study.ask,
+        "tell": lambda: study.tell(second, 1.0),
+        "close": study.close,
+        "run": lambda: study.run(small, 1),
+    }[after]()
+    study.close()
+    trial = tune.Study(SMALL, strategy="grid", storage=path).trials[0]
+    assert (trial.state, trial.value) == ("done", 0.25)
+
+
+def test_a_run_that_meets_a_lock_at_the_end_of_a_trial_keeps_its_value(tmp_path):
+    path = tmp_path / "study.db"
+    study = tune.Study(SMALL, strategy="grid", storage=path, lock_timeout=0.05)
+    others = []
+
+    def objective(params):
+        others.append(lock(path))
+        return 0.75
+
+    with pytest.raises(TimeoutError):
+        study.run(objective, 1)
+    others[0].close()
+    study.run(small, 1)
+    assert study.trials[0].value == 0.75
+    assert len(study.trials) == 2
+
+
+def test_a_kept_result_of_a_trial_that_was_told_elsewhere_is_warned_of(tmp_path):
+    path = tmp_path / "study.db"
+    one = tune.Study(SMALL, strategy="grid", storage=path, lock_timeout=0.05)
+    trial = one.ask()
+    other = lock(path)
+    with pytest.raises(TimeoutError):
+        one.tell(trial, 0.25)
+    other.close()
+    tune.Study(SMALL, strategy="grid", storage=path).tell(0, 2.0)
+    with pytest.warns(RuntimeWarning, match=r"trial 0 does not run any more.*0\.25"):
+        one.ask()
+    assert one.trials[0].value == 2.0
+
+
+@pytest.mark.parametrize("wrong", [-1, "1", float("nan")])
+def test_a_lock_timeout_is_checked(wrong):
+    with pytest.raises((TypeError, ValueError), match="lock_timeout"):
+        tune.Study(SMALL, lock_timeout=wrong)
+
+
+def test_opening_a_file_that_is_locked_too_long_is_a_clear_error(tmp_path):
+    path = tmp_path / "study.db"
+    options = {"space": SMALL, "strategy": "grid", "storage": path, "lock_timeout": 0.05}
     tune.Study(**options).close()
-    monkeypatch.setattr(ledger, "Storage", partial(Storage, lock_timeout=0.05))
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(TimeoutError, match=rf"{re.escape(str(path))} is locked"):

@@ -66,6 +66,9 @@ class Study:
         ``on_report(study, trial, step, value)``, ``on_trial_end(study, trial)``,
         ``on_study_end(study)``. One that raises does not stop the study: it is warned of once.
         An object with none of them is refused.
+    lock_timeout : float, default 60.0
+        Seconds to wait for other processes that write to the file. A result that is told while the
+        file stays locked for longer is kept and written by the next call that can.
 
     Raises
     ------
@@ -81,6 +84,12 @@ class Study:
     A result is on disk when ``tell`` returns: killing the process loses only the trials that run.
     Those are queued again, with the same number and params, as soon as somebody asks after their
     process is gone. A process on another host cannot be looked at; see :meth:`requeue`.
+
+    The file alone is whole when it is made, after every ``run``, and after ``close``. In between,
+    and after a kill, the last moments may stand in a second file, ``study.db-wal``, as long as one
+    is there: close the study before you copy or move the file, or take both. A file that is
+    deleted, moved or replaced while it is open is noticed: the next call is a FileNotFoundError,
+    and a result that was told then is written once the file is back.
 
     A suggestion depends on seed, space and the trials told and pending alone, so a resumed study
     goes on exactly as it would have without the interruption. With parallel workers the order of
@@ -115,6 +124,7 @@ class Study:
         name: str = "study",
         constraint: Callable[[dict[str, Any]], Any] | None = None,
         callbacks: Iterable[Any] = (),
+        lock_timeout: float = 60.0,
     ) -> None:
         self.callbacks = check_callbacks(callbacks)
         self._warned: set[int] = set()
@@ -127,6 +137,7 @@ class Study:
             storage=storage,
             name=name,
             constraint=constraint,
+            lock_timeout=lock_timeout,
         )
 
     def __repr__(self) -> str:

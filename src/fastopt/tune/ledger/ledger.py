@@ -7,6 +7,7 @@ import os
 import secrets
 import sqlite3
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, get_args
@@ -49,6 +50,7 @@ class Ledger:
         storage: str | os.PathLike[str] | None,
         name: str,
         constraint: Callable[[dict[str, Any]], Any] | None,
+        lock_timeout: float,
     ) -> None:
         self.space = space if isinstance(space, Space) else Space(space)
         self.strategy = make_strategy(strategy)
@@ -68,7 +70,11 @@ class Ledger:
 
         self._lock = threading.RLock()
         self._owner = register(self)
-        self.storage = Storage(storage, name)
+        # Results that could not be written yet, by trial.
+        self._kept: dict[int, tuple[str, float | None, str | None, list[float]]] = {}
+        self.storage = Storage(
+            storage, name, _checks.number("lock_timeout", lock_timeout, least=0, most=2e6)
+        )
         self._history = History(self.space, self.direction, self.storage)
         try:
             self._open(initial, any_seed=seed is None)
@@ -132,6 +138,7 @@ class Ledger:
         taken: list[int] = []
         try:
             with self._lock:
+                self._write_kept()
                 self.storage.transact(partial(self._take, taken))
                 self._history.refresh()
                 trial = self._history.trials[taken[0]]
@@ -186,18 +193,53 @@ class Ledger:
         error: str | None = None,
         values: Iterable[float] = (),
     ) -> Trial:
-        """Store what a running trial came to; it is on disk when this returns."""
+        """Store what a running trial came to; it is on disk when this returns.
+
+        If the file cannot be written (it is locked, has been moved, the disk is full) the result is
+        kept, and written together with whatever this object writes next.
+        """
         number = trial.number if isinstance(trial, Trial) else trial
-        values = list(values)
+        with self._lock:
+            self._kept[number] = (state, value, error, list(values))
+            try:
+                self._write_kept(number)
+                self._history.refresh()
+                return self._history.trials[number]
+            except OSError as problem:
+                if number not in self._kept:
+                    raise
+                what = f"error {error!r}" if value is None else f"value {value!r}"
+                raise type(problem)(
+                    f"{problem}; the {what} of trial {number} is kept, and is written as soon as "
+                    "the file can be, by the next tell, ask, run or close of this study"
+                ) from problem
+            except BaseException:
+                self._kept.pop(number, None)
+                raise
+
+    def _write_kept(self, own: int | None = None) -> None:
+        """Write the results that are kept, that of ``own`` or an error among them."""
+        if not self._kept:
+            return
+        refused: list[int] = []
 
         def store(connection: sqlite3.Connection) -> None:
-            if not self.storage.finish(connection, number, state, value, error, values):
-                self._refuse(number)
+            refused.clear()
+            for number, outcome in self._kept.items():
+                if not self.storage.finish(connection, number, *outcome):
+                    if number == own:
+                        self._refuse(number)
+                    refused.append(number)
 
-        with self._lock:
-            self.storage.transact(store, durable=True)
-            self._history.refresh()
-            return self._history.trials[number]
+        self.storage.transact(store, durable=True)
+        kept, self._kept = self._kept, {}
+        for number in refused:
+            warnings.warn(
+                f"trial {number} does not run any more: what it came to late, {kept[number]!r}, "
+                "is not stored",
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
     def _refuse(self, number: Any) -> None:
         self._history.refresh()
@@ -286,9 +328,12 @@ class Ledger:
     def close(self) -> None:
         """Queue the trials again that were asked from this object but not told, and close."""
         with self._lock:
-            self._history.refresh()
-            self.release([n for n, owner in self._history.owners.items() if owner == self._owner])
-            self.storage.close()
+            try:
+                self._history.refresh()
+                owners = self._history.owners
+                self.release([n for n, owner in owners.items() if owner == self._owner])
+            finally:
+                self.storage.close()
 
     def release(self, numbers: Iterable[int]) -> None:
         """Queue those trials again that still run."""
@@ -298,4 +343,6 @@ class Ledger:
                 self.storage.claim(connection, number, None)
 
         with self._lock:
+            self._write_kept()
             self.storage.transact(disown)
+            self.storage.settle()

@@ -24,6 +24,8 @@ APPLICATION_ID = 0x466F7074  # "Fopt", in the header of the file
 SCHEMA_VERSION = 1
 # Seconds between two looks at a lock; it is held for some milliseconds.
 POLL = 0.0002
+# What is in the log goes into the file itself at most this often, in units of the time that takes.
+SETTLE_EVERY = 20
 SCHEMA = (
     """CREATE TABLE studies (
         id INTEGER PRIMARY KEY,
@@ -84,6 +86,10 @@ class Storage:
         self._connections: dict[int, sqlite3.Connection] = {}
         weakref.finalize(self, _close, self._connections)
         self._study = -1
+        # Absolute, for the working folder may change.
+        self._file = None if self.path is None else os.path.abspath(self.path)
+        self._place: tuple[int, int] | None = None
+        self._settled = self._settling = 0.0
         if self.path is not None:
             scheme, separator, rest = str(self.path).partition("://")
             if separator and scheme.isalnum():
@@ -98,6 +104,7 @@ class Storage:
                 raise FileNotFoundError(f"storage: the folder of {self.path} does not exist")
         with self._errors():
             self._prepare(self._connection())
+            self._place = self._look()
 
     @property
     def _where(self) -> str:
@@ -120,13 +127,41 @@ class Storage:
                 raise ValueError(f"{self._where} is damaged: {text}") from error
             raise OSError(f"{self._where}: {text}") from error
 
+    def _look(self) -> tuple[int, int] | None:
+        """Which file is at the path, None if there is none."""
+        if self._file is None:
+            return None
+        try:
+            status = os.stat(self._file)
+        except FileNotFoundError:
+            return None
+        return status.st_dev, status.st_ino
+
+    def _check_place(self) -> None:
+        """Raise if the open file is not the one at the path any more.
+
+        SQLite would go on with it: what is written to a deleted file is lost, and to a renamed one
+        it could come apart, for its log keeps the old name.
+        """
+        if self._file is None or self._study == -1:
+            return
+        place = self._look()
+        if place is None or (self._place is not None and place != self._place):
+            what = "is not there any more" if place is None else "is another file now"
+            raise FileNotFoundError(
+                f"{self._where} {what}: it was deleted, moved or replaced while the study was open."
+                " Move it back, or close the study and open it at its new place"
+            )
+        self._place = place
+
     def _connection(self) -> sqlite3.Connection:
+        self._check_place()
         # SQLite forbids to carry a connection across a fork, and closing the parent's in the child
         # would drop the parent's locks: the child opens its own and leaves that one alone.
         key = os.getpid() if self.path is not None else 0
         if key not in self._connections:
             connection = sqlite3.connect(
-                ":memory:" if self.path is None else self.path,
+                ":memory:" if self._file is None else self._file,
                 timeout=self._lock_timeout,
                 isolation_level=None,
                 check_same_thread=False,
@@ -203,7 +238,31 @@ class Storage:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
+            if time.monotonic() - self._settled >= SETTLE_EVERY * self._settling:
+                self.settle()
             return result
+
+    def settle(self) -> None:
+        """Bring what is in SQLite's log into the file itself, so that a copy of it is whole.
+
+        While another process reads or writes this is left to the next time: nothing waits for it.
+        """
+        if self._file is None:
+            return
+        start = time.monotonic()
+        with self._errors():
+            connection = self._connection()
+            connection.execute("PRAGMA busy_timeout=0")
+            try:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            except sqlite3.OperationalError as error:
+                # What has been written is safe in the log, also where the disk is full.
+                if "locked" not in str(error) and "full" not in str(error):
+                    raise
+            finally:
+                connection.execute(f"PRAGMA busy_timeout={round(1000 * self._lock_timeout)}")
+        self._settled = time.monotonic()
+        self._settling = self._settled - start
 
     def open_study(self, description: dict[str, Any], first: list[str]) -> dict[str, Any]:
         """Find the study, or make it with ``first`` in its queue; the description that it has."""
@@ -225,6 +284,7 @@ class Storage:
             return row
 
         self._study, text = self.transact(find)
+        self.settle()
         # Also for a new study: what JSON makes of a description is what will be compared.
         return json.loads(text)
 
@@ -340,6 +400,7 @@ class Storage:
     def close(self) -> None:
         """Close this process's connection to a file; the next use opens another."""
         _close(self._connections)
+        self._place = None
 
 
 def _close(connections: dict[int, sqlite3.Connection]) -> None:

@@ -113,10 +113,12 @@ class Run:
         finally:
             # Something still runs only after the run's timeout, Ctrl-C, or an error of the
             # strategy, the constraint or the storage.
-            self._ledger.release(self._running)
-            self._backend.close()
-            self._progress.close()
-            self._notify("on_study_end")
+            try:
+                self._ledger.release(self._running)
+            finally:
+                self._backend.close()
+                self._progress.close()
+                self._notify("on_study_end")
 
     def _loop(self, interrupts: Interrupts) -> None:
         deadline = time.monotonic() + self._timeout
