@@ -102,14 +102,74 @@ def test_the_median_stops_poor_trials(where):
 
 def test_a_stopped_trial_is_not_the_best_however_it_looks():
     def objective(params):
-        yield 1.0
-        yield -9.0 if params["a"] == 4 else 0.0
+        yield 0.8 if params["a"] == 4 else 1.0
+        yield 0.9 if params["a"] == 4 else 0.0
         yield 0.5
 
     study = tune.Study(A, strategy="grid", direction="maximize")
     study.run(objective, stopper=tune.Median(trials=2, epochs=1))
     assert [trial.state for trial in study.trials] == ["done"] * 4 + ["stopped"]
     assert study.best.number == 0
+
+
+@pytest.mark.parametrize("where", WHERE)
+def test_what_a_generator_returns_is_its_value(where):
+    study = grid()
+    with somewhere(where) as options:
+        study.run(tune_objectives.returns_after_epochs, **options)
+    for trial in study.trials:
+        assert trial.state == "done"
+        assert trial.values == [3.0, 1.0, 2.0]
+        assert trial.value == 0.25 + trial.params["a"]
+
+
+def test_a_generator_may_return_without_having_yielded():
+    def objective(params):
+        if params["a"] < 9:
+            return 7
+        yield
+
+    study = grid()
+    study.run(objective, 1)
+    assert (study.trials[0].value, study.trials[0].values) == (7.0, [])
+
+
+@pytest.mark.parametrize("returned", ["x", float("nan"), True])
+def test_a_generator_that_returns_no_number_has_failed(returned):
+    def objective(params):
+        yield 1.0
+        return returned
+
+    study = grid()
+    study.run(objective, 1, max_failures=None)
+    assert study.trials[0].state == "failed"
+    assert study.trials[0].values == [1.0]
+    assert "returned" in study.trials[0].error
+
+
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+def test_one_bad_epoch_stops_nobody(direction):
+    sign = 1.0 if direction == "minimize" else -1.0
+
+    def objective(params):
+        level = 5.0 if params["a"] < 4 else 0.0
+        for epoch in range(4):
+            yield sign * (99.0 if level == 0.0 and epoch == 2 else level - 0.1 * epoch)
+
+    study = grid(direction=direction)
+    study.run(objective, stopper=tune.Median(trials=2))
+    assert [trial.state for trial in study.trials] == ["done"] * 5
+    assert study.best.params == {"a": 4}
+
+
+def test_nobody_is_stopped_after_the_last_epoch():
+    def objective(params):
+        yield 0.0
+        yield -1.0 + params["a"] / 10
+
+    study = grid()
+    study.run(objective, stopper=tune.Median(trials=2, epochs=1))
+    assert [trial.state for trial in study.trials] == ["done"] * 5
 
 
 @pytest.mark.parametrize("yields", [[], [1.0, float("nan")], [1.0, "x"], [1.0, None]])

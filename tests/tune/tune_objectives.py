@@ -37,6 +37,11 @@ def first(params):
     return params["a"]
 
 
+def returns_after_epochs(params):
+    yield from [3.0, 1.0, 2.0]
+    return 0.25 + params["a"]
+
+
 def sleepy(params):
     time.sleep(0.01)
     return small(params)

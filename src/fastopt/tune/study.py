@@ -417,7 +417,8 @@ class Study:
         ----------
         objective : callable
             ``objective(params) -> float``, or a generator function that yields one float per
-            epoch: the last one is the trial's value. ``params`` is its own copy.
+            epoch: what it returns in the end is the trial's value, or the last one yielded if it
+            returns nothing. ``params`` is its own copy.
         n_trials : int, optional
             Trials that this call ends, failed ones and those queued again included. Without it
             the run has no end but those above and ``timeout``.
