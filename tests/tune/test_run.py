@@ -10,6 +10,7 @@ import time
 
 import pytest
 import tune_objectives
+from joblib.externals import loky
 from tune_objectives import SMALL, WHERE, small, somewhere
 
 from fastopt import tune
@@ -306,23 +307,44 @@ def test_an_except_clause_in_the_objective_does_not_hold_the_timeout_back():
     assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
 
 
-def test_an_objective_that_cannot_be_sent_is_refused_before_any_trial():
+@pytest.mark.parametrize("cloudpickle", [True, False])
+@pytest.mark.parametrize(("where", "word"), [("processes", "n_jobs=2"), ("pool", "executor")])
+def test_an_objective_that_cannot_be_sent_is_refused_before_any_trial(
+    where, word, cloudpickle, monkeypatch
+):
+    if not cloudpickle:
+        monkeypatch.setitem(sys.modules, "cloudpickle", None)
+    lock = threading.Lock()
     study = grid()
-    with pytest.raises(TypeError, match=r"n_jobs=2.*picklable"):
-        study.run(lambda params: 0.0, n_jobs=2)
+    with (
+        somewhere(where) as options,
+        pytest.raises(TypeError, match=rf"{word} .*picklable.*cannot pickle|{word} .*Can't"),
+    ):
+        study.run(lambda params: lock and 0.0, **options)
     assert study.trials == []
 
 
-def test_a_pool_fails_the_trials_of_an_objective_that_cannot_be_sent():
+@pytest.mark.parametrize("where", ["processes", "pool"])
+def test_cloudpickle_sends_a_lambda(where):
+    offset = 7.0
     study = grid()
-    with somewhere("pool") as options:
-        study.run(lambda params: 0.0, 2, max_failures=None, **options)
-    assert [trial.state for trial in study.trials] == ["failed"] * 2
-    assert "pickle" in study.trials[0].error
+    with somewhere(where) as options:
+        study.run(lambda params: offset + params["a"], **options)
+    assert [trial.value for trial in study.trials] == [7.0, 8.0, 9.0, 10.0, 11.0]
+
+
+def test_a_pool_of_loky_that_loses_a_worker_goes_on():
+    study = grid()
+    executor = loky.get_reusable_executor(2)
+    try:
+        study.run(tune_objectives.dies_on_two, executor=executor)
+    finally:
+        loky.get_reusable_executor(2).shutdown(kill_workers=True)
+    assert "TerminatedWorkerError" in error_of_the_only_failure(study)
 
 
 def test_params_that_cannot_be_sent_fail_their_own_trial():
-    space = {"f": tune.Categorical([1, lambda: None, 3])}
+    space = {"f": tune.Categorical([1, threading.Lock(), 3])}
     study = grid(space)
     study.run(tune_objectives.threads, n_jobs=2)
     assert [trial.state for trial in study.trials] == ["done", "failed", "done"]
@@ -364,11 +386,17 @@ def test_a_script_without_a_main_guard_gets_told_so(tmp_path):
     assert 'if __name__ == "__main__"' in process.stderr
 
 
-def test_an_objective_typed_at_a_prompt_gets_told_so():
+@pytest.mark.parametrize("cloudpickle", [True, False])
+def test_an_objective_typed_at_a_prompt_needs_cloudpickle(cloudpickle):
     code = (
+        "import sys\n"
+        f"if not {cloudpickle}: sys.modules['cloudpickle'] = None\n"
         "from fastopt import tune\n"
-        "def f(params): return 0.0\n"
-        "tune.Study({'a': tune.Int(0, 4)}, strategy='grid').run(f, n_jobs=2)\n"
+        "def choice(): return 2.5\n"
+        "def f(params): return params['a']()\n"
+        "study = tune.Study({'a': tune.Categorical([choice])}, strategy='grid')\n"
+        "study.run(f, n_jobs=2)\n"
+        "print(study.best.value)\n"
     )
     process = subprocess.run(
         [sys.executable, "-c", code],
@@ -378,7 +406,11 @@ def test_an_objective_typed_at_a_prompt_gets_told_so():
         timeout=30,
         check=False,
     )
-    assert "TypeError: the objective cannot be loaded in a worker process" in process.stderr
+    if cloudpickle:
+        assert process.stdout == "2.5\n", process.stderr
+    else:
+        assert "TypeError: the objective cannot be loaded in a worker process" in process.stderr
+        assert "pip install cloudpickle" in process.stderr
 
 
 def test_n_trials_counts_this_run():

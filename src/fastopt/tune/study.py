@@ -426,14 +426,14 @@ class Study:
             Worker processes, -1 for one per CPU that may be used; 1, the default, evaluates in
             this process, whose numbers of threads are left as they are. Each worker is a fresh
             ("spawned") Python with one thread for linear algebra (``OMP_NUM_THREADS=1``,
-            ``FASTOPT_NUM_THREADS=1`` and the like). The objective must be picklable, and a script
-            must start its work under
-            ``if __name__ == "__main__":``. A worker that dies is replaced and its trial run once
-            more; if it dies again, the trial has failed. With ``executor``: how many trials are
-            in flight at once, by default as many as it has workers if it is one of the standard
-            library's, else 1.
+            ``FASTOPT_NUM_THREADS=1`` and the like). The objective must be picklable; with
+            cloudpickle installed lambdas and what a notebook defines are too. A script must start
+            its work under ``if __name__ == "__main__":``. A worker that dies is replaced and its
+            trial run once more; if it dies again, the trial has failed. With ``executor``: how many
+            trials are in flight at once, by default as many as it has workers if it is one of the
+            standard library's, else 1.
         executor : concurrent.futures.Executor, optional
-            Evaluate there, e.g. on a cluster with Dask's ``Client.get_executor()``. It is not shut
+            Evaluate there, or on a Dask cluster (its ``Client`` is taken too). It is not shut
             down. Trials whose worker dies are run once more, one by one, so that only the culprit
             has failed. A process pool that breaks is replaced for the rest of the run.
         timeout : float, optional
