@@ -12,7 +12,7 @@ import dask
 import dask_objectives
 import pytest
 from distributed import Client, LocalCluster
-from processes import assert_group_ends
+from processes import assert_session_ends
 
 from fastopt import tune
 
@@ -106,7 +106,7 @@ def interrupt(path, send, *arguments):
     send(process.pid, signal.SIGINT)
     output, errors = process.communicate(timeout=100)
     assert process.returncode == 0, errors
-    assert_group_ends(process)
+    assert_session_ends(process)
     return "".join([*first, output]).splitlines()
 
 

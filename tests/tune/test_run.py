@@ -1,6 +1,7 @@
 """Whole studies, wherever the trials run: in this process, in workers, in an executor."""
 
 import concurrent.futures
+import contextlib
 import os
 import signal
 import subprocess
@@ -255,6 +256,46 @@ def test_a_study_that_hangs_ends_at_its_timeout_and_its_trials_are_queued_again(
     study.run(lambda params: 0.0)
     assert [trial.number for trial in study.finished] == [0, 1, 2, 3, 4]
     assert {trial.state for trial in study.trials} == {"done"}
+
+
+class Children:
+    """Takes note of the processes that objectives start; may end the run then."""
+
+    def __init__(self, interrupt):
+        self.interrupt = interrupt
+        self.pids = []
+
+    def on_report(self, study, trial, step, value):
+        self.pids.append(int(value))
+        if self.interrupt:
+            raise KeyboardInterrupt
+
+
+def is_running(pid):
+    done = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True)
+    return done.stdout.strip() not in ("", "Z")  # nobody may wait for an orphan in a container
+
+
+@pytest.mark.parametrize("how", ["trial_timeout", "timeout", "Ctrl-C", "dies"])
+def test_what_an_objective_started_ends_with_its_worker(how):
+    children = Children(interrupt=how == "Ctrl-C")
+    objective = tune_objectives.hangs_with_a_child
+    options = {}
+    if how == "dies":
+        objective = tune_objectives.dies_with_a_child
+    elif how != "Ctrl-C":
+        options[how] = 1.5
+    study = grid({"a": tune.Int(0, 1)})
+    with pytest.raises(KeyboardInterrupt) if children.interrupt else contextlib.nullcontext():
+        study.run(objective, n_jobs=2, callbacks=[children], max_failures=None, **options)
+    assert children.pids
+    deadline = time.monotonic() + 5
+    while any(map(is_running, children.pids)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    left = list(filter(is_running, children.pids))
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert left == []
 
 
 def test_what_a_trial_reported_before_it_was_queued_again_does_not_count():

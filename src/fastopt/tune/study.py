@@ -440,8 +440,9 @@ class Study:
             Seconds for the whole run. Trials that then run are queued again, as after Ctrl-C.
         trial_timeout : float, optional
             Seconds for one trial; when they are over it has failed and the study goes on.
-            In a worker the process is killed. In this process the objective is interrupted (in the
-            main thread, and not inside a call into C). In an executor it is only given up.
+            In a worker the process is killed, with those that it has started. In this process the
+            objective is interrupted (in the main thread, and not inside a call into C). In an
+            executor it is only given up.
         stopper : Median, optional
             Ends poor trials of generator objectives early; their state is ``"stopped"``.
         max_failures : int or None, default 3

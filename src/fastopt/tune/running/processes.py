@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -72,8 +73,12 @@ class _Worker:
         self.number: int | None = None
 
     def end(self) -> str:
-        """Kill the process; how it ended."""
+        """Kill the process and what the objective started in it; how it ended."""
         self.process.kill()
+        # Before the process is waited for: until then nobody else can have its number.
+        assert self.process.pid is not None  # 0 would be our own group
+        with suppress(ProcessLookupError, PermissionError):  # it had no time to make a group
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.join()
         self.pipe.close()
         code = self.process.exitcode or 0  # never None after join
@@ -196,6 +201,7 @@ class Processes:
         deadline = time.monotonic() + 2.0
         for worker in self._workers:
             if worker.number is None:
-                worker.process.join(max(0.0, deadline - time.monotonic()))
+                left = max(0.0, deadline - time.monotonic())
+                connection.wait([worker.process.sentinel], left)
             worker.end()
         self._workers.clear()
