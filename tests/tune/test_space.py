@@ -159,3 +159,9 @@ def test_check_gives_the_spaces_own_values_in_order():
     checked = tune.Space(FINITE).check({"n": np.int64(1), "power": 2, "rule": "nag"})
     assert list(checked.items()) == [("rule", "nag"), ("power", 2), ("n", 1)]
     assert type(checked["n"]) is int
+
+
+def test_a_condition_takes_a_range():
+    space = tune.Space({"n": tune.Int(1, 9), "c": tune.Int(0, 1, when={"n": range(4, 7)})})
+    assert space.active(space.encode({"n": 4})[None]).tolist() == [[True, True]]
+    assert space.active(space.encode({"n": 7})[None]).tolist() == [[True, False]]

@@ -85,6 +85,8 @@ class Storage:
         weakref.finalize(self, _close, self._connections)
         self._study = -1
         if self.path is not None:
+            if not self.path:
+                raise ValueError("storage must be the path of a file or None, got an empty string")
             scheme, separator, rest = str(self.path).partition("://")
             if separator and scheme.isalnum():
                 raise ValueError(

@@ -131,6 +131,12 @@ class Float(Number):
     def _number(name: str, value: Any) -> float:
         return _checks.number(f"Float: {name}", value)
 
+    def _log_ratio(self, value: float) -> float:
+        """log(value / low), also where the ratio of the bounds itself is too large a number."""
+        if math.isfinite(self.high / self.low):
+            return math.log(value / self.low)
+        return math.log(value) - math.log(self.low)
+
     def to_unit(self, value: float) -> float:
         """Position of ``value`` in the unit interval."""
         if self._levels is not None:
@@ -138,7 +144,7 @@ class Float(Number):
         if self.distribution is not None:
             return float(self.distribution.cdf(value))
         if self.log:
-            return math.log(value / self.low) / math.log(self.high / self.low)
+            return self._log_ratio(value) / self._log_ratio(self.high)
         return (value - self.low) / (self.high - self.low)
 
     def from_unit(self, u: float) -> float:
@@ -153,8 +159,10 @@ class Float(Number):
             return self.low
         if u >= 1.0:
             return self.high
-        if self.log:
+        if self.log and math.isfinite(self.high / self.low):
             value = self.low * math.exp(u * math.log(self.high / self.low))
+        elif self.log:
+            value = math.exp(math.log(self.low) + u * self._log_ratio(self.high))
         else:
             value = self.low + u * (self.high - self.low)
         return min(max(value, self.low), self.high)
@@ -167,7 +175,7 @@ class Int(Number):
     Parameters
     ----------
     low, high : int
-        Bounds, ``low <= high``, within ±2**53.
+        Bounds, ``low <= high``, within ±2**53. Here and in params ``3.0`` stands for 3.
     log : bool, default False
         Search the logarithm. Needs ``low > 0``.
     step : int, default 1
@@ -213,6 +221,8 @@ class Int(Number):
     def _number(name: str, value: Any) -> int:
         if isinstance(value, numbers.Real) and not math.isfinite(value):
             raise ValueError(f"Int: {name} must be finite, got {value!r}")
+        if isinstance(value, (float, np.floating)) and value == int(value):
+            value = int(value)
         number = _checks.integer(f"Int: {name}", value)
         if abs(number) > LARGEST:
             raise ValueError(f"Int: {name} must lie within ±2**53, got {value!r}")

@@ -127,7 +127,7 @@ class Space:
                     f"{name!r}: when needs a parameter with listed values; "
                     f"{parent!r} is a Float without step"
                 )
-            if not isinstance(values, (list, tuple, set, frozenset)):
+            if not isinstance(values, (list, tuple, set, frozenset, range)):
                 values = [values]
             if not values:
                 raise ValueError(f"{name!r}: when allows no value of {parent!r}")
