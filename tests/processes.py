@@ -48,17 +48,25 @@ def start_script(script, *arguments):
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
 
 
-def assert_group_ends(process):
-    """No process of the group that ``process`` led is left."""
+def _is_in_session(pid, leader):
+    try:
+        return os.getsid(pid) == leader
+    except (ProcessLookupError, PermissionError):  # macOS tells nothing about other sessions
+        return False
+
+
+def assert_session_ends(process):
+    """No process of the session that ``process`` led is left; workers have groups of their own."""
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
-        try:
-            os.killpg(process.pid, 0)
-        except ProcessLookupError:
+        listed = subprocess.run(["ps", "-A", "-o", "pid="], capture_output=True, check=True).stdout
+        left = [pid for pid in map(int, listed.split()) if _is_in_session(pid, process.pid)]
+        if not left:
             return
         time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    raise AssertionError("a process still runs")
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    raise AssertionError(f"processes {left} still run")
 
 
 def run_program(command, environment=None, cwd=None):

@@ -12,7 +12,7 @@ import dask
 import dask_objectives
 import pytest
 from distributed import Client, LocalCluster
-from processes import assert_group_ends
+from processes import assert_session_ends
 
 from fastopt import tune
 
@@ -106,7 +106,7 @@ def interrupt(path, send, *arguments):
     send(process.pid, signal.SIGINT)
     output, errors = process.communicate(timeout=100)
     assert process.returncode == 0, errors
-    assert_group_ends(process)
+    assert_session_ends(process)
     return "".join([*first, output]).splitlines()
 
 
@@ -136,3 +136,9 @@ def test_ctrl_c_in_a_terminal_ends_study_and_cluster_and_all_told_is_stored(tmp_
     *told, last = interrupt(path, os.killpg)
     assert last == "interrupted"
     assert_all_that_was_said_is_stored(path, list(map(int, told)))
+
+
+def test_a_client_is_taken_for_its_executor(client):
+    study = tune.Study({"x": X}, strategy="grid")
+    study.run(dask_objectives.square, executor=client, n_jobs=2)
+    assert [trial.value for trial in study.trials] == [float(x * x) for x in range(10)]

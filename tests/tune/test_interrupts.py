@@ -12,7 +12,7 @@ from functools import partial
 
 import pytest
 import tune_objectives
-from processes import assert_group_ends
+from processes import assert_session_ends
 from tune_objectives import LARGE, SMALL, WHERE, small, somewhere
 
 from fastopt import tune
@@ -64,7 +64,7 @@ def test_ctrl_c_in_a_terminal_reaches_all_processes_and_ends_the_study(tmp_path)
     assert process.returncode != 0
     assert errors.count("Traceback") == 1
     assert "KeyboardInterrupt" in errors
-    assert_group_ends(process)
+    assert_session_ends(process)
     study.run(small)
     assert [trial.state for trial in study.trials] == ["done"] * 20
 
@@ -89,7 +89,7 @@ def test_sigint_ends_a_run_with_all_told_stored_and_no_process_left(where, tmp_p
     assert last == "interrupted"
     if where in ("threads", "pool"):
         assert told.pop() == f"executor {small({'a': 2, 'b': 'x'})}"
-    assert_group_ends(process)
+    assert_session_ends(process)
     study = grid(LARGE, storage=path)
     finished = [trial.number for trial in study.finished]
     assert finished[: len(told)] == [int(number) for number in told]
@@ -104,7 +104,8 @@ def test_workers_do_not_outlive_a_killed_study(tmp_path):
     code = (
         "from fastopt import tune; import tune_objectives as o\n"
         "if __name__ == '__main__':\n"
-        f"    tune.Study(o.SMALL, strategy='grid', storage={str(path)!r}).run(o.hangs, n_jobs=2)\n"
+        f"    study = tune.Study(o.SMALL, strategy='grid', storage={str(path)!r})\n"
+        "    study.run(o.hangs_with_a_child, n_jobs=2)\n"
     )
     (tmp_path / "main.py").write_text(code)
     process = subprocess.Popen(
@@ -118,7 +119,7 @@ def test_workers_do_not_outlive_a_killed_study(tmp_path):
         time.sleep(0.02)
     process.kill()
     process.wait()
-    assert_group_ends(process)
+    assert_session_ends(process)
     study.run(small)
     assert [trial.state for trial in study.trials] == ["done"] * 20
 

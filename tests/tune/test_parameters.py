@@ -149,3 +149,49 @@ def test_choices_may_be_any_objects():
     for i, choice in enumerate(choices):
         assert parameter.index(choice) == i
         assert parameter.value(i) is choice
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value", "expected"),
+    [
+        (tune.Float(0.1, 0.7, step=0.1), 0.1 * 7, 0.7),
+        (tune.Float(-0.3, 0.3, step=0.1), -0.1 * 3, -0.3),
+        (tune.Float(0.1, 0.7), 0.1 * 7, 0.7),
+        (tune.Float(0.1, 1.0, log=True), 0.1 * (1 - 2**-52), 0.1),
+        (tune.Int(0, 8), 3.0, 3),
+        (tune.Int(0, 8), np.float32(8.0), 8),
+    ],
+)
+def test_a_number_that_a_rounding_error_or_its_type_sets_apart_is_accepted(
+    parameter, value, expected
+):
+    checked = parameter.check(value)
+    assert checked == expected
+    assert type(checked) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value"),
+    [
+        (tune.Float(0.1, 0.7, step=0.1), 0.8),
+        (tune.Float(0.1, 0.7, step=0.1), 0.70001),
+        (tune.Float(0.1, 0.7), 0.7000001),
+        (tune.Int(0, 8), 9.0),
+    ],
+)
+def test_what_is_outside_of_the_bounds_is_said_to_be(parameter, value):
+    with pytest.raises(ValueError, match="outside of the bounds"):
+        parameter.check(value)
+
+
+@pytest.mark.parametrize(("low", "high"), [(1e-200, 1e200), (5e-324, 1.0), (1e-308, 1.7e308)])
+def test_log_holds_any_two_positive_numbers(low, high):
+    parameter = tune.Float(low, high, log=True)
+    for u in np.linspace(0.0, 1.0, 11):
+        value = parameter.from_unit(u)
+        exact = u * np.log(high) + (1 - u) * np.log(low)
+        assert abs(np.log(value) - exact) < 1e-10 * np.log(high) - 1e-10 * np.log(low)
+        assert abs(parameter.to_unit(value) - u) < 1e-12
+    study = tune.Study({"x": parameter}, strategy="bayes", seed=0)
+    study.run(lambda params: abs(np.log(params["x"])), 15)
+    assert len({trial.params["x"] for trial in study.trials}) == 15

@@ -1,6 +1,7 @@
 """Whole studies, wherever the trials run: in this process, in workers, in an executor."""
 
 import concurrent.futures
+import contextlib
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import time
 
 import pytest
 import tune_objectives
+from joblib.externals import loky
 from tune_objectives import SMALL, WHERE, small, somewhere
 
 from fastopt import tune
@@ -102,14 +104,74 @@ def test_the_median_stops_poor_trials(where):
 
 def test_a_stopped_trial_is_not_the_best_however_it_looks():
     def objective(params):
-        yield 1.0
-        yield -9.0 if params["a"] == 4 else 0.0
+        yield 0.8 if params["a"] == 4 else 1.0
+        yield 0.9 if params["a"] == 4 else 0.0
         yield 0.5
 
     study = tune.Study(A, strategy="grid", direction="maximize")
     study.run(objective, stopper=tune.Median(trials=2, epochs=1))
     assert [trial.state for trial in study.trials] == ["done"] * 4 + ["stopped"]
     assert study.best.number == 0
+
+
+@pytest.mark.parametrize("where", WHERE)
+def test_what_a_generator_returns_is_its_value(where):
+    study = grid()
+    with somewhere(where) as options:
+        study.run(tune_objectives.returns_after_epochs, **options)
+    for trial in study.trials:
+        assert trial.state == "done"
+        assert trial.values == [3.0, 1.0, 2.0]
+        assert trial.value == 0.25 + trial.params["a"]
+
+
+def test_a_generator_may_return_without_having_yielded():
+    def objective(params):
+        if params["a"] < 9:
+            return 7
+        yield
+
+    study = grid()
+    study.run(objective, 1)
+    assert (study.trials[0].value, study.trials[0].values) == (7.0, [])
+
+
+@pytest.mark.parametrize("returned", ["x", float("nan"), True])
+def test_a_generator_that_returns_no_number_has_failed(returned):
+    def objective(params):
+        yield 1.0
+        return returned
+
+    study = grid()
+    study.run(objective, 1, max_failures=None)
+    assert study.trials[0].state == "failed"
+    assert study.trials[0].values == [1.0]
+    assert "returned" in study.trials[0].error
+
+
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+def test_one_bad_epoch_stops_nobody(direction):
+    sign = 1.0 if direction == "minimize" else -1.0
+
+    def objective(params):
+        level = 5.0 if params["a"] < 4 else 0.0
+        for epoch in range(4):
+            yield sign * (99.0 if level == 0.0 and epoch == 2 else level - 0.1 * epoch)
+
+    study = grid(direction=direction)
+    study.run(objective, stopper=tune.Median(trials=2))
+    assert [trial.state for trial in study.trials] == ["done"] * 5
+    assert study.best.params == {"a": 4}
+
+
+def test_nobody_is_stopped_after_the_last_epoch():
+    def objective(params):
+        yield 0.0
+        yield -1.0 + params["a"] / 10
+
+    study = grid()
+    study.run(objective, stopper=tune.Median(trials=2, epochs=1))
+    assert [trial.state for trial in study.trials] == ["done"] * 5
 
 
 @pytest.mark.parametrize("yields", [[], [1.0, float("nan")], [1.0, "x"], [1.0, None]])
@@ -196,6 +258,46 @@ def test_a_study_that_hangs_ends_at_its_timeout_and_its_trials_are_queued_again(
     assert {trial.state for trial in study.trials} == {"done"}
 
 
+class Children:
+    """Takes note of the processes that objectives start; may end the run then."""
+
+    def __init__(self, interrupt):
+        self.interrupt = interrupt
+        self.pids = []
+
+    def on_report(self, study, trial, step, value):
+        self.pids.append(int(value))
+        if self.interrupt:
+            raise KeyboardInterrupt
+
+
+def is_running(pid):
+    done = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True)
+    return done.stdout.strip() not in ("", "Z")  # nobody may wait for an orphan in a container
+
+
+@pytest.mark.parametrize("how", ["trial_timeout", "timeout", "Ctrl-C", "dies"])
+def test_what_an_objective_started_ends_with_its_worker(how):
+    children = Children(interrupt=how == "Ctrl-C")
+    objective = tune_objectives.hangs_with_a_child
+    options = {}
+    if how == "dies":
+        objective = tune_objectives.dies_with_a_child
+    elif how != "Ctrl-C":
+        options[how] = 1.5
+    study = grid({"a": tune.Int(0, 1)})
+    with pytest.raises(KeyboardInterrupt) if children.interrupt else contextlib.nullcontext():
+        study.run(objective, n_jobs=2, callbacks=[children], max_failures=None, **options)
+    assert children.pids
+    deadline = time.monotonic() + 5
+    while any(map(is_running, children.pids)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    left = list(filter(is_running, children.pids))
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert left == []
+
+
 def test_what_a_trial_reported_before_it_was_queued_again_does_not_count():
     def objective(params):
         yield 1.0
@@ -246,23 +348,44 @@ def test_an_except_clause_in_the_objective_does_not_hold_the_timeout_back():
     assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
 
 
-def test_an_objective_that_cannot_be_sent_is_refused_before_any_trial():
+@pytest.mark.parametrize("cloudpickle", [True, False])
+@pytest.mark.parametrize(("where", "word"), [("processes", "n_jobs=2"), ("pool", "executor")])
+def test_an_objective_that_cannot_be_sent_is_refused_before_any_trial(
+    where, word, cloudpickle, monkeypatch
+):
+    if not cloudpickle:
+        monkeypatch.setitem(sys.modules, "cloudpickle", None)
+    lock = threading.Lock()
     study = grid()
-    with pytest.raises(TypeError, match=r"n_jobs=2.*picklable"):
-        study.run(lambda params: 0.0, n_jobs=2)
+    with (
+        somewhere(where) as options,
+        pytest.raises(TypeError, match=rf"{word} .*picklable.*cannot pickle|{word} .*Can't"),
+    ):
+        study.run(lambda params: lock and 0.0, **options)
     assert study.trials == []
 
 
-def test_a_pool_fails_the_trials_of_an_objective_that_cannot_be_sent():
+@pytest.mark.parametrize("where", ["processes", "pool"])
+def test_cloudpickle_sends_a_lambda(where):
+    offset = 7.0
     study = grid()
-    with somewhere("pool") as options:
-        study.run(lambda params: 0.0, 2, max_failures=None, **options)
-    assert [trial.state for trial in study.trials] == ["failed"] * 2
-    assert "pickle" in study.trials[0].error
+    with somewhere(where) as options:
+        study.run(lambda params: offset + params["a"], **options)
+    assert [trial.value for trial in study.trials] == [7.0, 8.0, 9.0, 10.0, 11.0]
+
+
+def test_a_pool_of_loky_that_loses_a_worker_goes_on():
+    study = grid()
+    executor = loky.get_reusable_executor(2)
+    try:
+        study.run(tune_objectives.dies_on_two, executor=executor)
+    finally:
+        loky.get_reusable_executor(2).shutdown(kill_workers=True)
+    assert "TerminatedWorkerError" in error_of_the_only_failure(study)
 
 
 def test_params_that_cannot_be_sent_fail_their_own_trial():
-    space = {"f": tune.Categorical([1, lambda: None, 3])}
+    space = {"f": tune.Categorical([1, threading.Lock(), 3])}
     study = grid(space)
     study.run(tune_objectives.threads, n_jobs=2)
     assert [trial.state for trial in study.trials] == ["done", "failed", "done"]
@@ -304,11 +427,17 @@ def test_a_script_without_a_main_guard_gets_told_so(tmp_path):
     assert 'if __name__ == "__main__"' in process.stderr
 
 
-def test_an_objective_typed_at_a_prompt_gets_told_so():
+@pytest.mark.parametrize("cloudpickle", [True, False])
+def test_an_objective_typed_at_a_prompt_needs_cloudpickle(cloudpickle):
     code = (
+        "import sys\n"
+        f"if not {cloudpickle}: sys.modules['cloudpickle'] = None\n"
         "from fastopt import tune\n"
-        "def f(params): return 0.0\n"
-        "tune.Study({'a': tune.Int(0, 4)}, strategy='grid').run(f, n_jobs=2)\n"
+        "def choice(): return 2.5\n"
+        "def f(params): return params['a']()\n"
+        "study = tune.Study({'a': tune.Categorical([choice])}, strategy='grid')\n"
+        "study.run(f, n_jobs=2)\n"
+        "print(study.best.value)\n"
     )
     process = subprocess.run(
         [sys.executable, "-c", code],
@@ -318,7 +447,11 @@ def test_an_objective_typed_at_a_prompt_gets_told_so():
         timeout=30,
         check=False,
     )
-    assert "TypeError: the objective cannot be loaded in a worker process" in process.stderr
+    if cloudpickle:
+        assert process.stdout == "2.5\n", process.stderr
+    else:
+        assert "TypeError: the objective cannot be loaded in a worker process" in process.stderr
+        assert "pip install cloudpickle" in process.stderr
 
 
 def test_n_trials_counts_this_run():

@@ -1,5 +1,7 @@
+import enum
 import itertools
 import math
+import time
 
 import numpy as np
 import pytest
@@ -159,3 +161,75 @@ def test_check_gives_the_spaces_own_values_in_order():
     checked = tune.Space(FINITE).check({"n": np.int64(1), "power": 2, "rule": "nag"})
     assert list(checked.items()) == [("rule", "nag"), ("power", 2), ("n", 1)]
     assert type(checked["n"]) is int
+
+
+def test_a_condition_takes_a_range():
+    space = tune.Space({"n": tune.Int(1, 9), "c": tune.Int(0, 1, when={"n": range(4, 7)})})
+    assert space.active(space.encode({"n": 4})[None]).tolist() == [[True, True]]
+    assert space.active(space.encode({"n": 7})[None]).tolist() == [[True, False]]
+
+
+def switches(n, chained):
+    space = {}
+    for i in range(n):
+        when = {f"s{i - 1}": True} if chained and i else None
+        space[f"s{i}"] = tune.Categorical([False, True], when=when)
+        space[f"x{i}"] = tune.Int(1, 5, when={f"s{i}": True})
+    return space
+
+
+ALL = {f"s{i}": True for i in range(60)}
+LARGE = [
+    (switches(60, chained=False), 6**60),
+    # One switch less: nothing behind a switch that is off, five points and the rest behind one
+    # that is on.
+    (switches(60, chained=True), 1 + sum(5**i for i in range(1, 61))),
+    (
+        {
+            **{name: tune.Categorical([False, True]) for name in ALL},
+            "x": tune.Int(1, 5, when=ALL),
+        },
+        2**60 + 4,
+    ),
+    ({"n": tune.Int(1, 10**7), "x": tune.Int(0, 9, when={"n": [1, 2]})}, 10**7 + 18),
+    ({"c": tune.Categorical([str(i) for i in range(60_000)])}, 60_000),
+]
+
+
+@pytest.mark.parametrize(("parameters", "size"), LARGE, ids=range(len(LARGE)))
+def test_a_large_space_is_counted_at_once(parameters, size):
+    start = time.process_time()
+    assert tune.Space(parameters).size == size
+    assert time.process_time() - start < 2
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_size_is_the_number_of_points(seed):
+    random = np.random.default_rng(seed)
+    space = {}
+    for i in range(6):
+        parents = random.choice(i, random.integers(0, min(i, 3) + 1), replace=False)
+        when = {
+            f"p{j}": random.choice(3, random.integers(1, 3), replace=False).tolist()
+            for j in parents
+        }
+        space[f"p{i}"] = tune.Int(0, int(random.integers(2, 4)), when=when or None)
+    space = tune.Space(space)
+    assert space.size == len({space.key(point) for point in space.points()})
+
+
+class Rule(str, enum.Enum):
+    ADAM = "adam"
+
+
+def test_choices_are_found_by_equality_whatever_their_hash():
+    choices = [1, True, "nag", Rule.ADAM, (1, 2), [3], {"a"}, None, 0.5]
+    parameter = tune.Categorical(choices)
+    assert [parameter.index(choice) for choice in choices] == list(range(len(choices)))
+    assert parameter.index("adam") == 3
+    assert parameter.index(frozenset({"a"})) == 6
+    assert parameter.index(np.float64(0.5)) == 8
+    assert parameter.index(np.bool_(True)) == 1
+    for value in (0, False, "x", 1.5, [4]):
+        with pytest.raises(ValueError, match="not one of the choices"):
+            parameter.index(value)

@@ -1,4 +1,5 @@
 import contextlib
+import dataclasses
 import json
 import os
 import signal
@@ -310,3 +311,34 @@ def test_the_file_is_plain_sqlite_with_json(tmp_path):
         ({"a": 0, "b": "y"}, 1.0),
     ]
     assert mode == "wal"
+
+
+@dataclasses.dataclass(frozen=True)
+class Middle:
+    shift: float = 0.0
+
+    def ask(self, view):
+        return view.space.decode(np.full(len(view.space), 0.5 + self.shift))
+
+
+@dataclasses.dataclass(frozen=True)
+class LaterMiddle(Middle):
+    scale: float = 1.0
+
+
+LaterMiddle.__name__ = LaterMiddle.__qualname__ = "Middle"
+
+
+def test_a_study_opens_when_its_strategy_has_got_another_option(tmp_path):
+    storage = tmp_path / "study.db"
+    space = {"x": tune.Float(0.0, 1.0)}
+    tune.Study(space, strategy=Middle(0.25), storage=storage).close()
+    tune.Study(space, strategy=LaterMiddle(0.25), storage=storage).close()
+    for other in (LaterMiddle(0.25, scale=2.0), LaterMiddle(0.3)):
+        with pytest.raises(ValueError, match=r"strategy: 'Middle\(shift=0.25\)' there"):
+            tune.Study(space, strategy=other, storage=storage)
+
+
+def test_an_empty_path_is_refused():
+    with pytest.raises(ValueError, match="storage must be the path of a file"):
+        tune.Study({"x": tune.Float(0.0, 1.0)}, storage="")

@@ -238,3 +238,19 @@ def test_a_strategy_outside_of_the_space_or_the_constraint_is_an_error():
     with pytest.raises(ValueError, match="constraint"):
         study.ask()
     assert study.trials == []
+
+
+@pytest.mark.parametrize("verdict", [0.5, 1, 0, None, "yes"])
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_constraint_that_says_neither_true_nor_false_is_refused(strategy, verdict):
+    study = tune.Study(SMALL, strategy=strategy, constraint=lambda params: verdict)
+    for call in (study.ask, lambda: study.enqueue({"a": 1, "b": "x"})):
+        with pytest.raises(TypeError, match=f"constraint returns must be a bool, got {verdict!r}"):
+            call()
+    assert study.trials == []
+
+
+def test_a_constraint_may_return_a_bool_of_numpy():
+    study = tune.Study(SMALL, strategy="grid", constraint=lambda p: np.int64(p["a"]) > 3)
+    study.run(lambda params: 0.0)
+    assert {trial.params["a"] for trial in study.trials} == {4}

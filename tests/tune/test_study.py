@@ -307,3 +307,36 @@ def test_the_cost_of_ask_and_tell_stays_flat(tmp_path, stored):
         study.tell(study.ask(), 0.0)
     assert max(len(new) for new in rows) == 1
     assert sum(len(new) for new in rows) == 200
+
+
+class Tensor:
+    """As torch's: ``size`` is a method, and there is no other sign of a number."""
+
+    def __init__(self, *elements):
+        self._elements = elements
+        self.shape = (len(elements),)
+
+    def size(self):
+        return self.shape
+
+    def item(self):
+        (element,) = self._elements
+        return element
+
+
+@pytest.mark.parametrize("value", [Tensor(2.5), np.ma.array([2.5]), np.array([[2.5]])])
+def test_a_tensor_of_one_element_is_a_value(value):
+    study = tune.Study(X, strategy="sobol")
+    study.run(lambda params: value, 1)
+    assert study.best.value == 2.5
+
+
+@pytest.mark.parametrize(
+    "value", [np.ma.masked, np.ma.array([0.0], mask=[True]), Tensor(1.0, 2.0), Tensor()]
+)
+def test_what_is_masked_or_not_one_element_is_no_value(value):
+    study = tune.Study(X, strategy="sobol")
+    study.tell(study.ask(), value)
+    (trial,) = study.trials
+    assert (trial.state, trial.value) == ("failed", None)
+    assert "needs a real number" in trial.error

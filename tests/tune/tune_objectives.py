@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import random
 import signal
+import subprocess
 import sys
 import time
 
@@ -35,6 +36,11 @@ def small(params):
 
 def first(params):
     return params["a"]
+
+
+def returns_after_epochs(params):
+    yield from [3.0, 1.0, 2.0]
+    return 0.25 + params["a"]
 
 
 def sleepy(params):
@@ -97,6 +103,17 @@ def dies_on_odd(params):
     if params["a"] % 2:
         os.kill(os.getpid(), signal.SIGKILL)
     return params["a"]
+
+
+def hangs_with_a_child(params):
+    child = subprocess.Popen(["sleep", "600"])
+    yield child.pid
+    time.sleep(600)
+
+
+def dies_with_a_child(params):
+    yield subprocess.Popen(["sleep", "600"]).pid
+    os._exit(1)
 
 
 def hangs_on_two(params):

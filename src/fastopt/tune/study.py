@@ -428,7 +428,8 @@ class Study:
         ----------
         objective : callable
             ``objective(params) -> float``, or a generator function that yields one float per
-            epoch: the last one is the trial's value. ``params`` is its own copy.
+            epoch: what it returns in the end is the trial's value, or the last one yielded if it
+            returns nothing. ``params`` is its own copy.
         n_trials : int, optional
             Trials that this call ends, failed ones and those queued again included. Without it
             the run has no end but those above and ``timeout``.
@@ -436,22 +437,23 @@ class Study:
             Worker processes, -1 for one per CPU that may be used; 1, the default, evaluates in
             this process, whose numbers of threads are left as they are. Each worker is a fresh
             ("spawned") Python with one thread for linear algebra (``OMP_NUM_THREADS=1``,
-            ``FASTOPT_NUM_THREADS=1`` and the like). The objective must be picklable, and a script
-            must start its work under
-            ``if __name__ == "__main__":``. A worker that dies is replaced and its trial run once
-            more; if it dies again, the trial has failed. With ``executor``: how many trials are
-            in flight at once, by default as many as it has workers if it is one of the standard
-            library's, else 1.
+            ``FASTOPT_NUM_THREADS=1`` and the like). The objective must be picklable; with
+            cloudpickle installed lambdas and what a notebook defines are too. A script must start
+            its work under ``if __name__ == "__main__":``. A worker that dies is replaced and its
+            trial run once more; if it dies again, the trial has failed. With ``executor``: how many
+            trials are in flight at once, by default as many as it has workers if it is one of the
+            standard library's, else 1.
         executor : concurrent.futures.Executor, optional
-            Evaluate there, e.g. on a cluster with Dask's ``Client.get_executor()``. It is not shut
+            Evaluate there, or on a Dask cluster (its ``Client`` is taken too). It is not shut
             down. Trials whose worker dies are run once more, one by one, so that only the culprit
             has failed. A process pool that breaks is replaced for the rest of the run.
         timeout : float, optional
             Seconds for the whole run. Trials that then run are queued again, as after Ctrl-C.
         trial_timeout : float, optional
             Seconds for one trial; when they are over it has failed and the study goes on.
-            In a worker the process is killed. In this process the objective is interrupted (in the
-            main thread, and not inside a call into C). In an executor it is only given up.
+            In a worker the process is killed, with those that it has started. In this process the
+            objective is interrupted (in the main thread, and not inside a call into C). In an
+            executor it is only given up.
         stopper : Median, optional
             Ends poor trials of generator objectives early; their state is ``"stopped"``.
         max_failures : int or None, default 3

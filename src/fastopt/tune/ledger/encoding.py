@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from fastopt.tune.space.parameters import Categorical, Float, Int, copy_containers
@@ -84,11 +85,26 @@ def _name_distribution(distribution: Any) -> Any:
     return [distribution.dist.name, repr(arguments)]
 
 
+def _name_strategy(strategy: Any) -> Any:
+    """The strategy with the options that are not at their defaults.
+
+    An option that a later version adds is at its default in a study of an earlier one.
+    """
+    if not is_dataclass(strategy):
+        return _name(strategy)
+    given = [
+        f"{field.name}={_name(value)!r}"
+        for field in fields(strategy)
+        if field.init and repr(value := getattr(strategy, field.name)) != repr(field.default)
+    ]
+    return f"{type(strategy).__name__}({', '.join(given)})"
+
+
 def describe(space: Space, strategy: Any, direction: str, seed: int) -> dict[str, Any]:
     """All that must be the same for a study to be resumed."""
     return {
         "space": {name: _describe(parameter) for name, parameter in space.parameters.items()},
-        "strategy": _name(strategy),
+        "strategy": _name_strategy(strategy),
         "direction": direction,
         "seed": seed,
     }

@@ -21,7 +21,7 @@ from fastopt.tune.ledger.values import read_value
 from fastopt.tune.space import Parameter, Space, Trial
 from fastopt.tune.strategies.by_name import make_strategy
 from fastopt.tune.strategies.driver import Driver
-from fastopt.tune.strategies.protocol import Direction, Name, Strategy
+from fastopt.tune.strategies.protocol import Direction, Name, Strategy, satisfies
 
 __all__ = ["MISSING", "Ledger"]
 
@@ -104,7 +104,7 @@ class Ledger:
             )
 
     def _check_constraint(self, params: dict[str, Any], what: str) -> None:
-        if self.constraint is not None and not self.constraint(dict(params)):
+        if not satisfies(self.constraint, params):
             raise ValueError(f"constraint: {what} does not satisfy it: {params!r}")
 
     def trials(self) -> list[Trial]:

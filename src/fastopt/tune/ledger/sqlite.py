@@ -91,6 +91,8 @@ class Storage:
         self._place: tuple[int, int] | None = None
         self._settled = self._settling = 0.0
         if self.path is not None:
+            if not self.path:
+                raise ValueError("storage must be the path of a file or None, got an empty string")
             scheme, separator, rest = str(self.path).partition("://")
             if separator and scheme.isalnum():
                 raise ValueError(

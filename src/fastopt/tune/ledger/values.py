@@ -6,17 +6,18 @@ import math
 import numbers
 from typing import Any
 
+import numpy as np
+
 __all__ = ["has_diverged", "read_value"]
 
 
 def read_value(value: Any) -> tuple[float, str | None]:
     """``value`` as a float, and None; or NaN, and why ``value`` is no result.
 
-    Any finite real number is one, NumPy's scalars and arrays with one element included. Infinity
+    Any finite real number is one, scalars, arrays and tensors with one element included. Infinity
     is not: a diverged training has no value to be compared, or averaged, or fitted by a model.
     """
-    if getattr(value, "shape", None) is not None and getattr(value, "size", None) == 1:
-        value = value.item()
+    value = _item(value)
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         kind = type(value).__name__
         return math.nan, f"{_shorten(value)} of type {kind}, needs a real number"
@@ -27,10 +28,17 @@ def read_value(value: Any) -> tuple[float, str | None]:
     return number, None if math.isfinite(number) else f"{number}, needs a finite number"
 
 
+def _item(value: Any) -> Any:
+    """The element of an array or a tensor that holds one, unless it is masked; else ``value``."""
+    shape = getattr(value, "shape", None)
+    if not isinstance(shape, tuple) or math.prod(shape) != 1 or not hasattr(value, "item"):
+        return value
+    return value if np.ma.is_masked(value) else value.item()
+
+
 def has_diverged(value: Any) -> bool:
     """Whether ``value`` is a number, but NaN or infinite, as of a training that diverged."""
-    if getattr(value, "shape", None) is not None and getattr(value, "size", None) == 1:
-        value = value.item()
+    value = _item(value)
     return isinstance(value, float) and not math.isfinite(value)
 
 

@@ -71,34 +71,42 @@ def evaluate(
     Parameters
     ----------
     limits : sequence of float
-        The worst value that may be reported at each epoch; a worse one stops the trial.
+        At each epoch, the worst that the best value reported so far may be; a worse one stops the
+        trial.
     """
     values: list[float] = []
+    best = min if direction == "minimize" else max
     try:
         result = objective(params)
-        if not isinstance(result, Iterator):
-            value, reason = read_value(result)
-            if reason is not None:
-                error = f"the objective returned {reason}"
-                return Outcome("failed", error=error, diverged=has_diverged(result))
-            return Outcome("done", value)
-        for epoch, report in enumerate(result):
-            value, reason = read_value(report)
-            if reason is not None:
-                error = f"the objective yielded {reason} (epoch {epoch})"
-                diverged = has_diverged(report)
-                return Outcome("failed", error=error, values=values, diverged=diverged)
-            values.append(value)
-            yield value
-            if epoch < len(limits):
-                limit = limits[epoch]
-                if value > limit if direction == "minimize" else value < limit:
-                    return Outcome("stopped", value, values=values)
+        if isinstance(result, Iterator):
+            while True:
+                try:
+                    report = next(result)
+                except StopIteration as end:
+                    result = end.value
+                    break
+                value, reason = read_value(report)
+                if reason is not None:
+                    error = f"the objective yielded {reason} (epoch {len(values)})"
+                    diverged = has_diverged(report)
+                    return Outcome("failed", error=error, values=values, diverged=diverged)
+                values.append(value)
+                yield value
+                if len(values) <= len(limits):
+                    so_far, limit = best(values), limits[len(values) - 1]
+                    if so_far != limit and best(so_far, limit) == limit:
+                        return Outcome("stopped", value, values=values)
+            if result is None:
+                if not values:
+                    return Outcome("failed", error="the objective yielded nothing")
+                return Outcome("done", values[-1], values=values)
+        value, reason = read_value(result)
+        if reason is not None:
+            error = f"the objective returned {reason}"
+            return Outcome("failed", error=error, values=values, diverged=has_diverged(result))
+        return Outcome("done", value, values=values)
     except (Exception, SystemExit) as error:
         return Outcome("failed", error=explain(error), values=values, traceback=_trace(error))
-    if not values:
-        return Outcome("failed", error="the objective yielded nothing")
-    return Outcome("done", values[-1], values=values)
 
 
 def evaluate_fully(

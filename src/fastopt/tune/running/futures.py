@@ -8,8 +8,19 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from fastopt.tune.running.evaluate import Event, Objective, Outcome, evaluate_fully, explain
+from fastopt.tune.running.pickling import Sent, dumps, not_picklable
 
 __all__ = ["Futures"]
+
+
+def _sendable(objective: Objective, executor: Any) -> Objective:
+    """The objective as the executor can send it; other executors than this have their own ways."""
+    if not isinstance(executor, concurrent.futures.ProcessPoolExecutor):
+        return objective
+    try:
+        return Sent(dumps(objective))
+    except Exception as error:
+        raise not_picklable("executor", error) from error
 
 
 class Futures:
@@ -25,7 +36,7 @@ class Futures:
 
     def __init__(self, objective: Objective, executor: Any, capacity: int) -> None:
         self._capacity = capacity
-        self._objective = objective
+        self._objective = _sendable(objective, executor)
         self._executor = executor
         self._owns_executor = False
         self._broken = False
@@ -92,13 +103,19 @@ class Futures:
     def _renew(self) -> None:
         """A process pool that broke stays so; go on with a new one of its kind."""
         old = self._executor
-        if not isinstance(old, concurrent.futures.ProcessPoolExecutor):
+        # The standard library's, and loky's, which joblib has a copy of.
+        pool = next((c for c in type(old).__mro__ if c.__name__ == "ProcessPoolExecutor"), None)
+        if pool is None:
             return
-        self._executor = concurrent.futures.ProcessPoolExecutor(
+        if pool is concurrent.futures.ProcessPoolExecutor:
+            options = {"mp_context": getattr(old, "_mp_context", None)}
+        else:
+            options = {name: getattr(old, f"_{name}", None) for name in ("context", "env")}
+        self._executor = pool(
             self._capacity,
-            mp_context=getattr(old, "_mp_context", None),
             initializer=getattr(old, "_initializer", None),
             initargs=getattr(old, "_initargs", ()),
+            **options,
         )
         if self._owns_executor:
             old.shutdown(wait=False)
@@ -120,4 +137,4 @@ class Futures:
             future.cancel()
         self._futures.clear()
         if self._owns_executor:
-            self._executor.shutdown(wait=False, cancel_futures=True)
+            self._executor.shutdown(wait=False)

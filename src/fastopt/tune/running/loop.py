@@ -31,6 +31,8 @@ def _make_backend(objective: Objective, n_jobs: int | None, executor: Any) -> An
     if not callable(objective):
         raise TypeError(f"objective must be callable, got {objective!r}")
     if executor is not None:
+        if callable(getattr(executor, "get_executor", None)):  # a Dask client
+            executor = executor.get_executor(pure=False)
         if not callable(getattr(executor, "submit", None)):
             raise TypeError(f"executor must have a method submit, got {executor!r}")
         if n_jobs is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from multiprocessing import connection
 from typing import Any
 
 from fastopt.tune.running.evaluate import Event, Objective, Outcome, explain
+from fastopt.tune.running.pickling import dumps, not_picklable
 from fastopt.tune.running.worker import work
 
 __all__ = ["Processes"]
@@ -71,8 +73,12 @@ class _Worker:
         self.number: int | None = None
 
     def end(self) -> str:
-        """Kill the process; how it ended."""
+        """Kill the process and what the objective started in it; how it ended."""
         self.process.kill()
+        # Before the process is waited for: until then nobody else can have its number.
+        assert self.process.pid is not None  # 0 would be our own group
+        with suppress(ProcessLookupError, PermissionError):  # it had no time to make a group
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.join()
         self.pipe.close()
         code = self.process.exitcode or 0  # never None after join
@@ -86,12 +92,9 @@ class Processes:
     def __init__(self, objective: Objective, capacity: int) -> None:
         self.capacity = capacity
         try:
-            self._payload = pickle.dumps(objective)
+            self._payload = dumps(objective)
         except Exception as error:
-            raise TypeError(
-                f"n_jobs={capacity} sends the objective to other processes, so it must be "
-                f"picklable: a function at the top level of a module ({explain(error)})"
-            ) from error
+            raise not_picklable(f"n_jobs={capacity}", error) from error
         self._workers: list[_Worker] = []
         self._tasks: dict[int, tuple] = {}
         self._retried: set[int] = set()
@@ -117,7 +120,8 @@ class Processes:
         if message[0] == "broken":
             raise TypeError(
                 "the objective cannot be loaded in a worker process; it must stand in a file that "
-                f"can be imported there ({message[1]})"
+                "can be imported there, unless cloudpickle is installed: pip install cloudpickle "
+                f"({message[1]})"
             )
 
     def submit(self, number: int, *task: Any) -> None:
@@ -128,7 +132,7 @@ class Processes:
         worker = next(worker for worker in self._workers if worker.number is None)
         worker.number = number
         try:
-            worker.pipe.send(task)
+            worker.pipe.send_bytes(dumps(task))
         except OSError:
             pass  # it died while idle: its end is found by events()
         except Exception as error:
@@ -197,6 +201,7 @@ class Processes:
         deadline = time.monotonic() + 2.0
         for worker in self._workers:
             if worker.number is None:
-                worker.process.join(max(0.0, deadline - time.monotonic()))
+                left = max(0.0, deadline - time.monotonic())
+                connection.wait([worker.process.sentinel], left)
             worker.end()
         self._workers.clear()

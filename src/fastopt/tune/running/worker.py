@@ -19,7 +19,7 @@ def _follow_parent() -> None:
     parent = parent_process()
     assert parent is not None  # this is a worker
     connection.wait([parent.sentinel])
-    os._exit(1)
+    os.killpg(0, signal.SIGKILL)
 
 
 def work(pipe: connection.Connection, payload: bytes) -> None:
@@ -27,7 +27,9 @@ def work(pipe: connection.Connection, payload: bytes) -> None:
 
     Messages out: ("ready",), ("broken", reason), ("report", value), ("end", outcome).
     """
-    # Ctrl-C reaches the whole process group; what becomes of the trial is the parent's decision.
+    # A group of its own: whoever ends the worker ends what the objective has started, too.
+    os.setpgid(0, 0)
+    # What becomes of a trial after Ctrl-C is the parent's decision.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_follow_parent, daemon=True).start()
     try:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import fields
 from fractions import Fraction
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -62,7 +62,7 @@ class Number(Parameter):
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
 
-    def _fail(self, reason: str) -> None:
+    def _fail(self, reason: str) -> NoReturn:
         raise ValueError(f"{type(self).__name__}(low={self.low!r}, high={self.high!r}): {reason}")
 
     def _check_bounds(self) -> None:
@@ -119,9 +119,11 @@ class Number(Parameter):
         i = round((Fraction(repr(value)) - low) / step)
         # A sum like 0.1 + 0.1 + 0.1 is accepted for 0.3: a rounding error is not another point.
         off = abs(float(value) - float(low + i * step))
-        if not 0 <= i < self._levels or off > 1e-9 * float(step):
-            self._fail(f"{value!r} is not a point of the grid low + i*step, step={self.step!r}")
-        return i
+        if 0 <= i < self._levels and off <= 1e-9 * float(step):
+            return i
+        if not self.low <= value <= self.high:
+            self._fail(f"{value!r} is outside of the bounds")
+        self._fail(f"{value!r} is not a point of the grid low + i*step, step={self.step!r}")
 
     def unit(self, i: Any) -> Any:
         """Position in the unit interval of grid point ``i`` (an integer or an array)."""
@@ -145,9 +147,15 @@ class Number(Parameter):
     def check(self, value: Any) -> Any:
         """``value`` as the parameter gives it (a Python number, on the grid), or ValueError."""
         value = self._number("value", value)
-        if not self.low <= value <= self.high:
-            self._fail(f"{value!r} is outside of the bounds")
-        return value if self._levels is None else self.value(self.index(value))
+        if self._levels is not None:
+            return self.value(self.index(value))
+        if self.low <= value <= self.high:
+            return value
+        # A rounding error is not another point: exp(log(high)) is accepted for high.
+        for bound in (self.low, self.high):
+            if math.isclose(value, bound, rel_tol=1e-12):
+                return bound
+        self._fail(f"{value!r} is outside of the bounds")
 
     def to_unit(self, value: Any) -> float:
         """Position of ``value`` in the unit interval."""

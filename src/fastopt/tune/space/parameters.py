@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -38,6 +38,8 @@ __all__ = ["Categorical", "Float", "Int", "copy_containers"]
 
 # A distribution's infinite tails are cut here: the quantile at 0 or 1 would be infinite.
 TAIL = 2.0**-40
+# Types whose values are equal only if their hashes are.
+PLAIN = (str, bytes, int, float, bool, type(None))
 
 
 @dataclass(frozen=True, repr=False)
@@ -131,6 +133,12 @@ class Float(Number):
     def _number(name: str, value: Any) -> float:
         return _checks.number(f"Float: {name}", value)
 
+    def _log_ratio(self, value: float) -> float:
+        """log(value / low), also where the ratio of the bounds itself is too large a number."""
+        if math.isfinite(self.high / self.low):
+            return math.log(value / self.low)
+        return math.log(value) - math.log(self.low)
+
     def to_unit(self, value: float) -> float:
         """Position of ``value`` in the unit interval."""
         if self._levels is not None:
@@ -138,7 +146,7 @@ class Float(Number):
         if self.distribution is not None:
             return float(self.distribution.cdf(value))
         if self.log:
-            return math.log(value / self.low) / math.log(self.high / self.low)
+            return self._log_ratio(value) / self._log_ratio(self.high)
         return (value - self.low) / (self.high - self.low)
 
     def from_unit(self, u: float) -> float:
@@ -153,8 +161,10 @@ class Float(Number):
             return self.low
         if u >= 1.0:
             return self.high
-        if self.log:
+        if self.log and math.isfinite(self.high / self.low):
             value = self.low * math.exp(u * math.log(self.high / self.low))
+        elif self.log:
+            value = math.exp(math.log(self.low) + u * self._log_ratio(self.high))
         else:
             value = self.low + u * (self.high - self.low)
         return min(max(value, self.low), self.high)
@@ -167,7 +177,7 @@ class Int(Number):
     Parameters
     ----------
     low, high : int
-        Bounds, ``low <= high``, within ±2**53.
+        Bounds, ``low <= high``, within ±2**53. Here and in params ``3.0`` stands for 3.
     log : bool, default False
         Search the logarithm. Needs ``low > 0``.
     step : int, default 1
@@ -213,6 +223,8 @@ class Int(Number):
     def _number(name: str, value: Any) -> int:
         if isinstance(value, numbers.Real) and not math.isfinite(value):
             raise ValueError(f"Int: {name} must be finite, got {value!r}")
+        if isinstance(value, (float, np.floating)) and value == int(value):
+            value = int(value)
         number = _checks.integer(f"Int: {name}", value)
         if abs(number) > LARGEST:
             raise ValueError(f"Int: {name} must lie within ±2**53, got {value!r}")
@@ -255,6 +267,9 @@ class Categorical(Parameter):
     when: Mapping[str, Any] | None = None
 
     kind = "categorical"
+    if TYPE_CHECKING:  # not fields
+        _places: dict[tuple[bool, Any], int]
+        _others: list[int]
 
     def __init__(
         self,
@@ -280,9 +295,17 @@ class Categorical(Parameter):
         object.__setattr__(self, "choices", tuple(copy_containers(choice) for choice in choices))
         if not self.choices:
             raise ValueError("Categorical: choices must hold at least one, got none")
+        # What is compared by its hash, and what one by one: hashes cannot be relied upon in general
+        # (an enum of strings equals a string of another hash), and a search is slow.
+        object.__setattr__(self, "_places", {})
+        object.__setattr__(self, "_others", [])
         for i, choice in enumerate(self.choices):
-            if any(_same(choice, other) for other in self.choices[:i]):
+            if self._find(choice, i) is not None:
                 raise ValueError(f"Categorical: choices must differ, got {choice!r} twice")
+            if type(choice) in PLAIN:
+                self._places[isinstance(choice, bool), choice] = i
+            else:
+                self._others.append(i)
         if self.initial is not None:
             object.__setattr__(self, "initial", self.check(self.initial))
 
@@ -297,10 +320,20 @@ class Categorical(Parameter):
 
     def index(self, value: Any) -> int:
         """Place of ``value`` in the list of choices."""
-        for i, choice in enumerate(self.choices):
-            if _same(choice, value):
-                return i
-        raise ValueError(f"Categorical: {value!r} is not one of the choices {self.choices!r}")
+        i = self._find(value, self.levels)
+        if i is None:
+            raise ValueError(f"Categorical: {value!r} is not one of the choices {self.choices!r}")
+        return i
+
+    def _find(self, value: Any, end: int) -> int | None:
+        """Place of ``value`` among the first ``end`` choices."""
+        others: Iterable[int] = range(end)
+        if type(value) in PLAIN:
+            place = self._places.get((isinstance(value, bool), value))
+            if place is not None:
+                return place
+            others = self._others
+        return next((i for i in others if _same(self.choices[i], value)), None)
 
     def unit(self, i: Any) -> Any:
         """Position in the unit interval of choice ``i`` (an integer or an array)."""

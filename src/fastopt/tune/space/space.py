@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from fastopt.tune.space.count import Count
 from fastopt.tune.space.number import Parameter
 from fastopt.tune.space.parameters import Categorical, Float, Int
 
@@ -127,7 +128,7 @@ class Space:
                     f"{name!r}: when needs a parameter with listed values; "
                     f"{parent!r} is a Float without step"
                 )
-            if not isinstance(values, (list, tuple, set, frozenset)):
+            if not isinstance(values, (list, tuple, set, frozenset, range)):
                 values = [values]
             if not values:
                 raise ValueError(f"{name!r}: when allows no value of {parent!r}")
@@ -139,7 +140,7 @@ class Space:
         return tuple(parents)
 
     def _sort(self) -> tuple[int, ...]:
-        order: list[int] = []
+        order: dict[int, None] = {}
         while len(order) < len(self):
             ready = [
                 j
@@ -151,26 +152,13 @@ class Space:
                 raise ValueError(
                     f"when: the conditions of {', '.join(map(repr, stuck))} form a circle"
                 )
-            order.extend(ready)
+            order.update(dict.fromkeys(ready))
         return tuple(order)
 
     def _count(self) -> int | float:
-        levels = [each.levels for each in self.dimensions if each.levels is not None]
-        if len(levels) < len(self.dimensions):
+        if any(dimension.levels is None for dimension in self.dimensions):
             return math.inf
-        needed = {parent for dimension in self.dimensions for parent, _ in dimension.parents}
-
-        def count(position: int, chosen: dict[int, int]) -> int:
-            if position == len(self.order):
-                return 1
-            j = self.order[position]
-            if not self._is_active(j, chosen):
-                return count(position + 1, chosen)
-            if j not in needed:
-                return levels[j] * count(position + 1, chosen)
-            return sum(count(position + 1, {**chosen, j: level}) for level in range(levels[j]))
-
-        return count(0, {})
+        return Count(self.dimensions).points(self.order)
 
     def _is_active(self, j: int, chosen: Mapping[int, int]) -> bool:
         return all(chosen.get(parent) in levels for parent, levels in self.dimensions[j].parents)

@@ -12,8 +12,9 @@ A strategy is any object with ``ask(view) -> params``. It may also have
 The suggestion must be a pure function of what the view holds (``cache`` excepted): a study that was
 killed and resumed then goes on exactly as an uninterrupted one. ``ask`` raises
 :class:`SpaceExhausted` when there is nothing left to suggest, or :class:`ImprovementSpent` when it
-is not worth while. ``repr(strategy)`` is stored with the
-study and compared on resuming, so options belong in it (a frozen dataclass does that).
+is not worth while. Of a dataclass the options that are
+not at their defaults are stored with the study and compared on resuming, of any other strategy its
+``repr``, so options belong in it.
 
 ``ask`` runs while the study's file is locked: two processes never get the same suggestion.
 """
@@ -25,10 +26,19 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from fastopt import _checks
 from fastopt.tune.space.space import Space
 from fastopt.tune.space.trial import Trial
 
-__all__ = ["Direction", "ImprovementSpent", "Name", "SpaceExhausted", "Strategy", "View"]
+__all__ = [
+    "Direction",
+    "ImprovementSpent",
+    "Name",
+    "SpaceExhausted",
+    "Strategy",
+    "View",
+    "satisfies",
+]
 
 Direction = Literal["minimize", "maximize"]
 Name = Literal["grid", "random", "sobol", "bayes"]
@@ -81,7 +91,20 @@ class View:
 
     def allows(self, params: Mapping[str, Any]) -> bool:
         """Whether the user's constraint accepts ``params``."""
-        return self.constraint is None or bool(self.constraint(dict(params)))
+        return satisfies(self.constraint, params)
+
+
+def satisfies(
+    constraint: Callable[[dict[str, Any]], Any] | None, params: Mapping[str, Any]
+) -> bool:
+    """Whether a user's constraint accepts ``params``.
+
+    A number is refused: SciPy's constraints, which are met where they are not negative, give one,
+    and nearly every number is true.
+    """
+    return constraint is None or _checks.flag(
+        "what the constraint returns", constraint(dict(params))
+    )
 
 
 class Strategy(Protocol):
