@@ -1,5 +1,6 @@
 """FastoptSampler: Optuna's own tests of a sampler, and the same suggestions as a study of ours."""
 
+import json
 import multiprocessing
 import pickle
 import threading
@@ -309,6 +310,104 @@ def test_brackets_of_hyperband_do_not_repeat_each_other(strategy, space):
     )
     study.optimize(objective, n_trials=40)
     assert len({tuple(point.items()) for point in points(study)}) == 40
+
+
+def suggested(study):
+    """What the relative sampling gave, whatever the objective made of it."""
+    return [
+        tuple(sorted(json.loads(trial.system_attrs["fastopt:params:0"]).items()))
+        for trial in study.trials
+    ]
+
+
+@pytest.mark.parametrize("strategy", ["bayes", "sobol", "random"])
+@pytest.mark.parametrize("end", [RuntimeError, optuna.TrialPruned])
+def test_trial_that_ends_before_its_last_parameter_is_not_suggested_again(strategy, end):
+    def objective(trial):
+        x = trial.suggest_float("x", 0.0, 1.0)
+        if trial.number % 4:
+            raise end
+        return x + trial.suggest_float("y", 0.0, 1.0)
+
+    sampler = FastoptSampler(strategy, seed=0, search_space=SQUARE)
+    study = optuna.create_study(sampler=sampler)
+    study.optimize(objective, n_trials=20, catch=RuntimeError)
+    assert len(set(suggested(study))) == 20
+
+
+@pytest.mark.parametrize("strategy", ["bayes", "sobol", "random"])
+def test_conditional_objective_gets_different_points_and_teaches_the_strategy(strategy):
+    def objective(trial):
+        if trial.suggest_categorical("rule", ["sgd", "nag"]) == "sgd":
+            return 1 + trial.suggest_float("x", 0.0, 1.0)
+        return trial.suggest_float("y", 0.0, 1.0)
+
+    space = {**SQUARE, "rule": CategoricalDistribution(["sgd", "nag"])}
+    study = optuna.create_study(sampler=FastoptSampler(strategy, seed=0, search_space=space))
+    study.optimize(objective, n_trials=20)
+    assert len(set(suggested(study))) == 20
+    if strategy == "bayes":
+        assert study.best_value < 0.01
+
+
+@pytest.mark.parametrize("strategy", ["bayes", "sobol", "random"])
+@pytest.mark.parametrize("asked", [{"high": 0.25}, {"high": 1.0, "step": 0.25}])
+def test_objective_with_another_range_or_step_gets_different_points(strategy, asked):
+    study = optuna.create_study(
+        sampler=FastoptSampler(strategy, seed=0, search_space=SQUARE),
+    )
+    with pytest.warns(UserWarning, match="search_space: the objective asks for 'x' as"):
+        study.optimize(
+            lambda trial: trial.suggest_float("x", 0.0, **asked) + trial.suggest_float("y", 0, 1),
+            n_trials=20,
+        )
+    assert len(set(suggested(study))) == 20
+
+
+def test_results_from_another_range_count_where_they_lie_in_the_space():
+    sampler = FastoptSampler(seed=0, search_space={"x": FloatDistribution(0.0, 1.0)})
+    study = optuna.create_study(sampler=sampler)
+    for x in (0.1, 0.35, 0.45, 0.5, 0.8, 1.7):
+        study.add_trial(
+            optuna.trial.create_trial(
+                params={"x": x}, distributions={"x": FloatDistribution(0, 2)}, value=(x - 0.4) ** 2
+            )
+        )
+    study.optimize(lambda trial: (trial.suggest_float("x", 0, 1) - 0.4) ** 2, n_trials=2)
+    assert all(abs(trial.params["x"] - 0.4) < 0.1 for trial in study.trials[-2:])
+
+
+@pytest.mark.parametrize("strategy", ["bayes", "sobol"])
+def test_pruned_trial_takes_no_parameter_out_of_the_space(strategy):
+    def objective(trial):
+        x = trial.suggest_float("x", 0.0, 1.0)
+        if trial.number == 2:
+            raise optuna.TrialPruned
+        return x + trial.suggest_float("y", 0.0, 1.0)
+
+    study = optuna.create_study(sampler=FastoptSampler(strategy, seed=0))
+    study.optimize(objective, n_trials=5)
+    assert study.ask().relative_params.keys() == {"x", "y"}
+
+
+def test_enqueued_point_is_known_and_costs_the_strategy_none_of_its_own():
+    sampler = FastoptSampler("grid", search_space={"n": IntDistribution(0, 4)})
+    study = optuna.create_study(sampler=sampler)
+    study.enqueue_trial({"n": 3})
+    study.optimize(lambda trial: trial.suggest_int("n", 0, 4), n_trials=5)
+    assert [trial.params["n"] for trial in study.trials] == [3, 0, 1, 2, 4]
+
+
+def test_names_that_the_objective_never_asks_for_are_warned_of_once():
+    sampler = FastoptSampler("sobol", seed=0, search_space=SQUARE)
+    study = optuna.create_study(sampler=sampler)
+    with pytest.warns(UserWarning, match=r"search_space: .* asks for 'z', not for 'y'") as caught:
+        study.optimize(
+            lambda trial: trial.suggest_float("x", 0, 1) + trial.suggest_float("z", 0, 1),
+            n_trials=5,
+        )
+    assert len(caught) == 1
+    assert len(set(suggested(study))) == 5
 
 
 def test_sampler_is_pickled_and_suggests_the_same():

@@ -9,6 +9,7 @@ import json
 import math
 import secrets
 import threading
+import warnings
 import zlib
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -164,6 +165,7 @@ class FastoptSampler(BaseSampler):
         self._search_space = None if search_space is None else dict(search_space)
         self._independent_sampler = independent_sampler
         self._intersection = IntersectionSearchSpace()
+        self._warned = False
         self._forget()
         self._lock = threading.Lock()
 
@@ -273,6 +275,29 @@ class FastoptSampler(BaseSampler):
         """Called by Optuna."""
         if self._independent_sampler is not None:
             self._independent_sampler.after_trial(study, trial, state, values)
+        if state == TrialState.COMPLETE and not self._warned:
+            self._warn_of_mismatch(trial)
+
+    def _warn_of_mismatch(self, trial: FrozenTrial) -> None:
+        """Say it once if the objective and ``search_space`` disagree."""
+        space = self._search_space or {}
+        unread = [name for name in space if name not in trial.params]
+        unknown = [name for name in trial.params if name not in space]
+        message = None
+        # An objective with conditions leaves some unread, and that is fine.
+        if unread and (unknown or not trial.params):
+            asked = ", ".join(map(repr, unknown)) or "nothing"
+            missed = ", ".join(map(repr, unread))
+            message = f"asks for {asked}, not for {missed}; give the names that it uses"
+        for name, distribution in trial.distributions.items():
+            if space.get(name, distribution) != distribution:
+                message = (
+                    f"asks for {name!r} as {distribution!r}, not as {space[name]!r}; give the same "
+                    "distribution, else what lies outside of it is drawn independently"
+                )
+        if message is not None:
+            self._warned = True
+            warnings.warn(f"search_space: the objective {message}", stacklevel=2)
 
     # What the strategy is shown
 
