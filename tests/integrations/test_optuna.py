@@ -410,6 +410,75 @@ def test_names_that_the_objective_never_asks_for_are_warned_of_once():
     assert len(set(suggested(study))) == 5
 
 
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_used_up_grid_ends_the_study(n_jobs):
+    space = {"n": IntDistribution(0, 2), "m": IntDistribution(0, 1)}
+    study = optuna.create_study(sampler=FastoptSampler("grid", search_space=space))
+    study.optimize(
+        lambda trial: trial.suggest_int("n", 0, 2) + trial.suggest_int("m", 0, 1),
+        n_trials=40,
+        n_jobs=n_jobs,
+    )
+    drawn = {tuple(point.items()) for point in points(study)}
+    assert len(drawn) == 6
+    # a second thread may ask before the last point is known
+    assert len(study.trials) <= 5 + n_jobs
+
+
+def test_used_up_grid_of_an_inferred_space_ends_the_study():
+    study = optuna.create_study(sampler=FastoptSampler("grid", seed=0))
+    study.optimize(lambda trial: trial.suggest_int("n", 0, 4), n_trials=40)
+    assert sorted(trial.params["n"] for trial in study.trials) == list(range(5))
+
+
+def test_grid_that_is_used_up_ends_a_resumed_study_after_one_trial():
+    space = {"n": IntDistribution(0, 2)}
+    study = optuna.create_study(sampler=FastoptSampler("grid", search_space=space))
+    for _ in range(2):
+        study.optimize(lambda trial: trial.suggest_int("n", 0, 2), n_trials=40)
+    assert len(study.trials) == 4
+
+
+def test_search_that_expects_too_little_ends_the_study_where_ours_ends():
+    strategy = tune.Bayes(min_improvement=1e-3)
+
+    def objective(params):
+        return (params["x"] - 0.3) ** 2
+
+    ours = tune.Study({"x": tune.Float(0.0, 1.0)}, strategy=strategy, seed=0)
+    ours.run(objective, n_trials=60)
+    study = optuna.create_study(sampler=FastoptSampler(strategy, seed=0))
+    study.optimize(lambda trial: objective({"x": trial.suggest_float("x", 0, 1)}), n_trials=60)
+    assert len(study.trials) < 60
+    assert points(study) == points(ours)
+    # who asks nevertheless gets the best that there is
+    asked = study.ask()
+    assert asked.relative_params.keys() == {"x"}
+
+
+def test_integers_beyond_ours_are_sampled_independently():
+    def objective(trial):
+        return trial.suggest_float("x", 0, 1) + trial.suggest_int("seed", 0, 2**63 - 1) * 0
+
+    study = optuna.create_study(sampler=FastoptSampler(seed=0))
+    study.optimize(objective, n_trials=8)
+    assert len({trial.params["seed"] for trial in study.trials}) == 8
+    assert study.ask().relative_params.keys() == {"x"}
+
+
+@pytest.mark.skipif(
+    not hasattr(optuna.Trial, "set_constraint"), reason="Optuna 5 brings Trial.set_constraint"
+)
+def test_constraint_is_refused_by_name():
+    def objective(trial):
+        trial.set_constraint("memory", 1.0)
+        return trial.suggest_float("x", 0, 1)
+
+    study = optuna.create_study(sampler=FastoptSampler(seed=0))
+    with pytest.raises(NotImplementedError, match="constraints into account, and trial 0 has set"):
+        study.optimize(objective, n_trials=3)
+
+
 def test_sampler_is_pickled_and_suggests_the_same():
     study = optuna.create_study(sampler=FastoptSampler(seed=3))
     study.optimize(by_hand, n_trials=6)

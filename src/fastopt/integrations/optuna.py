@@ -5,6 +5,8 @@ Storages, dashboards, pruners and distributed runs stay Optuna's.
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import json
 import math
 import secrets
@@ -12,8 +14,8 @@ import threading
 import warnings
 import zlib
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -66,6 +68,15 @@ def _parameter(distribution: Any) -> Any:
         return tune.Categorical(range(len(distribution.choices)))
     kind = tune.Int if isinstance(distribution, IntDistribution) else tune.Float
     return kind(distribution.low, distribution.high, log=distribution.log, step=distribution.step)
+
+
+def _is_ours(distribution: BaseDistribution) -> bool:
+    """Whether our parameters can hold it: integers beyond 2**53, for one, they cannot."""
+    try:
+        _parameter(distribution)
+    except (OverflowError, ValueError):
+        return False
+    return True
 
 
 def _ours(parameter: Any, distribution: BaseDistribution, internal: float) -> Any:
@@ -131,8 +142,10 @@ class FastoptSampler(BaseSampler):
     suggested. ``seed`` may be the same everywhere: workers see each other's suggestions in the
     storage, foresee those which are being drawn, and draw again where two met nevertheless. Under
     :class:`optuna.pruners.HyperbandPruner` every bracket learns from its own results, and none
-    repeats a point of another. When a finite space is used up, points are
-    drawn at random again. Constraints (``constraints_func``) are not taken into account.
+    repeats a point of another. A used-up grid ends
+    ``optimize``, and so does a Bayesian search with ``min_improvement`` that expects less; the
+    other strategies draw the points of a used-up space at random again. Constraints are refused.
+    Integers beyond 2**53 are sampled independently.
 
     Examples
     --------
@@ -207,7 +220,9 @@ class FastoptSampler(BaseSampler):
             # All brackets of Hyperband share one space.
             space = self._intersection.calculate(_whole(study))
         return {
-            name: distribution for name, distribution in space.items() if not distribution.single()
+            name: distribution
+            for name, distribution in space.items()
+            if not distribution.single() and _is_ours(distribution)
         }
 
     def sample_relative(
@@ -242,7 +257,8 @@ class FastoptSampler(BaseSampler):
     ) -> Any:
         """A value for a parameter outside of the space; Optuna calls it."""
         self._raise_error_if_multi_objective(study)
-        if trial.number == 0 and isinstance(self._strategy, tune.Bayes):
+        is_first = trial.number == 0 and isinstance(self._strategy, tune.Bayes)
+        if is_first and _is_ours(param_distribution):
             centre = _parameter(param_distribution).from_unit(0.5)
             if isinstance(param_distribution, CategoricalDistribution):
                 return param_distribution.choices[centre]
@@ -277,6 +293,42 @@ class FastoptSampler(BaseSampler):
             self._independent_sampler.after_trial(study, trial, state, values)
         if state == TrialState.COMPLETE and not self._warned:
             self._warn_of_mismatch(trial)
+        if any(name.partition(":")[0] == "constraints" for name in trial.system_attrs):
+            raise NotImplementedError(
+                f"FastoptSampler does not take constraints into account, and trial {trial.number} "
+                "has set one; return a worse value instead, or use a sampler of Optuna that does"
+            )
+        with self._lock:
+            if self._is_spent(study, trial, state, values):
+                _stop(study)
+
+    def _is_spent(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        state: TrialState,
+        values: Sequence[float] | None,
+    ) -> bool:
+        """Whether the strategy has nothing left once this trial has ended as told."""
+        strategy = self._strategy
+        if not isinstance(strategy, tune.Grid) and not getattr(strategy, "min_improvement", 0.0):
+            return False
+        if self._space is None or self._driver is None or self._of != _identity(study):
+            return False
+        told = copy.copy(trial)  # the storage learns of it only after this
+        told.state, told.datetime_complete = state, datetime.now()
+        told.values = None if values is None else list(values)
+        history = self._read(study, told, self._space)
+        _, ours, keys = self._facts(told, self._space)
+        self._read_before.pop(trial.number, None)
+        if ours is not None:
+            history.finished.append(ours)
+        history.taken.update(dict.fromkeys(keys, trial.number))
+        try:
+            self._draw(self._driver, self._space, trial.number + 1, history, [])
+        except tune.SpaceExhausted:
+            return True
+        return False
 
     def _warn_of_mismatch(self, trial: FrozenTrial) -> None:
         """Say it once if the objective and ``search_space`` disagree."""
@@ -311,7 +363,16 @@ class FastoptSampler(BaseSampler):
             known = history.taken.keys()
             try:
                 params = self._draw(driver, space, trial.number, history, ahead + history.drawing)
+            except tune.ImprovementSpent:
+                # Asked nevertheless: another worker's result has come since, or by study.ask().
+                _stop(study)
+                driver = self._make_driver(
+                    replace(self._strategy, min_improvement=0.0), space, study
+                )
+                continue
             except tune.SpaceExhausted:
+                if isinstance(self._strategy, tune.Grid):
+                    _stop(study)
                 return None
             self._write(study, trial, params)
             # Of two workers that chose the same point the one that wrote later sees it here.
@@ -326,7 +387,7 @@ class FastoptSampler(BaseSampler):
     def _prepare(
         self, study: optuna.Study, search_space: dict[str, BaseDistribution]
     ) -> tuple[tune.Space, Driver]:
-        of = (study._storage, study._study_id)
+        of = _identity(study)
         if (
             self._space is None
             or self._driver is None
@@ -339,13 +400,11 @@ class FastoptSampler(BaseSampler):
             self._space = tune.Space(
                 {name: _parameter(item) for name, item in search_space.items()}
             )
-            self._driver = Driver(
-                self._strategy,
-                self._space,
-                seed=self._seed,
-                direction=study.direction.name.lower(),
-            )
+            self._driver = self._make_driver(self._strategy, self._space, study)
         return self._space, self._driver
+
+    def _make_driver(self, strategy: Any, space: tune.Space, study: optuna.Study) -> Driver:
+        return Driver(strategy, space, seed=self._seed, direction=study.direction.name.lower())
 
     def _draw(
         self,
@@ -485,3 +544,13 @@ class FastoptSampler(BaseSampler):
 def _whole(study: optuna.Study) -> optuna.Study:
     """The study itself where Optuna shows one bracket of it, as under Hyperband."""
     return getattr(study, "_study", study)
+
+
+def _identity(study: optuna.Study) -> tuple[Any, int]:
+    return study._storage, study._study_id
+
+
+def _stop(study: optuna.Study) -> None:
+    """End the running ``optimize``; between ``ask`` and ``tell`` there is none."""
+    with contextlib.suppress(RuntimeError):
+        study.stop()
