@@ -1,5 +1,7 @@
 """FastoptSampler: Optuna's own tests of a sampler, and the same suggestions as a study of ours."""
 
+import json
+import multiprocessing
 import pickle
 import threading
 
@@ -180,9 +182,14 @@ def test_first_trial_of_a_bayesian_search_is_the_centre():
     assert dict(sorted(study.trials[0].params.items())) == centre
 
 
-def test_reseeding_changes_the_independent_draws_alone():
+def test_reseeding_reaches_the_independent_sampler_alone():
     def draws(reseed):
-        sampler = FastoptSampler("sobol", seed=0, search_space={"x": FloatDistribution(0, 1)})
+        sampler = FastoptSampler(
+            "sobol",
+            seed=0,
+            search_space={"x": FloatDistribution(0, 1)},
+            independent_sampler=optuna.samplers.RandomSampler(seed=0),
+        )
         study = optuna.create_study(sampler=sampler)
         if reseed:
             sampler.reseed_rng()
@@ -192,6 +199,284 @@ def test_reseeding_changes_the_independent_draws_alone():
     assert draws(False) == draws(False)
     assert draws(False)[0] == draws(True)[0]
     assert draws(False)[1] != draws(True)[1]
+
+
+SQUARE = {"x": FloatDistribution(0.0, 1.0), "y": FloatDistribution(0.0, 1.0)}
+
+
+def square(trial):
+    return trial.suggest_float("x", 0.0, 1.0) ** 2 + trial.suggest_float("y", 0.0, 1.0)
+
+
+def work(storage, strategy, space, n_trials):
+    """One worker's process."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    sampler = FastoptSampler(strategy, seed=0, search_space=space)
+    optuna.load_study(study_name="s", storage=storage, sampler=sampler).optimize(
+        square, n_trials=n_trials
+    )
+
+
+@pytest.mark.parametrize(("strategy", "space"), [("bayes", SQUARE), ("sobol", None)])
+def test_processes_that_share_a_storage_and_a_seed_draw_different_points(tmp_path, strategy, space):
+    storage = f"sqlite:///{tmp_path}/shared.db"
+    study = optuna.create_study(study_name="s", storage=storage)
+    spawn = multiprocessing.get_context("spawn")
+    workers = [spawn.Process(target=work, args=(storage, strategy, space, 10)) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert [worker.exitcode for worker in workers] == [0] * 4
+    drawn = points(study)
+    assert len({tuple(point.items()) for point in drawn}) == len(drawn)
+
+
+def at_once(samplers):
+    """The points of workers whose trials begin before any of them has read the storage."""
+    study = optuna.create_study()
+    started = [study._storage.create_new_trial(study._study_id) for _ in samplers]
+    drawn = []
+    for sampler, trial_id in reversed(list(zip(samplers, started, strict=True))):
+        study.sampler = sampler
+        trial = optuna.Trial(study, trial_id)
+        drawn.append((trial.suggest_float("x", 0, 1), trial.suggest_float("y", 0, 1)))
+    return drawn[::-1]
+
+
+@pytest.mark.parametrize("strategy", ["bayes", "sobol", "random"])
+def test_points_of_trials_that_begin_at_once_are_those_of_one_worker_in_turn(strategy):
+    def sampler():
+        return FastoptSampler(strategy, seed=0, search_space=SQUARE)
+
+    one = optuna.create_study(sampler=sampler())
+    asked = [one.ask(SQUARE) for _ in range(4)]
+    expected = [(trial.params["x"], trial.params["y"]) for trial in asked]
+    assert at_once([sampler() for _ in range(4)]) == expected
+
+
+def test_independent_draws_of_workers_with_one_seed_differ():
+    drawn = at_once([FastoptSampler("random", seed=0) for _ in range(4)])
+    assert len(set(drawn)) == 4
+
+
+def test_worker_that_meets_another_ones_point_draws_again():
+    """The other one writes between our reading of the storage and our writing to it."""
+    ours, other = (FastoptSampler("sobol", seed=0, search_space=SQUARE) for _ in range(2))
+    study = optuna.create_study(sampler=ours)
+    first = study.ask()
+    first_point = first.relative_params
+    second_id = study._storage.create_new_trial(study._study_id)
+    write, draws = ours._write, []
+
+    def late(study, trial, params):
+        if not draws:
+            other._write(study, study._storage.get_trial(second_id), params)
+        draws.append(params)
+        write(study, trial, params)
+
+    ours._write = late
+    third = study.ask().relative_params
+    assert len(draws) == 2
+    assert third == draws[1] != draws[0]
+    assert first_point not in draws
+
+
+def test_dead_worker_holds_no_point_back():
+    study = optuna.create_study(
+        sampler=FastoptSampler("grid", seed=0, search_space={"n": IntDistribution(0, 4)})
+    )
+    dead = study._storage.create_new_trial(study._study_id)
+    assert study._storage.get_trial(dead).state == TrialState.RUNNING
+    study.optimize(lambda trial: trial.suggest_int("n", 0, 4), n_trials=5)
+    assert {trial.params["n"] for trial in study.trials[1:]} == set(range(5))
+
+
+@pytest.mark.parametrize("space", [SQUARE, None], ids=["known", "inferred"])
+@pytest.mark.parametrize("strategy", ["bayes", "sobol", "random"])
+def test_brackets_of_hyperband_do_not_repeat_each_other(strategy, space):
+    def objective(trial):
+        value = square(trial)
+        for step in range(9):
+            trial.report(value, step)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+        return value
+
+    study = optuna.create_study(
+        study_name="hyperband",
+        sampler=FastoptSampler(strategy, seed=0, search_space=space),
+        pruner=optuna.pruners.HyperbandPruner(min_resource=1, max_resource=9),
+    )
+    study.optimize(objective, n_trials=40)
+    assert len({tuple(point.items()) for point in points(study)}) == 40
+
+
+def suggested(study):
+    """What the relative sampling gave, whatever the objective made of it."""
+    return [
+        tuple(sorted(json.loads(trial.system_attrs["fastopt:params:0"]).items()))
+        for trial in study.trials
+    ]
+
+
+@pytest.mark.parametrize("strategy", ["bayes", "sobol", "random"])
+@pytest.mark.parametrize("end", [RuntimeError, optuna.TrialPruned])
+def test_trial_that_ends_before_its_last_parameter_is_not_suggested_again(strategy, end):
+    def objective(trial):
+        x = trial.suggest_float("x", 0.0, 1.0)
+        if trial.number % 4:
+            raise end
+        return x + trial.suggest_float("y", 0.0, 1.0)
+
+    sampler = FastoptSampler(strategy, seed=0, search_space=SQUARE)
+    study = optuna.create_study(sampler=sampler)
+    study.optimize(objective, n_trials=20, catch=RuntimeError)
+    assert len(set(suggested(study))) == 20
+
+
+@pytest.mark.parametrize("strategy", ["bayes", "sobol", "random"])
+def test_conditional_objective_gets_different_points_and_teaches_the_strategy(strategy):
+    def objective(trial):
+        if trial.suggest_categorical("rule", ["sgd", "nag"]) == "sgd":
+            return 1 + trial.suggest_float("x", 0.0, 1.0)
+        return trial.suggest_float("y", 0.0, 1.0)
+
+    space = {**SQUARE, "rule": CategoricalDistribution(["sgd", "nag"])}
+    study = optuna.create_study(sampler=FastoptSampler(strategy, seed=0, search_space=space))
+    study.optimize(objective, n_trials=20)
+    assert len(set(suggested(study))) == 20
+    if strategy == "bayes":
+        assert study.best_value < 0.01
+
+
+@pytest.mark.parametrize("strategy", ["bayes", "sobol", "random"])
+@pytest.mark.parametrize("asked", [{"high": 0.25}, {"high": 1.0, "step": 0.25}])
+def test_objective_with_another_range_or_step_gets_different_points(strategy, asked):
+    study = optuna.create_study(
+        sampler=FastoptSampler(strategy, seed=0, search_space=SQUARE),
+    )
+    with pytest.warns(UserWarning, match="search_space: the objective asks for 'x' as"):
+        study.optimize(
+            lambda trial: trial.suggest_float("x", 0.0, **asked) + trial.suggest_float("y", 0, 1),
+            n_trials=20,
+        )
+    assert len(set(suggested(study))) == 20
+
+
+def test_results_from_another_range_count_where_they_lie_in_the_space():
+    sampler = FastoptSampler(seed=0, search_space={"x": FloatDistribution(0.0, 1.0)})
+    study = optuna.create_study(sampler=sampler)
+    for x in (0.1, 0.35, 0.45, 0.5, 0.8, 1.7):
+        study.add_trial(
+            optuna.trial.create_trial(
+                params={"x": x}, distributions={"x": FloatDistribution(0, 2)}, value=(x - 0.4) ** 2
+            )
+        )
+    study.optimize(lambda trial: (trial.suggest_float("x", 0, 1) - 0.4) ** 2, n_trials=2)
+    assert all(abs(trial.params["x"] - 0.4) < 0.1 for trial in study.trials[-2:])
+
+
+@pytest.mark.parametrize("strategy", ["bayes", "sobol"])
+def test_pruned_trial_takes_no_parameter_out_of_the_space(strategy):
+    def objective(trial):
+        x = trial.suggest_float("x", 0.0, 1.0)
+        if trial.number == 2:
+            raise optuna.TrialPruned
+        return x + trial.suggest_float("y", 0.0, 1.0)
+
+    study = optuna.create_study(sampler=FastoptSampler(strategy, seed=0))
+    study.optimize(objective, n_trials=5)
+    assert study.ask().relative_params.keys() == {"x", "y"}
+
+
+def test_enqueued_point_is_known_and_costs_the_strategy_none_of_its_own():
+    sampler = FastoptSampler("grid", search_space={"n": IntDistribution(0, 4)})
+    study = optuna.create_study(sampler=sampler)
+    study.enqueue_trial({"n": 3})
+    study.optimize(lambda trial: trial.suggest_int("n", 0, 4), n_trials=5)
+    assert [trial.params["n"] for trial in study.trials] == [3, 0, 1, 2, 4]
+
+
+def test_names_that_the_objective_never_asks_for_are_warned_of_once():
+    sampler = FastoptSampler("sobol", seed=0, search_space=SQUARE)
+    study = optuna.create_study(sampler=sampler)
+    with pytest.warns(UserWarning, match=r"search_space: .* asks for 'z', not for 'y'") as caught:
+        study.optimize(
+            lambda trial: trial.suggest_float("x", 0, 1) + trial.suggest_float("z", 0, 1),
+            n_trials=5,
+        )
+    assert len(caught) == 1
+    assert len(set(suggested(study))) == 5
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_used_up_grid_ends_the_study(n_jobs):
+    space = {"n": IntDistribution(0, 2), "m": IntDistribution(0, 1)}
+    study = optuna.create_study(sampler=FastoptSampler("grid", search_space=space))
+    study.optimize(
+        lambda trial: trial.suggest_int("n", 0, 2) + trial.suggest_int("m", 0, 1),
+        n_trials=40,
+        n_jobs=n_jobs,
+    )
+    drawn = {tuple(point.items()) for point in points(study)}
+    assert len(drawn) == 6
+    # a second thread may ask before the last point is known
+    assert len(study.trials) <= 5 + n_jobs
+
+
+def test_used_up_grid_of_an_inferred_space_ends_the_study():
+    study = optuna.create_study(sampler=FastoptSampler("grid", seed=0))
+    study.optimize(lambda trial: trial.suggest_int("n", 0, 4), n_trials=40)
+    assert sorted(trial.params["n"] for trial in study.trials) == list(range(5))
+
+
+def test_grid_that_is_used_up_ends_a_resumed_study_after_one_trial():
+    space = {"n": IntDistribution(0, 2)}
+    study = optuna.create_study(sampler=FastoptSampler("grid", search_space=space))
+    for _ in range(2):
+        study.optimize(lambda trial: trial.suggest_int("n", 0, 2), n_trials=40)
+    assert len(study.trials) == 4
+
+
+def test_search_that_expects_too_little_ends_the_study_where_ours_ends():
+    strategy = tune.Bayes(min_improvement=1e-3)
+
+    def objective(params):
+        return (params["x"] - 0.3) ** 2
+
+    ours = tune.Study({"x": tune.Float(0.0, 1.0)}, strategy=strategy, seed=0)
+    ours.run(objective, n_trials=60)
+    study = optuna.create_study(sampler=FastoptSampler(strategy, seed=0))
+    study.optimize(lambda trial: objective({"x": trial.suggest_float("x", 0, 1)}), n_trials=60)
+    assert len(study.trials) < 60
+    assert points(study) == points(ours)
+    # who asks nevertheless gets the best that there is
+    asked = study.ask()
+    assert asked.relative_params.keys() == {"x"}
+
+
+def test_integers_beyond_ours_are_sampled_independently():
+    def objective(trial):
+        return trial.suggest_float("x", 0, 1) + trial.suggest_int("seed", 0, 2**63 - 1) * 0
+
+    study = optuna.create_study(sampler=FastoptSampler(seed=0))
+    study.optimize(objective, n_trials=8)
+    assert len({trial.params["seed"] for trial in study.trials}) == 8
+    assert study.ask().relative_params.keys() == {"x"}
+
+
+@pytest.mark.skipif(
+    not hasattr(optuna.Trial, "set_constraint"), reason="Optuna 5 brings Trial.set_constraint"
+)
+def test_constraint_is_refused_by_name():
+    def objective(trial):
+        trial.set_constraint("memory", 1.0)
+        return trial.suggest_float("x", 0, 1)
+
+    study = optuna.create_study(sampler=FastoptSampler(seed=0))
+    with pytest.raises(NotImplementedError, match="constraints into account, and trial 0 has set"):
+        study.optimize(objective, n_trials=3)
 
 
 def test_sampler_is_pickled_and_suggests_the_same():

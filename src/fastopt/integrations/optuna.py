@@ -5,12 +5,20 @@ Storages, dashboards, pruners and distributed runs stay Optuna's.
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import json
 import math
 import secrets
 import threading
-from collections.abc import Mapping, Sequence
+import warnings
+import zlib
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any
+
+import numpy as np
 
 from fastopt import _checks, tune
 
@@ -35,7 +43,22 @@ __all__ = ["FastoptSampler"]
 # then they read them here, in pieces, for a relational storage holds no longer text.
 ATTRIBUTE = "fastopt:params"
 PIECE = 2000
-FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+# A trial that began so long ago and shows nothing belongs to a worker that has died.
+DRAWING = timedelta(seconds=10)
+# Each suggestion that is foreseen costs as much as one that is made.
+FORESEEN = 8
+# Draws after which a worker keeps its point although another one has it too.
+ATTEMPTS = 20
+SCRATCH = (
+    "_lock",
+    "_space",
+    "_distributions",
+    "_driver",
+    "_of",
+    "_finished",
+    "_shown",
+    "_read_before",
+)
 
 
 def _parameter(distribution: Any) -> Any:
@@ -47,6 +70,15 @@ def _parameter(distribution: Any) -> Any:
     return kind(distribution.low, distribution.high, log=distribution.log, step=distribution.step)
 
 
+def _is_ours(distribution: BaseDistribution) -> bool:
+    """Whether our parameters can hold it: integers beyond 2**53, for one, they cannot."""
+    try:
+        _parameter(distribution)
+    except (OverflowError, ValueError):
+        return False
+    return True
+
+
 def _ours(parameter: Any, distribution: BaseDistribution, internal: float) -> Any:
     """Optuna's internal representation of a value as the parameter's own value."""
     if parameter.levels is None:
@@ -56,6 +88,27 @@ def _ours(parameter: Any, distribution: BaseDistribution, internal: float) -> An
     # A sum of steps in floating point may miss the grid by more than a parameter accepts.
     i = round((internal - parameter.low) / parameter.step)
     return parameter.value(min(max(i, 0), parameter.levels - 1))
+
+
+@dataclass
+class _History:
+    """What the storage shows of the other trials.
+
+    Attributes
+    ----------
+    finished : list of Trial
+        In the order in which they ended; under Hyperband those of the trial's bracket.
+    pending : list of Trial
+    taken : dict
+        Number of a trial by the key of a point that it has or was suggested; the least number.
+    drawing : list of int
+        Earlier trials that are being drawn right now.
+    """
+
+    finished: list[tune.Trial] = field(default_factory=list)
+    pending: list[tune.Trial] = field(default_factory=list)
+    taken: dict[Hashable, int] = field(default_factory=dict)
+    drawing: list[int] = field(default_factory=list)
 
 
 class FastoptSampler(BaseSampler):
@@ -74,7 +127,8 @@ class FastoptSampler(BaseSampler):
         sampled independently: at random, but for the first trial of a Bayesian search, which gets
         the centre.
     independent_sampler : optuna.samplers.BaseSampler, optional
-        For those parameters; default :class:`optuna.samplers.RandomSampler`.
+        For those parameters. By default uniform draws that belong to the seed, the trial's number
+        and the parameter's name.
 
     Raises
     ------
@@ -84,9 +138,14 @@ class FastoptSampler(BaseSampler):
     Notes
     -----
     A failed trial, and one with an infinite value, counts as worse than all others; a pruned one
-    has the value that it reported last. Running trials of all workers are known, so that nobody
-    repeats them; ``seed`` may be the same everywhere. When a finite space is used up, points are
-    drawn at random again. Constraints (``constraints_func``) are not taken into account.
+    has the value that it reported last. A parameter that a trial did not ask for counts as it was
+    suggested. ``seed`` may be the same everywhere: workers see each other's suggestions in the
+    storage, foresee those which are being drawn, and draw again where two met nevertheless. Under
+    :class:`optuna.pruners.HyperbandPruner` every bracket learns from its own results, and none
+    repeats a point of another. A used-up grid ends
+    ``optimize``, and so does a Bayesian search with ``min_improvement`` that expects less; the
+    other strategies draw the points of a used-up space at random again. Constraints are refused.
+    Integers beyond 2**53 are sampled independently.
 
     Examples
     --------
@@ -117,8 +176,9 @@ class FastoptSampler(BaseSampler):
         self._strategy = make_strategy(strategy)
         self._seed = secrets.randbits(32) if seed is None else seed
         self._search_space = None if search_space is None else dict(search_space)
-        self._independent_sampler = independent_sampler or RandomSampler(seed=seed)
-        self._intersection = IntersectionSearchSpace(include_pruned=True)
+        self._independent_sampler = independent_sampler
+        self._intersection = IntersectionSearchSpace()
+        self._warned = False
         self._forget()
         self._lock = threading.Lock()
 
@@ -126,12 +186,15 @@ class FastoptSampler(BaseSampler):
         """Start anew with what only saves time."""
         self._space: tune.Space | None = None
         self._distributions: dict[str, BaseDistribution] = {}
-        self._finished: list[tune.Trial] = []
         self._driver: Driver | None = None
+        self._of: tuple[Any, int] | None = None
+        self._finished: list[tune.Trial] = []
+        self._shown: set[Hashable] = set()
+        self._read_before: dict[int, tuple[Any, tune.Trial | None, list[Hashable]]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
-        for name in ("_lock", "_space", "_distributions", "_finished", "_driver"):
+        for name in SCRATCH:
             del state[name]
         return state
 
@@ -143,9 +206,10 @@ class FastoptSampler(BaseSampler):
     def reseed_rng(self) -> None:
         """Called by Optuna in every parallel worker, lest they all draw the same.
 
-        The strategy's seed stays: trials differ by their numbers, and running ones are known.
+        The seed stays: trials differ by their numbers.
         """
-        self._independent_sampler.reseed_rng()
+        if self._independent_sampler is not None:
+            self._independent_sampler.reseed_rng()
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
@@ -153,9 +217,12 @@ class FastoptSampler(BaseSampler):
         """The parameters that are suggested together; Optuna calls it."""
         space = self._search_space
         if space is None:
-            space = self._intersection.calculate(study)
+            # All brackets of Hyperband share one space.
+            space = self._intersection.calculate(_whole(study))
         return {
-            name: distribution for name, distribution in space.items() if not distribution.single()
+            name: distribution
+            for name, distribution in space.items()
+            if not distribution.single() and _is_ours(distribution)
         }
 
     def sample_relative(
@@ -163,23 +230,17 @@ class FastoptSampler(BaseSampler):
     ) -> dict[str, Any]:
         """One suggestion for all parameters of the space; Optuna calls it."""
         self._raise_error_if_multi_objective(study)
-        if not search_space:
+        # A point that the user has enqueued needs no suggestion.
+        if search_space.keys() <= trial.system_attrs.get("fixed_params", {}).keys():
             return {}
         # Two threads that ask at once must see what the other one got.
         with self._lock:
             params = self._suggest(study, trial, search_space)
-            if params is None:
-                return {
-                    name: self._independent_sampler.sample_independent(
-                        study, trial, name, distribution
-                    )
-                    for name, distribution in search_space.items()
-                }
-            text = json.dumps(params)
-            for start in range(0, len(text), PIECE):
-                study._storage.set_trial_system_attr(
-                    trial._trial_id, f"{ATTRIBUTE}:{start}", text[start : start + PIECE]
-                )
+        if params is None:
+            return {
+                name: self._draw_independent(study, trial, name, distribution)
+                for name, distribution in search_space.items()
+            }
         return {
             name: distribution.choices[params[name]]
             if isinstance(distribution, CategoricalDistribution)
@@ -196,18 +257,29 @@ class FastoptSampler(BaseSampler):
     ) -> Any:
         """A value for a parameter outside of the space; Optuna calls it."""
         self._raise_error_if_multi_objective(study)
-        if trial.number == 0 and isinstance(self._strategy, tune.Bayes):
+        is_first = trial.number == 0 and isinstance(self._strategy, tune.Bayes)
+        if is_first and _is_ours(param_distribution):
             centre = _parameter(param_distribution).from_unit(0.5)
             if isinstance(param_distribution, CategoricalDistribution):
                 return param_distribution.choices[centre]
             return centre
-        return self._independent_sampler.sample_independent(
-            study, trial, param_name, param_distribution
-        )
+        return self._draw_independent(study, trial, param_name, param_distribution)
+
+    def _draw_independent(
+        self, study: optuna.Study, trial: FrozenTrial, name: str, distribution: BaseDistribution
+    ) -> Any:
+        sampler = self._independent_sampler
+        if sampler is None:
+            # One stream per trial: workers with the same seed would share a common one.
+            entropy = [self._seed, trial.number, zlib.crc32(name.encode())]
+            seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
+            sampler = RandomSampler(seed=seed)
+        return sampler.sample_independent(study, trial, name, distribution)
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         """Called by Optuna."""
-        self._independent_sampler.before_trial(study, trial)
+        if self._independent_sampler is not None:
+            self._independent_sampler.before_trial(study, trial)
 
     def after_trial(
         self,
@@ -217,51 +289,206 @@ class FastoptSampler(BaseSampler):
         values: Sequence[float] | None,
     ) -> None:
         """Called by Optuna."""
-        self._independent_sampler.after_trial(study, trial, state, values)
+        if self._independent_sampler is not None:
+            self._independent_sampler.after_trial(study, trial, state, values)
+        if state == TrialState.COMPLETE and not self._warned:
+            self._warn_of_mismatch(trial)
+        if any(name.partition(":")[0] == "constraints" for name in trial.system_attrs):
+            raise NotImplementedError(
+                f"FastoptSampler does not take constraints into account, and trial {trial.number} "
+                "has set one; return a worse value instead, or use a sampler of Optuna that does"
+            )
+        with self._lock:
+            if self._is_spent(study, trial, state, values):
+                _stop(study)
+
+    def _is_spent(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        state: TrialState,
+        values: Sequence[float] | None,
+    ) -> bool:
+        """Whether the strategy has nothing left once this trial has ended as told."""
+        strategy = self._strategy
+        if not isinstance(strategy, tune.Grid) and not getattr(strategy, "min_improvement", 0.0):
+            return False
+        if self._space is None or self._driver is None or self._of != _identity(study):
+            return False
+        told = copy.copy(trial)  # the storage learns of it only after this
+        told.state, told.datetime_complete = state, datetime.now()
+        told.values = None if values is None else list(values)
+        history = self._read(study, told, self._space)
+        _, ours, keys = self._facts(told, self._space)
+        self._read_before.pop(trial.number, None)
+        if ours is not None:
+            history.finished.append(ours)
+        history.taken.update(dict.fromkeys(keys, trial.number))
+        try:
+            self._draw(self._driver, self._space, trial.number + 1, history, [])
+        except tune.SpaceExhausted:
+            return True
+        return False
+
+    def _warn_of_mismatch(self, trial: FrozenTrial) -> None:
+        """Say it once if the objective and ``search_space`` disagree."""
+        space = self._search_space or {}
+        unread = [name for name in space if name not in trial.params]
+        unknown = [name for name in trial.params if name not in space]
+        message = None
+        # An objective with conditions leaves some unread, and that is fine.
+        if unread and (unknown or not trial.params):
+            asked = ", ".join(map(repr, unknown)) or "nothing"
+            missed = ", ".join(map(repr, unread))
+            message = f"asks for {asked}, not for {missed}; give the names that it uses"
+        for name, distribution in trial.distributions.items():
+            if space.get(name, distribution) != distribution:
+                message = (
+                    f"asks for {name!r} as {distribution!r}, not as {space[name]!r}; give the same "
+                    "distribution, else what lies outside of it is drawn independently"
+                )
+        if message is not None:
+            self._warned = True
+            warnings.warn(f"search_space: the objective {message}", stacklevel=2)
 
     # What the strategy is shown
 
     def _suggest(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any] | None:
-        """The strategy's suggestion; None when the space is used up."""
-        if self._space is None or self._driver is None or search_space != self._distributions:
+        """The strategy's suggestion, known to the other workers; None when the space is used up."""
+        space, driver = self._prepare(study, search_space)
+        history, ahead = self._read(study, trial, space), []
+        for _ in range(ATTEMPTS):
+            known = history.taken.keys()
+            try:
+                params = self._draw(driver, space, trial.number, history, ahead + history.drawing)
+            except tune.ImprovementSpent:
+                # Asked nevertheless: another worker's result has come since, or by study.ask().
+                _stop(study)
+                driver = self._make_driver(
+                    replace(self._strategy, min_improvement=0.0), space, study
+                )
+                continue
+            except tune.SpaceExhausted:
+                if isinstance(self._strategy, tune.Grid):
+                    _stop(study)
+                return None
+            self._write(study, trial, params)
+            # Of two workers that chose the same point the one that wrote later sees it here.
+            key = space.key(params)
+            history = self._read(study, trial, space)
+            if key not in history.taken or key in known:
+                break
+            # If both see it, the earlier trial gets the next point, the later one that after.
+            ahead = [history.taken[key]] if history.taken[key] < trial.number else []
+        return params
+
+    def _prepare(
+        self, study: optuna.Study, search_space: dict[str, BaseDistribution]
+    ) -> tuple[tune.Space, Driver]:
+        of = _identity(study)
+        if (
+            self._space is None
+            or self._driver is None
+            or self._of != of
+            or (search_space != self._distributions)
+        ):
             self._forget()
+            self._of = of
             self._distributions = dict(search_space)
             self._space = tune.Space(
                 {name: _parameter(item) for name, item in search_space.items()}
             )
-            self._driver = Driver(
-                self._strategy,
-                self._space,
-                seed=self._seed,
-                direction=study.direction.name.lower(),
-            )
-        space = self._space
-        finished, pending = self._read(study, trial.number, space)
-        # A strategy's memory holds for a history that only grows.
-        if finished[: len(self._finished)] != self._finished:
-            self._driver.forget()
-        self._finished = finished
-        taken = {space.key(known.params) for known in [*finished, *pending]}
-        try:
-            return self._driver.ask(trial.number, finished, pending, taken)
-        except tune.SpaceExhausted:
-            return None
+            self._driver = self._make_driver(self._strategy, self._space, study)
+        return self._space, self._driver
 
-    def _read(
-        self, study: optuna.Study, number: int, space: tune.Space
-    ) -> tuple[list[tune.Trial], list[tune.Trial]]:
-        """The finished trials in the order in which they ended, and the running ones."""
-        ended, pending = [], []
-        for frozen in study.get_trials(deepcopy=False, states=(*FINISHED, TrialState.RUNNING)):
-            params = self._params(frozen, space)
-            if params is None or frozen.number == number:
+    def _make_driver(self, strategy: Any, space: tune.Space, study: optuna.Study) -> Driver:
+        return Driver(strategy, space, seed=self._seed, direction=study.direction.name.lower())
+
+    def _draw(
+        self,
+        driver: Driver,
+        space: tune.Space,
+        number: int,
+        history: _History,
+        ahead: Sequence[int],
+    ) -> dict[str, Any]:
+        """The suggestion for a trial, after those that the trials ``ahead`` are about to get."""
+        finished, pending, taken = history.finished, list(history.pending), set(history.taken)
+        # A strategy's memory holds for a history that only grows.
+        if finished[: len(self._finished)] != self._finished or not self._shown <= taken:
+            driver.forget()
+        self._finished = finished
+        try:
+            for other in sorted(set(ahead))[-FORESEEN:]:
+                foreseen = driver.ask(other, finished, pending, taken)
+                pending.append(tune.Trial(other, foreseen))
+                taken.add(space.key(foreseen))
+            return driver.ask(number, finished, pending, taken)
+        except tune.SpaceExhausted:
+            if not ahead:
+                raise
+        finally:
+            self._shown = taken
+        return self._draw(driver, space, number, history, [])
+
+    def _write(self, study: optuna.Study, trial: FrozenTrial, params: dict[str, Any]) -> None:
+        text = json.dumps(params)
+        # The empty piece at the end hides what is left of a longer text.
+        for start in range(0, len(text) + PIECE, PIECE):
+            study._storage.set_trial_system_attr(
+                trial._trial_id, f"{ATTRIBUTE}:{start}", text[start : start + PIECE]
+            )
+
+    def _read(self, study: optuna.Study, asking: FrozenTrial, space: tune.Space) -> _History:
+        """The other trials."""
+        history = _History()
+        whole = _whole(study)
+        bracket = None
+        if whole is not study:
+            bracket = {frozen.number for frozen in study.get_trials(deepcopy=False)}
+        ended = []
+        for frozen in whole.get_trials(deepcopy=False):
+            if frozen.number == asking.number:
                 continue
-            trial = tune.Trial(frozen.number, params)
-            if frozen.state == TrialState.RUNNING:
-                pending.append(trial)
-                continue
+            order, trial, keys = self._facts(frozen, space)
+            for key in keys:
+                history.taken.setdefault(key, frozen.number)
+            if frozen.state.is_finished():
+                if trial is not None and (bracket is None or frozen.number in bracket):
+                    ended.append((order, trial))
+            elif trial is not None:
+                history.pending.append(trial)
+            elif (
+                frozen.state == TrialState.RUNNING
+                and frozen.number < asking.number
+                and not (keys or frozen.params)
+                and frozen.datetime_start >= asking.datetime_start - DRAWING
+            ):
+                history.drawing.append(frozen.number)
+        ended.sort(key=lambda item: item[0])
+        history.finished = [trial for _, trial in ended]
+        return history
+
+    def _facts(
+        self, frozen: FrozenTrial, space: tune.Space
+    ) -> tuple[Any, tune.Trial | None, list[Hashable]]:
+        """When a trial ended, the trial as ours if it has a point, and the keys that it takes."""
+        if frozen.number in self._read_before:
+            return self._read_before[frozen.number]
+        fixed = frozen.system_attrs.get("fixed_params", {})
+        suggested = self._suggested(frozen, space)
+        params = self._point(frozen, space, {**fixed, **frozen.params}, suggested or {})
+        keys = [] if params is None else [space.key(params)]
+        # What the objective refused, for it wants another range, must not be suggested again.
+        if suggested is not None and not fixed:
+            keys.append(space.key(suggested))
+        trial = None if params is None else tune.Trial(frozen.number, params)
+        facts = (frozen.datetime_complete, frozen.number), trial, keys
+        if not frozen.state.is_finished():
+            return facts
+        if trial is not None:
             value = frozen.value if frozen.state == TrialState.COMPLETE else None
             if frozen.state == TrialState.PRUNED and frozen.last_step is not None:
                 value = frozen.intermediate_values[frozen.last_step]
@@ -270,31 +497,60 @@ class FastoptSampler(BaseSampler):
             else:
                 trial.value = value
                 trial.state = "done" if frozen.state == TrialState.COMPLETE else "stopped"
-            ended.append((frozen.datetime_complete, frozen.number, trial))
-        ended.sort(key=lambda item: item[:2])
-        return [trial for _, _, trial in ended], pending
+        self._read_before[frozen.number] = facts
+        return facts
 
-    def _params(self, frozen: FrozenTrial, space: tune.Space) -> dict[str, Any] | None:
-        """A trial's point of the space; None if it has none, or lies in another space."""
-        if all(
-            frozen.distributions.get(name) == distribution
-            for name, distribution in self._distributions.items()
-        ):
-            return {
-                name: _ours(
-                    space.parameters[name],
-                    distribution,
-                    distribution.to_internal_repr(frozen.params[name]),
-                )
-                for name, distribution in self._distributions.items()
-            }
-        if frozen.state != TrialState.RUNNING:
-            return None
+    def _point(
+        self,
+        frozen: FrozenTrial,
+        space: tune.Space,
+        given: Mapping[str, Any],
+        suggested: Mapping[str, Any],
+    ) -> dict[str, Any] | None:
+        """A trial's point of the space; None if it has none, or lies outside."""
+        params = {}
+        for name, distribution in self._distributions.items():
+            if name in given:
+                try:
+                    internal = distribution.to_internal_repr(given[name])
+                except (TypeError, ValueError):
+                    return None
+                if not distribution._contains(internal):
+                    return None
+                params[name] = _ours(space.parameters[name], distribution, internal)
+            elif name in suggested:
+                params[name] = suggested[name]
+            else:
+                return None
+        return params
+
+    def _suggested(self, frozen: FrozenTrial, space: tune.Space) -> dict[str, Any] | None:
+        """What a trial was suggested; None if nothing, or a point of another space."""
         pieces, start = [], 0
-        while (piece := frozen.system_attrs.get(f"{ATTRIBUTE}:{start}")) is not None:
+        while piece := frozen.system_attrs.get(f"{ATTRIBUTE}:{start}"):
             pieces.append(piece)
             start += PIECE
         try:
-            return space.check(json.loads("".join(pieces)))
-        except (TypeError, ValueError):  # nothing suggested yet, half written, another space
-            return None
+            params = json.loads("".join(pieces))
+            return space.check({name: params[name] for name in self._distributions})
+        except (KeyError, TypeError, ValueError):  # nothing yet, half written, another space
+            pass
+        running = frozen.state == TrialState.RUNNING
+        if running and frozen.number == 0 and isinstance(self._strategy, tune.Bayes):
+            return space.decode([0.5] * len(space))
+        return None
+
+
+def _whole(study: optuna.Study) -> optuna.Study:
+    """The study itself where Optuna shows one bracket of it, as under Hyperband."""
+    return getattr(study, "_study", study)
+
+
+def _identity(study: optuna.Study) -> tuple[Any, int]:
+    return study._storage, study._study_id
+
+
+def _stop(study: optuna.Study) -> None:
+    """End the running ``optimize``; between ``ask`` and ``tell`` there is none."""
+    with contextlib.suppress(RuntimeError):
+        study.stop()
