@@ -107,6 +107,7 @@ def test_a_param_that_was_changed_afterwards_is_refused(rule):
     watched.steps_on()
 
 
+@pytest.mark.filterwarnings("ignore:Setting the shape on a NumPy array:DeprecationWarning")
 @by_name
 def test_a_param_of_another_shape_afterwards_is_refused(rule):
     watched = Watched(rule)

@@ -93,7 +93,7 @@ class OptimizerMachine(stateful.RuleBasedStateMachine):
             keywords["step"] = self.counts[i]
         REFERENCE[self.rule.name](self.twins[i], grad, *self.states[i].values(), **keywords)
 
-    @stateful.rule(lr=st.floats(0.0, 10.0), weight_decay=st.sampled_from([0.0, 0.1]))
+    @stateful.rule(lr=st.floats(0.0, 10.0, width=32), weight_decay=st.sampled_from([0.0, 0.1]))
     def change_hypers(self, lr, weight_decay):
         self.optimizer.lr = lr
         self.optimizer.param_groups[0]["weight_decay"] = weight_decay

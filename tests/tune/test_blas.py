@@ -134,7 +134,7 @@ def test_ctrl_c_at_any_moment_leaves_as_many_threads_as_before(two_threads):
         with one_blas_thread():
             assert counts() == [1] * len(counts()), moment
         assert counts() == [2] * len(counts()), moment
-    assert 20 < came < 60
+    assert 0 < came < 60  # how many lines there are depends on the Python
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 APPLICATION_ID = 0x466F7074  # "Fopt", in the header of the file
 SCHEMA_VERSION = 1
+# In place of the number of the process whose connection to a file it is.
+IN_MEMORY = 0
 # Seconds between two looks at a lock; it is held for some milliseconds.
 POLL = 0.0002
 # What is in the log goes into the file itself at most this often, in units of the time that takes.
@@ -84,7 +86,7 @@ class Storage:
         self.name = name
         self._lock_timeout = lock_timeout
         self._connections: dict[int, sqlite3.Connection] = {}
-        weakref.finalize(self, _close, self._connections)
+        weakref.finalize(self, _forget, self._connections)
         self._study = -1
         # Absolute, for the working folder may change.
         self._file = None if self.path is None else os.path.abspath(self.path)
@@ -160,7 +162,7 @@ class Storage:
         self._check_place()
         # SQLite forbids to carry a connection across a fork, and closing the parent's in the child
         # would drop the parent's locks: the child opens its own and leaves that one alone.
-        key = os.getpid() if self.path is not None else 0
+        key = os.getpid() if self.path is not None else IN_MEMORY
         if key not in self._connections:
             connection = sqlite3.connect(
                 ":memory:" if self._file is None else self._file,
@@ -403,6 +405,14 @@ class Storage:
         """Close this process's connection to a file; the next use opens another."""
         _close(self._connections)
         self._place = None
+
+
+def _forget(connections: dict[int, sqlite3.Connection]) -> None:
+    """When nobody has the storage any more: of a study in memory nothing is left then."""
+    _close(connections)
+    in_memory = connections.pop(IN_MEMORY, None)
+    if in_memory is not None:
+        in_memory.close()
 
 
 def _close(connections: dict[int, sqlite3.Connection]) -> None:
