@@ -211,10 +211,11 @@ def short(environment: dict, rows: list[Row]) -> str:
             if row.best is None or (row.elements < 10_000 and row.threads > 1):
                 continue  # so little is stepped by one thread, whatever is allowed
             rival = f"{time(row.time(row.best))}, {NAMES.get(row.best, row.best)}"
-            ours = time(row.time(row.own))
-            lines.append([title, str(row.threads), ours, rival, best(row)[1]])
-    header = ["Adam, float32", "threads", "fastopt", "fastest rival", "its ÷ ours"]
-    return f"{table(header, lines)}\n{machine(environment)}. {counts(rows)}"
+            work = title if row.threads == 1 else f"{title}, {_threads(row.threads)}"
+            lines.append([work, time(row.time(row.own)), rival, best(row)[1]])
+    header = ["Adam, float32", "fastopt", "fastest rival", "ratio"]
+    legend = "The ratio is the rival's time ÷ fastopt's."
+    return f"{table(header, lines)}\n{legend} {machine(environment)}. {counts(rows)}"
 
 
 def drop_in(environment: dict, rows: list[Row]) -> str:
