@@ -479,6 +479,22 @@ def test_constraint_is_refused_by_name():
         study.optimize(objective, n_trials=3)
 
 
+@pytest.mark.parametrize("known", [False, True])
+def test_grid_over_a_float_says_what_to_do(known):
+    space = {"x": FloatDistribution(0.0, 1.0)}
+
+    def run(strategy):
+        sampler = FastoptSampler(strategy, search_space=space if known else None)
+        study = optuna.create_study(sampler=sampler)
+        study.optimize(lambda trial: trial.suggest_float("x", 0.0, 1.0), n_trials=9)
+        return {trial.params["x"] for trial in study.trials}
+
+    with pytest.raises(ValueError, match=r"'x' is a Float .* FastoptSampler\(tune.Grid\(points=5"):
+        run("grid")
+    # and what it says works
+    assert run(tune.Grid(points=5)) >= {0.0, 0.25, 0.5, 0.75, 1.0}
+
+
 def test_sampler_is_pickled_and_suggests_the_same():
     study = optuna.create_study(sampler=FastoptSampler(seed=3))
     study.optimize(by_hand, n_trials=6)

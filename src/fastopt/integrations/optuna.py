@@ -79,6 +79,15 @@ def _is_ours(distribution: BaseDistribution) -> bool:
     return True
 
 
+def _searched(space: Mapping[str, BaseDistribution]) -> dict[str, BaseDistribution]:
+    """What of a space a strategy has to choose."""
+    return {
+        name: distribution
+        for name, distribution in space.items()
+        if not distribution.single() and _is_ours(distribution)
+    }
+
+
 def _ours(parameter: Any, distribution: BaseDistribution, internal: float) -> Any:
     """Optuna's internal representation of a value as the parameter's own value."""
     if parameter.levels is None:
@@ -133,7 +142,10 @@ class FastoptSampler(BaseSampler):
     Raises
     ------
     ValueError
-        When used in a study of several objectives.
+        When used in a study of several objectives; for a grid over a float that has neither a
+        ``step`` nor ``tune.Grid(points=n)``.
+    NotImplementedError
+        When a trial has set a constraint.
 
     Notes
     -----
@@ -142,10 +154,9 @@ class FastoptSampler(BaseSampler):
     suggested. ``seed`` may be the same everywhere: workers see each other's suggestions in the
     storage, foresee those which are being drawn, and draw again where two met nevertheless. Under
     :class:`optuna.pruners.HyperbandPruner` every bracket learns from its own results, and none
-    repeats a point of another. A used-up grid ends
-    ``optimize``, and so does a Bayesian search with ``min_improvement`` that expects less; the
-    other strategies draw the points of a used-up space at random again. Constraints are refused.
-    Integers beyond 2**53 are sampled independently.
+    repeats a point of another. A used-up grid ends ``optimize``, and so does a Bayesian search with
+    ``min_improvement`` that expects less; the other strategies draw the points of a used-up space
+    at random again. Integers beyond 2**53 are sampled independently.
 
     Examples
     --------
@@ -181,6 +192,8 @@ class FastoptSampler(BaseSampler):
         self._warned = False
         self._forget()
         self._lock = threading.Lock()
+        if searched := _searched(self._search_space or {}):
+            self._check_strategy(searched)
 
     def _forget(self) -> None:
         """Start anew with what only saves time."""
@@ -219,11 +232,7 @@ class FastoptSampler(BaseSampler):
         if space is None:
             # All brackets of Hyperband share one space.
             space = self._intersection.calculate(_whole(study))
-        return {
-            name: distribution
-            for name, distribution in space.items()
-            if not distribution.single() and _is_ours(distribution)
-        }
+        return _searched(space)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -395,13 +404,28 @@ class FastoptSampler(BaseSampler):
             or (search_space != self._distributions)
         ):
             self._forget()
+            space = self._check_strategy(search_space)
             self._of = of
             self._distributions = dict(search_space)
-            self._space = tune.Space(
-                {name: _parameter(item) for name, item in search_space.items()}
-            )
+            self._space = space
             self._driver = self._make_driver(self._strategy, self._space, study)
         return self._space, self._driver
+
+    def _check_strategy(self, search_space: Mapping[str, BaseDistribution]) -> tune.Space:
+        """The space as ours, which the strategy is able to search."""
+        space = tune.Space({name: _parameter(item) for name, item in search_space.items()})
+        check = getattr(self._strategy, "check", None)
+        try:
+            if check is not None:
+                check(space)
+        except ValueError as error:
+            if isinstance(self._strategy, tune.Grid):
+                raise ValueError(
+                    f"{error}; in a study of Optuna: FastoptSampler(tune.Grid(points=5)) or "
+                    "trial.suggest_float(..., step=0.1)"
+                ) from None
+            raise
+        return space
 
     def _make_driver(self, strategy: Any, space: tune.Space, study: optuna.Study) -> Driver:
         return Driver(strategy, space, seed=self._seed, direction=study.direction.name.lower())
