@@ -367,7 +367,8 @@ class FastoptSampler(BaseSampler):
     ) -> dict[str, Any] | None:
         """The strategy's suggestion, known to the other workers; None when the space is used up."""
         space, driver = self._prepare(study, search_space)
-        history, ahead = self._read(study, trial, space), []
+        history = self._read(study, trial, space)
+        ahead: list[int] = []
         for _ in range(ATTEMPTS):
             known = history.taken.keys()
             try:
@@ -488,7 +489,7 @@ class FastoptSampler(BaseSampler):
                 frozen.state == TrialState.RUNNING
                 and frozen.number < asking.number
                 and not (keys or frozen.params)
-                and frozen.datetime_start >= asking.datetime_start - DRAWING
+                and _began_together(frozen, asking)
             ):
                 history.drawing.append(frozen.number)
         ended.sort(key=lambda item: item[0])
@@ -563,6 +564,12 @@ class FastoptSampler(BaseSampler):
         if running and frozen.number == 0 and isinstance(self._strategy, tune.Bayes):
             return space.decode([0.5] * len(space))
         return None
+
+
+def _began_together(one: FrozenTrial, other: FrozenTrial) -> bool:
+    if one.datetime_start is None or other.datetime_start is None:
+        return False
+    return one.datetime_start >= other.datetime_start - DRAWING
 
 
 def _whole(study: optuna.Study) -> optuna.Study:
