@@ -332,7 +332,7 @@ class FastoptSampler(BaseSampler):
         self._read_before.pop(trial.number, None)
         if ours is not None:
             history.finished.append(ours)
-        history.taken.update(dict.fromkeys(keys, trial.number))
+        history.taken.update({key: trial.number for key in keys})
         try:
             self._draw(self._driver, self._space, trial.number + 1, history, [])
         except tune.SpaceExhausted:
@@ -369,6 +369,7 @@ class FastoptSampler(BaseSampler):
         space, driver = self._prepare(study, search_space)
         history = self._read(study, trial, space)
         ahead: list[int] = []
+        params = None
         for _ in range(ATTEMPTS):
             known = history.taken.keys()
             try:
