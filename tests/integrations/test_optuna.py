@@ -16,6 +16,7 @@ from optuna.testing.pytest_samplers import (
 from optuna.trial import TrialState
 
 from fastopt import tune
+from fastopt.integrations import optuna as integration
 from fastopt.integrations.optuna import FastoptSampler
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -260,22 +261,22 @@ def test_independent_draws_of_workers_with_one_seed_differ():
     assert len(set(drawn)) == 4
 
 
-def test_worker_that_meets_another_ones_point_draws_again():
+def test_worker_that_meets_another_ones_point_draws_again(monkeypatch):
     """The other one writes between our reading of the storage and our writing to it."""
-    ours, other = (FastoptSampler("sobol", seed=0, search_space=SQUARE) for _ in range(2))
+    ours = FastoptSampler("sobol", seed=0, search_space=SQUARE)
     study = optuna.create_study(sampler=ours)
     first = study.ask()
     first_point = first.relative_params
     second_id = study._storage.create_new_trial(study._study_id)
-    write, draws = ours._write, []
+    write, draws = integration.write_suggestion, []
 
     def late(study, trial, params):
         if not draws:
-            other._write(study, study._storage.get_trial(second_id), params)
+            write(study, study._storage.get_trial(second_id), params)
         draws.append(params)
         write(study, trial, params)
 
-    ours._write = late
+    monkeypatch.setattr(integration, "write_suggestion", late)
     third = study.ask().relative_params
     assert len(draws) == 2
     assert third == draws[1] != draws[0]
