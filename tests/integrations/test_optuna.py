@@ -16,6 +16,7 @@ from optuna.testing.pytest_samplers import (
 from optuna.trial import TrialState
 
 from fastopt import tune
+from fastopt.integrations import optuna as integration
 from fastopt.integrations.optuna import FastoptSampler
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -260,22 +261,22 @@ def test_independent_draws_of_workers_with_one_seed_differ():
     assert len(set(drawn)) == 4
 
 
-def test_worker_that_meets_another_ones_point_draws_again():
+def test_worker_that_meets_another_ones_point_draws_again(monkeypatch):
     """The other one writes between our reading of the storage and our writing to it."""
-    ours, other = (FastoptSampler("sobol", seed=0, search_space=SQUARE) for _ in range(2))
+    ours = FastoptSampler("sobol", seed=0, search_space=SQUARE)
     study = optuna.create_study(sampler=ours)
     first = study.ask()
     first_point = first.relative_params
     second_id = study._storage.create_new_trial(study._study_id)
-    write, draws = ours._write, []
+    write, draws = integration.write_suggestion, []
 
     def late(study, trial, params):
         if not draws:
-            other._write(study, study._storage.get_trial(second_id), params)
+            write(study, study._storage.get_trial(second_id), params)
         draws.append(params)
         write(study, trial, params)
 
-    ours._write = late
+    monkeypatch.setattr(integration, "write_suggestion", late)
     third = study.ask().relative_params
     assert len(draws) == 2
     assert third == draws[1] != draws[0]
@@ -477,6 +478,22 @@ def test_constraint_is_refused_by_name():
     study = optuna.create_study(sampler=FastoptSampler(seed=0))
     with pytest.raises(NotImplementedError, match="constraints into account, and trial 0 has set"):
         study.optimize(objective, n_trials=3)
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_grid_over_a_float_says_what_to_do(known):
+    space = {"x": FloatDistribution(0.0, 1.0)}
+
+    def run(strategy):
+        sampler = FastoptSampler(strategy, search_space=space if known else None)
+        study = optuna.create_study(sampler=sampler)
+        study.optimize(lambda trial: trial.suggest_float("x", 0.0, 1.0), n_trials=9)
+        return {trial.params["x"] for trial in study.trials}
+
+    with pytest.raises(ValueError, match=r"'x' is a Float .* FastoptSampler\(tune.Grid\(points=5"):
+        run("grid")
+    # and what it says works
+    assert run(tune.Grid(points=5)) >= {0.0, 0.25, 0.5, 0.75, 1.0}
 
 
 def test_sampler_is_pickled_and_suggests_the_same():

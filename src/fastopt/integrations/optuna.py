@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import json
-import math
 import secrets
 import threading
 import warnings
 import zlib
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -24,7 +22,7 @@ from fastopt import _checks, tune
 
 try:
     import optuna
-    from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+    from optuna.distributions import BaseDistribution, CategoricalDistribution
     from optuna.samplers import BaseSampler, RandomSampler
     from optuna.search_space import IntersectionSearchSpace
     from optuna.trial import FrozenTrial, TrialState
@@ -34,81 +32,24 @@ except ImportError as error:
         name="optuna",
     ) from error
 
+from fastopt.integrations._optuna_history import (
+    History,
+    TrialReader,
+    is_ours,
+    parameter_of,
+    whole,
+    write_suggestion,
+)
 from fastopt.tune.strategies.by_name import make_strategy
 from fastopt.tune.strategies.driver import Driver
 
 __all__ = ["FastoptSampler"]
 
-# A trial shows its parameters to other workers only when the objective has asked for them; until
-# then they read them here, in pieces, for a relational storage holds no longer text.
-ATTRIBUTE = "fastopt:params"
-PIECE = 2000
-# A trial that began so long ago and shows nothing belongs to a worker that has died.
-DRAWING = timedelta(seconds=10)
 # Each suggestion that is foreseen costs as much as one that is made.
 FORESEEN = 8
 # Draws after which a worker keeps its point although another one has it too.
 ATTEMPTS = 20
-SCRATCH = (
-    "_lock",
-    "_space",
-    "_distributions",
-    "_driver",
-    "_of",
-    "_finished",
-    "_shown",
-    "_read_before",
-)
-
-
-def _parameter(distribution: Any) -> Any:
-    """Our parameter for a distribution; of choices only their places in the list are used, for
-    Optuna has its own idea of which are equal."""
-    if isinstance(distribution, CategoricalDistribution):
-        return tune.Categorical(range(len(distribution.choices)))
-    kind = tune.Int if isinstance(distribution, IntDistribution) else tune.Float
-    return kind(distribution.low, distribution.high, log=distribution.log, step=distribution.step)
-
-
-def _is_ours(distribution: BaseDistribution) -> bool:
-    """Whether our parameters can hold it: integers beyond 2**53, for one, they cannot."""
-    try:
-        _parameter(distribution)
-    except (OverflowError, ValueError):
-        return False
-    return True
-
-
-def _ours(parameter: Any, distribution: BaseDistribution, internal: float) -> Any:
-    """Optuna's internal representation of a value as the parameter's own value."""
-    if parameter.levels is None:
-        return min(max(float(internal), parameter.low), parameter.high)
-    if isinstance(distribution, CategoricalDistribution):
-        return int(internal)
-    # A sum of steps in floating point may miss the grid by more than a parameter accepts.
-    i = round((internal - parameter.low) / parameter.step)
-    return parameter.value(min(max(i, 0), parameter.levels - 1))
-
-
-@dataclass
-class _History:
-    """What the storage shows of the other trials.
-
-    Attributes
-    ----------
-    finished : list of Trial
-        In the order in which they ended; under Hyperband those of the trial's bracket.
-    pending : list of Trial
-    taken : dict
-        Number of a trial by the key of a point that it has or was suggested; the least number.
-    drawing : list of int
-        Earlier trials that are being drawn right now.
-    """
-
-    finished: list[tune.Trial] = field(default_factory=list)
-    pending: list[tune.Trial] = field(default_factory=list)
-    taken: dict[Hashable, int] = field(default_factory=dict)
-    drawing: list[int] = field(default_factory=list)
+SCRATCH = ("_lock", "_reader", "_driver", "_of", "_finished", "_shown")
 
 
 class FastoptSampler(BaseSampler):
@@ -133,7 +74,10 @@ class FastoptSampler(BaseSampler):
     Raises
     ------
     ValueError
-        When used in a study of several objectives.
+        When used in a study of several objectives; for a grid over a float that has neither a
+        ``step`` nor ``tune.Grid(points=n)``.
+    NotImplementedError
+        When a trial has set a constraint.
 
     Notes
     -----
@@ -142,10 +86,9 @@ class FastoptSampler(BaseSampler):
     suggested. ``seed`` may be the same everywhere: workers see each other's suggestions in the
     storage, foresee those which are being drawn, and draw again where two met nevertheless. Under
     :class:`optuna.pruners.HyperbandPruner` every bracket learns from its own results, and none
-    repeats a point of another. A used-up grid ends
-    ``optimize``, and so does a Bayesian search with ``min_improvement`` that expects less; the
-    other strategies draw the points of a used-up space at random again. Constraints are refused.
-    Integers beyond 2**53 are sampled independently.
+    repeats a point of another. A used-up grid ends ``optimize``, and so does a Bayesian search with
+    ``min_improvement`` that expects less; the other strategies draw the points of a used-up space
+    at random again. Integers beyond 2**53 are sampled independently.
 
     Examples
     --------
@@ -181,16 +124,16 @@ class FastoptSampler(BaseSampler):
         self._warned = False
         self._forget()
         self._lock = threading.Lock()
+        if searched := _searched(self._search_space or {}):
+            self._make_reader(searched)
 
     def _forget(self) -> None:
         """Start anew with what only saves time."""
-        self._space: tune.Space | None = None
-        self._distributions: dict[str, BaseDistribution] = {}
+        self._reader: TrialReader | None = None
         self._driver: Driver | None = None
         self._of: tuple[Any, int] | None = None
         self._finished: list[tune.Trial] = []
         self._shown: set[Hashable] = set()
-        self._read_before: dict[int, tuple[Any, tune.Trial | None, list[Hashable]]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
@@ -218,12 +161,8 @@ class FastoptSampler(BaseSampler):
         space = self._search_space
         if space is None:
             # All brackets of Hyperband share one space.
-            space = self._intersection.calculate(_whole(study))
-        return {
-            name: distribution
-            for name, distribution in space.items()
-            if not distribution.single() and _is_ours(distribution)
-        }
+            space = self._intersection.calculate(whole(study))
+        return _searched(space)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -258,8 +197,8 @@ class FastoptSampler(BaseSampler):
         """A value for a parameter outside of the space; Optuna calls it."""
         self._raise_error_if_multi_objective(study)
         is_first = trial.number == 0 and isinstance(self._strategy, tune.Bayes)
-        if is_first and _is_ours(param_distribution):
-            centre = _parameter(param_distribution).from_unit(0.5)
+        if is_first and is_ours(param_distribution):
+            centre = parameter_of(param_distribution).from_unit(0.5)
             if isinstance(param_distribution, CategoricalDistribution):
                 return param_distribution.choices[centre]
             return centre
@@ -313,19 +252,20 @@ class FastoptSampler(BaseSampler):
         strategy = self._strategy
         if not isinstance(strategy, tune.Grid) and not getattr(strategy, "min_improvement", 0.0):
             return False
-        if self._space is None or self._driver is None or self._of != _identity(study):
+        reader = self._reader
+        if reader is None or self._driver is None or self._of != _identity(study):
             return False
         told = copy.copy(trial)  # the storage learns of it only after this
         told.state, told.datetime_complete = state, datetime.now()
         told.values = None if values is None else list(values)
-        history = self._read(study, told, self._space)
-        _, ours, keys = self._facts(told, self._space)
-        self._read_before.pop(trial.number, None)
+        history = reader.read(study, told)
+        _, ours, keys = reader.facts(told)
+        reader.forget(trial.number)
         if ours is not None:
             history.finished.append(ours)
-        history.taken.update(dict.fromkeys(keys, trial.number))
+        history.taken.update({key: trial.number for key in keys})
         try:
-            self._draw(self._driver, self._space, trial.number + 1, history, [])
+            self._draw(self._driver, reader.space, trial.number + 1, history, [])
         except tune.SpaceExhausted:
             return True
         return False
@@ -357,8 +297,11 @@ class FastoptSampler(BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any] | None:
         """The strategy's suggestion, known to the other workers; None when the space is used up."""
-        space, driver = self._prepare(study, search_space)
-        history, ahead = self._read(study, trial, space), []
+        reader, driver = self._prepare(study, search_space)
+        space = reader.space
+        history = reader.read(study, trial)
+        ahead: list[int] = []
+        params = None
         for _ in range(ATTEMPTS):
             known = history.taken.keys()
             try:
@@ -374,10 +317,10 @@ class FastoptSampler(BaseSampler):
                 if isinstance(self._strategy, tune.Grid):
                     _stop(study)
                 return None
-            self._write(study, trial, params)
+            write_suggestion(study, trial, params)
             # Of two workers that chose the same point the one that wrote later sees it here.
             key = space.key(params)
-            history = self._read(study, trial, space)
+            history = reader.read(study, trial)
             if key not in history.taken or key in known:
                 break
             # If both see it, the earlier trial gets the next point, the later one that after.
@@ -386,22 +329,37 @@ class FastoptSampler(BaseSampler):
 
     def _prepare(
         self, study: optuna.Study, search_space: dict[str, BaseDistribution]
-    ) -> tuple[tune.Space, Driver]:
+    ) -> tuple[TrialReader, Driver]:
         of = _identity(study)
         if (
-            self._space is None
+            self._reader is None
             or self._driver is None
             or self._of != of
-            or (search_space != self._distributions)
+            or search_space != self._reader.distributions
         ):
             self._forget()
+            reader = self._make_reader(search_space)
             self._of = of
-            self._distributions = dict(search_space)
-            self._space = tune.Space(
-                {name: _parameter(item) for name, item in search_space.items()}
-            )
-            self._driver = self._make_driver(self._strategy, self._space, study)
-        return self._space, self._driver
+            self._driver = self._make_driver(self._strategy, reader.space, study)
+            self._reader = reader
+        return self._reader, self._driver
+
+    def _make_reader(self, search_space: Mapping[str, BaseDistribution]) -> TrialReader:
+        """For a space that the strategy is able to search; ValueError for any other."""
+        from_centre = isinstance(self._strategy, tune.Bayes)
+        reader = TrialReader(search_space, from_centre=from_centre)
+        check = getattr(self._strategy, "check", None)
+        try:
+            if check is not None:
+                check(reader.space)
+        except ValueError as error:
+            if isinstance(self._strategy, tune.Grid):
+                raise ValueError(
+                    f"{error}; in a study of Optuna: FastoptSampler(tune.Grid(points=5)) or "
+                    "trial.suggest_float(..., step=0.1)"
+                ) from None
+            raise
+        return reader
 
     def _make_driver(self, strategy: Any, space: tune.Space, study: optuna.Study) -> Driver:
         return Driver(strategy, space, seed=self._seed, direction=study.direction.name.lower())
@@ -411,7 +369,7 @@ class FastoptSampler(BaseSampler):
         driver: Driver,
         space: tune.Space,
         number: int,
-        history: _History,
+        history: History,
         ahead: Sequence[int],
     ) -> dict[str, Any]:
         """The suggestion for a trial, after those that the trials ``ahead`` are about to get."""
@@ -433,118 +391,6 @@ class FastoptSampler(BaseSampler):
             self._shown = taken
         return self._draw(driver, space, number, history, [])
 
-    def _write(self, study: optuna.Study, trial: FrozenTrial, params: dict[str, Any]) -> None:
-        text = json.dumps(params)
-        # The empty piece at the end hides what is left of a longer text.
-        for start in range(0, len(text) + PIECE, PIECE):
-            study._storage.set_trial_system_attr(
-                trial._trial_id, f"{ATTRIBUTE}:{start}", text[start : start + PIECE]
-            )
-
-    def _read(self, study: optuna.Study, asking: FrozenTrial, space: tune.Space) -> _History:
-        """The other trials."""
-        history = _History()
-        whole = _whole(study)
-        bracket = None
-        if whole is not study:
-            bracket = {frozen.number for frozen in study.get_trials(deepcopy=False)}
-        ended = []
-        for frozen in whole.get_trials(deepcopy=False):
-            if frozen.number == asking.number:
-                continue
-            order, trial, keys = self._facts(frozen, space)
-            for key in keys:
-                history.taken.setdefault(key, frozen.number)
-            if frozen.state.is_finished():
-                if trial is not None and (bracket is None or frozen.number in bracket):
-                    ended.append((order, trial))
-            elif trial is not None:
-                history.pending.append(trial)
-            elif (
-                frozen.state == TrialState.RUNNING
-                and frozen.number < asking.number
-                and not (keys or frozen.params)
-                and frozen.datetime_start >= asking.datetime_start - DRAWING
-            ):
-                history.drawing.append(frozen.number)
-        ended.sort(key=lambda item: item[0])
-        history.finished = [trial for _, trial in ended]
-        return history
-
-    def _facts(
-        self, frozen: FrozenTrial, space: tune.Space
-    ) -> tuple[Any, tune.Trial | None, list[Hashable]]:
-        """When a trial ended, the trial as ours if it has a point, and the keys that it takes."""
-        if frozen.number in self._read_before:
-            return self._read_before[frozen.number]
-        fixed = frozen.system_attrs.get("fixed_params", {})
-        suggested = self._suggested(frozen, space)
-        params = self._point(frozen, space, {**fixed, **frozen.params}, suggested or {})
-        keys = [] if params is None else [space.key(params)]
-        # What the objective refused, for it wants another range, must not be suggested again.
-        if suggested is not None and not fixed:
-            keys.append(space.key(suggested))
-        trial = None if params is None else tune.Trial(frozen.number, params)
-        facts = (frozen.datetime_complete, frozen.number), trial, keys
-        if not frozen.state.is_finished():
-            return facts
-        if trial is not None:
-            value = frozen.value if frozen.state == TrialState.COMPLETE else None
-            if frozen.state == TrialState.PRUNED and frozen.last_step is not None:
-                value = frozen.intermediate_values[frozen.last_step]
-            if value is None or not math.isfinite(value):
-                trial.state = "failed"
-            else:
-                trial.value = value
-                trial.state = "done" if frozen.state == TrialState.COMPLETE else "stopped"
-        self._read_before[frozen.number] = facts
-        return facts
-
-    def _point(
-        self,
-        frozen: FrozenTrial,
-        space: tune.Space,
-        given: Mapping[str, Any],
-        suggested: Mapping[str, Any],
-    ) -> dict[str, Any] | None:
-        """A trial's point of the space; None if it has none, or lies outside."""
-        params = {}
-        for name, distribution in self._distributions.items():
-            if name in given:
-                try:
-                    internal = distribution.to_internal_repr(given[name])
-                except (TypeError, ValueError):
-                    return None
-                if not distribution._contains(internal):
-                    return None
-                params[name] = _ours(space.parameters[name], distribution, internal)
-            elif name in suggested:
-                params[name] = suggested[name]
-            else:
-                return None
-        return params
-
-    def _suggested(self, frozen: FrozenTrial, space: tune.Space) -> dict[str, Any] | None:
-        """What a trial was suggested; None if nothing, or a point of another space."""
-        pieces, start = [], 0
-        while piece := frozen.system_attrs.get(f"{ATTRIBUTE}:{start}"):
-            pieces.append(piece)
-            start += PIECE
-        try:
-            params = json.loads("".join(pieces))
-            return space.check({name: params[name] for name in self._distributions})
-        except (KeyError, TypeError, ValueError):  # nothing yet, half written, another space
-            pass
-        running = frozen.state == TrialState.RUNNING
-        if running and frozen.number == 0 and isinstance(self._strategy, tune.Bayes):
-            return space.decode([0.5] * len(space))
-        return None
-
-
-def _whole(study: optuna.Study) -> optuna.Study:
-    """The study itself where Optuna shows one bracket of it, as under Hyperband."""
-    return getattr(study, "_study", study)
-
 
 def _identity(study: optuna.Study) -> tuple[Any, int]:
     return study._storage, study._study_id
@@ -554,3 +400,12 @@ def _stop(study: optuna.Study) -> None:
     """End the running ``optimize``; between ``ask`` and ``tell`` there is none."""
     with contextlib.suppress(RuntimeError):
         study.stop()
+
+
+def _searched(space: Mapping[str, BaseDistribution]) -> dict[str, BaseDistribution]:
+    """What of a space a strategy has to choose."""
+    return {
+        name: distribution
+        for name, distribution in space.items()
+        if not distribution.single() and is_ours(distribution)
+    }
