@@ -257,3 +257,38 @@ def test_interrupted_run_of_mlflow_is_killed_and_started_again(mlflow_uri):
     states = sorted(run.info.status for run in client.search_runs([experiment]))
     # twice the study, the trial that was interrupted, and all four
     assert states == ["FAILED", *["FINISHED"] * 5, "KILLED"]
+
+
+def test_tensorboard_writes_nowhere_but_into_its_folder(tmp_path):
+    from fastopt.integrations.tensorboard import TensorBoard
+
+    for name in ("../../up", str(tmp_path / "absolute"), "a/b", ".", "nul\0"):
+        study = tune.Study(
+            {"x": tune.Int(0, 1)},
+            strategy="grid",
+            name=name,
+            callbacks=[TensorBoard(tmp_path / "in" / "logs")],
+        )
+        study.run(lambda params: params["x"])
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+    assert [path.name for path in (tmp_path / "in").iterdir()] == ["logs"]
+    assert (tmp_path / "in" / "logs" / "a" / "b" / "trial-00001").is_dir()
+    assert (tmp_path / "in" / "logs" / "_" / "_" / "up" / "trial-00001").is_dir()
+
+
+def test_mlflow_gets_every_param_whatever_its_name(mlflow_uri):
+    from mlflow.tracking import MlflowClient
+
+    from fastopt.integrations.mlflow import MLflow
+
+    names = ["f(x)", "f[x]", "a/b", "../up", "/root", "a//b", ".", "", "ü", "x" * 300]
+    names += [f"p{i}" for i in range(150)]
+    space = {name: tune.Int(i, i) for i, name in enumerate(names)}
+    tracker = MLflow(mlflow_uri, experiment="names")
+    tune.Study(space, strategy="grid", callbacks=[tracker]).run(lambda params: 0.0)
+    client = MlflowClient(mlflow_uri)
+    experiment = client.get_experiment_by_name("names").experiment_id
+    (trial,) = [r for r in client.search_runs([experiment]) if "trial" in r.data.tags]
+    assert sorted(map(int, trial.data.params.values())) == list(range(len(names)))
+    assert trial.data.params["f_x_"] == "0"
+    assert trial.data.params["a/b"] == "2"

@@ -10,6 +10,7 @@ import scipy.stats
 from tune_objectives import SPACE, epochs, smooth
 
 from fastopt import tune
+from fastopt.tune.reporting.plots import shorten
 
 needs_matplotlib = pytest.mark.needs("matplotlib")
 NAMES = ["history", "parallel", "slices", "contour", "importance"]
@@ -199,6 +200,9 @@ def test_the_report_is_one_page_that_needs_no_network(study, tmp_path):
     assert len(page.addresses) == 5
     for address in page.addresses:
         kind, data = address.split(",", 1)
+        if kind == "data:image/png;base64":
+            assert base64.b64decode(data).startswith(b"\x89PNG")
+            continue
         assert kind == "data:image/svg+xml;base64"
         picture = base64.b64decode(data).decode()
         assert picture.rstrip().endswith("</svg>")
@@ -207,7 +211,7 @@ def test_the_report_is_one_page_that_needs_no_network(study, tmp_path):
     assert "<study> & more" in page.text
     assert "<b>too & wide</b>" in page.text
     assert f"{study.best.value:.6g}" in page.text
-    assert repr(study.best.params["lr"]) in page.text
+    assert f"{study.best.params['lr']:.6g}" in page.text
     failed = sum(trial.state == "failed" for trial in study.trials)
     assert f"{failed} failed" in page.text
 
@@ -231,3 +235,89 @@ def test_the_report_of_one_parameter(tmp_path):
     )
     study.report(tmp_path / "one.html")
     assert len(Page((tmp_path / "one.html").read_text(encoding="utf-8")).addresses) == 4
+
+
+def test_a_report_of_odd_names_choices_and_sizes(tmp_path):
+    space = {
+        "a$b$c": tune.Categorical(["${lr}_${wd}", "$x$", r"$\frac$", "<b>&"]),
+        "learning_rate_of_the_encoder_layers": tune.Float(1e-200, 1e290, log=True),
+        "learning_rate_of_the_decoder_layers": tune.Float(1e-5, 1e-1, log=True),
+        "strategy": tune.Categorical(["a", "b"]),
+    }
+    study = tune.Study(space, strategy="sobol", seed=0, name="$odd$ <name>")
+    values = iter([1e290, *np.geomspace(1e-290, 1e200, 19)])
+    study.run(lambda params: next(values), 20)
+    for name in ("history", "slices", "parallel", "importance", "contour"):
+        draw(getattr(study.plot, name)())
+    study.report(tmp_path / "report.html")
+
+
+def test_labels_of_long_names_stay_apart_and_short():
+    names = [
+        f"learning_rate_of_the_{part}coder_layers" + "x" * i for i, part in enumerate(["en", "de"])
+    ]
+    study = tune.Study({name: tune.Float(0.0, 1.0) for name in names}, strategy="sobol", seed=0)
+    study.run(lambda params: sum(params.values()), 16)
+    labels = [text.get_text() for text in study.plot.parallel().axes[0].get_xticklabels()[:2]]
+    assert all(len(label) <= 16 for label in labels)
+    labels = [text.get_text() for text in study.plot.importance().axes[0].get_yticklabels()[:2]]
+    assert len(set(labels)) == 2
+    assert all(len(label) <= 30 for label in labels)
+
+
+@pytest.mark.parametrize(
+    ("value", "label"),
+    [(1000.0, "1000"), (123456.0, "123456"), (1e-5, "1e-5"), (2.5e7, "2.5e7"), (0.25, "0.25")],
+)
+def test_numbers_are_written_as_people_do(value, label):
+    assert shorten(value) == label
+
+
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+def test_one_outlier_does_not_flatten_the_pictures(direction):
+    sign = 1.0 if direction == "minimize" else -1.0
+    study = tune.Study(
+        {"x": tune.Float(-1.0, 1.0), "y": tune.Float(-1.0, 1.0)},
+        strategy="sobol",
+        seed=0,
+        direction=direction,
+    )
+    study.run(lambda p: sign * (1e6 if len(study.finished) == 5 else p["x"] ** 2 - 0.5), 30)
+    low, high = study.plot.history().axes[0].get_ylim()
+    assert high - low < 5
+    assert low < sign * study.best.value * sign < high
+    low, high = study.plot.contour("x", "y").axes[1].get_ylim()
+    assert high - low < 5
+
+
+def test_curves_show_what_was_yielded():
+    def objective(params):
+        for epoch in range(4):
+            yield params["x"] / (1 + epoch)
+
+    study = tune.Study({"x": tune.Int(0, 9)}, strategy="grid")
+    with pytest.raises(ValueError, match="nothing to plot"):
+        study.plot.curves()
+    study.run(objective)
+    lines = study.plot.curves().axes[0].lines
+    assert [line.get_ydata().tolist() for line in lines] == [t.values for t in study.trials]
+
+
+def test_the_report_has_curves_short_numbers_and_is_small(tmp_path):
+    def objective(params):
+        yield 9.0
+        yield sum(params.values())
+
+    space = {f"p{i}": tune.Float(0.0, 1.0) for i in range(12)}
+    study = tune.Study(space, seed=0, strategy=tune.Bayes(n_initial=400))
+    for _ in range(300):
+        trial = study.ask()
+        study.tell(trial, sum(trial.params.values()), values=[9.0, 3.0])
+    study.report(tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    assert len(text) < 1_000_000
+    assert "Learning curves" in text
+    assert "with Bayes(n_initial=400), seed 0" in text
+    best = study.best.params["p3"]
+    assert f"<td>{best:.6g}</td>" in text
+    assert repr(best) not in text

@@ -15,6 +15,7 @@ import tune_objectives
 from tune_objectives import SMALL, WHERE, small, somewhere
 
 from fastopt import tune
+from fastopt.tune.running import processes
 
 A = {"a": tune.Int(0, 4)}
 
@@ -516,3 +517,33 @@ def test_a_strategy_that_expects_too_little_is_asked_again_after_the_next_result
     with somewhere(where) as options:
         study.run(tune_objectives.first, **options)
     assert [trial.state for trial in study.trials] == ["done"] * 3
+
+
+def test_no_more_workers_start_than_there_are_trials(monkeypatch):
+    started = []
+
+    class Counted(processes._Worker):
+        def __init__(self, payload):
+            started.append(payload)
+            super().__init__(payload)
+
+    monkeypatch.setattr(processes, "_Worker", Counted)
+    grid().run(tune_objectives.first, 1, n_jobs=6)
+    assert len(started) == 1
+    grid({"a": tune.Int(0, 1)}).run(tune_objectives.first, n_jobs=6)
+    assert len(started) == 1 + 2
+
+
+def test_the_text_of_an_error_is_bounded(tmp_path):
+    def objective(params):
+        raise ValueError("begin" + "x" * 5_000_000 + "end")
+
+    with grid(storage=tmp_path / "study.db") as study:
+        study.run(objective, 1, max_failures=None)
+        study.tell(study.ask(), error="y" * 5_000_000)
+        study.add({"a": 4}, error="z" * 5_000_000)
+        errors = [trial.error for trial in study.trials]
+    assert all(5_000 < len(error) < 11_000 for error in errors)
+    assert errors[0].startswith("ValueError: begin")
+    assert "end (at test_run.py:" in errors[0]
+    assert (tmp_path / "study.db").stat().st_size < 200_000

@@ -342,3 +342,16 @@ def test_a_study_opens_when_its_strategy_has_got_another_option(tmp_path):
 def test_an_empty_path_is_refused():
     with pytest.raises(ValueError, match="storage must be the path of a file"):
         tune.Study({"x": tune.Float(0.0, 1.0)}, storage="")
+
+
+def test_minimize_in_several_processes_holds_exactly_n_trials(tmp_path):
+    path, flag = tmp_path / "study.db", tmp_path / "go"
+    processes = [start("minimize_together", path, flag) for _ in range(3)]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    flag.touch()
+    for process in processes:
+        process.communicate(timeout=60)
+        assert process.returncode == 0
+    with tune.Study(LARGE, strategy="random", storage=path) as study:
+        assert [trial.state for trial in study.trials] == ["done"] * 20

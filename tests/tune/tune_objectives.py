@@ -179,6 +179,17 @@ def faulty(params):
     return params["b"]
 
 
+def minimize_together(path, flag):
+    """One of several processes that want a study of 20 trials."""
+    print("ready", flush=True)
+    deadline = time.monotonic() + 60
+    while not os.path.exists(flag):
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    study = tune.minimize(sleepy, LARGE, 20, strategy="random", storage=path)
+    print(len(study.trials))
+
+
 def run(path, n_jobs):
     """A run with workers that somebody interrupts."""
     tune.Study(SMALL, strategy="grid", storage=path).run(slow, n_jobs=int(n_jobs))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import posixpath
+import re
+from collections.abc import Iterable
 from typing import Any
 
 from fastopt.tune import Study, Trial
@@ -20,6 +23,27 @@ except ImportError as error:
 __all__ = ["MLflow"]
 
 STATUS = {"done": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
+# MLflow's limits.
+LARGEST_BATCH = 100
+LONGEST_KEY = 250
+LONGEST_TAG = 5000
+
+
+def _keys(names: Iterable[str]) -> dict[str, str]:
+    """For each parameter a key that MLflow takes: one bad key makes it drop all of them."""
+    keys: dict[str, str] = {}
+    taken = set()
+    for name in names:
+        key = re.sub(r"[^\w.\- :/]", "_", name)[:LONGEST_KEY] or "_"
+        if posixpath.normpath(key) != key or key.startswith((".", "/")):
+            key = re.sub(r"^\.|/", "_", key)
+        plain, n = key, 1
+        while key in taken:
+            n += 1
+            key = f"{plain[: LONGEST_KEY - len(str(n)) - 1]}_{n}"
+        taken.add(key)
+        keys[name] = key
+    return keys
 
 
 class MLflow:
@@ -29,7 +53,8 @@ class MLflow:
     number; each trial is a run nested in it, with its params, a metric ``epoch`` for every value
     that the objective yields, and ``value`` in the end. A trial that was stopped early has the
     status KILLED, one that failed FAILED and the tag ``error``. MLflow's own current run is
-    neither used nor changed.
+    neither used nor changed. Characters that MLflow does not allow in the name of a param are
+    written as ``_``.
 
     Parameters
     ----------
@@ -76,8 +101,10 @@ class MLflow:
         if self._parent is not None:
             tags[MLFLOW_PARENT_RUN_ID] = self._parent
         run = self._runs[trial.number] = self._create(f"trial {trial.number}", tags)
-        params = [Param(name, str(value)) for name, value in trial.params.items()]
-        self._client.log_batch(run, params=params)
+        keys = _keys(study.space.names)
+        params = [Param(keys[name], str(value)) for name, value in trial.params.items()]
+        for start in range(0, len(params), LARGEST_BATCH):
+            self._client.log_batch(run, params=params[start : start + LARGEST_BATCH])
 
     def on_report(self, study: Study, trial: Trial, step: int, value: float) -> None:
         """Record what the objective yielded."""
@@ -90,7 +117,7 @@ class MLflow:
             if trial.value is not None:
                 self._client.log_metric(run, "value", trial.value)
             if trial.error is not None:
-                self._client.set_tag(run, "error", trial.error)
+                self._client.set_tag(run, "error", trial.error[:LONGEST_TAG])
             self._client.set_terminated(run, STATUS[trial.state])
         if self._parent is not None and trial.state == "done":
             self._client.log_metric(self._parent, "best", study.best.value, step=trial.number)

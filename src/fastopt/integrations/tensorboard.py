@@ -40,7 +40,8 @@ class TensorBoard:
 
     Each trial is a run, ``NAME/trial-00007`` for trial 7 of the study ``NAME``: its params, a
     scalar ``epoch`` for every value that the objective yields, and ``value`` in the end. The run
-    ``NAME`` has the scalar ``best`` by trial number.
+    ``NAME`` has the scalar ``best`` by trial number. Parts of the name which would lead out of
+    ``log_dir`` become ``_``.
 
     Parameters
     ----------
@@ -60,6 +61,11 @@ class TensorBoard:
         # One for each running trial, and under None that of the study.
         self._writers: dict[int | None, EventFileWriter] = {}
 
+    def _folder(self, study: Study) -> Path:
+        """A folder in ``log_dir``, whatever the study's name."""
+        parts = study.name.replace("\0", "_").split("/")
+        return self.log_dir.joinpath(*("_" if p in ("", ".", "..") else p for p in parts))
+
     def _write(self, writer: EventFileWriter, summary: Summary, step: int = 0) -> None:
         writer.add_event(Event(wall_time=time.time(), step=step, summary=summary))
 
@@ -78,7 +84,7 @@ class TensorBoard:
 
     def on_trial_start(self, study: Study, trial: Trial) -> None:
         """Begin a run with the trial's params."""
-        folder = self.log_dir / study.name / f"trial-{trial.number:05d}"
+        folder = self._folder(study) / f"trial-{trial.number:05d}"
         writer = self._writers[trial.number] = EventFileWriter(str(folder))
         start = SessionStartInfo(group_name=folder.name, start_time_secs=time.time())
         for name, value in trial.params.items():
@@ -106,7 +112,7 @@ class TensorBoard:
             writer.close()
         if trial.state == "done" and (best := study.best.value) is not None:
             if None not in self._writers:
-                self._writers[None] = EventFileWriter(str(self.log_dir / study.name))
+                self._writers[None] = EventFileWriter(str(self._folder(study)))
             self._scalar(self._writers[None], "best", best, trial.number)
             self._writers[None].flush()
 

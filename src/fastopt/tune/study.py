@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from fastopt.tune.ledger.callbacks import check_callbacks, notify
+from fastopt.tune.ledger.encoding import name_strategy
 from fastopt.tune.ledger.ledger import MISSING, Ledger
 from fastopt.tune.running.loop import Run
 from fastopt.tune.schedulers.median import Median
@@ -152,7 +153,7 @@ class Study:
         return summary(self.name, self._about(), self.direction, self.trials)
 
     def _about(self) -> str:
-        return f"{self.direction} with {self.strategy!r}, seed {self.seed}"
+        return f"{self.direction} with {name_strategy(self.strategy)}, seed {self.seed}"
 
     if not TYPE_CHECKING:  # checkers know the methods without it
 

@@ -11,7 +11,7 @@ from typing import Any
 from fastopt.tune.space.parameters import Categorical, Float, Int, copy_containers
 from fastopt.tune.space.space import Space
 
-__all__ = ["describe", "differences", "params_from_json", "params_to_json"]
+__all__ = ["describe", "differences", "name_strategy", "params_from_json", "params_to_json"]
 
 
 def _is_plain(value: Any) -> bool:
@@ -85,7 +85,7 @@ def _name_distribution(distribution: Any) -> Any:
     return [distribution.dist.name, repr(arguments)]
 
 
-def _name_strategy(strategy: Any) -> Any:
+def name_strategy(strategy: Any) -> Any:
     """The strategy with the options that are not at their defaults.
 
     An option that a later version adds is at its default in a study of an earlier one.
@@ -104,7 +104,7 @@ def describe(space: Space, strategy: Any, direction: str, seed: int) -> dict[str
     """All that must be the same for a study to be resumed."""
     return {
         "space": {name: _describe(parameter) for name, parameter in space.parameters.items()},
-        "strategy": _name_strategy(strategy),
+        "strategy": name_strategy(strategy),
         "direction": direction,
         "seed": seed,
     }

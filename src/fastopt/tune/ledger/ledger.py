@@ -21,7 +21,7 @@ from fastopt.tune.ledger.values import read_value
 from fastopt.tune.space import Parameter, Space, Trial
 from fastopt.tune.strategies.by_name import make_strategy
 from fastopt.tune.strategies.driver import Driver
-from fastopt.tune.strategies.protocol import Direction, Name, Strategy, satisfies
+from fastopt.tune.strategies.protocol import Direction, Name, SpaceExhausted, Strategy, satisfies
 
 __all__ = ["MISSING", "Ledger"]
 
@@ -133,13 +133,16 @@ class Ledger:
         """How many of these have failed."""
         return sum(trial.state == "failed" for trial in self._history.finished)
 
-    def ask(self, announce: Callable[[Trial], Any]) -> Trial:
-        """The next trial to evaluate, now running; ``announce`` has been called with it."""
+    def ask(self, announce: Callable[[Trial], Any], most: int | None = None) -> Trial:
+        """The next trial to evaluate, now running; ``announce`` has been called with it.
+
+        A study that holds ``most`` trials gets no other, whichever process asks.
+        """
         taken: list[int] = []
         try:
             with self._lock:
                 self._write_kept()
-                self.storage.transact(partial(self._take, taken))
+                self.storage.transact(partial(self._take, taken, most))
                 self._history.refresh()
                 trial = self._history.trials[taken[0]]
             announce(trial)
@@ -152,7 +155,7 @@ class Ledger:
             raise
         return trial
 
-    def _take(self, taken: list[int], connection: sqlite3.Connection) -> None:
+    def _take(self, taken: list[int], most: int | None, connection: sqlite3.Connection) -> None:
         """Make the next trial ours, and add its number to ``taken``."""
         self._history.refresh()
         number = self._history.orphan()
@@ -161,6 +164,8 @@ class Ledger:
             self.storage.claim(connection, number, self._owner)
             return
         number = len(self._history.trials)
+        if most is not None and number >= most:
+            raise SpaceExhausted(f"the study holds {number} trials, and no more are wanted")
         queue_id, params = self.storage.next_enqueued() or (None, None)
         if params is None:
             params = params_to_json(self.space, self._suggest(number))

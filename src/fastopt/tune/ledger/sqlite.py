@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from fastopt.tune.ledger.values import cut
+
 __all__ = ["Storage"]
 
 T = TypeVar("T")
@@ -391,7 +393,7 @@ class Storage:
             (
                 state,
                 value,
-                error,
+                error and cut(error),
                 json.dumps(values),
                 time.time(),
                 self._next_version(connection),

@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["has_diverged", "read_value"]
+__all__ = ["cut", "has_diverged", "read_value"]
+
+# Characters of an error or a traceback.
+LONGEST = 10_000
 
 
 def read_value(value: Any) -> tuple[float, str | None]:
@@ -40,6 +43,13 @@ def has_diverged(value: Any) -> bool:
     """Whether ``value`` is a number, but NaN or infinite, as of a training that diverged."""
     value = _item(value)
     return isinstance(value, float) and not math.isfinite(value)
+
+
+def cut(text: str) -> str:
+    """A text of others, which may be megabytes, with its middle left out."""
+    if len(text) <= LONGEST:
+        return text
+    return f"{text[: LONGEST // 2]} … {text[-LONGEST // 2 + 3 :]}"
 
 
 def _shorten(value: Any) -> str:

@@ -6,7 +6,7 @@ import base64
 import io
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -16,6 +16,9 @@ from fastopt.tune.space import Space, Trial
 
 __all__ = ["summary", "write_page"]
 
+# Bytes of a picture, and pixels across one that is larger.
+LARGEST_SVG = 100_000
+WIDEST = 1600.0
 # Rows of the table of trials.
 SHOWN = 20
 
@@ -35,11 +38,13 @@ tr.first td { color: #d1495b; font-weight: 600; }
 figure { margin: 0; }
 img { max-width: 100%; height: auto; }
 figcaption, .note { color: #5b6470; font-size: .85rem; }
-.wide { overflow-x: auto; }
+.wide { overflow-x: auto; max-width: 100%; }
+td { overflow-wrap: anywhere; min-width: 3rem; }
 """
 
 PICTURES = {
     "history": ("History", "Value of each trial and the best so far."),
+    "curves": ("Learning curves", "What each trial yielded; dashed ones were stopped."),
     "slices": ("Each parameter", "Dark points came late, the best trial is red."),
     "parallel": ("All parameters together", "One line per trial: dark is good, red is the best."),
     "importance": (
@@ -62,14 +67,33 @@ def _table(header: Iterable[str], rows: Iterable[Iterable[str]], first: str = ""
         lines.append(
             f'<tr class="{first}">{cells}</tr>' if i == 0 and first else f"<tr>{cells}</tr>"
         )
-    return "\n".join([*lines, "</table>"])
+    return "\n".join(['<div class="wide">', *lines, "</table></div>"])
+
+
+def _params(params: Mapping[str, Any]) -> str:
+    rows = ((n, f"{v:.6g}" if isinstance(v, float) else str(v)) for n, v in params.items())
+    return _table(("parameter", "value"), rows)
+
+
+def _draw(figure: Any) -> tuple[str, bytes]:
+    """A picture and its kind: lines and letters as SVG, what would be too large so as PNG."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    if buffer.tell() <= LARGEST_SVG:
+        return "svg+xml", buffer.getvalue()
+    from PIL import Image  # matplotlib needs it, too
+
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=min(150.0, WIDEST / figure.get_figwidth()))
+    small = io.BytesIO()
+    Image.open(buffer).convert("RGB").quantize(128).save(small, "png", optimize=True)
+    return "png", small.getvalue()
 
 
 def _picture(draw: Callable[[], Any], alternative: str) -> str:
-    buffer = io.BytesIO()
-    draw().savefig(buffer, format="svg", metadata={"Date": None})
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return f'<img alt="{escape(alternative)}" src="data:image/svg+xml;base64,{data}">'
+    kind, content = _draw(draw())
+    data = base64.b64encode(content).decode()
+    return f'<img alt="{escape(alternative)}" src="data:image/{kind};base64,{data}">'
 
 
 def _facts(about: str, trials: Sequence[Trial]) -> str:
@@ -87,7 +111,7 @@ def _ranked(direction: str, trials: Sequence[Trial]) -> list[tuple[float, Trial]
 
 
 def _best(value: float, best: Trial) -> list[str]:
-    params = _table(("parameter", "value"), ((n, repr(v)) for n, v in best.params.items()))
+    params = _params(best.params)
     return [
         '<div class="best">',
         f'<div><strong>{value:.6g}</strong><div class="note">trial {best.number}</div></div>',
@@ -95,9 +119,11 @@ def _best(value: float, best: Trial) -> list[str]:
     ]
 
 
-def _pictures(plots: Plots, done: int, coordinates: int) -> list[str]:
+def _pictures(plots: Plots, done: int, coordinates: int, curves: bool) -> list[str]:
     parts = []
     for name, (title, caption) in PICTURES.items():
+        if name == "curves" and not curves:
+            continue
         if name == "importance" and done < FEWEST:
             parts.append(f'<p class="note">Importance needs {FEWEST} done trials.</p>')
             return parts
@@ -121,7 +147,7 @@ def _trials(names: Sequence[str], ranked: Sequence[tuple[float, Trial]]) -> list
     ]
     title = f"The best {len(rows)} trials" if len(ranked) > SHOWN else "Trials by value"
     header = ["trial", "value", *names, "seconds"]
-    return [f"<h2>{title}</h2>", f'<div class="wide">{_table(header, rows, "first")}</div>']
+    return [f"<h2>{title}</h2>", _table(header, rows, "first")]
 
 
 def _failures(trials: Sequence[Trial]) -> list[str]:
@@ -139,7 +165,7 @@ def summary(name: str, about: str, direction: str, trials: Sequence[Trial]) -> s
     if ranked:
         value, best = ranked[0]
         lines.append(f"<br>best value <b>{value:.6g}</b>, trial {best.number}")
-        lines.append(_table(("parameter", "value"), ((n, repr(v)) for n, v in best.params.items())))
+        lines.append(_params(best.params))
     return "\n".join(lines)
 
 
@@ -184,7 +210,7 @@ def write_page(
     if ranked:
         body += [
             *_best(*ranked[0]),
-            *_pictures(plots, len(ranked), len(space)),
+            *_pictures(plots, len(ranked), len(space), any(len(t.values) > 1 for t in trials)),
             *_trials(space.names, ranked),
         ]
     body += _failures(trials)

@@ -47,16 +47,37 @@ def _clean(axes: Any) -> None:
 
 
 def _use_log(values: np.ndarray) -> bool:
-    return bool(values.min() > 0.0 and values.max() > 50.0 * values.min())
+    # matplotlib looks for ticks some decades outside, which must be numbers, too.
+    low, high = float(values.min()), float(values.max())
+    return low > 1e-250 and high < 1e250 and high > 50.0 * low
 
 
 def shorten(value: Any) -> str:
     """A parameter's value or a result as a label."""
     if isinstance(value, float):
-        return f"{value:.3g}"
+        text = f"{value:.3g}"
+        if "e" not in text:
+            return text
+        if 1.0 <= abs(value) < 1e6:
+            return f"{value:.0f}"
+        digits, exponent = text.split("e")
+        return f"{digits}e{int(exponent)}"
     name = getattr(value, "__name__", None)
     text = name if isinstance(name, str) else str(value)
     return text if len(text) <= 14 else text[:13] + "…"
+
+
+def _plain(text: str) -> str:
+    """A label that matplotlib does not take for mathematics."""
+    return text.replace("$", r"\$")
+
+
+def _title(name: str, longest: int = 16) -> str:
+    """A parameter's name where there is little room: its beginning and its end."""
+    if len(name) > longest:
+        half = longest // 2
+        name = f"{name[:half]}…{name[len(name) - longest + half + 1 :]}"
+    return _plain(name)
 
 
 def _round_numbers(low: float, high: float, log: bool) -> list[float]:
@@ -67,14 +88,15 @@ def _round_numbers(low: float, high: float, log: bool) -> list[float]:
     # A tick may miss the bound that it stands for by a rounding error.
     first, last = low - 1e-9 * abs(low), high + 1e-9 * abs(high)
     for locator in [*locators * log, MaxNLocator(5)]:
-        numbers = [float(n) for n in locator.tick_values(low, high) if first <= n <= last]
+        with np.errstate(over="ignore"):
+            numbers = [float(n) for n in locator.tick_values(low, high) if first <= n <= last]
         if len(numbers) > 2:
             break
     return numbers
 
 
 class Plots:
-    """``study.plot``: history, parallel, slices, contour, importance.
+    """``study.plot``: history, curves, parallel, slices, contour, importance.
 
     Examples
     --------
@@ -105,11 +127,32 @@ class Plots:
         values = self._sign * np.array([trial.value for trial in done])
         return np.searchsorted(np.sort(values), values) / max(1, len(values) - 1)
 
+    def _worst_shown(self, values: np.ndarray) -> float:
+        """The worst value, unless it is so far from the others that they would look alike."""
+        signed = np.sort(self._sign * values)
+        most = float(np.quantile(signed, 0.9))
+        limit = most + 2.0 * (most - float(signed[0]))
+        if limit == most or not math.isfinite(limit):
+            limit = float(signed[-1])
+        return self._sign * min(float(signed[-1]), limit)
+
+    def _show_range(self, axes: Any, values: np.ndarray) -> None:
+        """A logarithmic axis where that helps, else without what is far worse than the others."""
+        if _use_log(values):
+            axes.set_yscale("log")
+            return
+        worst = self._worst_shown(values)
+        if worst != self._sign * (self._sign * values).max():
+            best = self._sign * (self._sign * values).min()
+            room = 0.05 * (worst - best)
+            axes.set_ylim(*sorted((best - room, worst + room)))
+
     def history(self, axes: Any = None) -> Any:
         """Each trial's value and the best so far.
 
         Failed trials are crosses at the foot, stopped ones hollow. The axis is logarithmic if the
-        values are positive and span more than a factor of 50.
+        values are positive and span more than a factor of 50; else what is far worse than nine in
+        ten trials is left out.
         """
         done = self._done()
         axes = _new_axes(7.0, 4.0)[0, 0] if axes is None else axes
@@ -133,8 +176,7 @@ class Plots:
                 failed, [0.02] * len(failed), s=20, marker="x", color=TEXT, lw=1,
                 transform=foot, label="failed",
             )  # fmt: skip
-        if _use_log(values):
-            axes.set_yscale("log")
+        self._show_range(axes, values)
         axes.annotate(
             shorten(float(best[-1])), (last, best[-1]), xytext=(6, 0), color=BEST,
             textcoords="offset points", va="center", fontsize=9, annotation_clip=False,
@@ -148,15 +190,36 @@ class Plots:
         _clean(axes)
         return axes.figure
 
+    def curves(self, axes: Any = None) -> Any:
+        """What generator objectives yielded, by epoch; the best is red, stopped ones are dashed."""
+        done = self._done()
+        drawn = [trial for trial in self._trials() if trial.values]
+        if not drawn:
+            raise ValueError("there are no curves to plot: the objective yields no values")
+        axes = _new_axes(7.0, 4.0)[0, 0] if axes is None else axes
+        first = done[self._best(done)].number
+        for trial in drawn:
+            best = trial.number == first
+            axes.plot(
+                trial.values, color=BEST if best else POINT, lw=2.2 if best else 0.9,
+                alpha=1.0 if best else 0.5, zorder=3 if best else 2, marker="o",
+                ls="--" if trial.state == "stopped" else "-", markersize=2.5,
+            )  # fmt: skip
+        self._show_range(axes, np.concatenate([trial.values for trial in drawn]))
+        axes.set(xlabel="epoch", ylabel="value")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        _clean(axes)
+        return axes.figure
+
     def _ticks(self, name: str) -> tuple[list[float], list[str]]:
         """Places in the unit interval, and what stands there: round numbers."""
         parameter = self._space.parameters[name]
         if parameter.levels is not None and parameter.levels <= 8:
             places = [float(parameter.unit(i)) for i in range(parameter.levels)]
-            return places, [shorten(parameter.value(i)) for i in range(parameter.levels)]
+            return places, [_plain(shorten(parameter.value(i))) for i in range(parameter.levels)]
         if isinstance(parameter, Categorical) or getattr(parameter, "distribution", None):
             places = [0.0, 0.25, 0.5, 0.75, 1.0]
-            return places, [shorten(parameter.from_unit(place)) for place in places]
+            return places, [_plain(shorten(parameter.from_unit(place))) for place in places]
         numbers = _round_numbers(float(parameter.low), float(parameter.high), parameter.log)
         grid = np.linspace(0.0, 1.0, 2001)
         values = [float(parameter.from_unit(u)) for u in grid]
@@ -208,7 +271,7 @@ class Plots:
                 shorten(value), (len(names), height), xytext=(6, 0), textcoords="offset points",
                 va="center", fontsize=8, color=TEXT, annotation_clip=False,
             )  # fmt: skip
-        axes.set_xticks(range(len(names) + 1), [*names, "value\n(by rank)"])
+        axes.set_xticks(range(len(names) + 1), [*map(_title, names), "value\n(by rank)"])
         axes.set_yticks([])
         axes.set(xlim=(-0.6, len(names) + 0.35), ylim=(-0.05, 1.05))
         _clean(axes)
@@ -221,7 +284,7 @@ class Plots:
         """Ticks of one parameter on an axis in unit coordinates."""
         places, labels = self._ticks(name)
         axis.set_ticks(places, labels)
-        axis.set_label_text(name)
+        axis.set_label_text(_title(name))
 
     def _positions(self, done: list[Trial], name: str) -> np.ndarray:
         """Coordinates of the trials in the unit interval, NaN where the parameter is inactive.
@@ -260,8 +323,7 @@ class Plots:
                 alpha=0.85, linewidths=0,
             )  # fmt: skip
             axes.scatter(units[best], values[best], s=55, color=BEST, edgecolors="white", zorder=3)
-            if _use_log(values):
-                axes.set_yscale("log")
+            self._show_range(axes, values)
             self._scale(axes.xaxis, names[i])
             axes.set_xlim(-0.04, 1.04)
             _clean(axes)
@@ -298,7 +360,9 @@ class Plots:
         axes = _new_axes(5.6, 4.4)[0, 0] if axes is None else axes
         values = np.array([trial.value for trial in done])
         log = _use_log(values)
-        heights = np.log10(values) if log else values
+        worst = self._worst_shown(values)
+        clipped = np.minimum(values, worst) if self._sign > 0 else np.maximum(values, worst)
+        heights = np.log10(values) if log else clipped
         points = np.stack([self._positions(done, name) for name in (x, y)], axis=1)
         ticks = np.linspace(0.0, 1.0, 101)
         grid = np.stack(np.meshgrid(ticks, ticks), axis=-1)
@@ -332,12 +396,13 @@ class Plots:
         rest = max(0.0, 1.0 - sum(shares.values()))
         names = [*shares, "in combination"]
         widths = [*shares.values(), rest]
-        axes.barh(names, widths, color=[LINE] * len(shares) + [FAINT], height=0.62)
+        axes.barh(range(len(names)), widths, color=[LINE] * len(shares) + [FAINT], height=0.62)
         for place, width in enumerate(widths):
             axes.annotate(
                 f"{width:.0%}", (width, place), xytext=(4, 0), textcoords="offset points",
                 va="center", fontsize=9, color=TEXT,
             )  # fmt: skip
+        axes.set_yticks(range(len(names)), [_title(name, 30) for name in names])
         axes.invert_yaxis()
         axes.set_xlim(0, max(widths) * 1.12)
         axes.set_xlabel("share of the variance of the results")

@@ -11,13 +11,10 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastopt.tune.ledger.values import has_diverged, read_value
+from fastopt.tune.ledger.values import cut, has_diverged, read_value
 
 __all__ = ["Event", "Objective", "Outcome", "evaluate", "evaluate_fully", "explain"]
 
-
-# Characters of a traceback.
-LONGEST = 10_000
 
 Objective = Callable[[dict[str, Any]], Any]
 Event = tuple[str, int, Any]
@@ -43,7 +40,7 @@ def explain(error: BaseException) -> str:
     except Exception:
         text = "(no message)"
     # A lone surrogate (from a file name, say) cannot be stored.
-    text = text.encode("utf-8", "backslashreplace").decode()
+    text = cut(text.encode("utf-8", "backslashreplace").decode())
     line = f"{type(error).__name__}: {text}" if text else type(error).__name__
     frames = traceback.extract_tb(error.__traceback__)
     own = os.path.dirname(os.path.abspath(__file__))
@@ -56,8 +53,7 @@ def _trace(error: BaseException) -> str:
     """The traceback below this module's own frame, its end if it is long."""
     below = error.__traceback__ and error.__traceback__.tb_next
     text = "".join(traceback.format_exception(type(error), error, below))
-    text = text.encode("utf-8", "backslashreplace").decode()
-    return text if len(text) <= LONGEST else "…" + text[-LONGEST:]
+    return cut(text.encode("utf-8", "backslashreplace").decode())
 
 
 def evaluate(

@@ -27,7 +27,10 @@ from fastopt.tune.strategies.protocol import ImprovementSpent, SpaceExhausted
 __all__ = ["Run", "Total"]
 
 
-def _make_backend(objective: Objective, n_jobs: int | None, executor: Any) -> Any:
+def _make_backend(
+    objective: Objective, n_jobs: int | None, executor: Any, most: float = math.inf
+) -> Any:
+    """A backend for ``n_jobs`` trials at once, of which there are ``most``."""
     if not callable(objective):
         raise TypeError(f"objective must be callable, got {objective!r}")
     if executor is not None:
@@ -41,7 +44,7 @@ def _make_backend(objective: Objective, n_jobs: int | None, executor: Any) -> An
     n_jobs = usable_cpus() if n_jobs == -1 else _checks.integer("n_jobs", n_jobs, least=1)
     if executor is not None:
         return Futures(objective, executor, n_jobs)
-    return Serial(objective) if n_jobs == 1 else Processes(objective, n_jobs)
+    return Serial(objective) if n_jobs == 1 else Processes(objective, int(min(n_jobs, most)))
 
 
 class Total(int):
@@ -79,6 +82,7 @@ class Run:
         self._stop = stop
         self._stopper = stopper
         self._n_trials = n_trials
+        self._whole = n_trials if isinstance(n_trials, Total) else None
         if max_failures is not None:
             max_failures = _checks.integer("max_failures", max_failures, least=1)
         self._max_failures = math.inf if max_failures is None else max_failures
@@ -93,8 +97,7 @@ class Run:
         """How many trials may still be started."""
         if self._n_trials is None:
             return math.inf
-        whole = isinstance(self._n_trials, Total)
-        before = len(self._ledger.finished()) - self._ended if whole else 0
+        before = 0 if self._whole is None else len(self._ledger.finished()) - self._ended
         return self._n_trials - before - self._ended - len(self._running)
 
     def __call__(
@@ -105,7 +108,8 @@ class Run:
             # Workers take a second to start.
             self._backend = Serial(objective)
         else:
-            self._backend = _make_backend(objective, n_jobs, executor)
+            most = min(left, max(1, self._ledger.space.size))
+            self._backend = _make_backend(objective, n_jobs, executor, most)
         self._progress = Progress(progress, None if left == math.inf else int(left))
         self._stop.clear()
         try:
@@ -160,7 +164,7 @@ class Run:
             and self._left() > 0
         ):
             try:
-                trial = ledger.ask(partial(self._notify, "on_trial_start"))
+                trial = ledger.ask(partial(self._notify, "on_trial_start"), self._whole)
             except SpaceExhausted as end:
                 # Points used up are so for good: a trial that ends does not give its point back.
                 # The improvement to expect may rise again with the result of a running trial.
