@@ -97,7 +97,7 @@ class Study:
 
     The objective's value must be a finite real number. Whatever else comes (an exception, NaN, an
     infinity, None, a string) makes the trial ``"failed"``, with the reason in ``error``; strategies
-    treat it as worse than every success.
+    keep away from places where others fail too; see :class:`Bayes`.
 
     If a parameter has an ``initial`` value, the first trial is the point with the initial values,
     the other parameters at their centre.
