@@ -1,4 +1,6 @@
-"""How much each parameter matters: functional ANOVA on a forest of regression trees.
+"""How much each parameter matters: functional ANOVA.
+
+On a Gaussian process where that foretells the values well, else on a forest of regression trees.
 
 The forest predicts a value everywhere in the unit cube. The variance of its prediction along one
 coordinate, with all others averaged out, as a share of the variance over the whole cube, is what
@@ -20,6 +22,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import rankdata
 
+from fastopt.tune.reporting import surrogate
 from fastopt.tune.space.space import Space
 from fastopt.tune.space.trial import Trial
 
@@ -43,7 +46,7 @@ def importance(space: Space, trials: Sequence[Trial], seed: int = 0) -> dict[str
     trials : sequence of Trial
         Those that are done count; at least 8.
     seed : int
-        For the forest.
+        For the forest, and for where the process is looked at.
 
     Returns
     -------
@@ -68,8 +71,10 @@ def importance(space: Space, trials: Sequence[Trial], seed: int = 0) -> dict[str
     if len(done) < FEWEST:
         raise ValueError(f"importance needs at least {FEWEST} done trials, got {len(done)}")
     points = np.array([space.encode(trial.params) for trial in done])
-    values = rankdata([trial.value for trial in done])
-    shares = _shares(points, values, np.random.default_rng(seed))
+    values = np.array([trial.value for trial in done], dtype=float)
+    shares = surrogate.shares(space, points, values, seed)
+    if shares is None:
+        shares = _shares(points, rankdata(values), np.random.default_rng(seed))
     order = np.argsort(-shares, kind="stable")
     return {space.names[j]: float(shares[j]) for j in order}
 
