@@ -75,3 +75,23 @@ def test_what_the_process_cannot_foretell_it_does_not_judge():
     assert surrogate.shares(space, points, np.random.default_rng(1).random(60), 0) is None
     assert surrogate.shares(space, points[:19], points[:19, 0], 0) is None
     assert surrogate.shares(space, points, points[:, 0], 0)[0] > 0.95
+
+
+def test_the_intervals_hold_the_shares_and_shrink_with_the_noise():
+    widths = []
+    for noise in (0.0, 0.3):
+        chance = np.random.default_rng(0)
+        study = tune.Study(CUBE, strategy="sobol")
+        for _ in range(48):
+            trial = study.ask()
+            study.tell(trial, bowl(trial.params) + noise * chance.standard_normal())
+        shares = study.importance()
+        found = study.importance_intervals()
+        assert list(found) == list(shares)
+        for name, (low, high) in found.items():
+            assert 0.0 <= low <= shares[name] <= high <= 1.0
+        widths.append(sum(high - low for low, high in found.values()))
+        if noise == 0.0:
+            for name, true in bowl_shares().items():
+                assert found[name][0] - 0.05 < true < found[name][1] + 0.05
+    assert widths[0] < widths[1]

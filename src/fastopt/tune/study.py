@@ -523,6 +523,21 @@ class Study:
 
         return importance(self.space, self.trials)
 
+    def importance_intervals(self) -> dict[str, tuple[float, float]]:
+        """Lower and upper bound of each share of :meth:`importance`, in the same order.
+
+        Two standard errors each way, by a jackknife over eighths of the trials: how far the shares
+        hang on single trials. Takes eight times as long.
+
+        Raises
+        ------
+        ValueError
+            For fewer than 8 done trials.
+        """
+        from fastopt.tune.reporting.importance import intervals
+
+        return intervals(self.space, self.trials)
+
     @property
     def plot(self) -> Plots:
         """Pictures: ``study.plot.history()``, ``parallel``, ``slices``, ``contour``,
