@@ -1,4 +1,6 @@
-"""How much each parameter matters: functional ANOVA on a forest of regression trees.
+"""How much each parameter matters: functional ANOVA.
+
+On a Gaussian process where that foretells the values well, else on a forest of regression trees.
 
 The forest predicts a value everywhere in the unit cube. The variance of its prediction along one
 coordinate, with all others averaged out, as a share of the variance over the whole cube, is what
@@ -20,15 +22,18 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import rankdata
 
+from fastopt.tune.reporting import surrogate
 from fastopt.tune.space.space import Space
 from fastopt.tune.space.trial import Trial
 
-__all__ = ["FEWEST", "importance"]
+__all__ = ["FEWEST", "importance", "intervals"]
 
 TREES = 64
 # Trials below which a share of variance says nothing.
 FEWEST = 8
 SMALLEST_SPLIT = 4
+# Of trials, one of which is left out at a time for an interval; at most `FEWEST`.
+GROUPS = 8
 # Where a forest is looked at: places along one coordinate, and in the whole cube.
 PLACES = 256
 SAMPLES = 2048
@@ -43,7 +48,7 @@ def importance(space: Space, trials: Sequence[Trial], seed: int = 0) -> dict[str
     trials : sequence of Trial
         Those that are done count; at least 8.
     seed : int
-        For the forest.
+        For the forest, and for where the process is looked at.
 
     Returns
     -------
@@ -68,10 +73,46 @@ def importance(space: Space, trials: Sequence[Trial], seed: int = 0) -> dict[str
     if len(done) < FEWEST:
         raise ValueError(f"importance needs at least {FEWEST} done trials, got {len(done)}")
     points = np.array([space.encode(trial.params) for trial in done])
-    values = rankdata([trial.value for trial in done])
-    shares = _shares(points, values, np.random.default_rng(seed))
+    values = np.array([trial.value for trial in done], dtype=float)
+    shares = _explained(space, points, values, seed)
     order = np.argsort(-shares, kind="stable")
     return {space.names[j]: float(shares[j]) for j in order}
+
+
+def intervals(
+    space: Space, trials: Sequence[Trial], seed: int = 0
+) -> dict[str, tuple[float, float]]:
+    """About 95 % of what each share of :func:`importance` may be, by the same names.
+
+    Two standard errors each way, by the jackknife: an eighth of the trials is left out in turn
+    (Efron, Stein: The jackknife estimate of variance, Annals of Statistics 9, 1981). It says how
+    far the shares hang on single trials, not how far a model is from the objective.
+    """
+    found = importance(space, trials, seed)
+    done = [trial for trial in trials if trial.state == "done"]
+    points = np.array([space.encode(trial.params) for trial in done])
+    values = np.array([trial.value for trial in done], dtype=float)
+    groups = np.random.default_rng(seed).permutation(len(done)) % GROUPS
+    parts = np.array(
+        [
+            _explained(space, points[groups != group], values[groups != group], seed)
+            for group in range(GROUPS)
+        ]
+    )
+    errors = np.sqrt((GROUPS - 1) * parts.var(axis=0))
+    error = dict(zip(space.names, errors.tolist(), strict=True))
+    return {
+        name: (max(0.0, share - 2 * error[name]), min(1.0, share + 2 * error[name]))
+        for name, share in found.items()
+    }
+
+
+def _explained(space: Space, points: np.ndarray, values: np.ndarray, seed: int) -> np.ndarray:
+    """The share of each parameter by the process, or else by the forest."""
+    shares = surrogate.shares(space, points, values, seed)
+    if shares is None:
+        shares = _shares(points, rankdata(values), np.random.default_rng(seed))
+    return shares
 
 
 def _shares(points: np.ndarray, values: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -50,7 +50,7 @@ PICTURES = {
     "importance": (
         "Importance",
         "Share of the variance of the results that each parameter explains alone "
-        "(functional ANOVA on a forest fitted to their ranks).",
+        "(functional ANOVA on a model of them).",
     ),
     "contour": (
         "The two most important parameters",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from scipy.stats import qmc
@@ -13,6 +14,7 @@ from fastopt import _checks
 from fastopt.tune.strategies.bayes import expected_improvement, trust_region
 from fastopt.tune.strategies.bayes.ascent import Search
 from fastopt.tune.strategies.bayes.blas import one_blas_thread
+from fastopt.tune.strategies.bayes.failures import weigh
 from fastopt.tune.strategies.bayes.features import Encoding
 from fastopt.tune.strategies.bayes.gaussian_process import Posterior
 from fastopt.tune.strategies.bayes.model import (
@@ -79,7 +81,7 @@ class Bayes:
     on a Gaussian process with a Matern-5/2 kernel is fitted to all results, and the point of the
     greatest expected improvement is suggested. No point is suggested twice, in noise neither; when
     none is left, `SpaceExhausted` is raised. Points that are still running count with their
-    expected value. A failed trial counts as worse than the worst.
+    expected value.
 
     A suggestion is a function of the seed, the space, and the trials (in the order in which they
     finished): nothing else is remembered, so a resumed study goes on as if it had never stopped.
@@ -95,6 +97,11 @@ class Bayes:
     min_improvement : float, default 0.0
         In units of the objective. When the model expects less of its best suggestion, `ask` raises
         `ImprovementSpent` and ``study.run`` ends once nothing runs any more. Zero never ends.
+    failures : {"neighbours", "worst", "ignore"}, default "neighbours"
+        What a failed trial says about its place. By its three nearest neighbours: nothing if most
+        of them have succeeded, that it is worse than the worst if they have failed too, and that it
+        is middling if there are none. ``"worst"`` avoids the place of every failure, best where all
+        of them are due to the params; ``"ignore"`` none, best where they are all chance.
 
     Examples
     --------
@@ -106,6 +113,7 @@ class Bayes:
     n_initial: int | None = None
     deterministic: bool = False
     min_improvement: float = 0.0
+    failures: Literal["neighbours", "worst", "ignore"] = "neighbours"
 
     def __post_init__(self) -> None:
         # As plain numbers, for the study's file compares what repr shows.
@@ -118,6 +126,15 @@ class Bayes:
         # Files of earlier versions hold an integer as it was given.
         if not isinstance(self.min_improvement, int):
             object.__setattr__(self, "min_improvement", least)
+        _checks.choice("Bayes: failures", self.failures, ("neighbours", "worst", "ignore"))
+
+    def __repr__(self) -> str:
+        # Files of earlier versions hold it without this option.
+        more = "" if self.failures == "neighbours" else f", failures={self.failures!r}"
+        return (
+            f"Bayes(n_initial={self.n_initial!r}, deterministic={self.deterministic!r}, "
+            f"min_improvement={self.min_improvement!r}{more})"
+        )
 
     def ask(self, view: View) -> dict:
         """Params of the next trial."""
@@ -231,13 +248,15 @@ class _Suggestion:
         n = last_refit(len(points))
         cache = self.view.cache
         if cache.get("fitted") != n:
-            cache["kernel"] = fit_kernel(self.encoding, points[:n], values[:n], self.model_options)
+            told = weigh(points[:n], values[:n], self.strategy.failures)
+            cache["kernel"] = fit_kernel(self.encoding, *told, self.model_options)
             cache["fitted"] = n
         return cache["kernel"]
 
     def _prospect(self) -> _Prospect:
         points, values = self._history()
         kernel = self._kernel(points, values)
+        points, values = weigh(points, values, self.strategy.failures)
         targets = self.model_options.outputs(values)
         unit = unit_at_best(values, targets)
         chosen = representative(targets, MODEL_LIMIT)

@@ -1,0 +1,90 @@
+"""What each parameter explains alone, by a Gaussian process.
+
+A Bayesian search looks closely at good places and hardly anywhere else. A forest cuts the space
+where the trials are, so it takes the many small differences there for all there is. A process with
+long length scales carries what the few other trials say through the rest of the cube.
+
+The shares are first-order Sobol indices of its mean. Saltelli, Annoni, Azzini, Campolongo, Ratto,
+Tarantola: Variance based sensitivity analysis of model output, Computer Physics Communications 181,
+2010.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.stats import qmc
+
+from fastopt.tune.space.space import Space
+from fastopt.tune.strategies.bayes import warp
+from fastopt.tune.strategies.bayes.blas import one_blas_thread
+from fastopt.tune.strategies.bayes.features import Encoding
+from fastopt.tune.strategies.bayes.gaussian_process import Posterior, Prior
+from fastopt.tune.strategies.bayes.model import MODEL_LIMIT, ModelOptions, fit_kernel
+
+__all__ = ["shares"]
+
+# Trials that the process needs, at least and per parameter, and parameters that it can tell apart.
+FEWEST, PER_PARAMETER, DIMENSIONS = 20, 3, 20
+# Share of the values' variance that it has to foretell of trials that are left out.
+FORETOLD = 0.5
+# No smooth function has this factor between two trials' distances from the median, one by one.
+GAP = 1e3
+PLACES, LOG2_OTHERS, LOG2_SAMPLES = 24, 8, 11
+# Longer length scales than the search assumes, since all of the cube counts here.
+PRIOR = Prior(length_centre=0.0, amplitude_centre=1.0, amplitude_width=2.0)
+
+
+def _targets(values: np.ndarray) -> np.ndarray:
+    """Zero mean and unit variance; all differences count alike, unlike in the search."""
+    return warp.standardise(values / (np.abs(values).max() or 1.0))
+
+
+def _diverged(targets: np.ndarray) -> bool:
+    """Whether some trials are so far off that they hide all differences among the others."""
+    far = np.sort(np.abs(targets - np.median(targets)))
+    far = far[len(far) // 2 :]
+    return bool((far[1:] > GAP * far[:-1]).any())
+
+
+def _foretold(posterior: Posterior, targets: np.ndarray) -> float:
+    """Share of the variance that is foretold when each trial in turn is left out."""
+    precision = (posterior.inverse_factor**2).sum(axis=0)
+    residuals = posterior.weights / precision
+    return 1.0 - float(residuals @ residuals) / max(float(targets @ targets), 1e-300)
+
+
+def shares(space: Space, points: np.ndarray, values: np.ndarray, seed: int) -> np.ndarray | None:
+    """The first-order share of each parameter, None if the process cannot tell."""
+    n, d = points.shape
+    if n < max(FEWEST, PER_PARAMETER * d) or d > DIMENSIONS:
+        return None
+    if n > MODEL_LIMIT:
+        even = np.linspace(0, n - 1, MODEL_LIMIT).astype(int)
+        chosen = np.sort(np.argsort(values, kind="stable")[even])
+        points, values = points[chosen], values[chosen]
+    encoding = Encoding(space)
+    options = ModelOptions(prior=PRIOR, outputs=_targets, input_warping=False)
+    targets = _targets(values)
+    if _diverged(targets):
+        return None
+    with one_blas_thread():
+        kernel = fit_kernel(encoding, points, values, options)
+        posterior = Posterior(kernel, encoding.features(points), targets, encoding.groups)
+        if _foretold(posterior, targets) < FORETOLD:
+            return None
+
+        def mean(rows: np.ndarray) -> np.ndarray:
+            return posterior.predict(encoding.features(space.snap(rows)))[0]
+
+        total = mean(qmc.Sobol(d, seed=seed).random_base2(LOG2_SAMPLES)).var()
+        if total <= 1e-12:
+            return None
+        others = qmc.Sobol(d, seed=seed + 1).random_base2(LOG2_OTHERS)
+        places = (np.arange(PLACES) + 0.5) / PLACES
+        found = np.empty(d)
+        for j in range(d):
+            # The same others at every place, so that their own differences cancel.
+            rows = np.tile(others, (PLACES, 1))
+            rows[:, j] = np.repeat(places, len(others))
+            found[j] = mean(rows).reshape(PLACES, -1).mean(axis=1).var() / total
+    return found / max(1.0, found.sum())

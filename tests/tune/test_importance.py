@@ -1,0 +1,97 @@
+"""The importance of parameters is right whatever the strategy that chose the trials."""
+
+import math
+
+import numpy as np
+import pytest
+
+from fastopt import tune
+from fastopt.tune.reporting import surrogate
+
+CENTRES = {"a": 0.3, "b": 0.6, "c": 0.4, "d": 0.7, "e": 0.2}
+WEIGHTS = {"a": 0.43, "b": 0.35, "c": 0.16, "d": 0.04, "e": 0.01}
+CUBE = {name: tune.Float(0.0, 1.0) for name in CENTRES}
+
+
+def bowl(params):
+    return sum(math.sqrt(WEIGHTS[n]) * (params[n] - CENTRES[n]) ** 2 for n in CENTRES)
+
+
+def bowl_shares():
+    """In closed form: E (x - m)^4 - (E (x - m)^2)^2 of a uniform x, by the weight."""
+
+    def moment(m, power):
+        return ((1 - m) ** (power + 1) - (-m) ** (power + 1)) / (power + 1)
+
+    parts = {n: WEIGHTS[n] * (moment(m, 4) - moment(m, 2) ** 2) for n, m in CENTRES.items()}
+    return {name: part / sum(parts.values()) for name, part in parts.items()}
+
+
+@pytest.mark.parametrize("strategy", ["bayes", "sobol", "random"])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_shares_of_a_smooth_function_after_any_search(strategy, seed):
+    study = tune.minimize(bowl, CUBE, n_trials=60, strategy=strategy, seed=seed)
+    assert study.importance() == pytest.approx(bowl_shares(), abs=0.08)
+    assert study.importance() == study.importance()
+
+
+def test_noise_after_a_bayesian_search():
+    chance = np.random.default_rng(0)
+    study = tune.minimize(lambda p: bowl(p) + 0.01 * chance.standard_normal(), CUBE, n_trials=60)
+    shares = study.importance()
+    assert next(iter(shares)) == "a"
+    assert shares["a"] + shares["b"] > 0.6
+    assert max(shares["d"], shares["e"]) < 0.15
+
+
+def test_steps_and_conditions_after_a_bayesian_search():
+    space = {
+        "kind": tune.Categorical(["x", "y"]),
+        "a": tune.Float(0.0, 1.0),
+        "b": tune.Float(0.0, 1.0, when={"kind": "x"}),
+        "idle": tune.Float(0.0, 1.0),
+    }
+
+    def objective(params):
+        return math.floor(5 * params["a"]) / 5 + 0.1 * params.get("b", 0.5)
+
+    shares = tune.minimize(objective, space, n_trials=50).importance()
+    assert next(iter(shares)) == "a"
+    assert shares["idle"] < 0.1
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1.0, 1e290])
+def test_the_unit_of_the_values_does_not_count(scale):
+    study = tune.Study(CUBE, strategy="sobol")
+    for _ in range(40):
+        trial = study.ask()
+        study.tell(trial, scale * bowl(trial.params))
+    assert study.importance() == pytest.approx(bowl_shares(), abs=0.08)
+
+
+def test_what_the_process_cannot_foretell_it_does_not_judge():
+    points = np.random.default_rng(0).random((60, 5))
+    space = tune.Space(CUBE)
+    assert surrogate.shares(space, points, np.random.default_rng(1).random(60), 0) is None
+    assert surrogate.shares(space, points[:19], points[:19, 0], 0) is None
+    assert surrogate.shares(space, points, points[:, 0], 0)[0] > 0.95
+
+
+def test_the_intervals_hold_the_shares_and_shrink_with_the_noise():
+    widths = []
+    for noise in (0.0, 0.3):
+        chance = np.random.default_rng(0)
+        study = tune.Study(CUBE, strategy="sobol")
+        for _ in range(48):
+            trial = study.ask()
+            study.tell(trial, bowl(trial.params) + noise * chance.standard_normal())
+        shares = study.importance()
+        found = study.importance_intervals()
+        assert list(found) == list(shares)
+        for name, (low, high) in found.items():
+            assert 0.0 <= low <= shares[name] <= high <= 1.0
+        widths.append(sum(high - low for low, high in found.values()))
+        if noise == 0.0:
+            for name, true in bowl_shares().items():
+                assert found[name][0] - 0.05 < true < found[name][1] + 0.05
+    assert widths[0] < widths[1]
