@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fastopt.tune.space.space import Dimension
+    from fastopt.tune.space.dimension import Dimension
 
 __all__ = ["Count"]
 

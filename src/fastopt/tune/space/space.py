@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from fastopt.tune.space.count import Count
+from fastopt.tune.space.dimension import Dimension
 from fastopt.tune.space.number import Parameter
 from fastopt.tune.space.parameters import Categorical, Float, Int
 
@@ -17,30 +17,6 @@ __all__ = ["Dimension", "Space"]
 
 # Where an inactive parameter stands in the unit cube.
 INACTIVE = 0.5
-
-
-@dataclass(frozen=True)
-class Dimension:
-    """One coordinate of the unit cube, as a strategy sees it.
-
-    Attributes
-    ----------
-    name : str
-    parameter : Float, Int or Categorical
-        Maps the coordinate: ``unit(i)``, ``nearest(u)``, ``value(i)``, ``index(value)``.
-    kind : {"continuous", "ordered", "categorical"}
-    levels : int or None
-        Number of levels; None for a continuous coordinate.
-    parents : tuple of (int, tuple of int)
-        The conditions, all of which must hold for the parameter to be active: index of another
-        dimension, and which of its levels allow this one. That other one must be active too.
-    """
-
-    name: str
-    parameter: Float | Int | Categorical
-    kind: str
-    levels: int | None
-    parents: tuple[tuple[int, tuple[int, ...]], ...]
 
 
 class Space:
