@@ -121,6 +121,9 @@ def rounds_in_turn(
 
 def _serve(connection: Any, threads: int) -> None:
     """A worker: make rivals ready and take samples of them, as it is told, until told `None`."""
+    if threads == 1 and hasattr(os, "sched_setaffinity"):
+        # XLA has a thread for each CPU that its process may use, whatever its flags say.
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     gc.disable()
     loaded: set[str] = set()
     cases: dict[str, Case] = {}
