@@ -6,6 +6,7 @@ a phone too.
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 from bench.steps.results import COPY, Row
@@ -37,7 +38,10 @@ def plot_steps(rows: list[Row], path: Path) -> None:
     rows = [r for r in rows if (r.suite, r.rule, r.dtype) == ("steps", RULE, "float32")]
     if not rows:
         raise ValueError(f"rows: got none of {RULE} in float32 of the suite 'steps', need some")
-    threads = sorted({row.threads for row in rows})
+    sizes = Counter(row.threads for row in rows)
+    threads = sorted(count for count in sizes if sizes[count] > 1)  # one size makes no line
+    if not threads:
+        return
     with plt.rc_context({"font.size": FONT_SIZE, "axes.titlesize": FONT_SIZE + 1}):
         figure, panels = plt.subplots(
             len(threads),
