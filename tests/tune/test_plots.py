@@ -237,6 +237,7 @@ def test_the_report_of_one_parameter(tmp_path):
     assert len(Page((tmp_path / "one.html").read_text(encoding="utf-8")).addresses) == 4
 
 
+@needs_matplotlib
 def test_a_report_of_odd_names_choices_and_sizes(tmp_path):
     space = {
         "a$b$c": tune.Categorical(["${lr}_${wd}", "$x$", r"$\frac$", "<b>&"]),
@@ -252,6 +253,7 @@ def test_a_report_of_odd_names_choices_and_sizes(tmp_path):
     study.report(tmp_path / "report.html")
 
 
+@needs_matplotlib
 def test_labels_of_long_names_stay_apart_and_short():
     names = [
         f"learning_rate_of_the_{part}coder_layers" + "x" * i for i, part in enumerate(["en", "de"])
@@ -273,6 +275,7 @@ def test_numbers_are_written_as_people_do(value, label):
     assert shorten(value) == label
 
 
+@needs_matplotlib
 @pytest.mark.parametrize("direction", ["minimize", "maximize"])
 def test_one_outlier_does_not_flatten_the_pictures(direction):
     sign = 1.0 if direction == "minimize" else -1.0
@@ -290,6 +293,7 @@ def test_one_outlier_does_not_flatten_the_pictures(direction):
     assert high - low < 5
 
 
+@needs_matplotlib
 def test_curves_show_what_was_yielded():
     def objective(params):
         for epoch in range(4):
@@ -303,6 +307,7 @@ def test_curves_show_what_was_yielded():
     assert [line.get_ydata().tolist() for line in lines] == [t.values for t in study.trials]
 
 
+@needs_matplotlib
 def test_the_report_has_curves_short_numbers_and_is_small(tmp_path):
     def objective(params):
         yield 9.0

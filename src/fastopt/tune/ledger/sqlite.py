@@ -190,9 +190,14 @@ class Storage:
             connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
 
     def _check_header(self, connection: sqlite3.Connection) -> None:
-        (application,) = connection.execute("PRAGMA application_id").fetchone()
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        # One reading: another process may be about to make the tables and write the header.
+        connection.execute("BEGIN")
+        try:
+            (application,) = connection.execute("PRAGMA application_id").fetchone()
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        finally:
+            connection.execute("ROLLBACK")
         if tables and application != APPLICATION_ID:
             raise ValueError(f"{self._where} is a SQLite file, but not one of fastopt's studies")
         if version > SCHEMA_VERSION:
