@@ -302,7 +302,7 @@ def test_a_bad_step_is_refused(rule, step, error):
         assert_refused(rule, good_arrays(rule, optional), keywords, error, ("step",))
 
 
-@pytest.mark.parametrize("value", [0, 1, 1.0, "yes", "", None, [], np.int64(1), object()], ids=str)
+@pytest.mark.parametrize("value", [0, 1, 1.0, "yes", "", None, [], np.int64(1), object], ids=repr)
 @by_name
 def test_a_flag_is_a_bool(rule, value):
     flags = [name for name, default in rule.hypers.items() if isinstance(default, bool)]
