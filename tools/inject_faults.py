@@ -15,7 +15,6 @@ the file, and is an OSError or, of a file that cannot be read, a ValueError.
 import collections
 import contextlib
 import ctypes
-import functools
 import mmap
 import os
 import re
@@ -35,8 +34,6 @@ import numpy as np
 
 import fastopt
 from fastopt import tune
-from fastopt.tune.ledger import ledger
-from fastopt.tune.ledger.sqlite import Storage
 
 # Faults begin when the child says so by opening MARK, and end when it does that again.
 MARK = "/fastopt-begins"
@@ -49,11 +46,9 @@ CANNOT_FAIL = {
 # What needs room on the disk.
 WRITES = {"openat", "write", "pwrite64", "fsync", "fdatasync", "ftruncate", "rename", "close"}
 
-# An unlock that fails leaves a lock, for which a minute's wait would show no more.
-ledger.Storage = functools.partial(Storage, lock_timeout=1.0)
-
 SPACE = {"x": tune.Float(0, 1)}
-OPTIONS = {"strategy": "random", "seed": 0}
+# An unlock that fails leaves a lock, for which a minute's wait would show no more.
+OPTIONS = {"strategy": "random", "seed": 0, "lock_timeout": 1.0}
 SIZE = 20_000
 
 

@@ -7,7 +7,6 @@ Python's are; a bool is never a number.
 
 from __future__ import annotations
 
-import difflib
 import math
 import numbers
 import operator
@@ -84,5 +83,7 @@ def choice(name: str, value: Any, choices: Collection[str]) -> str:
     text = f"{name} must be one of {listed}, got {value!r}"
     if not isinstance(value, str):
         raise TypeError(text)
+    import difflib  # takes as long as the rest of the package's own imports
+
     close = difflib.get_close_matches(value, list(choices), n=1)
     raise ValueError(f"{text}; did you mean {close[0]!r}?" if close else text)

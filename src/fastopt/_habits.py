@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection
 
 __all__ = ["advice"]
@@ -63,5 +62,7 @@ def advice(word: str, offered: Collection[str]) -> str:
     for needed, sentence in _HABITS.get(word, {}).items():
         if needed in offered:
             return f"{sentence}."
+    import difflib  # takes as long as the rest of the package's own imports
+
     close = difflib.get_close_matches(word, list(offered), n=1)
     return f"did you mean {close[0]!r}?" if close else ""
