@@ -39,9 +39,8 @@ def plot_steps(rows: list[Row], path: Path) -> None:
     if not rows:
         raise ValueError(f"rows: got none of {RULE} in float32 of the suite 'steps', need some")
     sizes = Counter(row.threads for row in rows)
-    threads = sorted(count for count in sizes if sizes[count] > 1)  # one size makes no line
-    if not threads:
-        return
+    # One size makes no line.
+    threads = sorted(count for count in sizes if sizes[count] > 1) or sorted(sizes)
     with plt.rc_context({"font.size": FONT_SIZE, "axes.titlesize": FONT_SIZE + 1}):
         figure, panels = plt.subplots(
             len(threads),
