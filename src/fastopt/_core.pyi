@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
 RULES: dict[str, Rule]
+OTHER_NAMES: dict[str, str]  # hyper-parameters as others call them, and ours
 __pyx_capi__: dict[str, Any]  # what Cython and Numba call
 
 @final
