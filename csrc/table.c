@@ -3,6 +3,7 @@
 
 #include "fastopt.h"
 #include "kernel/kernel.h"
+#include "library.h"
 
 #include <math.h>
 
@@ -90,6 +91,23 @@ fo_status fo_defaults_abi(uint64_t abi, fo_rule rule, fo_hyper *hyper)
     return FO_OK;
 }
 
+int fo_is_in_domain(const fo_hyper_entry *entry, double value)
+{
+    if (entry->scope == FO_FIXED)
+        return value == entry->value;
+    switch (hyper_infos[entry->index].domain) {
+    case FO_FINITE:
+        return isfinite(value);
+    case FO_NONNEGATIVE:
+        return isfinite(value) && value >= 0;
+    case FO_FRACTION:
+        return value >= 0 && value < 1;
+    case FO_FLAG:
+        return value == 0 || value == 1;
+    }
+    return 0;
+}
+
 fo_status fo_check_hyper_abi(uint64_t abi, const fo_group *group, int *bad)
 {
     if (abi != FO_ABI)
@@ -99,25 +117,7 @@ fo_status fo_check_hyper_abi(uint64_t abi, const fo_group *group, int *bad)
         return FO_BAD_RULE;
     for (int i = 0; i < info->hyper_count; i++) {
         const fo_hyper_entry *entry = &info->hypers[i];
-        const double value = ((const double *)&group->hyper)[entry->index];
-        int right = 0;
-        switch (hyper_infos[entry->index].domain) {
-        case FO_FINITE:
-            right = isfinite(value);
-            break;
-        case FO_NONNEGATIVE:
-            right = isfinite(value) && value >= 0;
-            break;
-        case FO_FRACTION:
-            right = value >= 0 && value < 1;
-            break;
-        case FO_FLAG:
-            right = value == 0 || value == 1;
-            break;
-        }
-        if (entry->scope == FO_FIXED)
-            right = value == entry->value;
-        if (!right) {
+        if (!fo_is_in_domain(entry, ((const double *)&group->hyper)[entry->index])) {
             if (bad)
                 *bad = entry->index;
             return FO_BAD_HYPER;
