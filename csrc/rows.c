@@ -27,9 +27,17 @@ typedef struct row_tensor {
     size_t first_line, end_line; /* within a row */
 } row_tensor;
 
+/* A hyper-parameter that differs from row to row. */
+typedef struct column {
+    int index;
+    const double *values;
+} column;
+
 typedef struct row_call {
     const fo_group *group;
     const fo_rows *rows;
+    column columns[FO_HYPER_COUNT];
+    int column_count;
     const row_tensor *tensors;
     size_t count;      /* of tensors that have a gradient */
     size_t lines;      /* of a row */
@@ -50,12 +58,18 @@ static double scale_of(const row_call *call, size_t row)
     return value_of(call->scale ? call->scale : call->rows->grad_scale, row, call->grad_scale);
 }
 
-/* The hyper-parameters that differ from row to row, into those of the group. */
-static void take_row(fo_group *group, const fo_rows *rows, size_t row)
+static void note_columns(row_call *call)
 {
     for (int h = 0; h < FO_HYPER_COUNT; h++)
-        if (rows->hyper[h])
-            ((double *)&group->hyper)[h] = rows->hyper[h][row];
+        if (call->rows->hyper[h])
+            call->columns[call->column_count++] = (column){h, call->rows->hyper[h]};
+}
+
+/* The hyper-parameters of a row, into those of the group. */
+static void take_row(fo_group *group, const row_call *call, size_t row)
+{
+    for (int i = 0; i < call->column_count; i++)
+        ((double *)&group->hyper)[call->columns[i].index] = call->columns[i].values[row];
 }
 
 /* The part of a row of a tensor that lies between two of the row's lines. */
@@ -95,7 +109,7 @@ static void update_batch(const row_call *call, size_t row, size_t count, size_t 
                 continue;
             const uint64_t now = it->step ? it->step[row + k] : it->tensor->step;
             if (!filled || step[k] != now) {
-                take_row(&group, call->rows, row + k);
+                take_row(&group, call, row + k);
                 fo_fill_loop_call(&with[k], &group, now, scale_of(call, row + k), call->bytes);
                 step[k] = now;
             }
@@ -140,11 +154,12 @@ static fo_status check_options(const fo_options *options, const fo_rows *rows, f
 }
 
 /* The hyper-parameters of all rows, of which the first is checked as a whole. */
-static fo_status check_hypers(const fo_group *group, const fo_rows *rows, fo_result *result)
+static fo_status check_hypers(const row_call *call, fo_result *result)
 {
-    fo_group first = *group;
-    const fo_rule_info *info = fo_rule_describe(group->rule);
-    take_row(&first, rows, 0);
+    const fo_rows *rows = call->rows;
+    fo_group first = *call->group;
+    const fo_rule_info *info = fo_rule_describe(first.rule);
+    take_row(&first, call, 0);
     const fo_status status = fo_check_hyper(&first, &result->hyper);
     if (status != FO_OK)
         return status;
@@ -161,13 +176,13 @@ static fo_status check_hypers(const fo_group *group, const fo_rows *rows, fo_res
 }
 
 /* That float32 can hold all numbers. */
-static fo_status check_lost(const fo_group *group, const fo_rows *rows, double grad_scale,
-                            fo_result *result)
+static fo_status check_lost(const row_call *call, fo_result *result)
 {
-    fo_group first = *group;
-    const fo_rule_info *info = fo_rule_describe(group->rule);
-    take_row(&first, rows, 0);
-    int lost = fo_first_lost(&first, value_of(rows->grad_scale, 0, grad_scale));
+    const fo_rows *rows = call->rows;
+    fo_group first = *call->group;
+    const fo_rule_info *info = fo_rule_describe(first.rule);
+    take_row(&first, call, 0);
+    int lost = fo_first_lost(&first, value_of(rows->grad_scale, 0, call->grad_scale));
     size_t row = 0;
     for (int i = 0; i < info->hyper_count && lost == FO_HYPER_COUNT; i++) {
         const fo_hyper_index index = info->hypers[i].index;
@@ -175,11 +190,11 @@ static fo_status check_lost(const fo_group *group, const fo_rows *rows, double g
         const double *scales = index == FO_grad_scale ? rows->grad_scale : NULL;
         if (!values && !scales)
             continue;
-        const double own = ((const double *)&group->hyper)[index];
+        const double own = ((const double *)&first.hyper)[index];
         for (row = 1; row < rows->count; row++) {
             double value = value_of(values, row, own);
             if (index == FO_grad_scale)
-                value *= value_of(scales, row, grad_scale);
+                value *= value_of(scales, row, call->grad_scale);
             if (fo_float32_loses(value)) {
                 lost = (int)index;
                 break;
@@ -249,7 +264,7 @@ static fo_status note_tensors(row_call *call, row_tensor *to, const fo_tensor *t
         call->bytes += rows->count * tensor.n * it->element_bytes[0];
     }
     result->tensor = 0;
-    return any_float ? check_lost(call->group, rows, call->grad_scale, result) : FO_OK;
+    return any_float ? check_lost(call, result) : FO_OK;
 }
 
 /* Norms of all rows, which rows are skipped, and by what the gradients of the others are scaled. */
@@ -299,9 +314,11 @@ fo_status fo_step_rows_abi(uint64_t abi, const fo_group *group, const fo_rows *r
         return FO_BAD_RULE;
     if (!rows->count)
         return FO_OK;
+    row_call call = {.group = group, .rows = rows, .grad_scale = options->grad_scale};
+    note_columns(&call);
     fo_status status = check_options(options, rows, result);
     if (status == FO_OK)
-        status = check_hypers(group, rows, result);
+        status = check_hypers(&call, result);
     if (status != FO_OK)
         return status;
 
@@ -311,8 +328,7 @@ fo_status fo_step_rows_abi(uint64_t abi, const fo_group *group, const fo_rows *r
     row_tensor *noted = malloc((tensor_count + 1) * sizeof *noted + for_norms);
     if (!noted)
         return FO_NO_MEMORY;
-    row_call call = {
-        .group = group, .rows = rows, .tensors = noted, .grad_scale = options->grad_scale};
+    call.tensors = noted;
     status = note_tensors(&call, noted, tensors, tensor_count, result);
     const int threads = status == FO_OK ? fo_engage_threads(call.bytes) : 1;
     if (status == FO_OK && with_norms) {
