@@ -1,12 +1,13 @@
 """Train hundreds of networks at once on handwritten digits: python examples/population_digits.py
 
-A small neural network in plain NumPy learns to read the 8x8 digits that scikit-learn ships. For each
-of six update rules, 162 networks with learning rates of their own are trained in one program: every
-array has a row for each network, and one call of fastopt.Population steps all of them. After epochs
-1, 3 and 9 the better third goes on (successive halving), and the others are dropped from the arrays.
+A small neural network in plain NumPy learns to read the 8x8 digits that scikit-learn ships. For
+each of six update rules, 162 networks with learning rates of their own are trained in one program:
+every array has a row for each network, and one call of fastopt.Population steps all of them. After
+epochs 1, 3 and 9 the better third goes on (successive halving), and the others are dropped from the
+arrays.
 
 The function `train_alone` is the same training for one network. The program runs it for some of the
-networks too, prints how much longer that takes, and checks that the losses are the same bits.
+networks too, prints how much longer that takes, and whether the losses have the same bits.
 """
 
 import argparse
