@@ -6,6 +6,7 @@
  * rows are short. */
 #include "step.h"
 
+#include "hyper.h"
 #include "library.h"
 #include "norm.h"
 #include "threads/pool.h"
@@ -153,59 +154,49 @@ static fo_status check_options(const fo_options *options, const fo_rows *rows, f
     return FO_OK;
 }
 
-/* The hyper-parameters of all rows, of which the first is checked as a whole. */
-static fo_status check_hypers(const row_call *call, fo_result *result)
+/* The hyper-parameters of all rows, of which the first is checked as a whole; *held as fo_check_domains has
+ * it. */
+static fo_status check_hypers(const row_call *call, fo_result *result, int *held)
 {
     const fo_rows *rows = call->rows;
+    const fo_rule_info *info = fo_rule_describe(call->group->rule);
     fo_group first = *call->group;
-    const fo_rule_info *info = fo_rule_describe(first.rule);
     take_row(&first, call, 0);
-    const fo_status status = fo_check_hyper(&first, &result->hyper);
+    const fo_status status = fo_check_domains(&first, &result->hyper, held);
     if (status != FO_OK)
         return status;
     for (int i = 0; i < info->hyper_count; i++) {
-        const double *values = rows->hyper[info->hypers[i].index];
-        for (size_t row = 1; values && row < rows->count; row++)
-            if (!fo_is_in_domain(&info->hypers[i], values[row])) {
-                result->group = row;
-                result->hyper = (int)info->hypers[i].index;
-                return FO_BAD_HYPER;
-            }
+        const fo_hyper_entry *entry = &info->hypers[i];
+        const double *values = rows->hyper[entry->index];
+        const size_t row = values ? fo_check_column(entry, values, rows->count, held) : rows->count;
+        if (row < rows->count) {
+            result->group = row;
+            result->hyper = (int)entry->index;
+            return FO_BAD_HYPER;
+        }
     }
+    const double *own = rows->hyper[FO_grad_scale];
+    for (size_t row = 0; row < (own || rows->grad_scale ? rows->count : 1); row++)
+        *held &= fo_float32_holds(value_of(own, row, first.hyper.grad_scale) *
+                                  value_of(rows->grad_scale, row, call->grad_scale));
     return FO_OK;
 }
 
-/* That float32 can hold all numbers. */
-static fo_status check_lost(const row_call *call, fo_result *result)
+/* That float32 holds all numbers, row by row. */
+static fo_status check_float32(const row_call *call, fo_result *result)
 {
-    const fo_rows *rows = call->rows;
-    fo_group first = *call->group;
-    const fo_rule_info *info = fo_rule_describe(first.rule);
-    take_row(&first, call, 0);
-    int lost = fo_first_lost(&first, value_of(rows->grad_scale, 0, call->grad_scale));
-    size_t row = 0;
-    for (int i = 0; i < info->hyper_count && lost == FO_HYPER_COUNT; i++) {
-        const fo_hyper_index index = info->hypers[i].index;
-        const double *values = rows->hyper[index];
-        const double *scales = index == FO_grad_scale ? rows->grad_scale : NULL;
-        if (!values && !scales)
-            continue;
-        const double own = ((const double *)&first.hyper)[index];
-        for (row = 1; row < rows->count; row++) {
-            double value = value_of(values, row, own);
-            if (index == FO_grad_scale)
-                value *= value_of(scales, row, call->grad_scale);
-            if (fo_float32_loses(value)) {
-                lost = (int)index;
-                break;
-            }
+    fo_group group = *call->group;
+    for (size_t row = 0; row < call->rows->count; row++) {
+        take_row(&group, call, row);
+        const int lost =
+            fo_first_lost(&group, value_of(call->rows->grad_scale, row, call->grad_scale));
+        if (lost < FO_HYPER_COUNT) {
+            result->group = row;
+            result->hyper = lost;
+            return FO_UNREPRESENTABLE;
         }
     }
-    if (lost == FO_HYPER_COUNT)
-        return FO_OK;
-    result->group = row;
-    result->hyper = lost;
-    return FO_UNREPRESENTABLE;
+    return FO_OK;
 }
 
 static fo_status check_steps(const fo_rule_info *info, const fo_rows *rows, const uint64_t *step,
@@ -219,9 +210,10 @@ static fo_status check_steps(const fo_rule_info *info, const fo_rows *rows, cons
     return FO_OK;
 }
 
-/* Checks the tensors that have a gradient, and notes those with elements in call. */
+/* Checks the tensors that have a gradient, and notes those with elements in call. held: whether float32
+ * surely holds all numbers. */
 static fo_status note_tensors(row_call *call, row_tensor *to, const fo_tensor *tensors,
-                              size_t count, fo_result *result)
+                              size_t count, int held, fo_result *result)
 {
     const fo_rows *rows = call->rows;
     const fo_rule_info *info = fo_rule_describe(call->group->rule);
@@ -264,7 +256,7 @@ static fo_status note_tensors(row_call *call, row_tensor *to, const fo_tensor *t
         call->bytes += rows->count * tensor.n * it->element_bytes[0];
     }
     result->tensor = 0;
-    return any_float ? check_lost(call, result) : FO_OK;
+    return any_float && !held ? check_float32(call, result) : FO_OK;
 }
 
 /* Norms of all rows, which rows are skipped, and by what the gradients of the others are scaled. */
@@ -316,9 +308,10 @@ fo_status fo_step_rows_abi(uint64_t abi, const fo_group *group, const fo_rows *r
         return FO_OK;
     row_call call = {.group = group, .rows = rows, .grad_scale = options->grad_scale};
     note_columns(&call);
+    int held = 0;
     fo_status status = check_options(options, rows, result);
     if (status == FO_OK)
-        status = check_hypers(&call, result);
+        status = check_hypers(&call, result, &held);
     if (status != FO_OK)
         return status;
 
@@ -329,7 +322,7 @@ fo_status fo_step_rows_abi(uint64_t abi, const fo_group *group, const fo_rows *r
     if (!noted)
         return FO_NO_MEMORY;
     call.tensors = noted;
-    status = note_tensors(&call, noted, tensors, tensor_count, result);
+    status = note_tensors(&call, noted, tensors, tensor_count, held, result);
     const int threads = status == FO_OK ? fo_engage_threads(call.bytes) : 1;
     if (status == FO_OK && with_norms) {
         double *scale = (double *)(noted + tensor_count + 1);

@@ -51,10 +51,4 @@ fo_loop *fo_loop_of(fo_rule rule, const fo_tensor *tensor);
 fo_status fo_check_tensor(const fo_group *groups, size_t group_count, const fo_tensor *tensor,
                           int *is_double);
 
-/* Whether a finite number that is not 0 rounds to 0 or to infinity in float32. */
-int fo_float32_loses(double x);
-
-/* FO_HYPER_COUNT, or the first hyper-parameter of a group that float32 cannot hold. */
-int fo_first_lost(const fo_group *group, double scale);
-
 #endif

@@ -90,38 +90,3 @@ fo_status fo_defaults_abi(uint64_t abi, fo_rule rule, fo_hyper *hyper)
         ((double *)hyper)[info->hypers[i].index] = info->hypers[i].value;
     return FO_OK;
 }
-
-int fo_is_in_domain(const fo_hyper_entry *entry, double value)
-{
-    if (entry->scope == FO_FIXED)
-        return value == entry->value;
-    switch (hyper_infos[entry->index].domain) {
-    case FO_FINITE:
-        return isfinite(value);
-    case FO_NONNEGATIVE:
-        return isfinite(value) && value >= 0;
-    case FO_FRACTION:
-        return value >= 0 && value < 1;
-    case FO_FLAG:
-        return value == 0 || value == 1;
-    }
-    return 0;
-}
-
-fo_status fo_check_hyper_abi(uint64_t abi, const fo_group *group, int *bad)
-{
-    if (abi != FO_ABI)
-        return FO_BAD_VERSION;
-    const fo_rule_info *info = fo_rule_describe(group->rule);
-    if (!info)
-        return FO_BAD_RULE;
-    for (int i = 0; i < info->hyper_count; i++) {
-        const fo_hyper_entry *entry = &info->hypers[i];
-        if (!fo_is_in_domain(entry, ((const double *)&group->hyper)[entry->index])) {
-            if (bad)
-                *bad = entry->index;
-            return FO_BAD_HYPER;
-        }
-    }
-    return FO_OK;
-}
