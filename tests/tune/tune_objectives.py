@@ -23,7 +23,7 @@ SMALL = {"a": tune.Int(0, 4), "b": tune.Categorical(["x", "y", "z", "w"])}
 LARGE = {"a": tune.Int(0, 49), "b": SMALL["b"]}
 # Those whose suggestions do not depend on results, and all.
 SEQUENCES = [tune.Grid(points=4), "random", "sobol"]
-STRATEGIES = [*SEQUENCES, "bayes"]
+STRATEGIES = [*SEQUENCES, "bayes", "tpe"]
 
 
 def smooth(params):

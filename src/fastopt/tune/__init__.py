@@ -18,12 +18,14 @@ from fastopt.tune.strategies.grid import Grid
 from fastopt.tune.strategies.protocol import ImprovementSpent, SpaceExhausted, Strategy, View
 from fastopt.tune.strategies.random import Random
 from fastopt.tune.strategies.sobol import Sobol
+from fastopt.tune.strategies.tpe.strategy import TPE
 from fastopt.tune.study import Study
 
 if TYPE_CHECKING:
     from fastopt.tune.strategies.bayes.strategy import Bayes
 
 __all__ = [
+    "TPE",
     "Bayes",
     "Categorical",
     "Dimension",

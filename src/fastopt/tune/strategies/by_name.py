@@ -9,6 +9,7 @@ from fastopt.tune.strategies.grid import Grid
 from fastopt.tune.strategies.protocol import Name, Strategy
 from fastopt.tune.strategies.random import Random
 from fastopt.tune.strategies.sobol import Sobol
+from fastopt.tune.strategies.tpe.strategy import TPE
 
 __all__ = ["make_strategy"]
 
@@ -21,7 +22,7 @@ def make_strategy(strategy: Name | Strategy) -> Any:
             from fastopt.tune.strategies.bayes.strategy import Bayes
 
             return Bayes()
-        return {"grid": Grid, "random": Random, "sobol": Sobol}[strategy]()
+        return {"grid": Grid, "random": Random, "sobol": Sobol, "tpe": TPE}[strategy]()
     if not callable(getattr(strategy, "ask", None)):
         raise TypeError(f"strategy must be a name or an object with ask(view), got {strategy!r}")
     return strategy
