@@ -20,7 +20,7 @@ __all__ = ["TPE"]
 # The better trials are a tenth of all, and at most so many.
 MOST_BETTER = 25
 # Kernels for the worse trials; beyond it older trials are left out, evenly.
-MOST_WORSE = 1000
+MOST_WORSE = 500
 # Sets of candidates, all of which are known, after which a point is taken from the first sequence.
 ATTEMPTS = 8
 
