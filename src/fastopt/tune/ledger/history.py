@@ -68,11 +68,11 @@ class History:
             self.trials[number] = trial
         trial.value, trial.error, trial.state = value, error, state
         trial.started, trial.finished = started, finished
+        trial.values[:] = json.loads(epochs)
         if state == "running":
             self.owners[number] = owner
         else:
             self.owners.pop(number, None)
-            trial.values[:] = json.loads(epochs)
             # After Ctrl-C in this function the same row is taken again.
             if not self.finished or self.finished[-1] is not trial:
                 self.finished.append(trial)

@@ -7,6 +7,7 @@ import os
 import secrets
 import sqlite3
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -26,6 +27,8 @@ from fastopt.tune.strategies.protocol import Direction, Name, SpaceExhausted, St
 __all__ = ["MISSING", "Ledger"]
 
 MISSING = object()
+# What running trials report is written at most this often, in units of the time that takes.
+WRITE_EVERY = 20
 
 
 class Ledger:
@@ -72,6 +75,9 @@ class Ledger:
         self._owner = register(self)
         # Results that could not be written yet, by trial.
         self._kept: dict[int, tuple[str, float | None, str | None, list[float]]] = {}
+        # Running trials of this object with values that are not in the file, and when they may be.
+        self._unwritten: set[int] = set()
+        self._next_writing = 0.0
         self.storage = Storage(
             storage, name, _checks.number("lock_timeout", lock_timeout, least=0, most=2e6)
         )
@@ -176,6 +182,33 @@ class Ledger:
         history = self._history
         return self._driver.ask(number, history.finished, history.pending(), history.taken)
 
+    def report(self, number: int, value: float) -> None:
+        """Add a value to a running trial; the file has it soon, so a kill loses little."""
+        with self._lock:
+            self._history.trials[number].values.append(value)
+            self._unwritten.add(number)
+            if time.monotonic() >= self._next_writing:
+                self._write_values()
+
+    def _write_values(self) -> None:
+        start = time.monotonic()
+        try:
+            self.storage.transact(self._store_values, wait=False)
+            # At once: a row that is read later would lack what was reported since.
+            self._history.refresh()
+        except OSError:
+            # A lock passes, and of what does not the trial's end tells, which keeps the result.
+            pass
+        else:
+            self._unwritten.clear()
+        end = time.monotonic()
+        self._next_writing = end + WRITE_EVERY * (end - start)
+
+    def _store_values(self, connection: sqlite3.Connection) -> None:
+        for number in self._unwritten:
+            values = self._history.trials[number].values
+            self.storage.report(connection, number, self._owner, values)
+
     def tell(
         self, trial: Trial | int, value: Any, error: str | None, values: Iterable[float]
     ) -> Trial:
@@ -206,6 +239,7 @@ class Ledger:
         number = trial.number if isinstance(trial, Trial) else trial
         with self._lock:
             self._kept[number] = (state, value, error, list(values))
+            self._unwritten.discard(number)
             try:
                 self._write_kept(number)
                 self._history.refresh()
@@ -344,10 +378,12 @@ class Ledger:
         """Queue those trials again that still run."""
 
         def disown(connection: sqlite3.Connection) -> None:
+            self._store_values(connection)
             for number in numbers:
                 self.storage.claim(connection, number, None)
 
         with self._lock:
             self._write_kept()
             self.storage.transact(disown)
+            self._unwritten.clear()
             self.storage.settle()

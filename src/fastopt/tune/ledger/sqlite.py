@@ -209,13 +209,13 @@ class Storage:
         if verdict != "ok":
             raise ValueError(f"{self._where} is damaged: {verdict}")
 
-    def _when_free(self, connection: sqlite3.Connection, statement: str) -> None:
+    def _when_free(self, connection: sqlite3.Connection, statement: str, wait: bool = True) -> None:
         """Execute a statement that takes the lock, as soon as no other process holds it.
 
         SQLite's own waiting sleeps up to 100 ms between two looks, and not at all before the switch
         to WAL: a process that asks and tells without a pause would starve all others.
         """
-        deadline = time.monotonic() + self._lock_timeout
+        deadline = time.monotonic() + (self._lock_timeout if wait else 0.0)
         connection.execute("PRAGMA busy_timeout=0")
         try:
             while True:
@@ -229,11 +229,17 @@ class Storage:
         finally:
             connection.execute(f"PRAGMA busy_timeout={round(1000 * self._lock_timeout)}")
 
-    def transact(self, body: Callable[[sqlite3.Connection], T], durable: bool = False) -> T:
+    def transact(
+        self,
+        body: Callable[[sqlite3.Connection], T],
+        durable: bool = False,
+        wait: bool = True,
+    ) -> T:
         """Call ``body`` with the connection: all or nothing, and alone among all processes.
 
         When this has returned, what was written survives the death of the process; if ``durable``,
-        that of the machine too, at the price of waiting for the disk.
+        that of the machine too, at the price of waiting for the disk. Without ``wait`` it is a
+        TimeoutError at once if another process writes.
 
         This is no context manager, because Ctrl-C may strike on the way into its methods, where
         nobody would end the transaction.
@@ -242,7 +248,7 @@ class Storage:
             connection = self._connection()
             connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
             try:
-                self._when_free(connection, "BEGIN IMMEDIATE")
+                self._when_free(connection, "BEGIN IMMEDIATE", wait)
                 result = body(connection)
                 connection.execute("COMMIT")
             except BaseException:
@@ -374,13 +380,27 @@ class Storage:
             connection.execute("UPDATE queue SET asked = ? WHERE id = ?", (version, queue_id))
 
     def claim(self, connection: sqlite3.Connection, number: int, owner: str | None) -> bool:
-        """Give a running trial to another owner, or to none; False if it does not run."""
+        """Give a running trial to another owner, or to none; False if it does not run.
+
+        An owner starts from the beginning; what the attempt before had reported is kept up to then.
+        """
         cursor = connection.execute(
-            "UPDATE trials SET owner = ?, started = ?, version = ?"
+            "UPDATE trials SET owner = ?, started = ?, version = ?,"
+            " epochs = CASE WHEN ? IS NULL THEN epochs ELSE '[]' END"
             " WHERE study = ? AND number = ? AND state = 'running'",
-            (owner, time.time(), self._next_version(connection), self._study, number),
+            (owner, time.time(), self._next_version(connection), owner, self._study, number),
         )
         return cursor.rowcount == 1
+
+    def report(
+        self, connection: sqlite3.Connection, number: int, owner: str, values: list[float]
+    ) -> None:
+        """Store what a trial has reported so far, if it still is that owner's."""
+        connection.execute(
+            "UPDATE trials SET epochs = ?, version = ?"
+            " WHERE study = ? AND number = ? AND state = 'running' AND owner = ?",
+            (json.dumps(values), self._next_version(connection), self._study, number, owner),
+        )
 
     def finish(
         self,

@@ -174,7 +174,6 @@ class Run:
             limits = []
             if self._stopper is not None:
                 limits = self._stopper.limits(ledger.direction, ledger.finished())
-            trial.values.clear()  # what an attempt that was queued again had reported
             params = copy_containers(trial.params)
             self._backend.submit(trial.number, params, limits, ledger.direction)
 
@@ -187,7 +186,7 @@ class Run:
                 trial.values.clear()
                 self._running[number] = (trial, time.monotonic() + self._trial_timeout)
             elif event == "report":
-                trial.values.append(content)
+                self._ledger.report(number, content)
                 self._notify("on_report", trial, len(trial.values) - 1, content)
             else:
                 self._end(number, content)
