@@ -12,6 +12,7 @@ Examples
 from typing import TYPE_CHECKING, Any
 
 from fastopt.tune._minimize import maximize, minimize
+from fastopt.tune.running.stoppers import Budget, Patience, TargetValue
 from fastopt.tune.schedulers.median import Median
 from fastopt.tune.space import Categorical, Dimension, Float, Int, Space, Trial
 from fastopt.tune.strategies.grid import Grid
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "TPE",
+    "TPE",
     "Bayes",
+    "Budget",
     "Categorical",
     "Dimension",
     "Float",
@@ -34,12 +37,14 @@ __all__ = [
     "ImprovementSpent",
     "Int",
     "Median",
+    "Patience",
     "Random",
     "Sobol",
     "Space",
     "SpaceExhausted",
     "Strategy",
     "Study",
+    "TargetValue",
     "Trial",
     "View",
     "maximize",

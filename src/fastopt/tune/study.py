@@ -49,7 +49,8 @@ class Study:
         Name to :class:`Float`, :class:`Int` or :class:`Categorical`.
     strategy : str or object, default "bayes"
         ``"grid"``, ``"random"``, ``"sobol"``, ``"bayes"`` (a Gaussian process, best where one trial
-        takes longer than some milliseconds), the same with options (``Grid(points=5)``), or any
+        takes longer than some milliseconds), ``"tpe"`` (Parzen estimators, for trials that are
+        many and cheap), the same with options (``Grid(points=5)``), or any
         object with ``ask(view)`` and, if it wants, ``tell(view, trial)``; see :class:`View`.
     direction : {"minimize", "maximize"}
     seed : int or None, default 0

@@ -87,8 +87,7 @@ def _upper_tail(x: np.ndarray) -> np.ndarray:
     size = np.abs(x)
     t = 1.0 / (1.0 + 0.2316419 * size)
     tail = t * (
-        0.319381530
-        + t * (-0.356563782 + t * (1.781477937 + t * (-1.821255978 + t * 1.330274429)))
+        0.319381530 + t * (-0.356563782 + t * (1.781477937 + t * (-1.821255978 + t * 1.330274429)))
     )
     tail *= np.exp(-0.5 * size * size) / math.sqrt(2.0 * math.pi)
     return np.where(x < 0.0, 1.0 - tail, tail)
