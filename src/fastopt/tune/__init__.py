@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "TPE",
-    "TPE",
     "Bayes",
     "Budget",
     "Categorical",
