@@ -44,8 +44,8 @@ class TPE:
     Notes
     -----
     Stopped trials count as worse than all that are done, those stopped earliest worst. Failed
-    trials and those that run count among the worse. Bergstra, Bardenet, Bengio, Kégl: Algorithms for
-    hyper-parameter optimization, NIPS 2011; Watanabe: Tree-structured Parzen estimator, arXiv
+    trials and those that run count among the worse. Bergstra, Bardenet, Bengio, Kégl: Algorithms
+    for hyper-parameter optimization, NIPS 2011; Watanabe: Tree-structured Parzen estimator, arXiv
     2304.11127.
 
     Examples
