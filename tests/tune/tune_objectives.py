@@ -182,6 +182,15 @@ def share(path, flag):
         count += 1
 
 
+def notes_and_folder(params):
+    trial = tune.current_trial()
+    tune.note(number=trial.number, half=params["a"] / 2)
+    (trial.folder / "checkpoint").write_text(str(params["a"]))
+    if params["a"] == 2:
+        raise KeyError("two is bad")
+    return params["a"]
+
+
 def faulty(params):
     return params["b"]
 

@@ -12,6 +12,7 @@ Examples
 from typing import TYPE_CHECKING, Any
 
 from fastopt.tune._minimize import maximize, minimize
+from fastopt.tune.running.current import CurrentTrial, current_trial, note
 from fastopt.tune.running.stoppers import Budget, Patience, TargetValue
 from fastopt.tune.schedulers.median import Median
 from fastopt.tune.space import Categorical, Dimension, Float, Int, Space, Trial
@@ -30,6 +31,7 @@ __all__ = [
     "Bayes",
     "Budget",
     "Categorical",
+    "CurrentTrial",
     "Dimension",
     "Float",
     "Grid",
@@ -46,8 +48,10 @@ __all__ = [
     "TargetValue",
     "Trial",
     "View",
+    "current_trial",
     "maximize",
     "minimize",
+    "note",
 ]
 
 

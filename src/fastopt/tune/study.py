@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from fastopt.tune.ledger.callbacks import check_callbacks, notify
@@ -282,6 +283,7 @@ class Study:
         *,
         error: str | None = None,
         values: Iterable[float] = (),
+        notes: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         """Store the result of a running trial; it is on disk when this returns.
 
@@ -296,6 +298,8 @@ class Study:
             Instead of a value: why the trial failed.
         values : iterable of float, optional
             The values at each epoch.
+        notes : dict, optional
+            Facts for ``trial.notes``: what JSON can hold.
 
         Raises
         ------
@@ -304,7 +308,7 @@ class Study:
         TypeError
             For both a value and an error, or neither.
         """
-        self._notify("on_trial_end", self._ledger.tell(trial, value, error, values))
+        self._notify("on_trial_end", self._ledger.tell(trial, value, error, values, notes))
 
     def requeue(self, trial: Trial | int) -> None:
         """Queue a running trial again: some ``ask`` will give it out, same number, same params.
@@ -337,6 +341,7 @@ class Study:
         state: Literal["done", "failed", "stopped"] | None = None,
         error: str | None = None,
         values: Iterable[float] = (),
+        notes: Mapping[str, Any] = MappingProxyType({}),
     ) -> Trial:
         """Add a result from elsewhere: an earlier study, a paper, a run by hand.
 
@@ -354,6 +359,8 @@ class Study:
             Why it failed.
         values : iterable of float, optional
             The values at each epoch.
+        notes : dict, optional
+            Facts for ``trial.notes``: what JSON can hold.
 
         Returns
         -------
@@ -373,7 +380,7 @@ class Study:
         >>> study.best_params, study.best_value
         ({'x': 0.5}, 0.25)
         """
-        trial = self._ledger.add(params, value, state, error, values)
+        trial = self._ledger.add(params, value, state, error, values, notes)
         self._notify("on_trial_end", trial)
         return trial
 

@@ -59,6 +59,7 @@ class History:
         started: float,
         finished: float | None,
         owner: str | None,
+        notes: str,
         version: int,
     ) -> None:
         trial = self.trials.get(number)
@@ -69,6 +70,7 @@ class History:
         trial.value, trial.error, trial.state = value, error, state
         trial.started, trial.finished = started, finished
         trial.values[:] = json.loads(epochs)
+        trial.notes = json.loads(notes)
         if state == "running":
             self.owners[number] = owner
         else:

@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any, get_args
 
 from fastopt import _checks
@@ -18,7 +19,7 @@ from fastopt.tune.ledger.encoding import describe, differences, params_to_json
 from fastopt.tune.ledger.history import History
 from fastopt.tune.ledger.liveness import register
 from fastopt.tune.ledger.sqlite import Storage
-from fastopt.tune.ledger.values import read_value
+from fastopt.tune.ledger.values import plain_notes, read_value
 from fastopt.tune.space import Parameter, Space, Trial
 from fastopt.tune.strategies.by_name import make_strategy
 from fastopt.tune.strategies.driver import Driver
@@ -74,7 +75,7 @@ class Ledger:
         self._lock = threading.RLock()
         self._owner = register(self)
         # Results that could not be written yet, by trial.
-        self._kept: dict[int, tuple[str, float | None, str | None, list[float]]] = {}
+        self._kept: dict[int, tuple[str, float | None, str | None, list[float], str]] = {}
         # Running trials of this object with values that are not in the file, and when they may be.
         self._unwritten: set[int] = set()
         self._next_writing = 0.0
@@ -210,18 +211,23 @@ class Ledger:
             self.storage.report(connection, number, self._owner, values)
 
     def tell(
-        self, trial: Trial | int, value: Any, error: str | None, values: Iterable[float]
+        self,
+        trial: Trial | int,
+        value: Any,
+        error: str | None,
+        values: Iterable[float],
+        notes: Mapping[str, Any],
     ) -> Trial:
         """Store a value, or an error if ``value`` is MISSING; the trial, which has ended."""
         if (value is MISSING) is (error is None):
             raise TypeError("tell needs either a value or error=, not both")
         values = [float(item) for item in values]
         if error is not None:
-            return self.finish(trial, "failed", error=str(error), values=values)
+            return self.finish(trial, "failed", None, str(error), values, notes)
         number, reason = read_value(value)
         if reason is not None:
-            return self.finish(trial, "failed", error=f"the value is {reason}", values=values)
-        return self.finish(trial, "done", value=number, values=values)
+            return self.finish(trial, "failed", None, f"the value is {reason}", values, notes)
+        return self.finish(trial, "done", number, None, values, notes)
 
     def finish(
         self,
@@ -230,6 +236,7 @@ class Ledger:
         value: float | None = None,
         error: str | None = None,
         values: Iterable[float] = (),
+        notes: Mapping[str, Any] = MappingProxyType({}),
     ) -> Trial:
         """Store what a running trial came to; it is on disk when this returns.
 
@@ -237,8 +244,9 @@ class Ledger:
         kept, and written together with whatever this object writes next.
         """
         number = trial.number if isinstance(trial, Trial) else trial
+        text = json.dumps(plain_notes(notes))
         with self._lock:
-            self._kept[number] = (state, value, error, list(values))
+            self._kept[number] = (state, value, error, list(values), text)
             self._unwritten.discard(number)
             try:
                 self._write_kept(number)
@@ -297,6 +305,7 @@ class Ledger:
         state: str | None,
         error: str | None,
         values: Iterable[float],
+        notes: Mapping[str, Any],
     ) -> Trial:
         """Store a result from elsewhere as a trial of its own."""
         if state is None:
@@ -311,6 +320,7 @@ class Ledger:
             result, reason = read_value(value)
             if reason is not None:
                 raise ValueError(f"add: the value is {reason}")
+        facts = json.dumps(plain_notes(notes))
         curve = [_checks.number("values", item) for item in values]
         checked = self.space.check(params)
         self._check_constraint(checked, "the added point")
@@ -320,7 +330,7 @@ class Ledger:
             self._history.refresh()
             number = len(self._history.trials)
             self.storage.insert(connection, number, text, self._owner, None)
-            self.storage.finish(connection, number, state, result, error, curve)
+            self.storage.finish(connection, number, state, result, error, curve, facts)
             return number
 
         with self._lock:

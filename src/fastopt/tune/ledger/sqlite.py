@@ -50,6 +50,7 @@ SCHEMA = (
         owner TEXT,
         asked INTEGER NOT NULL,
         version INTEGER NOT NULL,
+        notes TEXT NOT NULL DEFAULT '{}',
         PRIMARY KEY (study, number)
     )""",
     "CREATE UNIQUE INDEX trial_versions ON trials (study, version)",
@@ -67,6 +68,9 @@ SCHEMA = (
         PRIMARY KEY (study, key)
     )""",
 )
+
+# Columns of the table of trials.
+ADDED_LATER = {"notes": "TEXT NOT NULL DEFAULT '{}'"}
 
 
 class Storage:
@@ -188,6 +192,12 @@ class Storage:
                 connection.execute(statement)
             connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+            return
+        # Earlier versions wrote files without these, and read those that have them.
+        there = {row[1] for row in connection.execute("PRAGMA table_info(trials)")}
+        for column, kind in ADDED_LATER.items():
+            if column not in there:
+                connection.execute(f"ALTER TABLE trials ADD COLUMN {column} {kind}")
 
     def _check_header(self, connection: sqlite3.Connection) -> None:
         # One reading: another process may be about to make the tables and write the header.
@@ -312,7 +322,7 @@ class Storage:
                 self._connection()
                 .execute(
                     "SELECT number, params, state, value, error, epochs, started, finished, owner,"
-                    " version FROM trials WHERE study = ? AND version > ? ORDER BY version",
+                    " notes, version FROM trials WHERE study = ? AND version > ? ORDER BY version",
                     (self._study, version),
                 )
                 .fetchall()
@@ -410,17 +420,19 @@ class Storage:
         value: float | None,
         error: str | None,
         values: list[float],
+        notes: str,
     ) -> bool:
         """Store a result; False if the trial does not run."""
         cursor = connection.execute(
             "UPDATE trials SET state = ?, value = ?, error = ?, epochs = ?, finished = ?,"
-            " owner = NULL, version = ? WHERE study = ? AND number = ? AND state = 'running'",
+            " notes = ?, owner = NULL, version = ? WHERE study = ? AND number = ? AND state = 'running'",
             (
                 state,
                 value,
                 error and cut(error),
                 json.dumps(values),
                 time.time(),
+                notes,
                 self._next_version(connection),
                 self._study,
                 number,
