@@ -425,7 +425,8 @@ class Storage:
         """Store a result; False if the trial does not run."""
         cursor = connection.execute(
             "UPDATE trials SET state = ?, value = ?, error = ?, epochs = ?, finished = ?,"
-            " notes = ?, owner = NULL, version = ? WHERE study = ? AND number = ? AND state = 'running'",
+            " notes = ?, owner = NULL, version = ?"
+            " WHERE study = ? AND number = ? AND state = 'running'",
             (
                 state,
                 value,

@@ -126,7 +126,7 @@ def within(
 
 
 def current_trial() -> CurrentTrial:
-    """The trial that the calling objective runs as: its ``number``, and a ``folder`` for checkpoints.
+    """The trial that the calling objective runs as: its ``number``, its ``folder`` for checkpoints.
 
     Works in the thread that called the objective, in workers and executors too.
 
