@@ -12,6 +12,7 @@ Examples
 from typing import TYPE_CHECKING, Any
 
 from fastopt.tune._minimize import maximize, minimize
+from fastopt.tune._open import open, studies
 from fastopt.tune.running.current import CurrentTrial, current_trial, note
 from fastopt.tune.running.stoppers import Budget, Patience, TargetValue
 from fastopt.tune.schedulers.median import Median
@@ -52,6 +53,8 @@ __all__ = [
     "maximize",
     "minimize",
     "note",
+    "open",
+    "studies",
 ]
 
 

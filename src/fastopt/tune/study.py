@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from fastopt.tune._habits import no_attribute
 from fastopt.tune.ledger.callbacks import check_callbacks, notify
+from fastopt.tune.ledger.copies import copy_study
 from fastopt.tune.ledger.encoding import name_strategy
-from fastopt.tune.ledger.ledger import MISSING, Ledger
+from fastopt.tune.ledger.ledger import MISSING, Ledger, Resume
+from fastopt.tune.ledger.revisions import correct, delete, invalidate
 from fastopt.tune.running.loop import Run
 from fastopt.tune.schedulers.median import Median
 from fastopt.tune.space import Parameter, Space, Trial
@@ -58,6 +60,10 @@ class Study:
     lock_timeout : float, default 60.0
         Seconds to wait for other processes that write to the file. A result that is told while the
         file stays locked for longer is kept and written by the next call that can.
+    resume : {"same", "extend"}, default "same"
+        With ``"extend"`` the space may be wider than that of the file: wider bounds, more choices
+        at the end of the list, and new parameters with an ``initial`` value, which the trials that
+        are there then count as having had.
 
     Raises
     ------
@@ -117,10 +123,9 @@ class Study:
         constraint: Callable[[dict[str, Any]], Any] | None = None,
         callbacks: Iterable[Any] = (),
         lock_timeout: float = 60.0,
+        resume: Resume = "same",
     ) -> None:
-        self.callbacks = check_callbacks(callbacks)
-        self._warned: set[int] = set()
-        self._stop = threading.Event()
+        self._begin(check_callbacks(callbacks))
         self._ledger = Ledger(
             space,
             strategy=strategy,
@@ -130,7 +135,21 @@ class Study:
             name=name,
             constraint=constraint,
             lock_timeout=lock_timeout,
+            resume=resume,
         )
+
+    def _begin(self, callbacks: list[Any]) -> None:
+        self.callbacks = callbacks
+        self._warned: set[int] = set()
+        self._stop = threading.Event()
+
+    @classmethod
+    def _over(cls, ledger: Ledger, callbacks: Iterable[Any]) -> Study:
+        """A study over a ledger that is open."""
+        study = cls.__new__(cls)
+        study._begin(check_callbacks(callbacks))
+        study._ledger = ledger
+        return study
 
     def __repr__(self) -> str:
         where = "" if self.storage is None else f", storage={self.storage!r}"
@@ -363,6 +382,78 @@ class Study:
         trial = self._ledger.add(params, value, state, error, values, notes)
         self._notify("on_trial_end", trial)
         return trial
+
+    def correct(self, trial: Trial | int, value: float) -> Trial:
+        """Give a trial that has ended another value; a failed or stopped one is then done.
+
+        Here and in :meth:`invalidate` and :meth:`delete` the file has it at once, running studies
+        of other processes notice, and to strategies it is as if the trial had ended now.
+
+        Raises
+        ------
+        ValueError
+            If there is no such trial, it is running, or the value is not a finite number.
+
+        Examples
+        --------
+        >>> from fastopt import tune
+        >>> study = tune.Study({"x": tune.Int(1, 3)}, strategy="grid")
+        >>> study.run(lambda params: params["x"])
+        >>> trial = study.correct(0, 9.0)
+        >>> study.best.number
+        1
+        """
+        return correct(self._ledger, trial, value)
+
+    def invalidate(self, trial: Trial | int, error: str) -> Trial:
+        """Make a trial that has ended a failed one, for a reason that its ``error`` then says.
+
+        Raises
+        ------
+        ValueError
+            If there is no such trial, or it is running.
+        """
+        return invalidate(self._ledger, trial, error)
+
+    def delete(self, trial: Trial | int) -> None:
+        """Take a trial that has ended out of the study; no other gets its number.
+
+        Its point may be suggested again.
+
+        Raises
+        ------
+        ValueError
+            If there is no such trial, or it is running.
+        """
+        delete(self._ledger, trial)
+
+    def copy(self, path: str | os.PathLike[str], name: str | None = None) -> None:
+        """Write all that the study holds as a study of its own into a file, made if absent.
+
+        A study in memory becomes one in a file by this. Trials that run are queued in the copy.
+
+        Parameters
+        ----------
+        path : str or path
+        name : str, optional
+            By default this study's.
+
+        Raises
+        ------
+        ValueError
+            If the file holds a study of that name.
+        """
+        copy_study(self._ledger, path, self.name if name is None else name)
+
+    def rename(self, name: str) -> None:
+        """Give the study another name in its file.
+
+        Raises
+        ------
+        ValueError
+            If the file holds a study of that name.
+        """
+        self._ledger.rename(name)
 
     @property
     def notes(self) -> dict[str, Any]:

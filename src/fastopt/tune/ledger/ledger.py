@@ -12,22 +12,25 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from fastopt import _checks
 from fastopt.tune.ledger.encoding import describe, differences, params_to_json
+from fastopt.tune.ledger.extend import extend
 from fastopt.tune.ledger.history import History
 from fastopt.tune.ledger.liveness import register
-from fastopt.tune.ledger.sqlite import Storage
+from fastopt.tune.ledger.restore import pack_space
+from fastopt.tune.ledger.sqlite import Access, Storage
 from fastopt.tune.ledger.values import plain_notes, read_value
 from fastopt.tune.space import Parameter, Space, Trial
 from fastopt.tune.strategies.by_name import make_strategy
 from fastopt.tune.strategies.driver import Driver
 from fastopt.tune.strategies.protocol import Direction, Name, SpaceExhausted, Strategy, satisfies
 
-__all__ = ["MISSING", "Ledger"]
+__all__ = ["MISSING", "Ledger", "Resume"]
 
 MISSING = object()
+Resume = Literal["same", "extend"]
 # What running trials report is written at most this often, in units of the time that takes.
 WRITE_EVERY = 20
 
@@ -54,7 +57,9 @@ class Ledger:
         storage: str | os.PathLike[str] | None,
         name: str,
         constraint: Callable[[dict[str, Any]], Any] | None,
-        lock_timeout: float,
+        lock_timeout: float = 60.0,
+        resume: Resume = "same",
+        access: Access = "create",
     ) -> None:
         self.space = space if isinstance(space, Space) else Space(space)
         self.strategy = make_strategy(strategy)
@@ -66,6 +71,7 @@ class Ledger:
         if constraint is not None and not callable(constraint):
             raise TypeError(f"constraint must be callable, got {constraint!r}")
         self.constraint = constraint
+        _checks.choice("resume", resume, get_args(Resume))
         if hasattr(self.strategy, "check"):
             self.strategy.check(self.space)
         initial = self.space.initial()
@@ -79,12 +85,16 @@ class Ledger:
         # Running trials of this object with values that are not in the file, and when they may be.
         self._unwritten: set[int] = set()
         self._next_writing = 0.0
+        # The description in the file that was compared last, and the revision that was shown.
+        self._described: str | None = None
+        self._revision = 0
         self.storage = Storage(
-            storage, name, _checks.number("lock_timeout", lock_timeout, least=0, most=2e6)
+            storage, name, _checks.number("lock_timeout", lock_timeout, least=0, most=2e6), access
         )
+        self._access = access
         self._history = History(self.space, self.direction, self.storage)
         try:
-            self._open(initial, any_seed=seed is None)
+            self._open(initial, seed is None, resume)
             self._history.refresh()
         except BaseException:
             self.storage.close()
@@ -97,18 +107,40 @@ class Ledger:
             constraint=constraint,
         )
 
-    def _open(self, initial: dict[str, Any] | None, any_seed: bool) -> None:
+    def _open(self, initial: dict[str, Any] | None, any_seed: bool, resume: Resume) -> None:
+        if self._access != "create":  # the space has just been made from the description
+            self._here = self.storage.find_study()
+            return
         here = describe(self.space, self.strategy, self.direction, self.seed)
+        restore = {"space": pack_space(self.space), "constraint": self.constraint is not None}
+        self._here = here = json.loads(json.dumps({**here, "restore": restore}))
         first = [] if initial is None else [params_to_json(self.space, initial)]
         there = self.storage.open_study(here, first)
         if any_seed:
             here["seed"] = self.seed = there["seed"]
         lines = differences(there, here)
-        if lines:
+        if lines and resume == "extend":
+            extend(self.storage, self.space, there, here)
+        elif lines:
             raise ValueError(
                 f"{self.storage.path}, study {self.name!r}, was started differently and cannot be "
                 "resumed so:\n  " + "\n  ".join(lines)
             )
+        elif "restore" not in there:  # a file of an earlier version
+            self.storage.transact(partial(self.storage.describe, description=here))
+
+    def _check_description(self, connection: sqlite3.Connection) -> None:
+        """See that no other process has extended the space meanwhile."""
+        text = self.storage.description(connection)
+        if text == self._described:
+            return
+        lines = differences(json.loads(text), self._here)
+        if lines:
+            raise ValueError(
+                f"{self.storage.path}, study {self.name!r}, has been extended by another process; "
+                "open it again with the new space:\n  " + "\n  ".join(lines)
+            )
+        self._described = text
 
     def _check_constraint(self, params: dict[str, Any], what: str) -> None:
         if not satisfies(self.constraint, params):
@@ -164,15 +196,16 @@ class Ledger:
 
     def _take(self, taken: list[int], most: int | None, connection: sqlite3.Connection) -> None:
         """Make the next trial ours, and add its number to ``taken``."""
+        self._check_description(connection)
         self._history.refresh()
         number = self._history.orphan()
         if number is not None:
             taken.append(number)
             self.storage.claim(connection, number, self._owner)
             return
-        number = len(self._history.trials)
-        if most is not None and number >= most:
-            raise SpaceExhausted(f"the study holds {number} trials, and no more are wanted")
+        number = self._history.next_number()
+        if most is not None and len(self._history.trials) >= most:
+            raise SpaceExhausted(f"the study holds {most} trials, and no more are wanted")
         queue_id, params = self.storage.next_enqueued() or (None, None)
         if params is None:
             params = params_to_json(self.space, self._suggest(number))
@@ -181,6 +214,9 @@ class Ledger:
 
     def _suggest(self, number: int) -> dict[str, Any]:
         history = self._history
+        if history.revision != self._revision:
+            self._revision = history.revision
+            self._driver.forget()
         return self._driver.ask(number, history.finished, history.pending(), history.taken)
 
     def report(self, number: int, value: float) -> None:
@@ -291,9 +327,8 @@ class Ledger:
     def _refuse(self, number: Any) -> None:
         self._history.refresh()
         if number not in self._history.trials:
-            raise ValueError(
-                f"trial {number!r} does not exist; there are {len(self._history.trials)}"
-            )
+            was = "has been deleted" if number in self._history.deleted else "does not exist"
+            raise ValueError(f"trial {number!r} {was}; there are {len(self._history.trials)}")
         raise ValueError(
             f"trial {number} is not running, it is {self._history.trials[number].state}"
         )
@@ -328,7 +363,8 @@ class Ledger:
 
         def insert(connection: sqlite3.Connection) -> int:
             self._history.refresh()
-            number = len(self._history.trials)
+            self._check_description(connection)
+            number = self._history.next_number()
             self.storage.insert(connection, number, text, self._owner, None)
             self.storage.finish(connection, number, state, result, error, curve, facts)
             return number
@@ -337,6 +373,43 @@ class Ledger:
             number = self.storage.transact(insert, durable=True)
             self._history.refresh()
             return self._history.trials[number]
+
+    def revise(
+        self, trial: Trial | int, state: str, value: float | None, error: str | None
+    ) -> Trial:
+        """Change what a trial that has ended came to; the trial, which is last of the finished."""
+        number = trial.number if isinstance(trial, Trial) else trial
+
+        def write(connection: sqlite3.Connection) -> None:
+            self._history.refresh()
+            known = self._history.trials.get(number)
+            if known is None:
+                self._refuse(number)
+            elif known.state == "running":
+                raise ValueError(f"trial {number} is running; only one that has ended is revised")
+            self.storage.revise(connection, number, state, value, error)
+
+        with self._lock:
+            self._history.refresh()
+            known = self._history.trials.get(number)
+            self.storage.transact(write, durable=True)
+            self._history.refresh()
+            assert known is not None  # else it was refused
+            return known
+
+    def rename(self, name: str) -> None:
+        """Give the study another name."""
+        if not isinstance(name, str):
+            raise TypeError(f"name must be a string, got {name!r}")
+        with self._lock:
+            self.storage.rename(name)
+            self.name = name
+
+    def contents(self) -> tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]:
+        """The description and all rows of the study."""
+        with self._lock:
+            self._write_kept()
+            return self._here, self.storage.rows()
 
     def notes(self) -> dict[str, Any]:
         """What :meth:`note` has kept."""
@@ -377,6 +450,9 @@ class Ledger:
     def close(self) -> None:
         """Queue the trials again that were asked from this object but not told, and close."""
         with self._lock:
+            if self._access == "read":
+                self.storage.close()
+                return
             try:
                 self._history.refresh()
                 owners = self._history.owners
