@@ -57,11 +57,10 @@ def _unpack(packed: Any) -> Any:
 
 def _pack_distribution(distribution: Any) -> dict[str, Any]:
     """The name and the arguments of one of scipy.stats; of any other the text."""
-    dist = getattr(distribution, "dist", None)
     try:
         args = [float(value) for value in distribution.args]
         kwds = {name: float(value) for name, value in distribution.kwds.items()}
-        return {"name": dist.name, "args": args, "kwds": kwds}
+        return {"name": distribution.dist.name, "args": args, "kwds": kwds}
     except (AttributeError, TypeError, ValueError):
         return {"object": repr(distribution)}
 

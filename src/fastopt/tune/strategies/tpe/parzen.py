@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fastopt.tune.space import Categorical, Dimension
+from fastopt.tune.space import Categorical, Dimension, Float, Int
 
 __all__ = ["Parzen"]
 
@@ -104,6 +104,7 @@ class _Numbers:
     """Normals of one continuous or ordered dimension, cut off at the bounds."""
 
     def __init__(self, dimension: Dimension, places: np.ndarray) -> None:
+        assert isinstance(dimension.parameter, (Float, Int))
         self._parameter = dimension.parameter
         self._centres = np.append(places, 0.5)
         self._scales = np.append(_widths(places), 1.0)
