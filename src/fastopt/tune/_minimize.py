@@ -34,7 +34,7 @@ def minimize(objective: Objective, space: Parameters, n_trials: int, **options: 
         same call again finishes what was interrupted, or returns at once.
     **options
         Any of :class:`Study` (``strategy``, ``seed``, ``storage``, ``name``, ``constraint``,
-        ``resume``) and of :meth:`Study.run` (``n_jobs``, ``executor``, ``timeout``, ``callbacks``, …).
+        ``resume``) and of :meth:`Study.run` (``n_jobs``, ``executor``, ``timeout``, …).
 
     Returns
     -------
