@@ -139,15 +139,14 @@ class _Numbers:
         total -= np.log(scales * _between(-centres / scales, (1.0 - centres) / scales))
 
     def _log_masses(self, places: np.ndarray) -> np.ndarray:
-        """Of the cells of ``places``. Few of the kernels differ, and few of the places."""
-        kernels, kernel = np.unique(self._centres + 1j * self._scales, return_inverse=True)
+        """Of the cells of ``places``, few of which differ."""
         levels, level = np.unique(self._parameter.nearest(places), return_inverse=True)
         low, high = self._parameter.cell(levels)
-        centres, scales = kernels.real, kernels.imag
+        centres, scales = self._centres, self._scales
         masses = _between(
             (low[:, None] - centres) / scales, (high[:, None] - centres) / scales
         ) / _between(-centres / scales, (1.0 - centres) / scales)
-        return np.log(np.maximum(masses, 1e-300))[level[:, None], kernel]
+        return np.log(np.maximum(masses, 1e-300))[level]
 
 
 class _Choices:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -75,9 +76,7 @@ class TPE:
             pending = [view.space.encode(trial.params) for trial in view.pending]
             worse = np.concatenate([worse, *[row[None] for row in pending]])
             rng = np.random.default_rng((view.seed, view.number))
-            groups = [
-                _densities(view.space, members, better, worse) for members in _groups(view.space)
-            ]
+            groups = _densities(view.space, better, worse)
             for _ in range(ATTEMPTS):
                 for candidate in self._candidates(len(view.space), groups, rng):
                     params = view.space.decode(candidate)
@@ -146,17 +145,16 @@ class _History:
 
     def split(self) -> tuple[np.ndarray, np.ndarray]:
         """The points of the better and of the worse trials, each in the order of their ends."""
-        values = self._values[: self._n]
+        points, values = self._points[: self._n], self._values[: self._n]
         count = min(math.ceil(0.1 * self.n_values), MOST_BETTER)
-        done = self.n_values - len(self._stopped)
         better = np.zeros(self._n, bool)
-        limit = np.partition(values, min(count, done) - 1)[min(count, done) - 1] if done else 0.0
+        done = min(count, self.n_values - len(self._stopped))
         if done:
-            better[values < limit] = True
+            limit = np.partition(values, done - 1)[done - 1]
+            better = values < limit
             # Of equals the first.
-            better[np.flatnonzero(values == limit)[: min(count, done) - better.sum()]] = True
-        better[[n for *_, n in sorted(self._stopped)[: max(0, count - done)]]] = True
-        points = self._points[: self._n]
+            better[np.flatnonzero(values == limit)[: done - better.sum()]] = True
+        better[[n for *_, n in heapq.nsmallest(count - done, self._stopped)]] = True
         return points[better], _thinned(points[~better])
 
 
@@ -178,12 +176,16 @@ def _groups(space: Space) -> list[list[int]]:
 
 
 def _densities(
-    space: Space, members: list[int], better: np.ndarray, worse: np.ndarray
-) -> tuple[list[int], Parzen, Parzen]:
-    """Those of a group's dimensions, from the trials that have them."""
-    dimensions = [space.dimensions[j] for j in members]
-    good, bad = (
-        Parzen(dimensions, points[space.active(points)[:, members[0]]][:, members])
-        for points in (better, worse)
-    )
-    return members, good, bad
+    space: Space, better: np.ndarray, worse: np.ndarray
+) -> list[tuple[list[int], Parzen, Parzen]]:
+    """Those of each group of dimensions, from the trials that have them."""
+    parts = [(points, space.active(points)) for points in (better, worse)]
+    densities = []
+    for members in _groups(space):
+        dimensions = [space.dimensions[j] for j in members]
+        good, bad = (
+            Parzen(dimensions, points[active[:, members[0]]][:, members])
+            for points, active in parts
+        )
+        densities.append((members, good, bad))
+    return densities
