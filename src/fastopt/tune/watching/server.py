@@ -96,6 +96,7 @@ class Watcher:
 
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
+    timeout = 60.0  # of a browser that says nothing
     server_version = "fastopt"
     sys_version = ""
 
