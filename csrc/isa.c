@@ -18,8 +18,8 @@ static int available_count;
 static fo_isa_index in_use;
 
 #if FO_HAS_AVX
-/* The state components that the system saves when it switches threads: without them an instruction
- * that the CPU has would still be lost or refused. */
+/* The register states that the system saves when it switches threads. A register that it does not save cannot
+ * be used, though the CPU has it. */
 static unsigned saved_components(void)
 {
     unsigned low, high;

@@ -14,13 +14,13 @@
 #include <stdlib.h>
 
 enum { CACHE_LINE = 64 };
-/* In cache lines of param. Long enough that claiming a chunk costs nothing, short enough that the last
- * one does not keep the others waiting. */
+/* In cache lines of param. A chunk is long enough that claiming it costs little, and short enough that threads
+ * do not wait long for the last one. */
 enum { CHUNK = 512 };
-/* Bytes of param up to which one thread just goes from tensor to tensor. */
+/* Bytes of param up to which a single thread steps tensor by tensor, without cutting the work into chunks. */
 enum { SMALL = 1 << 20 };
-/* Bytes of param from which on the buffers are larger than one core's own caches, and than all caches.
- * Tests have both lower. */
+/* Bytes of param from which on all buffers together do not fit into one core's own caches, and into any cache.
+ * Tests set both lower. */
 #ifndef FO_OWN_CACHES
 #define FO_OWN_CACHES (1 << 21)
 #define FO_ALL_CACHES (1 << 24)
@@ -35,8 +35,8 @@ typedef struct call {
     size_t bytes; /* of all parameters */
 } call;
 
-/* A loop and what it needs besides the buffers: the same for all tensors of a group that are at the same
- * step and of one layout. */
+/* A loop and what it needs besides the buffers. Tensors share it if they have the same group, step and
+ * layout. */
 typedef struct bound_loop {
     uint32_t group;
     fo_dtype dtype;
@@ -51,7 +51,7 @@ static int fits(const bound_loop *it, const fo_tensor *tensor)
            it->dtype != FO_MIXED;
 }
 
-/* From memory shorter bursts are better, the more so the more buffers there are. */
+/* From memory, shorter bursts are faster, and with more buffers still shorter ones. */
 static size_t burst_of(const call *call, const fo_rule_info *info)
 {
     if (call->bytes < FO_OWN_CACHES)
@@ -110,7 +110,8 @@ typedef struct update_job {
     bound_loop first;
 } update_job;
 
-/* Where param starts on its first cache line, in elements: lines of a tensor are counted from there. */
+/* How many elements of the first cache line lie before param. Lines of a tensor are counted from the start of
+ * that line. */
 static size_t elements_before(const fo_tensor *tensor)
 {
     return ((uintptr_t)tensor->param & (CACHE_LINE - 1)) / fo_size_of(fo_param_format(tensor));

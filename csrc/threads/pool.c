@@ -72,7 +72,7 @@ static struct {
     atomic_int working;     /* how many workers are in the job */
     int worker_count;
     worker workers[FO_MAX_THREADS];
-    unsigned long long cpus; /* a fingerprint of the CPUs that the workers were last given */
+    unsigned long long cpus; /* a hash of the CPUs that the workers were last given */
     long long followed;      /* when they were last compared with the caller's */
 } pool = {.mutex = FO_MUTEX_INITIAL, .idle = FO_CONDITION_INITIAL};
 
