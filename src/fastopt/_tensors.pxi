@@ -204,7 +204,8 @@ cdef class TensorList:
                     high = middle
             if low and self.written[low - 1].end > begin:
                 raise ValueError(f"{self.grad_name(i)} must not overlap "
-                                 f"{self.written_name(self.written[low - 1].array)} in memory")
+                                 f"{self.written_name(self.written[low - 1].array)} in memory; "
+                                 "pass a copy")
         self.seen_grads[i] = data
         return 0
 

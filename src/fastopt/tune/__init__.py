@@ -9,6 +9,7 @@ Examples
 (1, True)
 """
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from fastopt.tune._minimize import maximize, minimize
@@ -74,4 +75,7 @@ def __getattr__(name: str) -> Any:
         from fastopt.tune.strategies.bayes.strategy import Bayes
 
         return Bayes
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # With these two Python adds which name was probably meant.
+    raise AttributeError(
+        f"module {__name__!r} has no attribute {name!r}", name=name, obj=sys.modules[__name__]
+    )
