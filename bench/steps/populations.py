@@ -100,8 +100,9 @@ class OneArray(Population):
 class Training:
     """Some batches, one after another: perceptrons with one hidden layer, and cross-entropy.
 
-    One by one, a network takes all of them before the next one's turn, as it finds its arrays in the
-    cache in a training of its own. The arrays are those of one network, or have a leading axis of networks: the code is the same.
+    One by one, a network takes all of them before the next one's turn, as it finds its arrays in
+    the cache in a training of its own. The arrays are those of one network, or have a leading axis
+    of networks: the code is the same.
     """
 
     IMAGES, BATCHES = 1024, 8
