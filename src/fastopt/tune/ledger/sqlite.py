@@ -67,6 +67,13 @@ SCHEMA = (
         PRIMARY KEY (study, key)
     )""",
 )
+# Came after the first files of this version, which earlier programs go on to read.
+TRACEBACKS = """CREATE TABLE IF NOT EXISTS tracebacks (
+    study INTEGER NOT NULL REFERENCES studies,
+    number INTEGER NOT NULL,
+    content TEXT NOT NULL,
+    PRIMARY KEY (study, number)
+)"""
 
 
 class Storage:
@@ -188,6 +195,7 @@ class Storage:
                 connection.execute(statement)
             connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        connection.execute(TRACEBACKS)
 
     def _check_header(self, connection: sqlite3.Connection) -> None:
         # One reading: another process may be about to make the tables and write the header.
@@ -340,6 +348,19 @@ class Storage:
                 .fetchall()
             )
 
+    def traceback(self, number: int) -> str | None:
+        """That of a failed trial, if it has one."""
+        with self._errors():
+            row = (
+                self._connection()
+                .execute(
+                    "SELECT content FROM tracebacks WHERE study = ? AND number = ?",
+                    (self._study, number),
+                )
+                .fetchone()
+            )
+        return None if row is None else row[0]
+
     def enqueue(self, params: str) -> None:
         """Add a point to the queue."""
         insert = "INSERT INTO queue (study, params) VALUES (?, ?)"
@@ -410,6 +431,7 @@ class Storage:
         value: float | None,
         error: str | None,
         values: list[float],
+        traceback: str | None = None,
     ) -> bool:
         """Store a result; False if the trial does not run."""
         cursor = connection.execute(
@@ -426,6 +448,11 @@ class Storage:
                 number,
             ),
         )
+        if cursor.rowcount == 1 and traceback is not None:
+            connection.execute(
+                "INSERT OR REPLACE INTO tracebacks (study, number, content) VALUES (?, ?, ?)",
+                (self._study, number, traceback),
+            )
         return cursor.rowcount == 1
 
     def close(self) -> None:
