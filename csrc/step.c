@@ -79,7 +79,7 @@ void fo_fill_loop_call(fo_loop_call *with, const fo_group *group, uint64_t step,
 fo_loop *fo_loop_of(fo_rule rule, const fo_tensor *tensor)
 {
     const fo_layout layout = fo_layout_of(tensor, fo_rule_describe(rule));
-    return fo_kernels[rule]->loop[fo_isa_in_use()][layout];
+    return layout == FO_LAYOUT_COUNT ? NULL : fo_kernels[rule]->loop[fo_isa_in_use()][layout];
 }
 
 static void bind(bound_loop *to, const call *call, const fo_tensor *tensor)
