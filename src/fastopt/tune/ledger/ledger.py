@@ -286,9 +286,9 @@ class Ledger:
         number = trial.number if isinstance(trial, Trial) else trial
         text = json.dumps(plain_notes(notes))
         with self._lock:
-            self._kept[number] = (state, value, error, list(values), text, traceback)
-            self._unwritten.discard(number)
             try:
+                self._kept[number] = (state, value, error, list(values), text, traceback)
+                self._unwritten.discard(number)
                 self._write_kept(number)
                 self._history.refresh()
                 return self._history.trials[number]

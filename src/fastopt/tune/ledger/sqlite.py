@@ -420,7 +420,7 @@ class Storage:
 
     def rows(self) -> dict[str, list[dict[str, Any]]]:
         """All that the study has in the tables, by table."""
-        found = {}
+        found: dict[str, list[dict[str, Any]]] = {}
         with self._errors():
             connection = self._connection()
             connection.execute("BEGIN")  # one reading of all tables
