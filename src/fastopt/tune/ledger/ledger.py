@@ -27,7 +27,7 @@ from fastopt.tune.strategies.protocol import Direction, Name, SpaceExhausted, St
 __all__ = ["MISSING", "Ledger"]
 
 MISSING = object()
-# What running trials report is written at most this often, in units of the time that takes.
+# Reported values are written at most this often, in units of the time that takes.
 WRITE_EVERY = 20
 
 
@@ -39,7 +39,7 @@ class Ledger:
     Attributes
     ----------
     space, strategy, direction, seed, name, constraint
-        As in the study. A seed of None has become the one that was drawn, or that of the file.
+        As in the study. For ``seed=None`` the seed is the one that was drawn, or the file's.
     storage : Storage
     """
 
@@ -153,7 +153,7 @@ class Ledger:
                 trial = self._history.trials[taken[0]]
             announce(trial)
         except BaseException:
-            # Ctrl-C, and nobody gets the trial.
+            # Ctrl-C: no caller gets the trial.
             if taken:
                 with self._lock:
                     self._history.refresh()
