@@ -221,7 +221,7 @@ class Optimizer:
     def lr(self) -> Any:
         """The learning rate of all groups; setting it, to a number or a schedule, sets it for all.
 
-        With a schedule it is the rate of the last step, before the first that of the first;
+        With a schedule it is the rate of the last step, or of step 1 before any step;
         ``param_groups`` has the schedule itself.
 
         Raises
@@ -289,7 +289,7 @@ class Optimizer:
             ``"rule"``; ``"param_groups"``: for each group its hyper-parameters, keys of your own
             and, as ``"params"``, the indices of its parameters; ``"state"``: for each parameter its
             ``"step"`` and arrays; where steps were skipped, their number as ``"skipped_steps"``.
-            In place of a schedule stands the rate of the last step.
+            A schedule is replaced by the rate of the last step.
 
         Examples
         --------

@@ -60,7 +60,7 @@ __all__ = [
 
 
 for _name in __all__:
-    # Where a class is documented and imported from is here, whichever room it lives in.
+    # Classes are documented and imported from here, whichever room holds them.
     if _name in globals():
         globals()[_name].__module__ = __name__
 

@@ -80,7 +80,7 @@ def _params(params: Mapping[str, Any]) -> str:
 
 
 def _draw(figure: Any) -> tuple[str, bytes]:
-    """A picture and its kind: lines and letters as SVG, what would be too large so as PNG."""
+    """A picture and its kind: SVG, or PNG where the SVG would be too large."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     if buffer.tell() <= LARGEST_SVG:
@@ -108,7 +108,7 @@ def _facts(about: str, trials: Sequence[Trial]) -> str:
 
 
 def _ranked(direction: str, trials: Sequence[Trial]) -> list[tuple[float, Trial]]:
-    """The done trials with their values, from the best on."""
+    """The done trials with their values, the best first."""
     sign = 1.0 if direction == "minimize" else -1.0
     done = [(t.value, t) for t in trials if t.state == "done" and t.value is not None]
     return sorted(done, key=lambda item: (sign * item[0], item[1].number))
