@@ -23,7 +23,7 @@ from fastopt._groups import (
 )
 from fastopt._placement import Layout, zeros_in_one_block
 from fastopt._statefile import File, StateFileError, name_of
-from fastopt._trees import is_groups, match, settled
+from fastopt._trees import is_groups, match, settled, without_memmaps
 
 __all__ = ["Number", "Optimizer", "Params", "Rate"]
 
@@ -115,6 +115,8 @@ class Optimizer:
         groups: list[dict[str, Any]],
         states: Sequence[list[NDArray[Any]]] = (),
         steps: Sequence[int] = (),
+        *,
+        read_only: bool = False,
     ) -> None:
         """Take over the groups, with new states for the parameters beyond those given."""
         rule = self._rule
@@ -136,7 +138,8 @@ class Optimizer:
         states += zeros_in_one_block(layouts, counts)
         flag = rule.optional_flag
         optional = [flag is not None and group[flag] for group in groups]
-        tensors = TensorList([rule] * len(groups), params, states, owners, names, optional)
+        rules = [rule] * len(groups)
+        tensors = TensorList(rules, params, states, owners, names, optional, None, read_only)
         tensors.check(with_rates(groups, 1))
         if rule.initial_value is not None:
             for state, owner in list(zip(states, owners, strict=True))[len(steps) :]:
@@ -528,7 +531,12 @@ class Optimizer:
         self._defaults = state["defaults"]
         self._grouped = state["grouped"]
         self.skipped_steps = state["skipped_steps"]
-        self._build(state["param_groups"], state["states"], state["steps"])
+        # joblib, for one, loads arrays into memory that cannot be written, which is fine for a model
+        # that only predicts.
+        groups = state["param_groups"]
+        for group in groups:
+            group["params"] = without_memmaps(group["params"])
+        self._build(groups, without_memmaps(state["states"]), state["steps"], read_only=True)
 
     def __repr__(self) -> str:
         groups = "; ".join(

@@ -1,10 +1,12 @@
 """Where fastopt.integrations.torch reads and writes: layouts, aliases, and what it refuses."""
 
 import copy
+import os
 import weakref
 
 import pytest
 import torch
+from processes import run_python
 from torch_cases import (
     NAMES,
     assert_close,
@@ -253,3 +255,28 @@ def test_states_of_adagrad_can_be_shared_before_the_first_step():
             assert optimizer.state[param]["sum"].is_shared()
         run(optimizer, params, 3)
     assert_close(a, b)
+
+
+THREADS = """
+import os, sys
+import torch, fastopt
+from fastopt.integrations.torch import SGD
+
+torch.set_num_threads(int(sys.argv[1]))
+fastopt.set_num_threads(2)
+weight = torch.ones(4_000_000, requires_grad=True)
+weight.grad = torch.ones(4_000_000)
+optimizer = SGD([weight], lr=0.1, foreach=False)
+before = len(os.listdir("/proc/self/task"))
+for _ in range(20):
+    optimizer.step()
+print(len(os.listdir("/proc/self/task")) - before, fastopt.get_num_threads())
+"""
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="no list of threads")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_step_uses_no_more_threads_than_torch(threads):
+    done = run_python("-c", THREADS, str(threads), FASTOPT_NUM_THREADS="2")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [str(threads - 1), "2"]
