@@ -112,7 +112,7 @@ def restore(
             if name != "step":
                 _require_like(entry[name], value, f"{name} of state_dict['state'][{index}]")
     _require_params(params, tensors.params)
-    _require_writeable(own_state, tensors.params if params else ())
+    _require_writeable(own_state)
     with tensors:
         before = tensors.steps
         try:
@@ -132,14 +132,14 @@ def restore(
     return skipped_steps
 
 
-def _require_writeable(own_state: Sequence[dict[str, Any]], params: Sequence[NDArray[Any]]) -> None:
-    """That all can be written, which an optimizer that was loaded into read-only memory cannot."""
-    arrays = {f"parameter {index}": param for index, param in enumerate(params)}
+def _require_writeable(own_state: Sequence[dict[str, Any]]) -> None:
+    """States that were loaded into read-only memory cannot be restored."""
     for index, own in enumerate(own_state):
-        arrays |= {f"{name} of state[{index}]": own[name] for name in own if name != "step"}
-    for name, array in arrays.items():
-        if not array.flags.writeable:
-            raise ValueError(f"{name} must be writeable, got a read-only array")
+        for name, array in own.items():
+            if name != "step" and not array.flags.writeable:
+                raise ValueError(
+                    f"{name} of state[{index}] must be writeable, got a read-only array"
+                )
 
 
 def _groups_like(found: list[Any], rule: Rule, groups: Groups) -> Groups:

@@ -531,8 +531,8 @@ class Optimizer:
         self._defaults = state["defaults"]
         self._grouped = state["grouped"]
         self.skipped_steps = state["skipped_steps"]
-        # joblib, for one, loads arrays into memory that cannot be written, which is fine for a model
-        # that only predicts.
+        # joblib, for one, loads arrays into memory that cannot be written. Whoever only predicts by
+        # them has nothing against that.
         groups = state["param_groups"]
         for group in groups:
             group["params"] = without_memmaps(group["params"])
