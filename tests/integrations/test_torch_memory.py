@@ -7,6 +7,7 @@ import weakref
 import pytest
 import torch
 from processes import run_python
+from torch.testing._internal.two_tensor import TwoTensor
 from torch_cases import (
     NAMES,
     assert_close,
@@ -121,6 +122,30 @@ def test_other_devices_and_layouts_are_refused():
     for tensor in (torch.zeros(3, device="meta"), torch.zeros(3).to_sparse()):
         with pytest.raises(TypeError, match=r"params\[0\] must be a strided tensor on the CPU"):
             ours("Adam", [tensor.requires_grad_()])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_wrapper_subclass_is_refused_at_its_first_step(name):
+    param = TwoTensor(torch.ones(3), torch.ones(3)).requires_grad_()
+    plain = torch.ones(3, requires_grad=True)
+    optimizer = ours(name, [plain, param], lr=0.1)
+    plain.grad, param.grad = torch.ones(3), TwoTensor(torch.ones(3), torch.ones(3))
+    with pytest.raises(TypeError, match=r"params\[1\] must be a strided tensor"):
+        optimizer.step()
+    assert torch.equal(plain, torch.ones(3))
+    assert torch.equal(param.a, torch.ones(3))
+
+
+@pytest.mark.filterwarnings("ignore:optimizer contains a parameter group with duplicate")
+def test_what_is_written_twice_is_refused():
+    param = torch.ones(3, requires_grad=True)
+    param.grad = torch.ones(3)
+    with pytest.raises(ValueError, match=r"params\[1\] must not overlap params\[0\]"):
+        ours("Adam", [param, param]).step()
+    param.grad = param.detach()
+    with pytest.raises(ValueError, match=r"grads\[0\] must not overlap params\[0\]"):
+        ours("Adam", [param]).step()
+    assert torch.equal(param, torch.ones(3))
 
 
 @pytest.mark.parametrize("name", NAMES)
