@@ -328,9 +328,18 @@ fo_status fo_set_num_threads(int threads)
     return FO_OK;
 }
 
+/* Of the thread and not of the process: others may be in the middle of steps. */
+static _Thread_local int caller_limit;
+
+void fo_limit_caller(int threads)
+{
+    caller_limit = threads;
+}
+
 int fo_engage_threads(size_t bytes)
 {
-    const int limit = fo_get_num_threads();
+    const int all = fo_get_num_threads();
+    const int limit = caller_limit > 0 && caller_limit < all ? caller_limit : all;
     if (limit == 1 || bytes < 2 * BYTES_PER_THREAD_AWAKE)
         return 1;
     /* If steps follow each other closely, the workers are awake, or waking them pays over the next steps. */

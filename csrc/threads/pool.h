@@ -15,6 +15,10 @@ void fo_parallel(int threads, size_t total, size_t chunk, fo_task *task, void *c
  * workers then sleep. To know that, the function notes when it was called. */
 int fo_engage_threads(size_t bytes);
 
+/* The most threads for the steps that the calling thread takes from now on, if that is fewer than
+ * fo_get_num_threads; 0: no limit of its own. */
+void fo_limit_caller(int threads);
+
 /* The i with starts[i] <= x < starts[i + 1]. starts ascends and has count + 1 entries: where items begin that
  * lie side by side, and where the last one ends. */
 static inline size_t fo_interval_of(const size_t *starts, size_t count, size_t x)
