@@ -13,6 +13,7 @@ from typing import Any
 from fastopt import _checks
 from fastopt.tune.ledger.ledger import Ledger
 from fastopt.tune.running.cpus import usable_cpus
+from fastopt.tune.running.current import Given, folder_of
 from fastopt.tune.running.evaluate import Objective, Outcome
 from fastopt.tune.running.futures import Futures
 from fastopt.tune.running.interrupts import Interrupts
@@ -48,7 +49,7 @@ def _make_backend(
 
 
 class Total(int):
-    """A number of trials that the study shall hold in the end, those from before a run included."""
+    """A number of trials that the study holds in the end, including those from before the run."""
 
     __slots__ = ()
 
@@ -89,7 +90,7 @@ class Run:
         self._failures: list[tuple[int, Outcome]] = []
         self._warned = False
         self._ended = 0
-        # The number of each running trial, and when its time is over.
+        # Each running trial by number, and when its timeout ends.
         self._running: dict[int, tuple[Trial, float]] = {}
         self._more = True
 
@@ -166,7 +167,7 @@ class Run:
             try:
                 trial = ledger.ask(partial(self._notify, "on_trial_start"), self._whole)
             except SpaceExhausted as end:
-                # Points used up are so for good: a trial that ends does not give its point back.
+                # A used-up space stays so: a trial that ends does not give its point back.
                 # The improvement to expect may rise again with the result of a running trial.
                 self._more = isinstance(end, ImprovementSpent)
                 return
@@ -174,7 +175,8 @@ class Run:
             limits = []
             if self._stopper is not None:
                 limits = self._stopper.limits(ledger.direction, ledger.finished())
-            params = copy_containers(trial.params)
+            folder = folder_of(ledger.storage.path, ledger.name, trial.number)
+            params = Given(copy_containers(trial.params), trial.number, folder)
             self._backend.submit(trial.number, params, limits, ledger.direction)
 
     def _wait(self, deadline: float) -> None:
@@ -208,6 +210,7 @@ class Run:
             outcome.value,
             outcome.error,
             outcome.values,
+            outcome.notes,
             outcome.traceback,
         )
         self._notify("on_trial_end", trial)
