@@ -83,6 +83,8 @@ cdef class RowList(TensorList):
         rows.step = self.counts_of
         for k in range(PyTuple_GET_SIZE(rule.group_keys)):
             name = <str>PyTuple_GET_ITEM(rule.group_keys, k)
+            if name not in hypers:
+                raise ValueError(f"hypers must have {name!r}")
             value = hypers[name]
             index = rule.group_indices[k]
             if index == OPTIONAL_FLAG:
