@@ -9,6 +9,7 @@ Examples
 (1, True)
 """
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from fastopt.tune._minimize import maximize, minimize
@@ -59,7 +60,7 @@ __all__ = [
 
 
 for _name in __all__:
-    # Where a class is documented and imported from is here, whichever room it lives in.
+    # Classes are documented and imported from here, whichever room holds them.
     if _name in globals():
         globals()[_name].__module__ = __name__
 
@@ -74,4 +75,7 @@ def __getattr__(name: str) -> Any:
         from fastopt.tune.strategies.bayes.strategy import Bayes
 
         return Bayes
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # With these two Python adds which name was probably meant.
+    raise AttributeError(
+        f"module {__name__!r} has no attribute {name!r}", name=name, obj=sys.modules[__name__]
+    )

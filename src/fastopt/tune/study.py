@@ -200,7 +200,7 @@ class Study:
 
     @property
     def seed(self) -> int:
-        """The seed; for None the one that was drawn, or that of the file."""
+        """The seed. For ``seed=None`` it is the one that was drawn, or the file's."""
         return self._ledger.seed
 
     @property

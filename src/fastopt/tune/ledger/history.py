@@ -124,6 +124,6 @@ class History:
         return [self.trials[number] for number in sorted(self.owners)]
 
     def orphan(self) -> int | None:
-        """The first running trial that nobody runs."""
+        """The first running trial whose process is gone."""
         alive = {owner: is_alive(owner) for owner in set(self.owners.values())}
         return min((n for n, owner in self.owners.items() if not alive[owner]), default=None)

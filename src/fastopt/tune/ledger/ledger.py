@@ -31,7 +31,7 @@ __all__ = ["MISSING", "Ledger", "Resume"]
 
 MISSING = object()
 Resume = Literal["same", "extend"]
-# What running trials report is written at most this often, in units of the time that takes.
+# Reported values are written at most this often, in units of the time that takes.
 WRITE_EVERY = 20
 
 # State, value, error, values, notes as JSON, traceback: as Storage.finish takes them.
@@ -46,7 +46,7 @@ class Ledger:
     Attributes
     ----------
     space, strategy, direction, seed, name, constraint
-        As in the study. A seed of None has become the one that was drawn, or that of the file.
+        As in the study. For ``seed=None`` the seed is the one that was drawn, or the file's.
     storage : Storage
     """
 
@@ -189,7 +189,7 @@ class Ledger:
                 trial = self._history.trials[taken[0]]
             announce(trial)
         except BaseException:
-            # Ctrl-C, and nobody gets the trial.
+            # Ctrl-C: no caller gets the trial.
             if taken:
                 with self._lock:
                     self._history.refresh()

@@ -26,11 +26,11 @@ Access = Literal["create", "write", "read"]
 
 APPLICATION_ID = 0x466F7074  # "Fopt", in the header of the file
 SCHEMA_VERSION = 1
-# In place of the number of the process whose connection to a file it is.
+# The key of a connection to memory; one to a file has the ID of its process.
 IN_MEMORY = 0
 # Seconds between two looks at a lock; it is held for some milliseconds.
 POLL = 0.0002
-# What is in the log goes into the file itself at most this often, in units of the time that takes.
+# The log is written into the file at most this often, in units of the time that takes.
 SETTLE_EVERY = 20
 SCHEMA = (
     """CREATE TABLE studies (
@@ -288,11 +288,11 @@ class Storage:
         """Call ``body`` with the connection: all or nothing, and alone among all processes.
 
         When this has returned, what was written survives the death of the process; if ``durable``,
-        that of the machine too, at the price of waiting for the disk. Without ``wait`` it is a
+        a power cut too, which costs waiting for the disk. Without ``wait`` it is a
         TimeoutError at once if another process writes.
 
         This is no context manager, because Ctrl-C may strike on the way into its methods, where
-        nobody would end the transaction.
+        nothing would end the transaction.
         """
         if self._access == "read":
             raise PermissionError(
@@ -649,7 +649,7 @@ def _tables(connection: sqlite3.Connection) -> set[str]:
 
 
 def _forget(connections: dict[int, sqlite3.Connection]) -> None:
-    """When nobody has the storage any more: of a study in memory nothing is left then."""
+    """Close what is open when the storage is garbage; a study in memory is gone then."""
     _close(connections)
     in_memory = connections.pop(IN_MEMORY, None)
     if in_memory is not None:

@@ -1,7 +1,7 @@
 """Where and when trials run.
 
 ``loop`` is one run of a study. It drives one of three backends: ``serial`` (this process),
-``processes`` (workers, whose side is ``worker``) or ``futures`` (somebody's executor). ``evaluate``
+``processes`` (workers, whose side is ``worker``) or ``futures`` (the user's executor). ``evaluate``
 is one trial, wherever it runs. ``stoppers`` are callbacks that end a run. The backends have the
 same methods:
 

@@ -49,7 +49,7 @@ def _make_backend(
 
 
 class Total(int):
-    """A number of trials that the study shall hold in the end, those from before a run included."""
+    """A number of trials that the study holds in the end, including those from before the run."""
 
     __slots__ = ()
 
@@ -90,7 +90,7 @@ class Run:
         self._failures: list[tuple[int, Outcome]] = []
         self._warned = False
         self._ended = 0
-        # The number of each running trial, and when its time is over.
+        # Each running trial by number, and when its timeout ends.
         self._running: dict[int, tuple[Trial, float]] = {}
         self._more = True
 
@@ -167,7 +167,7 @@ class Run:
             try:
                 trial = ledger.ask(partial(self._notify, "on_trial_start"), self._whole)
             except SpaceExhausted as end:
-                # Points used up are so for good: a trial that ends does not give its point back.
+                # A used-up space stays so: a trial that ends does not give its point back.
                 # The improvement to expect may rise again with the result of a running trial.
                 self._more = isinstance(end, ImprovementSpent)
                 return
