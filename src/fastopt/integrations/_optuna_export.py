@@ -71,7 +71,7 @@ def to_optuna(
     made = optuna.create_study(
         storage=storage,
         study_name=study.name if study_name is None else study_name,
-        direction=study.direction,
+        direction=optuna.study.StudyDirection[study.direction.upper()],
     )
     distributions = {
         name: _distribution(parameter) for name, parameter in study.space.parameters.items()
