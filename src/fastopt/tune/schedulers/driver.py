@@ -1,0 +1,121 @@
+"""Show a scheduler the trials, and take its decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, get_args
+
+from fastopt.tune.schedulers.protocol import Decision, Moment, best_so_far
+from fastopt.tune.space.trial import Trial
+
+__all__ = ["SchedulerDriver", "check_scheduler"]
+
+
+def check_scheduler(name: str, scheduler: Any) -> Any:
+    """The scheduler; TypeError for what is none.
+
+    An object that has ``limits(direction, finished)`` instead of ``decide`` is one too: what it
+    gives when a trial starts is, for each epoch, the worst that the best value so far may be.
+    """
+    if isinstance(scheduler, type):
+        raise TypeError(f"{name} must be an object, got a class: write {scheduler.__name__}(…)")
+    if any(callable(getattr(scheduler, method, None)) for method in ("decide", "limits")):
+        return scheduler
+    raise TypeError(
+        f"{name} must be an object with decide(moment), such as tune.Halving(), got {scheduler!r}"
+    )
+
+
+class SchedulerDriver:
+    """One scheduler in one run.
+
+    Parameters
+    ----------
+    scheduler : object
+        What :func:`check_scheduler` accepts.
+    direction, seed
+        What every moment shows.
+    """
+
+    def __init__(self, scheduler: Any, direction: str, seed: int) -> None:
+        self._scheduler = scheduler
+        self._direction = direction
+        self._seed = seed
+        self._decides = callable(getattr(scheduler, "decide", None))
+        self._cache: dict[Any, Any] = {}
+        self._limits: dict[int, Sequence[float]] = {}
+
+    def _moment(
+        self, trial: Trial, decided: int, finished: Sequence[Trial], running: Sequence[Trial]
+    ) -> Moment:
+        return Moment(trial, decided, self._direction, self._seed, finished, running, self._cache)
+
+    def _tell(self, moment: Moment, changed: Iterable[Trial]) -> None:
+        if hasattr(self._scheduler, "tell"):
+            for trial in changed:
+                self._scheduler.tell(moment, trial)
+
+    def start(
+        self,
+        trial: Trial,
+        changed: Iterable[Trial],
+        finished: Sequence[Trial],
+        running: Sequence[Trial],
+    ) -> dict[int, float] | None:
+        """What is known of a trial's limits before it starts; None if that is nothing.
+
+        Parameters
+        ----------
+        trial : Trial
+        changed : iterable of Trial
+            Those that have got values, or have started or ended, since the last call of this
+            driver; all in the first.
+        finished, running
+            As in :class:`Moment`.
+        """
+        moment = self._moment(trial, 0, finished, running)
+        self._tell(moment, changed)
+        if not self._decides:
+            limits = self._limits[trial.number] = self._scheduler.limits(self._direction, finished)
+            return dict(enumerate(limits, start=1))
+        if callable(getattr(self._scheduler, "thresholds", None)):
+            return self._scheduler.thresholds(moment)
+        return None
+
+    def decide(
+        self,
+        reported: Iterable[tuple[Trial, int]],
+        changed: Iterable[Trial],
+        finished: Sequence[Trial],
+        running: Sequence[Trial],
+    ) -> list[Decision]:
+        """What becomes of trials that report together.
+
+        Parameters
+        ----------
+        reported : iterable of (Trial, int)
+            Each with the number of its values that were decided about before.
+        changed, finished, running
+            As in :meth:`start`.
+        """
+        moments = [self._moment(*pair, finished, running) for pair in reported]
+        # All of them first: rows of a batch are compared with each other, too.
+        self._tell(moments[0], changed)
+        return [self._decision(moment) for moment in moments]
+
+    def _decision(self, moment: Moment) -> Decision:
+        if not self._decides:
+            return self._compare(moment)
+        decision = self._scheduler.decide(moment)
+        if decision not in get_args(Decision):
+            raise ValueError(
+                f"scheduler: {self._scheduler!r} decided {decision!r}, needs 'go' or 'stop'"
+            )
+        return decision
+
+    def _compare(self, moment: Moment) -> Decision:
+        limits = self._limits.get(moment.trial.number, ())
+        if moment.epochs > len(limits):
+            return "go"
+        best = best_so_far(moment, moment.trial, moment.epochs)
+        return "stop" if best > moment.sign * limits[moment.epochs - 1] else "go"
