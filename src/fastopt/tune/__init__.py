@@ -12,7 +12,11 @@ Examples
 from typing import TYPE_CHECKING, Any
 
 from fastopt.tune._minimize import maximize, minimize
+from fastopt.tune.schedulers.halving import Halving
+from fastopt.tune.schedulers.hyperband import Hyperband
 from fastopt.tune.schedulers.median import Median
+from fastopt.tune.schedulers.protocol import Moment, Scheduler
+from fastopt.tune.schedulers.top_k import TopK
 from fastopt.tune.space import Categorical, Dimension, Float, Int, Space, Trial
 from fastopt.tune.strategies.grid import Grid
 from fastopt.tune.strategies.protocol import ImprovementSpent, SpaceExhausted, Strategy, View
@@ -29,15 +33,20 @@ __all__ = [
     "Dimension",
     "Float",
     "Grid",
+    "Halving",
+    "Hyperband",
     "ImprovementSpent",
     "Int",
     "Median",
+    "Moment",
     "Random",
+    "Scheduler",
     "Sobol",
     "Space",
     "SpaceExhausted",
     "Strategy",
     "Study",
+    "TopK",
     "Trial",
     "View",
     "maximize",

@@ -26,6 +26,8 @@ class History:
         Who runs each running trial.
     taken : set
         Keys of all trials.
+    decided : dict of int to int
+        Values of each trial that a scheduler has decided about, those of earlier attempts included.
     best : Trial or None
     """
 
@@ -38,6 +40,8 @@ class History:
         self.finished: list[Trial] = []
         self.owners: dict[int, str | None] = {}
         self.taken: set[Hashable] = set()
+        self.decided: dict[int, int] = {}
+        self._followers: list[dict[int, Trial]] = []
         self.best: Trial | None = None
 
     def refresh(self) -> None:
@@ -59,6 +63,7 @@ class History:
         started: float,
         finished: float | None,
         owner: str | None,
+        decided: int,
         version: int,
     ) -> None:
         trial = self.trials.get(number)
@@ -68,11 +73,14 @@ class History:
             self.trials[number] = trial
         trial.value, trial.error, trial.state = value, error, state
         trial.started, trial.finished = started, finished
+        trial.values[:] = json.loads(epochs)
+        self.decided[number] = decided
+        for changed in self._followers:
+            changed[number] = trial
         if state == "running":
             self.owners[number] = owner
         else:
             self.owners.pop(number, None)
-            trial.values[:] = json.loads(epochs)
             # After Ctrl-C in this function the same row is taken again.
             if not self.finished or self.finished[-1] is not trial:
                 self.finished.append(trial)
@@ -88,7 +96,17 @@ class History:
         """The running trials, by number."""
         return [self.trials[number] for number in sorted(self.owners)]
 
-    def orphan(self) -> int | None:
-        """The first running trial that nobody runs."""
+    def orphans(self) -> list[int]:
+        """The running trials that nobody runs, ascending."""
         alive = {owner: is_alive(owner) for owner in set(self.owners.values())}
-        return min((n for n, owner in self.owners.items() if not alive[owner]), default=None)
+        return sorted(n for n, owner in self.owners.items() if not alive[owner])
+
+    def follow(self) -> dict[int, Trial]:
+        """A dict that holds all trials, and gets each that changes, for its owner to clear."""
+        changed = dict(self.trials)
+        self._followers.append(changed)
+        return changed
+
+    def unfollow(self, changed: dict[int, Trial]) -> None:
+        """Leave the dict alone from now on."""
+        self._followers = [other for other in self._followers if other is not changed]

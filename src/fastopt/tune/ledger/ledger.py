@@ -7,12 +7,14 @@ import os
 import secrets
 import sqlite3
 import threading
+import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, get_args
 
 from fastopt import _checks
+from fastopt.tune.ledger.decisions import Decisions
 from fastopt.tune.ledger.encoding import describe, differences, params_to_json
 from fastopt.tune.ledger.history import History
 from fastopt.tune.ledger.liveness import register
@@ -26,6 +28,8 @@ from fastopt.tune.strategies.protocol import Direction, Name, SpaceExhausted, St
 __all__ = ["MISSING", "Ledger"]
 
 MISSING = object()
+# What running trials report is written at most this often, in units of the time that takes.
+WRITE_EVERY = 20
 
 
 class Ledger:
@@ -38,6 +42,8 @@ class Ledger:
     space, strategy, direction, seed, name, constraint
         As in the study. A seed of None has become the one that was drawn, or that of the file.
     storage : Storage
+    history : History
+        This process's copy of what the storage holds.
     """
 
     def __init__(
@@ -72,13 +78,16 @@ class Ledger:
         self._owner = register(self)
         # Results that could not be written yet, by trial.
         self._kept: dict[int, tuple[str, float | None, str | None, list[float]]] = {}
+        # Running trials of this object with values that are not in the file, and when they may be.
+        self._unwritten: set[int] = set()
+        self._next_writing = 0.0
         self.storage = Storage(
             storage, name, _checks.number("lock_timeout", lock_timeout, least=0, most=2e6)
         )
-        self._history = History(self.space, self.direction, self.storage)
+        self.history = History(self.space, self.direction, self.storage)
         try:
             self._open(initial, any_seed=seed is None)
-            self._history.refresh()
+            self.history.refresh()
         except BaseException:
             self.storage.close()
             raise
@@ -110,71 +119,154 @@ class Ledger:
     def trials(self) -> list[Trial]:
         """All trials by number, those of other processes included."""
         with self._lock:
-            self._history.refresh()
-            return [self._history.trials[number] for number in sorted(self._history.trials)]
+            self.history.refresh()
+            return [self.history.trials[number] for number in sorted(self.history.trials)]
 
     def finished(self) -> list[Trial]:
         """The trials that have ended, in the order in which they did."""
         with self._lock:
-            self._history.refresh()
-            return list(self._history.finished)
+            self.history.refresh()
+            return list(self.history.finished)
 
     def best(self) -> Trial | None:
         """The done trial with the best value, the first of equals."""
         with self._lock:
-            self._history.refresh()
-            return self._history.best
+            self.history.refresh()
+            return self.history.best
 
     def __len__(self) -> int:
         """Trials that this process has seen so far; the file is not read."""
-        return len(self._history.trials)
+        return len(self.history.trials)
 
     def failed(self) -> int:
         """How many of these have failed."""
-        return sum(trial.state == "failed" for trial in self._history.finished)
+        return sum(trial.state == "failed" for trial in self.history.finished)
 
-    def ask(self, announce: Callable[[Trial], Any], most: int | None = None) -> Trial:
-        """The next trial to evaluate, now running; ``announce`` has been called with it.
+    def ask(
+        self, announce: Callable[[Trial], Any], count: int = 1, most: int | None = None
+    ) -> list[Trial]:
+        """The next trials to evaluate together, now running; ``announce`` has been called with each.
 
-        A study that holds ``most`` trials gets no other, whichever process asks.
+        There are fewer than ``count`` where trials are queued again, which come alone, or where
+        there is nothing more to suggest. A study that holds ``most`` trials gets no other,
+        whichever process asks.
         """
         taken: list[int] = []
         try:
             with self._lock:
                 self._write_kept()
-                self.storage.transact(partial(self._take, taken, most))
-                self._history.refresh()
-                trial = self._history.trials[taken[0]]
-            announce(trial)
+                self.storage.transact(partial(self._take, taken, count, most))
+                self.history.refresh()
+                trials = [self.history.trials[number] for number in taken]
+            for trial in trials:
+                announce(trial)
         except BaseException:
-            # Ctrl-C, and nobody gets the trial.
+            # Ctrl-C, and nobody gets the trials.
             if taken:
                 with self._lock:
-                    self._history.refresh()
-                    self.release([n for n in taken if self._history.owners.get(n) == self._owner])
+                    self.history.refresh()
+                    self.release([n for n in taken if self.history.owners.get(n) == self._owner])
             raise
-        return trial
+        return trials
 
-    def _take(self, taken: list[int], most: int | None, connection: sqlite3.Connection) -> None:
-        """Make the next trial ours, and add its number to ``taken``."""
-        self._history.refresh()
-        number = self._history.orphan()
-        if number is not None:
-            taken.append(number)
+    def _take(
+        self, taken: list[int], count: int, most: int | None, connection: sqlite3.Connection
+    ) -> None:
+        """Make the next trials ours, and add their numbers to ``taken``."""
+        self.history.refresh()
+        orphans = self.history.orphans()[:count]
+        taken += orphans
+        for number in orphans:
             self.storage.claim(connection, number, self._owner)
-            return
-        number = len(self._history.trials)
+        while not orphans and len(taken) < count:
+            try:
+                self._take_new(taken, most, connection)
+            except SpaceExhausted:
+                if not taken:
+                    raise
+                return
+            self.history.refresh()
+
+    def _take_new(
+        self, taken: list[int], most: int | None, connection: sqlite3.Connection
+    ) -> None:
+        number = len(self.history.trials)
         if most is not None and number >= most:
             raise SpaceExhausted(f"the study holds {number} trials, and no more are wanted")
         queue_id, params = self.storage.next_enqueued() or (None, None)
         if params is None:
-            params = params_to_json(self.space, self._suggest(number))
+            params = params_to_json(self.space, self._suggest(number, len(taken)))
         taken.append(number)
         self.storage.insert(connection, number, params, self._owner, queue_id)
 
-    def _suggest(self, number: int) -> dict[str, Any]:
-        history = self._history
-        return self._driver.ask(number, history.finished, history.pending(), history.taken)
+    def _suggest(self, number: int, row: int) -> dict[str, Any]:
+        history = self.history
+        return self._driver.ask(number, history.finished, history.pending(), history.taken, row)
+
+    def report(self, values: Mapping[int, float], decisions: Decisions | None = None) -> None:
+        """Add a value to each of some running trials.
+
+        The file has them soon, so a kill loses little. Where a scheduler has something to decide,
+        it has them now, together with the decisions: trials that are stopped have ended.
+        """
+        with self._lock:
+            trials = [self.history.trials[number] for number in values]
+            for trial, value in zip(trials, values.values(), strict=True):
+                trial.values.append(value)
+            self._unwritten.update(values)
+            if decisions is not None and decisions.are_due(trials):
+                try:
+                    self.storage.transact(partial(self._decide, trials, decisions))
+                except BaseException:
+                    for trial in trials:
+                        trial.values.pop()
+                    decisions.forget(trials)
+                    raise
+                self.history.refresh()
+                self._unwritten.clear()
+            elif time.monotonic() >= self._next_writing:
+                self._write_values()
+
+    def _decide(
+        self, trials: Sequence[Trial], decisions: Decisions, connection: sqlite3.Connection
+    ) -> None:
+        # What other processes have written counts.
+        self.history.refresh()
+        stopped = decisions.decide(trials)
+        for trial in trials:
+            decided = max(self.history.decided[trial.number], len(trial.values))
+            self.storage.report(connection, trial.number, self._owner, trial.values, decided)
+        self._store_values(connection)
+        for trial in stopped:
+            last = trial.values[-1]
+            self.storage.finish(connection, trial.number, "stopped", last, None, trial.values)
+
+    def restart(self, trials: Iterable[Trial]) -> None:
+        """These running trials start from the beginning."""
+        with self._lock:
+            for trial in trials:
+                trial.values.clear()
+                self._unwritten.add(trial.number)
+
+    def _write_values(self) -> None:
+        start = time.monotonic()
+        try:
+            self.storage.transact(self._store_values, wait=False)
+            # At once: a row that is read later would lack what was reported since.
+            self.history.refresh()
+        except OSError:
+            # A lock passes, and of what does not the trial's end tells, which keeps the result.
+            pass
+        else:
+            self._unwritten.clear()
+        end = time.monotonic()
+        self._next_writing = end + WRITE_EVERY * (end - start)
+
+    def _store_values(self, connection: sqlite3.Connection) -> None:
+        for number in self._unwritten:
+            values = self.history.trials[number].values
+            decided = self.history.decided[number]
+            self.storage.report(connection, number, self._owner, values, decided)
 
     def tell(
         self, trial: Trial | int, value: Any, error: str | None, values: Iterable[float]
@@ -206,10 +298,11 @@ class Ledger:
         number = trial.number if isinstance(trial, Trial) else trial
         with self._lock:
             self._kept[number] = (state, value, error, list(values))
+            self._unwritten.discard(number)
             try:
                 self._write_kept(number)
-                self._history.refresh()
-                return self._history.trials[number]
+                self.history.refresh()
+                return self.history.trials[number]
             except OSError as problem:
                 if number not in self._kept:
                     raise
@@ -247,13 +340,13 @@ class Ledger:
             )
 
     def _refuse(self, number: Any) -> None:
-        self._history.refresh()
-        if number not in self._history.trials:
+        self.history.refresh()
+        if number not in self.history.trials:
             raise ValueError(
-                f"trial {number!r} does not exist; there are {len(self._history.trials)}"
+                f"trial {number!r} does not exist; there are {len(self.history.trials)}"
             )
         raise ValueError(
-            f"trial {number} is not running, it is {self._history.trials[number].state}"
+            f"trial {number} is not running, it is {self.history.trials[number].state}"
         )
 
     def add(
@@ -283,16 +376,16 @@ class Ledger:
         text = params_to_json(self.space, checked)
 
         def insert(connection: sqlite3.Connection) -> int:
-            self._history.refresh()
-            number = len(self._history.trials)
+            self.history.refresh()
+            number = len(self.history.trials)
             self.storage.insert(connection, number, text, self._owner, None)
             self.storage.finish(connection, number, state, result, error, curve)
             return number
 
         with self._lock:
             number = self.storage.transact(insert, durable=True)
-            self._history.refresh()
-            return self._history.trials[number]
+            self.history.refresh()
+            return self.history.trials[number]
 
     def notes(self) -> dict[str, Any]:
         """What :meth:`note` has kept."""
@@ -320,7 +413,7 @@ class Ledger:
 
         with self._lock:
             self.storage.transact(disown)
-            self._history.refresh()
+            self.history.refresh()
 
     def enqueue(self, params: Mapping[str, Any]) -> None:
         """Add a point to the queue."""
@@ -328,14 +421,14 @@ class Ledger:
         self._check_constraint(checked, "the enqueued point")
         with self._lock:
             self.storage.enqueue(params_to_json(self.space, checked))
-            self._history.refresh()
+            self.history.refresh()
 
     def close(self) -> None:
         """Queue the trials again that were asked from this object but not told, and close."""
         with self._lock:
             try:
-                self._history.refresh()
-                owners = self._history.owners
+                self.history.refresh()
+                owners = self.history.owners
                 self.release([n for n, owner in owners.items() if owner == self._owner])
             finally:
                 self.storage.close()
@@ -344,10 +437,12 @@ class Ledger:
         """Queue those trials again that still run."""
 
         def disown(connection: sqlite3.Connection) -> None:
+            self._store_values(connection)
             for number in numbers:
                 self.storage.claim(connection, number, None)
 
         with self._lock:
             self._write_kept()
             self.storage.transact(disown)
+            self._unwritten.clear()
             self.storage.settle()

@@ -50,6 +50,7 @@ SCHEMA = (
         owner TEXT,
         asked INTEGER NOT NULL,
         version INTEGER NOT NULL,
+        decided INTEGER NOT NULL DEFAULT 0,
         PRIMARY KEY (study, number)
     )""",
     "CREATE UNIQUE INDEX trial_versions ON trials (study, version)",
@@ -67,6 +68,9 @@ SCHEMA = (
         PRIMARY KEY (study, key)
     )""",
 )
+
+# Columns of the table of trials.
+ADDED_LATER = {"decided": "INTEGER NOT NULL DEFAULT 0"}
 
 
 class Storage:
@@ -188,6 +192,12 @@ class Storage:
                 connection.execute(statement)
             connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+            return
+        # Earlier versions wrote files without these, and read those that have them.
+        there = {row[1] for row in connection.execute("PRAGMA table_info(trials)")}
+        for column, kind in ADDED_LATER.items():
+            if column not in there:
+                connection.execute(f"ALTER TABLE trials ADD COLUMN {column} {kind}")
 
     def _check_header(self, connection: sqlite3.Connection) -> None:
         # One reading: another process may be about to make the tables and write the header.
@@ -209,13 +219,15 @@ class Storage:
         if verdict != "ok":
             raise ValueError(f"{self._where} is damaged: {verdict}")
 
-    def _when_free(self, connection: sqlite3.Connection, statement: str) -> None:
+    def _when_free(
+        self, connection: sqlite3.Connection, statement: str, wait: bool = True
+    ) -> None:
         """Execute a statement that takes the lock, as soon as no other process holds it.
 
         SQLite's own waiting sleeps up to 100 ms between two looks, and not at all before the switch
         to WAL: a process that asks and tells without a pause would starve all others.
         """
-        deadline = time.monotonic() + self._lock_timeout
+        deadline = time.monotonic() + (self._lock_timeout if wait else 0.0)
         connection.execute("PRAGMA busy_timeout=0")
         try:
             while True:
@@ -229,11 +241,17 @@ class Storage:
         finally:
             connection.execute(f"PRAGMA busy_timeout={round(1000 * self._lock_timeout)}")
 
-    def transact(self, body: Callable[[sqlite3.Connection], T], durable: bool = False) -> T:
+    def transact(
+        self,
+        body: Callable[[sqlite3.Connection], T],
+        durable: bool = False,
+        wait: bool = True,
+    ) -> T:
         """Call ``body`` with the connection: all or nothing, and alone among all processes.
 
         When this has returned, what was written survives the death of the process; if ``durable``,
-        that of the machine too, at the price of waiting for the disk.
+        that of the machine too, at the price of waiting for the disk. Without ``wait`` it is a
+        TimeoutError at once if another process writes.
 
         This is no context manager, because Ctrl-C may strike on the way into its methods, where
         nobody would end the transaction.
@@ -242,7 +260,7 @@ class Storage:
             connection = self._connection()
             connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
             try:
-                self._when_free(connection, "BEGIN IMMEDIATE")
+                self._when_free(connection, "BEGIN IMMEDIATE", wait)
                 result = body(connection)
                 connection.execute("COMMIT")
             except BaseException:
@@ -306,7 +324,7 @@ class Storage:
                 self._connection()
                 .execute(
                     "SELECT number, params, state, value, error, epochs, started, finished, owner,"
-                    " version FROM trials WHERE study = ? AND version > ? ORDER BY version",
+                    " decided, version FROM trials WHERE study = ? AND version > ? ORDER BY version",
                     (self._study, version),
                 )
                 .fetchall()
@@ -374,13 +392,39 @@ class Storage:
             connection.execute("UPDATE queue SET asked = ? WHERE id = ?", (version, queue_id))
 
     def claim(self, connection: sqlite3.Connection, number: int, owner: str | None) -> bool:
-        """Give a running trial to another owner, or to none; False if it does not run."""
+        """Give a running trial to another owner, or to none; False if it does not run.
+
+        An owner starts from the beginning; what the attempt before had reported is kept up to then.
+        """
         cursor = connection.execute(
-            "UPDATE trials SET owner = ?, started = ?, version = ?"
+            "UPDATE trials SET owner = ?, started = ?, version = ?,"
+            " epochs = CASE WHEN ? IS NULL THEN epochs ELSE '[]' END"
             " WHERE study = ? AND number = ? AND state = 'running'",
-            (owner, time.time(), self._next_version(connection), self._study, number),
+            (owner, time.time(), self._next_version(connection), owner, self._study, number),
         )
         return cursor.rowcount == 1
+
+    def report(
+        self,
+        connection: sqlite3.Connection,
+        number: int,
+        owner: str,
+        values: list[float],
+        decided: int,
+    ) -> None:
+        """Store what a trial has reported so far, if it still is that owner's."""
+        connection.execute(
+            "UPDATE trials SET epochs = ?, decided = ?, version = ?"
+            " WHERE study = ? AND number = ? AND state = 'running' AND owner = ?",
+            (
+                json.dumps(values),
+                decided,
+                self._next_version(connection),
+                self._study,
+                number,
+                owner,
+            ),
+        )
 
     def finish(
         self,

@@ -34,6 +34,8 @@ class Futures:
     with. Which one it was shows when they run again, each with nothing beside it.
     """
 
+    answers = False
+
     def __init__(self, objective: Objective, executor: Any, capacity: int) -> None:
         self._capacity = capacity
         self._objective = _sendable(objective, executor)

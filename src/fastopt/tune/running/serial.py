@@ -5,11 +5,11 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from fastopt.tune.running.evaluate import Event, Objective, evaluate
+from fastopt.tune.running.evaluate import Event, Objective, Steps
 
 __all__ = ["Serial"]
 
@@ -53,13 +53,22 @@ class Serial:
 
     capacity = 1
 
-    def __init__(self, objective: Objective) -> None:
+    answers = True
+
+    def __init__(self, objective: Objective, begin: Callable[..., Steps]) -> None:
         self._objective = objective
-        self._task: tuple[int, Any] | None = None
+        self._begin = begin
+        self._task: tuple[int, Steps] | None = None
+        self._answer: Any = None
 
     def submit(self, number: int, *task: Any) -> None:
         """Make ready; it runs inside of ``events``."""
-        self._task = (number, evaluate(self._objective, *task))
+        self._task = (number, self._begin(self._objective, *task))
+        self._answer = None
+
+    def answer(self, number: int, answer: Any) -> None:
+        """What the objective gets for its report."""
+        self._answer = answer
 
     def events(self, timeout: float | None) -> Iterator[Event]:
         """Run the trial to its end, or until the time is over."""
@@ -74,12 +83,13 @@ class Serial:
             try:
                 # Only the objective is interrupted, never what is done with its reports.
                 with _alarm(left):
-                    value = next(steps)
+                    value = steps.send(self._answer)
             except _TimeIsUp:
                 return
             except StopIteration as end:
                 yield "end", number, end.value
                 return
+            self._answer = None
             yield "report", number, value
 
     def cancel(self, number: int) -> None:

@@ -82,6 +82,11 @@ class SchedulerDriver:
             return self._scheduler.thresholds(moment)
         return None
 
+    def is_due(self, trial: Trial, decided: int) -> bool:
+        """Whether the scheduler may have something to decide about the trial's last value."""
+        due = getattr(self._scheduler, "is_due", None)
+        return due is None or due(trial.number, decided, len(trial.values))
+
     def decide(
         self,
         reported: Iterable[tuple[Trial, int]],
@@ -100,7 +105,8 @@ class SchedulerDriver:
         """
         moments = [self._moment(*pair, finished, running) for pair in reported]
         # All of them first: rows of a batch are compared with each other, too.
-        self._tell(moments[0], changed)
+        if moments:
+            self._tell(moments[0], changed)
         return [self._decision(moment) for moment in moments]
 
     def _decision(self, moment: Moment) -> Decision:

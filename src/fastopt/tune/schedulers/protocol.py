@@ -6,6 +6,9 @@ have
 ``tell(moment, trial)``
     called with every trial that has got values, has started anew or has ended since it was last
     told, before the next ``decide``; those of other processes and of earlier sessions included
+``is_due(number, decided, epochs)``
+    whether there may be something to decide about trial ``number``, which has reported ``epochs``
+    values; about ``decided`` of them it has been decided before. Each decision waits for the file
 ``thresholds(moment)``
     for executors, which bring back nothing before a trial's end: a dict from the number of values
     to the worst that the best of them may be, as things stand when the trial starts

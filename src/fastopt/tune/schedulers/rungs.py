@@ -43,11 +43,11 @@ class _Records:
     def take(self, moment: Moment, trial: Trial, reached: Iterator[Rung]) -> None:
         """Record the trial where it is not yet; forget an attempt that was broken off."""
         started, records = self._of.get(trial.number, (None, {}))
-        if trial.state == "failed" or started != trial.started or len(trial.values) == 0:
-            for rung, record in records.items():
+        for rung, record in list(records.items()):
+            if trial.state == "failed" or started != trial.started or rung[1] > len(trial.values):
                 entries = self._rungs[rung]
                 del entries[bisect_left(entries, record)]
-            records = {}
+                del records[rung]
         if trial.state == "done":
             self.longest = max(self.longest, len(trial.values))
         if trial.state != "failed":
@@ -92,11 +92,18 @@ class RungScheduler:
         reached = ((group, rung) for rung in self.rungs(trial.number, epochs + 1))
         self._records(moment).take(moment, trial, reached)
 
+    def _due(self, number: int, decided: int, epochs: int) -> list[int]:
+        return [rung for rung in self.rungs(number, epochs + 1) if rung > decided]
+
+    def is_due(self, number: int, decided: int, epochs: int) -> bool:
+        """Whether the trial has come to a rung."""
+        return bool(self._due(number, decided, epochs))
+
     def decide(self, moment: Moment) -> Decision:
         """``"stop"`` at a rung unless the trial is among the best there."""
         number, epochs = moment.trial.number, moment.epochs
         # One that was jumped over counts where the trial reports next.
-        due = [r for r in self.rungs(number, epochs + 1) if r > moment.decided]
+        due = self._due(number, moment.decided, epochs)
         records = self._records(moment)
         # A trial that has as many values as any that is done has no more to come.
         if not due or epochs == records.longest:

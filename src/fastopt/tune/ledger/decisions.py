@@ -1,0 +1,72 @@
+"""A scheduler at work on a ledger: what it is shown, and when it is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from fastopt.tune.schedulers.driver import SchedulerDriver
+from fastopt.tune.space.trial import Trial
+
+if TYPE_CHECKING:
+    from fastopt.tune.ledger.ledger import Ledger
+
+__all__ = ["Decisions"]
+
+
+class Decisions:
+    """The decisions of one scheduler in one run.
+
+    Those of an attempt that was broken off hold: up to the value that it had come to, the trial
+    goes on without asking. By then others have been compared with it.
+    """
+
+    def __init__(self, scheduler: Any, ledger: Ledger) -> None:
+        self._driver = SchedulerDriver(scheduler, ledger.direction, ledger.seed)
+        self._history = ledger.history
+        self._changed = self._history.follow()
+
+    def close(self) -> None:
+        """Nothing is decided any more."""
+        self._history.unfollow(self._changed)
+
+    def start(self, trials: Iterable[Trial]) -> dict[int, float] | None:
+        """The limits of the first of some trials that are about to start; see the driver."""
+        limits = [
+            self._driver.start(trial, self._news(), self._history.finished, self._history.pending())
+            for trial in trials
+        ]
+        return limits[0]
+
+    def _news(self) -> list[Trial]:
+        """The trials that have changed since the last time."""
+        news = list(self._changed.values())
+        self._changed.clear()
+        return news
+
+    def _undecided(self, trial: Trial) -> bool:
+        return len(trial.values) > self._history.decided[trial.number]
+
+    def are_due(self, trials: Iterable[Trial]) -> bool:
+        """Whether there is something to decide about what trials have just reported."""
+        return any(
+            self._undecided(trial) and self._driver.is_due(trial, self._history.decided[trial.number])
+            for trial in trials
+        )
+
+    def decide(self, trials: Sequence[Trial]) -> list[Trial]:
+        """Which of the trials that have reported together are stopped."""
+        for trial in trials:
+            self._changed[trial.number] = trial
+        asked = [trial for trial in trials if self._undecided(trial)]
+        decisions = self._driver.decide(
+            [(trial, self._history.decided[trial.number]) for trial in asked],
+            self._news(),
+            self._history.finished,
+            self._history.pending(),
+        )
+        return [trial for trial, to in zip(asked, decisions, strict=True) if to == "stop"]
+
+    def forget(self, trials: Iterable[Trial]) -> None:
+        """What these have reported is not stored after all."""
+        self._changed.update((trial.number, trial) for trial in trials)
