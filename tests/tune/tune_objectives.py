@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import itertools
 import multiprocessing
 import os
 import random
@@ -139,6 +140,12 @@ def epochs(params):
         yield params["a"] + 1.0 / (1 + epoch)
 
 
+def epochs_without_end(params):
+    for epoch in itertools.count():
+        time.sleep(0.01)
+        yield 1.0 / (1 + epoch)
+
+
 def threads(params):
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "FASTOPT_NUM_THREADS")
     return float(sum(os.environ.get(name) == "1" for name in names))
@@ -200,6 +207,12 @@ class Say:
 
     def on_trial_end(self, study, trial):
         print(trial.number, flush=True)
+
+
+def run_until_killed(path, n_jobs):
+    """A run whose first trials never end."""
+    study = tune.Study(SMALL, strategy="grid", storage=path)
+    study.run(epochs_without_end, n_jobs=int(n_jobs))
 
 
 def run_until_interrupted(path, where):

@@ -83,7 +83,10 @@ class Study:
     -----
     A result is on disk when ``tell`` returns: killing the process loses only the trials that run.
     Those are queued again, with the same number and params, as soon as somebody asks after their
-    process is gone. A process on another host cannot be looked at; see :meth:`requeue`.
+    process is gone. A process on another host cannot be looked at; see :meth:`requeue`. What a
+    generator objective yields is written as it comes, without waiting for the disk and with at most
+    a twentieth of the time: other processes see it, and a kill loses the last moments of it.
+    The values of such an attempt can be read in ``trial.values`` until the trial starts anew.
 
     The file alone is whole when it is made, after every ``run``, and after ``close``. In between,
     and after a kill, the last moments may stand in a second file, ``study.db-wal``, as long as one

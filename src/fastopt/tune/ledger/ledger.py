@@ -268,6 +268,33 @@ class Ledger:
             decided = self.history.decided[number]
             self.storage.report(connection, number, self._owner, values, decided)
 
+    def report(self, number: int, value: float) -> None:
+        """Add a value to a running trial; the file has it soon, so a kill loses little."""
+        with self._lock:
+            self._history.trials[number].values.append(value)
+            self._unwritten.add(number)
+            if time.monotonic() >= self._next_writing:
+                self._write_values()
+
+    def _write_values(self) -> None:
+        start = time.monotonic()
+        try:
+            self.storage.transact(self._store_values, wait=False)
+            # At once: a row that is read later would lack what was reported since.
+            self._history.refresh()
+        except OSError:
+            # A lock passes, and of what does not the trial's end tells, which keeps the result.
+            pass
+        else:
+            self._unwritten.clear()
+        end = time.monotonic()
+        self._next_writing = end + WRITE_EVERY * (end - start)
+
+    def _store_values(self, connection: sqlite3.Connection) -> None:
+        for number in self._unwritten:
+            values = self._history.trials[number].values
+            self.storage.report(connection, number, self._owner, values)
+
     def tell(
         self, trial: Trial | int, value: Any, error: str | None, values: Iterable[float]
     ) -> Trial:

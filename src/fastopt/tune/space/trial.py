@@ -26,7 +26,7 @@ class Trial:
     error : str or None
         Why the trial failed.
     values : list of float
-        What a generator objective yielded, one per epoch.
+        What a generator objective yielded, one per epoch; of a running trial, so far.
     started, finished : float or None
         Seconds since 1970.
     """
