@@ -324,8 +324,8 @@ class Ledger:
         """
         number = trial.number if isinstance(trial, Trial) else trial
         with self._lock:
-            self._kept[number] = (state, value, error, list(values))
             self._unwritten.discard(number)
+            self._kept[number] = (state, value, error, list(values))
             try:
                 self._write_kept(number)
                 self.history.refresh()
