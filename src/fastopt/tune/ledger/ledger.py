@@ -223,7 +223,7 @@ class Ledger:
                     decisions.forget(trials)
                     raise
                 self.history.refresh()
-                self._unwritten.clear()
+                self._unwritten.difference_update(values)
             elif time.monotonic() >= self._next_writing:
                 self._write_values()
 
@@ -236,7 +236,6 @@ class Ledger:
         for trial in trials:
             decided = max(self.history.decided[trial.number], len(trial.values))
             self.storage.report(connection, trial.number, self._owner, trial.values, decided)
-        self._store_values(connection)
         for trial in stopped:
             last = trial.values[-1]
             self.storage.finish(connection, trial.number, "stopped", last, None, trial.values)
@@ -267,33 +266,6 @@ class Ledger:
             values = self.history.trials[number].values
             decided = self.history.decided[number]
             self.storage.report(connection, number, self._owner, values, decided)
-
-    def report(self, number: int, value: float) -> None:
-        """Add a value to a running trial; the file has it soon, so a kill loses little."""
-        with self._lock:
-            self._history.trials[number].values.append(value)
-            self._unwritten.add(number)
-            if time.monotonic() >= self._next_writing:
-                self._write_values()
-
-    def _write_values(self) -> None:
-        start = time.monotonic()
-        try:
-            self.storage.transact(self._store_values, wait=False)
-            # At once: a row that is read later would lack what was reported since.
-            self._history.refresh()
-        except OSError:
-            # A lock passes, and of what does not the trial's end tells, which keeps the result.
-            pass
-        else:
-            self._unwritten.clear()
-        end = time.monotonic()
-        self._next_writing = end + WRITE_EVERY * (end - start)
-
-    def _store_values(self, connection: sqlite3.Connection) -> None:
-        for number in self._unwritten:
-            values = self._history.trials[number].values
-            self.storage.report(connection, number, self._owner, values)
 
     def tell(
         self, trial: Trial | int, value: Any, error: str | None, values: Iterable[float]
