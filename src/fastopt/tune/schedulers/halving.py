@@ -20,7 +20,8 @@ class Halving(RungScheduler):
     far is compared with those that the other trials had there, its own among them: of n trials the
     best ``n // eta`` go on, and always the best one. Nobody waits for others, so early trials pass
     more easily. The rows of a batched objective reach a rung together, and exactly the best part
-    of them goes on. Nobody is stopped after as many values as any done trial has.
+    of them goes on. Lots decide between equal values, which are the same each time. Nobody is
+    stopped after as many values as any done trial has.
 
     Parameters
     ----------

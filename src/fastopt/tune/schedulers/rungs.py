@@ -30,8 +30,15 @@ def rungs(first: int, eta: int, below: float) -> Iterator[int]:
         rung *= eta
 
 
+def _lot(number: int) -> int:
+    """The order of trials with equal values: theirs alone, and even among any that follow each
+    other. With the earlier first, one of many trials at chance level would go on and no other.
+    """
+    return number * 0x9E3779B1 % 2**32
+
+
 class _Records:
-    """The records at every rung, the best first, the earlier trial first of equals."""
+    """The records at every rung, the best first: value and lot."""
 
     def __init__(self) -> None:
         self._rungs: dict[Rung, list[tuple[float, int]]] = {}
@@ -53,7 +60,7 @@ class _Records:
         if trial.state != "failed":
             for rung in reached:
                 if rung not in records:
-                    record = best_so_far(moment, trial, rung[1]), trial.number
+                    record = best_so_far(moment, trial, rung[1]), _lot(trial.number)
                     insort(self._rungs.setdefault(rung, []), record)
                     records[rung] = record
         self._of[trial.number] = trial.started, records
@@ -125,8 +132,8 @@ class RungScheduler:
         return limits
 
 
-def _just_better(moment: Moment, value: float, number: int) -> float:
-    """The worst that is better than a record: of equals the earlier trial is."""
-    if moment.trial.number < number:
+def _just_better(moment: Moment, value: float, lot: int) -> float:
+    """The worst value with which the trial is better than a record."""
+    if _lot(moment.trial.number) < lot:
         return moment.sign * value
     return moment.sign * nextafter(value, -inf)
