@@ -24,10 +24,7 @@ def _kind(parameter: Any) -> Any:
         plain = kinds <= {int, float} or kinds in ({bool}, {str})
         whole = plain and parameter.when is None
         return np.array(list(parameter.choices)).dtype if whole else object
-    if isinstance(parameter, Int) and parameter.when is None:
-        fits = -(2**63) <= parameter.low and parameter.high < 2**63
-        return np.int64 if fits else object
-    return np.float64
+    return np.int64 if isinstance(parameter, Int) and parameter.when is None else np.float64
 
 
 def stack(space: Space, rows: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:

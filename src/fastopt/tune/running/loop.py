@@ -93,6 +93,8 @@ class Run:
             max_failures = _checks.integer("max_failures", max_failures, least=1)
         self._max_failures = math.inf if max_failures is None else max_failures
         self._failures: list[tuple[int, Outcome]] = []
+        # As many, but rows that have failed together count once.
+        self._incidents = 0
         self._warned = False
         self._ended = 0
         # By the number of its first trial. One of which all trials have ended stays until the
@@ -150,17 +152,18 @@ class Run:
                 interrupts.check()
             self._start()
             if not self._running and not (self._tasks and self._wants_more()):
-                self._check_failures(enough=self._ended)
+                self._check_failures(at_end=True)
                 return
             self._wait(deadline)
         # They are queued again, as after Ctrl-C.
         for number in self._tasks:
             self._backend.cancel(number)
 
-    def _check_failures(self, enough: float) -> None:
-        """Raise if nothing has ever succeeded and ``enough`` trials of this run have failed."""
+    def _check_failures(self, at_end: bool = False) -> None:
+        """Raise if nothing has ever succeeded, and enough has failed or all of it."""
         failures = self._failures
-        if self._max_failures == math.inf or not failures or len(failures) < enough:
+        enough = bool(failures) if at_end else self._incidents >= self._max_failures
+        if self._max_failures == math.inf or not enough:
             return
         if self._ended > len(failures) or self._ledger.best() is not None:
             return
@@ -248,17 +251,22 @@ class Run:
         task.rows = [task.rows[i] for i in kept]
 
     def _finish(self, task: _Task, outcome: Outcome) -> None:
+        """End the trials that the task still has."""
+        before = len(self._failures)
         for i, trial in enumerate(task.rows):
             if trial.number in self._running:
                 single = self._batch is None
                 self._end(trial.number, outcome if single else row_outcome(outcome, i, trial))
+        if len(self._failures) > before:
+            self._incidents += 1
+            self._check_failures()
 
     def _give_up(self, number: int) -> None:
         self._backend.cancel(number)
+        task = self._tasks.pop(number)
         error = f"not finished within its timeout of {self._trial_timeout:g} s"
-        for trial in self._tasks.pop(number).rows:
-            if trial.number in self._running:
-                self._end(trial.number, Outcome("failed", error=error, values=[*trial.values]))
+        values = [] if self._batch is not None else [v for t in task.rows for v in t.values]
+        self._finish(task, Outcome("failed", error=error, values=values))
 
     def _end(self, number: int, outcome: Outcome) -> None:
         trial = self._ledger.finish(
@@ -269,7 +277,6 @@ class Run:
             return
         if not outcome.diverged:
             self._failures.append((number, outcome))
-            self._check_failures(enough=self._max_failures)
         if not self._warned:
             self._warned = True
             warnings.warn(
