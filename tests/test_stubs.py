@@ -32,7 +32,7 @@ ALLOWED = [
     r"fastopt\.integrations\.\w+\.error",
     # Classes of packages without types, whose metaclass mypy cannot know, and their methods with a
     # signature that is made at run time.
-    r"fastopt\.integrations\.sklearn\.\w*SearchCV(\.(__init__|set_fit_request))?",
+    r"fastopt\.integrations\.sklearn(\.\w+)?\.\w*SearchCV(\.(__init__|set_fit_request))?",
     r"fastopt\.integrations\.threadpoolctl\.FastoptController",
     r"fastopt\.tune\.reporting\.figure\.Figure\.set",
 ]

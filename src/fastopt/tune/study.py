@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
+from fastopt.tune._habits import no_attribute
 from fastopt.tune.ledger.callbacks import check_callbacks, notify
 from fastopt.tune.ledger.encoding import name_strategy
 from fastopt.tune.ledger.ledger import MISSING, Ledger
@@ -23,20 +23,6 @@ if TYPE_CHECKING:
     from fastopt.tune.reporting.plots import Plots
 
 __all__ = ["Study"]
-
-# What a study of Optuna, a search of scikit-learn or a result of scikit-optimize calls it.
-ELSEWHERE = {
-    "optimize": "run(objective, n_trials)",
-    "best_trial": "best",
-    "best_params_": "best_params",
-    "best_score_": "best_value",
-    "get_trials": "trials",
-    "trials_dataframe": "to_pandas()",
-    "enqueue_trial": "enqueue(params)",
-    "add_trial": "add(params, value)",
-    "x": "best_params",
-    "fun": "best_value",
-}
 
 
 class Study:
@@ -160,13 +146,7 @@ class Study:
     if not TYPE_CHECKING:  # checkers know the methods without it
 
         def __getattr__(self, name: str) -> Any:
-            text = f"a Study has no attribute {name!r}"
-            if name in ELSEWHERE:
-                raise AttributeError(f"{text}; here it is study.{ELSEWHERE[name]}")
-            close = difflib.get_close_matches(name, tuple(dir(type(self))), n=1)
-            if close and not name.startswith("_"):
-                text += f"; did you mean {close[0]!r}?"
-            raise AttributeError(text)
+            raise AttributeError(no_attribute(name, dir(type(self))))
 
     def __enter__(self) -> Self:
         return self
