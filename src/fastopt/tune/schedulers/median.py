@@ -14,6 +14,9 @@ from fastopt.tune.space.trial import Trial
 
 __all__ = ["Median"]
 
+# New values up to which putting each in its place is quicker than to sort.
+FEW = 16
+
 
 @dataclass(frozen=True)
 class Median:
@@ -68,9 +71,12 @@ class Median:
 
     def _limit(self, curves: _Curves, epoch: int) -> float | None:
         """As a value to be minimised; None where too few trials came, or at the last epoch."""
-        if epoch >= curves.longest - 1 or len(curves.best[epoch]) < self.trials:
+        if epoch >= curves.longest - 1:
             return None
-        return inf if epoch < self.epochs else _middle(curves.best[epoch])
+        reached = curves.at(epoch)
+        if len(reached) < self.trials:
+            return None
+        return inf if epoch < self.epochs else _middle(reached)
 
     def _curves(self, moment: Moment) -> _Curves:
         return moment.cache.setdefault("curves", _Curves(moment.sign))
@@ -92,23 +98,40 @@ class Median:
 
 
 class _Curves:
-    """What the trials that have ended had reached at each epoch, the best first."""
+    """What the trials that have ended had reached at each epoch."""
 
     def __init__(self, sign: float) -> None:
         self.sign = sign
-        self.best: list[list[float]] = []
         self.longest = 0
+        self._best: list[list[float]] = []
+        # As many of each are sorted.
+        self._sorted: list[int] = []
         self._known: set[int] = set()
 
     def take(self, trial: Trial) -> None:
         if trial.state == "failed" or trial.number in self._known:
             return
         self._known.add(trial.number)
-        self.longest = max(self.longest, len(trial.values))
-        for epoch, best in enumerate(accumulate((self.sign * v for v in trial.values), min)):
-            if epoch == len(self.best):
-                self.best.append([])
-            insort(self.best[epoch], best)
+        while len(self._best) < len(trial.values):
+            self._best.append([])
+            self._sorted.append(0)
+        self.longest = len(self._best)
+        best = accumulate((self.sign * value for value in trial.values), min)
+        for reached, value in zip(self._best, best, strict=False):
+            reached.append(value)
+
+    def at(self, epoch: int) -> list[float]:
+        """The best values up to the epoch, ascending."""
+        reached, n = self._best[epoch], self._sorted[epoch]
+        if len(reached) - n > FEW:
+            reached.sort()
+        else:
+            new = reached[n:]
+            del reached[n:]
+            for value in new:
+                insort(reached, value)
+        self._sorted[epoch] = len(reached)
+        return reached
 
 
 def _middle(ordered: list[float]) -> float:

@@ -91,7 +91,9 @@ class RungScheduler:
         raise NotImplementedError
 
     def _records(self, moment: Moment) -> _Records:
-        return moment.cache.setdefault("records", _Records())
+        if "records" not in moment.cache:
+            moment.cache["records"] = _Records()
+        return moment.cache["records"]
 
     def tell(self, moment: Moment, trial: Trial) -> None:
         """Record the trial at the rungs that it has reached."""
