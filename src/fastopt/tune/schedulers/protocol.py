@@ -1,22 +1,8 @@
 """What a scheduler is, and what it is shown.
 
-A scheduler is any object with ``decide(moment)``, which gives ``"go"`` or ``"stop"``. It may also
-have
-
-``tell(moment, trial)``
-    called with every trial that has got values, has started anew or has ended since it was last
-    told, before the next ``decide``; those of other processes and of earlier sessions included
-``is_due(number, decided, epochs)``
-    whether there may be something to decide about trial ``number``, which has reported ``epochs``
-    values; about ``decided`` of them it has been decided before. Each decision waits for the file
-``thresholds(moment)``
-    for executors, which bring back nothing before a trial's end: a dict from the number of values
-    to the worst that the best of them may be, as things stand when the trial starts
-
-The decision must be a pure function of what the moment holds (``cache`` excepted), and that is in
-the study's file: values, decisions and results are written together. Whoever resumes a killed study
-decides as it would have. ``decide`` runs while the file is locked, so that no two processes decide
-at once.
+All that a moment holds is in the study's file, in which values, decisions and results are written
+together: whoever resumes a killed study decides as it would have. ``decide`` runs while the file is
+locked, so that no two processes decide at once.
 """
 
 from __future__ import annotations
@@ -79,7 +65,16 @@ def best_so_far(moment: Moment, trial: Trial, epochs: int) -> float:
 
 
 class Scheduler(Protocol):
-    """The one method that every scheduler has."""
+    """The one method that every scheduler has.
+
+    It may also have ``tell(moment, trial)``, called before the next ``decide`` with every trial
+    that has got values, has started anew or has ended since; ``is_due(number, decided, epochs)``,
+    false where there is nothing to decide about trial ``number`` after so many values, of which so
+    many were decided about before; and, for executors, ``thresholds(moment)``: a dict from a number
+    of values to the worst that the best of them may be, as things stand when a trial starts.
+
+    Decisions must be a pure function of what the moment holds, its ``cache`` excepted.
+    """
 
     def decide(self, moment: Moment) -> Decision:
         """Whether the trial goes on after the values that it has just reported."""

@@ -22,7 +22,7 @@ class Trial:
     value : float or None
         The result, always finite; None while running and after a failure.
     state : {"running", "done", "failed", "stopped"}
-        ``"stopped"``: ended early by a stopper; ``value`` is then the last one reported.
+        ``"stopped"``: ended early by a scheduler; ``value`` is then the last one reported.
     error : str or None
         Why the trial failed.
     values : list of float
