@@ -123,7 +123,7 @@ class Diverges:
 
 def test_a_batch_that_diverges_as_a_whole_leaves_the_next_alone():
     def objective(params):
-        for epoch in range(3):
+        for _ in range(3):
             yield np.full(5, np.nan if params["a"].min() == 0 else 1.0)
 
     study = tune.Study({"a": tune.Int(0, 9)}, strategy="grid")

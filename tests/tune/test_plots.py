@@ -307,9 +307,9 @@ def test_curves_show_what_was_yielded():
     assert [line.get_ydata().tolist() for line in lines] == [t.values for t in study.trials]
 
 
-def trained(scheduler, epochs, n_trials=27):
+def trained(scheduler, last, n_trials=27):
     def objective(params):
-        for epoch in range(1, epochs + 1):
+        for epoch in range(1, last + 1):
             yield params["x"] + 1.0 / epoch
 
     study = tune.Study({"x": tune.Int(0, n_trials - 1)}, strategy="random")
@@ -338,12 +338,12 @@ def test_curves_mark_the_rungs_and_who_was_stopped():
 
 @needs_matplotlib
 def test_curves_have_no_marks_that_would_overlap():
-    for scheduler, epochs, marks in [
+    for scheduler, last, marks in [
         (tune.Median(trials=2), 30, 0),
         (tune.TopK(3, after=4), 10, 1),
         (None, 10, 0),
     ]:
-        axes = trained(scheduler, epochs).plot.curves().axes[0]
+        axes = trained(scheduler, last).plot.curves().axes[0]
         assert len(axes.texts) == marks
         assert axes.get_xscale() == "linear"
 

@@ -99,9 +99,9 @@ def test_interrupted_anywhere_and_resumed_the_decisions_are_the_same(tmp_path, s
     reports = sum(len(trial.values) for trial in whole.trials)
     for n in range(1, reports + 1, 11):
         path = tmp_path / f"{n}.db"
-        with tune.Study(A, strategy="random", seed=3, storage=path) as study:
-            with pytest.raises(KeyboardInterrupt):
-                study.run(objective, 10, callbacks=[InterruptAt(n)], **options)
+        broken_off = tune.Study(A, strategy="random", seed=3, storage=path)
+        with broken_off, pytest.raises(KeyboardInterrupt):
+            broken_off.run(objective, 10, callbacks=[InterruptAt(n)], **options)
         with tune.Study(A, strategy="random", seed=3, storage=path) as study:
             study.run(objective, 10 - len(study.finished), **options)
             assert fates(study) == fates(whole)
@@ -109,7 +109,11 @@ def test_interrupted_anywhere_and_resumed_the_decisions_are_the_same(tmp_path, s
 
 @pytest.mark.parametrize(
     ("batch", "line"),
-    [(0, 29), (6, 19), *(pytest.param(*case, marks=pytest.mark.slow) for case in [(0, 4), (6, 40)])],
+    [
+        (0, 29),
+        (6, 19),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in [(0, 4), (6, 40)]),
+    ],
 )
 def test_killed_and_resumed_the_decisions_are_the_same(tmp_path, batch, line):
     path = tmp_path / "study.db"
@@ -202,9 +206,7 @@ def test_processes_that_share_a_file_compare_with_each_other(tmp_path):
             if (trial.number, step) == (0, 1):
                 two.run(lambda params: iter([7.0] * 9), 1, scheduler=tune.Halving())
 
-    one.run(
-        lambda params: iter([5.0] * 9), 1, scheduler=tune.Halving(), callbacks=[RunTheOther()]
-    )
+    one.run(lambda params: iter([5.0] * 9), 1, scheduler=tune.Halving(), callbacks=[RunTheOther()])
     assert [(t.state, len(t.values)) for t in one.trials] == [("done", 9), ("stopped", 1)]
 
 

@@ -163,7 +163,8 @@ def test_a_value_that_is_not_finite_fails_the_trial_and_no_other(scheduler, bad)
     assert study.trials[0].state == "failed"
     assert study.trials[0].values == [1.0]
     assert fates(study)[1:] == fates(play(curves[1:], scheduler)) or isinstance(
-        scheduler, tune.Hyperband  # whose brackets follow from the number
+        scheduler,
+        tune.Hyperband,  # whose brackets follow from the number
     )
 
 
@@ -175,7 +176,7 @@ def test_who_has_failed_is_not_compared_with():
 
 
 def decide(scheduler, trials, reporting, decided):
-    driver = SchedulerDriver(scheduler, "minimize", 0)
+    driver = SchedulerDriver(scheduler, None, "minimize", 0)
     return driver.decide([(trials[reporting], decided)], trials, [], trials)[0]
 
 
@@ -361,11 +362,9 @@ def test_a_decision_costs_the_same_after_twenty_times_the_trials(scheduler):
     costs = []
     for n in (200, 4_000):
         rng = np.random.default_rng(0)
-        trials = [
-            tune.Trial(i, {}, 0.0, "done", values=rng.random(9).tolist()) for i in range(n)
-        ]
+        trials = [tune.Trial(i, {}, 0.0, "done", values=rng.random(9).tolist()) for i in range(n)]
         new = tune.Trial(10**6, {}, values=rng.random(3).tolist())
-        driver = SchedulerDriver(scheduler, "minimize", 0)
+        driver = SchedulerDriver(scheduler, None, "minimize", 0)
         driver.decide([(new, 2)], [*trials, new], trials, [new])
         calls = 0
 

@@ -15,6 +15,7 @@ from fastopt.tune._minimize import maximize, minimize
 from fastopt.tune.schedulers.halving import Halving
 from fastopt.tune.schedulers.hyperband import Hyperband
 from fastopt.tune.schedulers.median import Median
+from fastopt.tune.schedulers.population_based import PopulationBased
 from fastopt.tune.schedulers.protocol import Moment, Scheduler
 from fastopt.tune.schedulers.top_k import TopK
 from fastopt.tune.space import Categorical, Dimension, Float, Int, Space, Trial
@@ -39,6 +40,7 @@ __all__ = [
     "Int",
     "Median",
     "Moment",
+    "PopulationBased",
     "Random",
     "Scheduler",
     "Sobol",

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fastopt.tune.schedulers.driver import SchedulerDriver
+from fastopt.tune.schedulers.protocol import Copy
 from fastopt.tune.space.trial import Trial
 
 if TYPE_CHECKING:
@@ -22,7 +23,9 @@ class Decisions:
     """
 
     def __init__(self, scheduler: Any, ledger: Ledger) -> None:
-        self._driver = SchedulerDriver(scheduler, ledger.direction, ledger.seed)
+        self._driver = SchedulerDriver(
+            scheduler, ledger.space, ledger.direction, ledger.seed, ledger.constraint
+        )
         self._history = ledger.history
         self._changed = self._history.follow()
 
@@ -50,7 +53,8 @@ class Decisions:
     def are_due(self, trials: Iterable[Trial]) -> bool:
         """Whether there is something to decide about what trials have just reported."""
         return any(
-            self._undecided(trial) and self._driver.is_due(trial, self._history.decided[trial.number])
+            self._undecided(trial)
+            and self._driver.is_due(trial, self._history.decided[trial.number])
             for trial in trials
         )
 
@@ -66,6 +70,17 @@ class Decisions:
             self._history.pending(),
         )
         return [trial for trial, to in zip(asked, decisions, strict=True) if to == "stop"]
+
+    def exchange(self, trials: Sequence[Trial]) -> list[Copy]:
+        """Which of these, the rows that go on, do so from others."""
+        asked = [trial for trial in trials if self._undecided(trial)]
+        if not asked:
+            return []
+        return self._driver.exchange(
+            [(trial, self._history.decided[trial.number]) for trial in asked],
+            self._history.finished,
+            self._history.pending(),
+        )
 
     def forget(self, trials: Iterable[Trial]) -> None:
         """What these have reported is not stored after all."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Hashable
 
-from fastopt.tune.ledger.encoding import params_from_json
+from fastopt.tune.ledger.encoding import lineage_from_json, params_from_json
 from fastopt.tune.ledger.liveness import is_alive
 from fastopt.tune.ledger.sqlite import Storage
 from fastopt.tune.space.space import Space
@@ -64,6 +64,7 @@ class History:
         finished: float | None,
         owner: str | None,
         decided: int,
+        lineage: str | None,
         version: int,
     ) -> None:
         trial = self.trials.get(number)
@@ -74,6 +75,7 @@ class History:
         trial.value, trial.error, trial.state = value, error, state
         trial.started, trial.finished = started, finished
         trial.values[:] = json.loads(epochs)
+        trial.lineage[:] = lineage_from_json(self._space, lineage) if lineage else []
         self.decided[number] = decided
         for changed in self._followers:
             changed[number] = trial

@@ -15,7 +15,7 @@ from typing import Any, get_args
 
 from fastopt import _checks
 from fastopt.tune.ledger.decisions import Decisions
-from fastopt.tune.ledger.encoding import describe, differences, params_to_json
+from fastopt.tune.ledger.encoding import describe, differences, lineage_to_json, params_to_json
 from fastopt.tune.ledger.history import History
 from fastopt.tune.ledger.liveness import register
 from fastopt.tune.ledger.sqlite import Storage
@@ -145,7 +145,7 @@ class Ledger:
     def ask(
         self, announce: Callable[[Trial], Any], count: int = 1, most: int | None = None
     ) -> list[Trial]:
-        """The next trials to evaluate together, now running; ``announce`` has been called with each.
+        """The next trials to evaluate together, now running; ``announce`` was called with each.
 
         There are fewer than ``count`` where trials are queued again, which come alone, or where
         there is nothing more to suggest. A study that holds ``most`` trials gets no other,
@@ -187,9 +187,7 @@ class Ledger:
                 return
             self.history.refresh()
 
-    def _take_new(
-        self, taken: list[int], most: int | None, connection: sqlite3.Connection
-    ) -> None:
+    def _take_new(self, taken: list[int], most: int | None, connection: sqlite3.Connection) -> None:
         number = len(self.history.trials)
         if most is not None and number >= most:
             raise SpaceExhausted(f"the study holds {number} trials, and no more are wanted")
@@ -203,8 +201,10 @@ class Ledger:
         history = self.history
         return self._driver.ask(number, history.finished, history.pending(), history.taken, row)
 
-    def report(self, values: Mapping[int, float], decisions: Decisions | None = None) -> None:
-        """Add a value to each of some running trials.
+    def report(
+        self, values: Mapping[int, float], decisions: Decisions | None = None
+    ) -> dict[int, dict[str, Any]]:
+        """Add a value to each of some running trials; what their lineage says of this moment.
 
         The file has them soon, so a kill loses little. Where a scheduler has something to decide,
         it has them now, together with the decisions: trials that are stopped have ended.
@@ -226,16 +226,30 @@ class Ledger:
                 self._unwritten.difference_update(values)
             elif time.monotonic() >= self._next_writing:
                 self._write_values()
+            return {
+                trial.number: change
+                for trial in trials
+                for change in trial.lineage
+                if change["epoch"] == len(trial.values)
+            }
 
     def _decide(
         self, trials: Sequence[Trial], decisions: Decisions, connection: sqlite3.Connection
     ) -> None:
         # What other processes have written counts.
         self.history.refresh()
+        # One that was queued again may be somebody else's by now.
+        trials = [t for t in trials if self.history.owners.get(t.number) == self._owner]
         stopped = decisions.decide(trials)
         for trial in trials:
             decided = max(self.history.decided[trial.number], len(trial.values))
             self.storage.report(connection, trial.number, self._owner, trial.values, decided)
+        going = [trial for trial in trials if trial not in stopped]
+        for target, source, params in decisions.exchange(going):
+            trial = self.history.trials[target]
+            change = {"epoch": len(trial.values), "source": source, "params": params}
+            lineage = lineage_to_json(self.space, [*trial.lineage, change])
+            self.storage.exchange(connection, target, lineage)
         for trial in stopped:
             last = trial.values[-1]
             self.storage.finish(connection, trial.number, "stopped", last, None, trial.values)

@@ -51,6 +51,7 @@ SCHEMA = (
         asked INTEGER NOT NULL,
         version INTEGER NOT NULL,
         decided INTEGER NOT NULL DEFAULT 0,
+        lineage TEXT,
         PRIMARY KEY (study, number)
     )""",
     "CREATE UNIQUE INDEX trial_versions ON trials (study, version)",
@@ -70,7 +71,7 @@ SCHEMA = (
 )
 
 # Columns of the table of trials.
-ADDED_LATER = {"decided": "INTEGER NOT NULL DEFAULT 0"}
+ADDED_LATER = {"decided": "INTEGER NOT NULL DEFAULT 0", "lineage": "TEXT"}
 
 
 class Storage:
@@ -219,9 +220,7 @@ class Storage:
         if verdict != "ok":
             raise ValueError(f"{self._where} is damaged: {verdict}")
 
-    def _when_free(
-        self, connection: sqlite3.Connection, statement: str, wait: bool = True
-    ) -> None:
+    def _when_free(self, connection: sqlite3.Connection, statement: str, wait: bool = True) -> None:
         """Execute a statement that takes the lock, as soon as no other process holds it.
 
         SQLite's own waiting sleeps up to 100 ms between two looks, and not at all before the switch
@@ -324,7 +323,8 @@ class Storage:
                 self._connection()
                 .execute(
                     "SELECT number, params, state, value, error, epochs, started, finished, owner,"
-                    " decided, version FROM trials WHERE study = ? AND version > ? ORDER BY version",
+                    " decided, lineage, version FROM trials WHERE study = ? AND version > ?"
+                    " ORDER BY version",
                     (self._study, version),
                 )
                 .fetchall()
@@ -424,6 +424,14 @@ class Storage:
                 number,
                 owner,
             ),
+        )
+
+    def exchange(self, connection: sqlite3.Connection, number: int, lineage: str) -> None:
+        """Store what became of a running trial's params."""
+        connection.execute(
+            "UPDATE trials SET lineage = ?, version = ?"
+            " WHERE study = ? AND number = ? AND state = 'running'",
+            (lineage, self._next_version(connection), self._study, number),
         )
 
     def finish(

@@ -46,8 +46,8 @@ PICTURES = {
     "history": ("History", "Value of each trial and the best so far."),
     "curves": (
         "Learning curves",
-        "What each trial yielded, the best in red. Rings are where trials were stopped, lines where "
-        "they were compared.",
+        "What each trial yielded, the best in red. Rings are where trials were stopped, lines "
+        "where they were compared.",
     ),
     "slices": ("Each parameter", "Dark points came late, the best trial is red."),
     "parallel": ("All parameters together", "One line per trial: dark is good, red is the best."),

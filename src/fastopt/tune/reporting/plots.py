@@ -25,8 +25,8 @@ FAINT = "#c9ced6"
 TEXT = "#3a3f47"
 # Good results are dark, whichever direction is good.
 COLORS = "viridis"
-# Epochs at which trials are stopped are not marked if two are closer than this share of the axis. It
-# is logarithmic if the longest curve is so many times as long as the first of them.
+# Epochs at which trials are stopped are not marked if two are closer than this share of the axis.
+# It is logarithmic if the longest curve is so many times as long as the first of them.
 CLOSE, FAR = 0.09, 20
 
 

@@ -14,7 +14,7 @@ from fastopt.tune.space.parameters import Categorical, Int
 from fastopt.tune.space.space import Space
 from fastopt.tune.space.trial import Trial
 
-__all__ = ["diverged_outcome", "evaluate_batch", "row_outcome", "stack"]
+__all__ = ["Rows", "diverged_outcome", "evaluate_batch", "row_outcome", "stack"]
 
 
 def _kind(parameter: Any) -> Any:
@@ -45,6 +45,38 @@ def stack(space: Space, rows: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarr
     return columns
 
 
+class Rows(np.ndarray):
+    """What ``yield`` returns to a batched objective: where each row goes on from.
+
+    An array of integers: places among the rows that there were. With :class:`PopulationBased` a
+    place can stand for several rows.
+
+    Attributes
+    ----------
+    params : dict of str to ndarray
+        The params of the rows, as arrays.
+    kept : ndarray
+        The places of the trials that go on, each once.
+    source, target : ndarray
+        Which of the rows that are kept are copied, and onto which, counted among these.
+    """
+
+    params: dict[str, np.ndarray]
+    kept: np.ndarray
+    source: np.ndarray
+    target: np.ndarray
+
+
+def make_rows(kept: list[int], sources: list[int], params: dict[str, np.ndarray]) -> Rows:
+    """The rows ``kept``, of which each goes on from its source among them."""
+    places, origin = np.array(kept), np.array(sources)
+    rows = places[origin].view(Rows)
+    rows.params, rows.kept = params, places
+    rows.target = np.flatnonzero(origin != np.arange(len(origin)))
+    rows.source = origin[rows.target]
+    return rows
+
+
 def _read(losses: Any, rows: int, verb: str) -> list[float]:
     """One number for each row."""
     given = np.asanyarray(losses)
@@ -59,23 +91,27 @@ def _read(losses: Any, rows: int, verb: str) -> list[float]:
 def evaluate_batch(objective: Objective, params: dict[str, np.ndarray], rows: int) -> Steps:
     """Run a batched objective; yields a list of the rows' losses.
 
-    The answer is a list of the rows that go on, or "stop" if none does. The outcome is that of all rows that are left; its ``values``, if there are any, are the
-    results of each.
+    The answer is "stop" if none goes on, else the places of those that do, from which of these each
+    does, and all params, if some have changed. The outcome is that of all rows that are left; its
+    ``values``, if there are any, are the results of each.
     """
     try:
         result = objective(params)
         if isinstance(result, Iterator):
-            answer: np.ndarray | None = None
+            answer: Rows | None = None
             while True:
                 try:
                     losses = next(result) if answer is None else result.send(answer)  # type: ignore[attr-defined]
                 except StopIteration as end:
                     result = end.value
                     break
-                left = yield _read(losses, rows, "yielded")
-                if left == "stop":
+                reply = yield _read(losses, rows, "yielded")
+                if reply == "stop":
                     return Outcome("stopped")
-                rows, answer = len(left), np.array(left)
+                kept, sources, changed = reply
+                # The objective may have written into its own.
+                params = changed or {name: column[kept] for name, column in params.items()}
+                rows, answer = len(kept), make_rows(kept, sources, {**params})
             if result is None:
                 return Outcome("done")
         return Outcome("done", values=_read(result, rows, "returned"))

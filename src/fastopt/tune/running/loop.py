@@ -6,7 +6,7 @@ import math
 import threading
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -45,11 +45,14 @@ class _Task:
     rows : list of Trial
         Those that the objective holds now, in the order of its arrays.
     deadline : float
+    params : dict of int to dict
+        The params of each trial by its number, as they are now.
     """
 
     trials: list[Trial]
     rows: list[Trial]
     deadline: float
+    params: dict[int, dict[str, Any]]
 
 
 class Run:
@@ -83,6 +86,10 @@ class Run:
             scheduler = check_scheduler("stopper", stopper)
         elif scheduler is not None:
             check_scheduler("scheduler", scheduler)
+        if hasattr(scheduler, "exchange") and batch is None:
+            raise TypeError(f"scheduler: {scheduler!r} is for batched objectives, needs batch=")
+        if hasattr(scheduler, "check"):
+            scheduler.check(ledger.space)
         self._scheduler = scheduler
         self._ledger = ledger
         self._notify = notify
@@ -190,7 +197,8 @@ class Run:
                 return
             self._running.update((trial.number, trial) for trial in trials)
             deadline = time.monotonic() + self._trial_timeout
-            self._tasks[trials[0].number] = _Task(trials, trials, deadline)
+            params = {trial.number: trial.params for trial in trials}
+            self._tasks[trials[0].number] = _Task(trials, trials, deadline, params)
             self._backend.submit(trials[0].number, *self._describe(trials))
 
     def _describe(self, trials: Sequence[Trial]) -> tuple:
@@ -215,6 +223,7 @@ class Run:
             task = self._tasks[number]
             if event == "restart":
                 task.rows = task.trials
+                task.params = {trial.number: trial.params for trial in task.trials}
                 task.deadline = time.monotonic() + self._trial_timeout
                 self._ledger.restart([t for t in task.rows if t.number in self._running])
             elif event == "report":
@@ -237,7 +246,8 @@ class Run:
                     reported[trial.number] = loss
                 else:
                     diverged.append((trial.number, diverged_outcome(trial, loss)))
-        self._ledger.report(reported, self._decisions if self._backend.answers else None)
+        decisions = self._decisions if self._backend.answers else None
+        changes = self._ledger.report(reported, decisions)
         for reporting, loss in reported.items():
             trial = self._running[reporting]
             self._notify("on_report", trial, len(trial.values) - 1, loss)
@@ -246,9 +256,26 @@ class Run:
         for failed, outcome in diverged:
             self._end(failed, outcome)
         kept = [i for i, trial in enumerate(task.rows) if trial.number in self._running]
-        if task.rows and (self._batch is not None or not kept):
-            self._backend.answer(number, kept or "stop")
-        task.rows = [task.rows[i] for i in kept]
+        before, task.rows = task.rows, [task.rows[i] for i in kept]
+        if before and not kept:
+            self._backend.answer(number, "stop")
+        elif self._batch is not None:
+            self._backend.answer(number, (kept, *self._exchange(task, changes)))
+
+    def _exchange(
+        self, task: _Task, changes: Mapping[int, Mapping[str, Any]]
+    ) -> tuple[list[int], dict[str, Any] | None]:
+        """From which row of the task each goes on, and all params, if some have changed."""
+        places = {trial.number: place for place, trial in enumerate(task.rows)}
+        sources = list(range(len(task.rows)))
+        for number, change in changes.items():
+            if number in places:
+                task.params[number] = change["params"]
+                sources[places[number]] = places.get(change["source"], places[number])
+        if not changes:
+            return sources, None
+        rows = [copy_containers(task.params[trial.number]) for trial in task.rows]
+        return sources, stack(self._ledger.space, rows)
 
     def _finish(self, task: _Task, outcome: Outcome) -> None:
         """End the trials that the task still has."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, get_args
 
-from fastopt.tune.schedulers.protocol import Decision, Moment, best_so_far
+from fastopt.tune.schedulers.protocol import Copy, Decision, Moment, best_so_far
+from fastopt.tune.space.space import Space
 from fastopt.tune.space.trial import Trial
 
 __all__ = ["SchedulerDriver", "check_scheduler"]
@@ -33,14 +34,21 @@ class SchedulerDriver:
     ----------
     scheduler : object
         What :func:`check_scheduler` accepts.
-    direction, seed
+    space, direction, seed, constraint
         What every moment shows.
     """
 
-    def __init__(self, scheduler: Any, direction: str, seed: int) -> None:
+    def __init__(
+        self,
+        scheduler: Any,
+        space: Space,
+        direction: str,
+        seed: int,
+        constraint: Callable[[dict[str, Any]], Any] | None = None,
+    ) -> None:
         self._scheduler = scheduler
+        self._always = (space, direction, seed, constraint)
         self._direction = direction
-        self._seed = seed
         self._decides = callable(getattr(scheduler, "decide", None))
         self._cache: dict[Any, Any] = {}
         self._limits: dict[int, Sequence[float]] = {}
@@ -48,7 +56,7 @@ class SchedulerDriver:
     def _moment(
         self, trial: Trial, decided: int, finished: Sequence[Trial], running: Sequence[Trial]
     ) -> Moment:
-        return Moment(trial, decided, self._direction, self._seed, finished, running, self._cache)
+        return Moment(trial, decided, *self._always, finished, running, self._cache)
 
     def _tell(self, moment: Moment, changed: Iterable[Trial]) -> None:
         if hasattr(self._scheduler, "tell"):
@@ -108,6 +116,19 @@ class SchedulerDriver:
         if moments:
             self._tell(moments[0], changed)
         return [self._decision(moment) for moment in moments]
+
+    def exchange(
+        self,
+        reported: Iterable[tuple[Trial, int]],
+        finished: Sequence[Trial],
+        running: Sequence[Trial],
+    ) -> list[Copy]:
+        """Which rows of a batch go on from which others; the arguments are those of decide."""
+        if not hasattr(self._scheduler, "exchange"):
+            return []
+        return self._scheduler.exchange(
+            [self._moment(*pair, finished, running) for pair in reported]
+        )
 
     def _decision(self, moment: Moment) -> Decision:
         if not self._decides:

@@ -7,15 +7,25 @@ locked, so that no two processes decide at once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
+from fastopt.tune.space.space import Space
 from fastopt.tune.space.trial import Trial
+from fastopt.tune.strategies.protocol import satisfies
 
-__all__ = ["Decision", "Moment", "Scheduler", "best_so_far"]
+__all__ = ["Copy", "Decision", "Moment", "Scheduler", "best_so_far"]
 
 Decision = Literal["go", "stop"]
+
+
+class Copy(NamedTuple):
+    """A row of a batch that goes on from what another holds, with other params."""
+
+    target: int
+    source: int
+    params: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -28,8 +38,11 @@ class Moment:
         Its ``values`` end with those that have just come.
     decided : int
         How many of its values have been decided about before.
+    space : Space
     direction : {"minimize", "maximize"}
     seed : int
+    constraint : callable or None
+        Use :meth:`allows`.
     finished : sequence of Trial
         Done, failed and stopped trials in the order in which they ended.
     running : sequence of Trial
@@ -41,8 +54,10 @@ class Moment:
 
     trial: Trial
     decided: int
+    space: Space
     direction: str
     seed: int
+    constraint: Callable[[dict[str, Any]], Any] | None
     finished: Sequence[Trial]
     running: Sequence[Trial]
     cache: dict[Any, Any]
@@ -56,6 +71,16 @@ class Moment:
     def epochs(self) -> int:
         """How many values the trial has reported."""
         return len(self.trial.values)
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The params with which the trial got its last value."""
+        earlier = [change for change in self.trial.lineage if change["epoch"] < self.epochs]
+        return dict(earlier[-1]["params"] if earlier else self.trial.params)
+
+    def allows(self, params: Mapping[str, Any]) -> bool:
+        """Whether the user's constraint accepts ``params``."""
+        return satisfies(self.constraint, params)
 
 
 def best_so_far(moment: Moment, trial: Trial, epochs: int) -> float:
@@ -72,6 +97,10 @@ class Scheduler(Protocol):
     false where there is nothing to decide about trial ``number`` after so many values, of which so
     many were decided about before; and, for executors, ``thresholds(moment)``: a dict from a number
     of values to the worst that the best of them may be, as things stand when a trial starts.
+
+    One for batched objectives may have ``exchange(moments)``, which is called with all rows that go
+    on and gives a list of (target, source, params): the trial ``target`` goes on from what the
+    trial ``source`` holds, with other params. ``check(space)`` may raise ValueError beforehand.
 
     Decisions must be a pure function of what the moment holds, its ``cache`` excepted.
     """

@@ -39,6 +39,9 @@ STALLED = 8
 """Trials without improvement after which every other point of a stepped objective is Sobol's."""
 REFINED = 4
 """Trials in a row with the incumbent's discrete coordinates after which one with others comes."""
+REFINED_ROWS = 8
+"""Rows of a batch from which on the best candidate is taken as it is: the model knows less and less
+of what the rows before it will bring, and a batch may have hundreds."""
 LITTLE_NOISE = 0.01
 """Noise variance, in units of that of the targets, up to which refining beats exploring."""
 
@@ -334,18 +337,25 @@ class _Suggestion:
         search = prospect.search
         candidates = self._candidates(prospect)
         scores = search.values(candidates)
+        if self.view.row >= REFINED_ROWS:
+            return self._first_new(candidates, scores)[0]
         starts = self._starts(candidates, scores)
         starts = starts[np.isfinite(scores[starts])]
         found, found_scores = search.refine(candidates[starts], scores[starts])
         pool = np.concatenate([found, candidates])
         scores = np.concatenate([found_scores, scores])
+        params, score = self._first_new(pool, scores)
+        if params is not None and search.avoided is None:
+            self._check_improvement(score, prospect.unit)
+        return params
+
+    def _first_new(self, points, scores):
+        """The params of the best point that is new, and its score; None if there is none."""
         for i in np.argsort(-scores, kind="stable"):
-            params = self._new(pool[i])
+            params = self._new(points[i])
             if params is not None:
-                if search.avoided is None:
-                    self._check_improvement(float(scores[i]), prospect.unit)
-                return params
-        return None
+                return params, float(scores[i])
+        return None, -math.inf
 
     def _check_improvement(self, score, unit):
         """Raise when the best suggestion promises less than the user asks for."""
