@@ -16,12 +16,15 @@ from fastopt.tune.space.trial import Trial
 
 __all__ = ["results"]
 
+# Its double is finite.
+LARGEST = np.finfo(np.float64).max / 2.0
+
 
 def results(trials: Sequence[Trial], sign: float) -> np.ndarray:
     """Values of finished trials, to be minimised: NaN for failures, an estimate for stopped ones.
 
     From the longest curves to the shortest, so that the others' own results are known. A trial that
-    was worse than all others is worse than all their results, by as much in units of the spread.
+    was worse than all others is worse than all their results.
 
     Parameters
     ----------
@@ -60,7 +63,14 @@ def _by_place(stood: np.ndarray, theirs: np.ndarray, results: np.ndarray) -> np.
     """The results that have the place among ``results`` that ``stood`` has among ``theirs``."""
     theirs, results = np.sort(theirs), np.sort(results)
     place = np.searchsorted(theirs, stood)
-    spread, range_ = theirs[-1] - theirs[0], results[-1] - results[0]
-    unit = range_ / spread if spread > 0.0 and range_ > 0.0 else 1.0
-    worse = results[-1] + unit * (stood - theirs[-1])
+    # Halves: the difference of two huge values must stay finite.
+    half = 0.5 * theirs[-1]
+    spread = (half - 0.5 * theirs[0]) or 1.0
+    with np.errstate(over="ignore"):
+        excess = np.maximum(0.5 * stood - half, 0.0) / spread
+    # By less than the results are apart, however bad it was.
+    with np.errstate(invalid="ignore"):
+        share = np.where(np.isfinite(excess), excess / (1.0 + excess), 1.0)
+    worse = 0.5 * results[-1] + share * (0.5 * results[-1] - 0.5 * results[0] or spread)
+    worse = 2.0 * np.clip(worse, -LARGEST, LARGEST)
     return np.where(place < len(theirs), results[np.minimum(place, len(theirs) - 1)], worse)
