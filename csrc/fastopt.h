@@ -259,18 +259,13 @@ static inline fo_status fo_update_states(fo_rule rule, fo_format format, size_t 
 #undef FO_STEP_OF_NO_STEP
 #undef FO_STEP_OF_STEP
 #undef FO_TYPED
-/* Older programs call fo_update, and fo_sgd to fo_rmsprop, which take the format first and do not say how
- * many states there are: three pointers are read, no more and no fewer, whatever FO_MAX_STATES becomes.
- * Where the compiler sees that the array is shorter, no more than it has. Use the functions above. */
+/* Older programs call fo_update, and fo_sgd to fo_rmsprop, which take the format first and an array of states
+ * without its length. So they read only the states that the rule always has, and an optional one is left out
+ * whether it is in the array or not. Use the functions above. */
 #if defined(__GNUC__)
-#define FO_SUPERSEDED(by) __attribute__((deprecated("use " by), always_inline))
-#define FO_POINTERS_IN(state)                                                                      \
-    (__builtin_object_size(state, 0) / sizeof(void *) < 3                                          \
-         ? (int)(__builtin_object_size(state, 0) / sizeof(void *))                                 \
-         : 3)
+#define FO_SUPERSEDED(by) __attribute__((deprecated("it leaves out an optional state: use " by)))
 #else
 #define FO_SUPERSEDED(by)
-#define FO_POINTERS_IN(state) 3
 #endif
 FO_API fo_status fo_update_abi(uint64_t abi, fo_rule rule, fo_dtype dtype, size_t n, void *param,
                                const void *grad, void *const *state, uint64_t step,
@@ -280,19 +275,17 @@ static inline fo_status fo_update(fo_rule rule, fo_dtype dtype, size_t n, void *
                                   const void *grad, void *const *state, uint64_t step,
                                   const fo_hyper *hyper)
 {
-    return fo_update_states(rule, dtype, n, param, grad, state, FO_POINTERS_IN(state), step, hyper);
+    return fo_update_abi(FO_ABI, rule, dtype, n, param, grad, state, step, hyper);
 }
 #define FO_RULE(name, ...)                                                                         \
     FO_SUPERSEDED("fo_" #name "_f32 or _f64, which take the buffers by name")                      \
     static inline fo_status fo_##name(fo_dtype dtype, size_t n, void *param, const void *grad,     \
                                       void *const *state, uint64_t step, const fo_hyper *hyper)    \
     {                                                                                              \
-        return fo_update_states(FO_RULE_##name, dtype, n, param, grad, state,                      \
-                                FO_POINTERS_IN(state), step, hyper);                               \
+        return fo_update_abi(FO_ABI, FO_RULE_##name, dtype, n, param, grad, state, step, hyper);   \
     }
 #include "rules.def"
 #undef FO_SUPERSEDED
-#undef FO_POINTERS_IN
 
 /* Whether each of the rule's hyper-parameters is in its domain; if not, *bad is the fo_hyper_index of
  * the first that is outside. bad may be NULL. */

@@ -3,6 +3,7 @@
 #include "build.h"
 
 #include "fastopt.h"
+#include "hyper.h"
 #include "kernel/kernel.h"
 #include "library.h"
 #include "norm.h"
@@ -11,7 +12,6 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 enum { CACHE_LINE = 64 };
 /* In cache lines of param. Long enough that claiming a chunk costs nothing, short enough that the last
@@ -81,10 +81,10 @@ static void bind(bound_loop *to, const call *call, const fo_tensor *tensor)
     with->grad_scale = hyper.maximize != 0 ? -scale : scale;
     with->param_factor = decoupled ? 1 - hyper.lr * decay : 1;
     with->weight_decay = decoupled ? 0 : decay;
-    with->preparation = decay != 0 && !decoupled ? FO_GRAD_DECAYED
-                        : with->grad_scale != 1  ? FO_GRAD_SCALED
-                        : decay != 0             ? FO_PARAM_DECAYED
-                                                 : FO_AS_GIVEN;
+    with->grad_decayed = decay != 0 && !decoupled;
+    with->preparation = with->grad_decayed || with->grad_scale != 1 ? FO_GRAD_PREPARED
+                        : decay != 0                                ? FO_PARAM_DECAYED
+                                                                    : FO_AS_GIVEN;
     with->burst = burst_of(call, info);
     with->from_memory = call->bytes >= FO_ALL_CACHES;
 }
@@ -153,7 +153,8 @@ static void update_lines(void *context, size_t begin, size_t end)
 
 static void update_alone(const call *call, const fo_tensor *tensors, size_t count)
 {
-    bound_loop now = {0};
+    bound_loop now; /* to clear all of it would take as long as a short step */
+    now.loop = NULL;
     for (size_t i = 0; i < count; i++) {
         const fo_tensor *tensor = &tensors[i];
         if (!tensor->grad || !tensor->n)
@@ -186,14 +187,19 @@ static void update_all(const call *call, const fo_tensor *tensors, size_t count,
     free(starts);
 }
 
-static fo_status check_groups(const fo_group *groups, size_t count, fo_result *result)
+/* *held: float32 surely holds every number of every group, grad_scale multiplied by scale. */
+static fo_status check_groups(const fo_group *groups, size_t count, double scale, fo_result *result,
+                              int *held)
 {
+    *held = 1;
     for (size_t i = 0; i < count; i++) {
-        const fo_status status = fo_check_hyper(&groups[i], &result->hyper);
+        int all;
+        const fo_status status = fo_check_domains(&groups[i], &result->hyper, &all);
         if (status != FO_OK) {
             result->group = i;
             return status;
         }
+        *held &= all & fo_float32_holds(groups[i].hyper.grad_scale * scale);
     }
     return FO_OK;
 }
@@ -220,39 +226,11 @@ static fo_status check_tensor(const fo_group *groups, size_t group_count, const 
     return FO_OK;
 }
 
-/* Whether a finite number that is not 0 rounds to 0 or to infinity in float32. By its bits, since a
- * conversion that overflows could trap. */
-static int float32_loses(double x)
-{
-    /* Half of the smallest subnormal still rounds to 0; half a unit above the largest number, to infinity. */
-    const double last_zero = 0x1p-150, first_infinity = 0x1.ffffffp127;
-    uint64_t bits, low, high;
-    memcpy(&bits, &x, sizeof bits);
-    memcpy(&low, &last_zero, sizeof low);
-    memcpy(&high, &first_infinity, sizeof high);
-    bits &= INT64_MAX;
-    return bits - low - 1 >= high - low - 1 && bits;
-}
-
-/* FO_HYPER_COUNT, or the first hyper-parameter of a group that float32 cannot hold. */
-static int first_lost(const fo_group *group, double scale)
-{
-    const fo_rule_info *info = fo_rule_describe(group->rule);
-    for (int i = 0; i < info->hyper_count; i++) {
-        const fo_hyper_index index = info->hypers[i].index;
-        const double value = ((const double *)&group->hyper)[index];
-        if (float32_loses(index == FO_grad_scale ? value * scale : value))
-            return (int)index;
-    }
-    return FO_HYPER_COUNT;
-}
-
-/* Every tensor that has a gradient; counts their parameters' bytes. */
+/* Every tensor that has a gradient; counts their parameters' bytes. held: as of check_groups. */
 static fo_status check_tensors(const fo_group *groups, size_t group_count, const fo_tensor *tensors,
-                               size_t count, double scale, fo_result *result, size_t *bytes)
+                               size_t count, double scale, int held, fo_result *result,
+                               size_t *bytes)
 {
-    /* Neighbours mostly share their group, whose numbers are then checked once. */
-    size_t checked = group_count;
     *bytes = 0;
     for (size_t i = 0; i < count; i++) {
         const fo_tensor *tensor = &tensors[i];
@@ -264,11 +242,10 @@ static fo_status check_tensors(const fo_group *groups, size_t group_count, const
         if (status != FO_OK)
             return status;
         *bytes += tensor->n * fo_size_of(fo_param_format(tensor));
-        if (tensor->group != checked && !is_double) {
-            checked = tensor->group;
-            const int lost = first_lost(&groups[checked], scale);
+        if (!held && !is_double) {
+            const int lost = fo_first_lost(&groups[tensor->group], scale);
             if (lost < FO_HYPER_COUNT) {
-                result->group = checked;
+                result->group = tensor->group;
                 result->hyper = lost;
                 return FO_UNREPRESENTABLE;
             }
@@ -297,12 +274,14 @@ fo_status fo_step_abi(uint64_t abi, const fo_group *groups, size_t group_count,
     if (!isfinite(options->grad_scale) ||
         (options->clip && !(isfinite(options->max_norm) && options->max_norm >= 0)))
         return FO_BAD_OPTION;
-    const fo_status groups_status = check_groups(groups, group_count, result);
+    int held;
+    const fo_status groups_status =
+        check_groups(groups, group_count, options->grad_scale, result, &held);
     if (groups_status != FO_OK)
         return groups_status;
     size_t bytes;
     const fo_status tensors_status = check_tensors(groups, group_count, tensors, tensor_count,
-                                                   options->grad_scale, result, &bytes);
+                                                   options->grad_scale, held, result, &bytes);
     if (tensors_status != FO_OK)
         return tensors_status;
 

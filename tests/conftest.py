@@ -1,7 +1,7 @@
 """Which tests run: those that need the extra `test` only and little time, or with --all every one.
 
-`tests/integrations` and the tests with a mark in EXTRA wait for --all; with --rest they are all that
-runs. A file that is named on the command line, or a choice by -m, is run as asked.
+`tests/integrations` and the tests with a mark in EXTRA wait for --all; with --rest they alone run.
+A file that is named on the command line, or a choice by -m, is run as asked.
 """
 
 import importlib.util

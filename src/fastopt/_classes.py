@@ -9,6 +9,7 @@ from fastopt import _checks
 from fastopt._core import RULES, Rule
 from fastopt._documentation import describe_class
 from fastopt._optimizer import Optimizer, Params
+from fastopt._rule_names import RuleName
 
 __all__ = ["CLASSES", "class_of", "create"]
 
@@ -62,7 +63,7 @@ def class_of(name: str, value: str) -> type[Optimizer]:
     return CLASSES[RULES[_checks.choice(name, value, RULES)].class_name]
 
 
-def create(rule: str, params: Params, **hypers: Any) -> Optimizer:
+def create(rule: RuleName, params: Params, **hypers: Any) -> Optimizer:
     """Make the optimizer of a rule by the rule's name, as a configuration or a search gives it.
 
     Parameters

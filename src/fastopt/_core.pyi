@@ -5,14 +5,16 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
-RULES: dict[str, Rule]
+from fastopt._rule_names import RuleName
+
+RULES: dict[RuleName, Rule]
 OTHER_NAMES: dict[str, str]  # hyper-parameters as others call them, and ours
 __pyx_capi__: dict[str, Any]  # what Cython and Numba call
 
 @final
 class Rule:
     @property
-    def name(self) -> str: ...
+    def name(self) -> RuleName: ...
     @property
     def class_name(self) -> str: ...
     @property

@@ -10,7 +10,7 @@ import scipy.stats
 from tune_objectives import SPACE, epochs, smooth
 
 from fastopt import tune
-from fastopt.tune.reporting.plots import shorten
+from fastopt.tune.reporting.axes import shorten
 
 needs_matplotlib = pytest.mark.needs("matplotlib")
 NAMES = ["history", "parallel", "slices", "contour", "importance"]

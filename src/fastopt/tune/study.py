@@ -154,8 +154,10 @@ class Study:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _notify(self, event: str, *arguments: Any) -> None:
-        notify(self.callbacks, self._warned, event, self, *arguments)
+    @property
+    def _notify(self) -> Callable[..., None]:
+        """``_notify(event, ...)`` tells the callbacks."""
+        return partial(notify, self.callbacks, self._warned, self)
 
     # What it searches
 
@@ -482,9 +484,10 @@ class Study:
         >>> study.best.params, len(study.trials)
         ({'x': 3}, 5)
         """
+        before, everyone = self.callbacks, [*self.callbacks, *check_callbacks(callbacks)]
         run = Run(
             self._ledger,
-            self._notify,
+            partial(notify, everyone, self._warned, self),
             self._stop,
             n_trials=n_trials,
             timeout=timeout,
@@ -494,8 +497,7 @@ class Study:
             stopper=stopper,
             max_failures=max_failures,
         )
-        before, added = self.callbacks, check_callbacks(callbacks)
-        self.callbacks = [*before, *added]
+        self.callbacks = everyone
         try:
             run(objective, n_jobs, executor, progress)
         finally:

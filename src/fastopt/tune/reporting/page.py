@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from fastopt.tune.reporting.axes import shorten
 from fastopt.tune.reporting.importance import FEWEST
-from fastopt.tune.reporting.plots import Plots, shorten
+from fastopt.tune.reporting.plots import Plots
 from fastopt.tune.space import Space, Trial
 
 __all__ = ["summary", "write_page"]
