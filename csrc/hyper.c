@@ -21,6 +21,37 @@ int fo_float32_holds(double x)
     return x == 0 || (x > last_zero && x < first_infinity);
 }
 
+/* Whether the value is in the domain; 0 in *held if float32 may not hold it. */
+static inline int is_in_domain(const fo_hyper_entry *entry, double value, int *held)
+{
+    int right = 0;
+    switch ((fo_domain)domains[entry->index]) {
+    case FO_FINITE:
+        right = isfinite(value);
+        *held &= fo_float32_holds(value);
+        break;
+    case FO_NONNEGATIVE:
+        /* Mostly float32 holds it too, and then that is all to ask. */
+        right = value == 0 || (value > last_zero && value < first_infinity);
+        if (!right) {
+            right = isfinite(value) && value > 0;
+            *held = 0;
+        }
+        break;
+    case FO_FRACTION:
+        right = value == 0 || (value > last_zero && value < 1);
+        if (!right) {
+            right = value > 0 && value < 1;
+            *held = 0;
+        }
+        break;
+    case FO_FLAG:
+        right = value == 0 || value == 1;
+        break;
+    }
+    return entry->scope == FO_FIXED ? value == entry->value : right;
+}
+
 fo_status fo_check_domains(const fo_group *group, int *bad, int *held)
 {
     const fo_rule_info *info = fo_rule_describe(group->rule);
@@ -29,41 +60,21 @@ fo_status fo_check_domains(const fo_group *group, int *bad, int *held)
     *held = 1;
     for (int i = 0; i < info->hyper_count; i++) {
         const fo_hyper_entry *entry = &info->hypers[i];
-        const double value = ((const double *)&group->hyper)[entry->index];
-        int right = 0;
-        switch ((fo_domain)domains[entry->index]) {
-        case FO_FINITE:
-            right = isfinite(value);
-            *held &= fo_float32_holds(value);
-            break;
-        case FO_NONNEGATIVE:
-            /* Mostly float32 holds it too, and then that is all to ask. */
-            right = value == 0 || (value > last_zero && value < first_infinity);
-            if (!right) {
-                right = isfinite(value) && value > 0;
-                *held = 0;
-            }
-            break;
-        case FO_FRACTION:
-            right = value == 0 || (value > last_zero && value < 1);
-            if (!right) {
-                right = value > 0 && value < 1;
-                *held = 0;
-            }
-            break;
-        case FO_FLAG:
-            right = value == 0 || value == 1;
-            break;
-        }
-        if (entry->scope == FO_FIXED)
-            right = value == entry->value;
-        if (!right) {
+        if (!is_in_domain(entry, ((const double *)&group->hyper)[entry->index], held)) {
             if (bad)
                 *bad = entry->index;
             return FO_BAD_HYPER;
         }
     }
     return FO_OK;
+}
+
+size_t fo_check_column(const fo_hyper_entry *entry, const double *values, size_t count, int *held)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!is_in_domain(entry, values[i], held))
+            return i;
+    return count;
 }
 
 fo_status fo_check_hyper_abi(uint64_t abi, const fo_group *group, int *bad)

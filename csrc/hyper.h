@@ -8,6 +8,10 @@
  * float32 surely holds them all. */
 fo_status fo_check_domains(const fo_group *group, int *bad, int *held);
 
+/* The first of these values of one hyper-parameter that is not in its domain, or count; 0 in *held if float32
+ * may not hold them all. */
+size_t fo_check_column(const fo_hyper_entry *entry, const double *values, size_t count, int *held);
+
 /* Whether float32 holds a finite number: it is 0, or becomes neither 0 nor infinity. */
 int fo_float32_holds(double x);
 

@@ -3,6 +3,7 @@
 
 #include "fastopt.h"
 #include "kernel/kernel.h"
+#include "library.h"
 
 #include <math.h>
 

@@ -20,12 +20,26 @@ from fastopt._core import Rule, TensorList
 from fastopt._statefile import File, StateFileError
 from fastopt._trees import flatten
 
-__all__ = ["is_schedule", "load", "rate", "restore", "save", "state", "state_dict", "state_names"]
+__all__ = [
+    "PARAM",
+    "as_json",
+    "is_schedule",
+    "load",
+    "rate",
+    "require_keys",
+    "require_like",
+    "require_params",
+    "restore",
+    "save",
+    "state",
+    "state_dict",
+    "state_names",
+]
 
 Groups = list[dict[str, Any]]
 
 # What a parameter is called in a file, where the states have their own names.
-_PARAM = "param"
+PARAM = "param"
 
 
 def state_names(rule: Rule, group: Mapping[str, Any]) -> tuple[str, ...]:
@@ -91,7 +105,7 @@ def restore(
     params: Sequence[NDArray[Any]] | None = None,
 ) -> int:
     """Write a `state_dict`, and parameters if given, into the parts; the count of skipped steps."""
-    _require_keys(found, ("rule", "param_groups", "state"), "state_dict", ("skipped_steps",))
+    require_keys(found, ("rule", "param_groups", "state"), "state_dict", ("skipped_steps",))
     if found["rule"] != rule.name:
         raise ValueError(
             f"state_dict is of the rule {found['rule']!r}, this optimizer is {rule.name!r}"
@@ -107,11 +121,11 @@ def restore(
             raise ValueError(f"state_dict[{key!r}] must be a list of {length} dicts")
     new_groups = _groups_like(found["param_groups"], rule, groups)
     for index, (entry, own) in enumerate(zip(found["state"], own_state, strict=True)):
-        _require_keys(entry, own, f"state_dict['state'][{index}]")
+        require_keys(entry, own, f"state_dict['state'][{index}]")
         for name, value in own.items():
             if name != "step":
-                _require_like(entry[name], value, f"{name} of state_dict['state'][{index}]")
-    _require_params(params, tensors.params)
+                require_like(entry[name], value, f"{name} of state_dict['state'][{index}]")
+    require_params(params, tensors.params)
     with tensors:
         before = tensors.steps
         try:
@@ -136,7 +150,7 @@ def _groups_like(found: list[Any], rule: Rule, groups: Groups) -> Groups:
     result, start = [], 0
     for index, (group, own) in enumerate(zip(found, groups, strict=True)):
         name = f"state_dict['param_groups'][{index}]"
-        _require_keys(group, ("params", *rule.class_hypers), name, anything_else=True)
+        require_keys(group, ("params", *rule.class_hypers), name, anything_else=True)
         count = len(flatten(own["params"], "")[0])
         wanted = list(range(start, start + count))
         start += count
@@ -154,13 +168,13 @@ def _groups_like(found: list[Any], rule: Rule, groups: Groups) -> Groups:
     return result
 
 
-def _require_params(found: Sequence[NDArray[Any]] | None, own: Sequence[NDArray[Any]]) -> None:
+def require_params(found: Sequence[NDArray[Any]] | None, own: Sequence[NDArray[Any]]) -> None:
     if found is None:
         return
     if len(found) != len(own):
         raise ValueError(f"there are {len(found)} parameters, this optimizer has {len(own)}")
     for index, (array, param) in enumerate(zip(found, own, strict=True)):
-        _require_like(array, param, f"parameter {index}")
+        require_like(array, param, f"parameter {index}")
         if not param.flags.writeable:
             raise ValueError(f"parameter {index} of this optimizer is read-only")
 
@@ -173,9 +187,9 @@ def save(file: File, content: Mapping[str, Any], params: Iterable[NDArray[Any]] 
         for name, value in entry.items()
         if name != "step"
     }
-    arrays.update((f"{index}/{_PARAM}", param) for index, param in enumerate(params))
+    arrays.update((f"{index}/{PARAM}", param) for index, param in enumerate(params))
     groups = [
-        {name: _as_json(value, f"param_groups[{i}][{name!r}]") for name, value in group.items()}
+        {name: as_json(value, f"param_groups[{i}][{name!r}]") for name, value in group.items()}
         for i, group in enumerate(content["param_groups"])
     ]
     steps = [entry["step"] for entry in content["state"]]
@@ -189,7 +203,7 @@ def load(file: File) -> tuple[dict[str, Any], list[NDArray[Any]] | None]:
     """The `state_dict` in a file, and the parameters, if it has them."""
     header, arrays = _statefile.read(file)
     try:
-        _require_keys(header, ("rule", "param_groups", "steps"), "the header", ("skipped_steps",))
+        require_keys(header, ("rule", "param_groups", "steps"), "the header", ("skipped_steps",))
         steps = header.pop("steps")
         if not isinstance(steps, list):
             raise ValueError(f"steps must be a list, got {steps!r:.80}")
@@ -197,7 +211,7 @@ def load(file: File) -> tuple[dict[str, Any], list[NDArray[Any]] | None]:
         params: dict[int, NDArray[Any]] = {}
         for key, array in arrays.items():
             number, _, name = key.partition("/")
-            if name == _PARAM:
+            if name == PARAM:
                 params[int(number)] = array
             else:
                 entries[int(number)][name] = array
@@ -209,7 +223,7 @@ def load(file: File) -> tuple[dict[str, Any], list[NDArray[Any]] | None]:
     return {**header, "state": entries}, ordered
 
 
-def _require_keys(
+def require_keys(
     found: Any,
     wanted: Iterable[str],
     name: str,
@@ -226,7 +240,7 @@ def _require_keys(
     raise ValueError(f"{name} must be a dict with the keys {wanted}, got {what}")
 
 
-def _require_like(array: Any, own: NDArray[Any], name: str) -> None:
+def require_like(array: Any, own: NDArray[Any], name: str) -> None:
     if not isinstance(array, np.ndarray):
         raise ValueError(f"{name} must be a numpy.ndarray, got {type(array).__name__}")
     if array.shape != own.shape or array.dtype != own.dtype:
@@ -235,7 +249,7 @@ def _require_like(array: Any, own: NDArray[Any], name: str) -> None:
         )
 
 
-def _as_json(value: Any, name: str) -> Any:
+def as_json(value: Any, name: str) -> Any:
     """Any real number as the one that a step takes it for; all else must be what JSON knows."""
     if isinstance(value, (bool, np.bool_)):
         return bool(value)

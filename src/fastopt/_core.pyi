@@ -71,6 +71,38 @@ class TensorList:
         skip_nonfinite: bool,
     ) -> float | None: ...
 
+@disjoint_base
+class RowList(TensorList):
+    def __new__(
+        cls,
+        rules: list[Rule],
+        params: list[NDArray[Any]],
+        states: list[list[NDArray[Any]]],
+        groups: list[int],
+        names: list[str],
+        optional: list[bool],
+        source: object = ...,
+    ) -> RowList: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def skipped_rows(self) -> NDArray[np.bool_]: ...
+    @property
+    def steps(self) -> NDArray[np.int64]: ...  # type: ignore[override]
+    @steps.setter
+    def steps(self, values: NDArray[np.int64]) -> None: ...
+    @property
+    def last_steps(self) -> NDArray[np.int64]: ...
+    def check(self, hypers: dict[str, Any]) -> None: ...  # type: ignore[override]
+    def step(  # type: ignore[override]
+        self,
+        grads: list[NDArray[Any] | None],
+        hypers: dict[str, Any],
+        max_norm: Any,
+        grad_scale: Any,
+        skip_nonfinite: bool,
+    ) -> NDArray[np.float64] | None: ...
+
 @final
 class ExchangeList(TensorList):
     def __new__(

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastopt import _checkpoint, _checks
+from fastopt._copies import Whole, attributes_of_subclasses
 from fastopt._core import Rule, TensorList
 from fastopt._groups import ParameterGroups, complete, refuse_unknown, with_rates
 from fastopt._placement import Layout, zeros_in_one_block
@@ -407,8 +408,7 @@ class Optimizer:
         except (TypeError, ValueError) as error:
             raise StateFileError(f"{name_of(file)}: {error}") from error
 
-    # Copies and pickles hand the arrays over as they are, so that those who copy or pickle them
-    # along with their optimizer get an optimizer of the copies.
+    # Copies and pickles; see _copies.
 
     def _parts(self) -> dict[str, Any]:
         self._params.look()
@@ -419,7 +419,7 @@ class Optimizer:
             "states": self._tensors.states,
             "steps": self._tensors.steps,
             "skipped_steps": self.skipped_steps,
-            "attributes": _attributes_of_subclasses(self),
+            "attributes": attributes_of_subclasses(self, _ATTRIBUTES),
         }
 
     def __copy__(self) -> Optimizer:
@@ -443,7 +443,7 @@ class Optimizer:
 
     def __getstate__(self) -> dict[str, Any]:
         with self._tensors:
-            return {**self._parts(), "whole": _Whole(self._tensors)}
+            return {**self._parts(), "whole": Whole(self._tensors)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for name, value in state.get("attributes", {}).items():
@@ -462,29 +462,3 @@ class Optimizer:
 
 # What an optimizer has itself; all else belongs to a subclass of the user's.
 _ATTRIBUTES = {"_defaults", "_params", "_tensors", "skipped_steps"}
-
-
-def _attributes_of_subclasses(optimizer: Optimizer) -> dict[str, Any]:
-    found = {name: value for name, value in vars(optimizer).items() if name not in _ATTRIBUTES}
-    for owner in type(optimizer).__mro__:
-        slots = owner.__dict__.get("__slots__", ())
-        for name in (slots,) if isinstance(slots, str) else slots:
-            if name not in ("__dict__", "__weakref__") and hasattr(optimizer, name):
-                found[name] = getattr(optimizer, name)
-    return found
-
-
-class _Whole:
-    """The last thing in a pickle: an error if another thread has stepped meanwhile."""
-
-    def __init__(self, tensors: TensorList) -> None:
-        self.tensors = tensors
-        self.steps = tensors.steps
-
-    def __reduce__(self) -> tuple[type[bool], tuple[bool]]:
-        with self.tensors:
-            if self.tensors.steps != self.steps:
-                raise RuntimeError(
-                    "another thread has taken a step of this optimizer while it was pickled"
-                )
-        return bool, (True,)

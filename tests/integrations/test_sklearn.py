@@ -201,6 +201,24 @@ def test_several_metrics_without_one_to_search_for_are_refused():
     assert not hasattr(search.set_params(search_metric="accuracy").fit(*IRIS), "best_estimator_")
 
 
+@pytest.mark.parametrize("refit", [False, "hits", lambda results: 0])
+def test_a_lone_metric_of_any_name_is_searched(refit):
+    def score(model, x, y):
+        return {"hits": int((model.predict(x) == y).sum())}
+
+    search = SearchCV(SVC(), SPACE, n_iter=3, cv=2, scoring=score, refit=refit).fit(*IRIS)
+    assert len(search.cv_results_["mean_test_hits"]) == 3
+    with pytest.raises(ValueError, match="refit"):
+        SearchCV(SVC(), SPACE, n_iter=3, cv=2, scoring=score, refit="misses").fit(*IRIS)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_splitter_without_splits_is_scikit_learns_own_error():
+    search = SearchCV(SVC(), SPACE, n_iter=3, cv=iter([]))
+    with pytest.raises(ValueError, match="No fits were performed"):
+        search.fit(*IRIS)
+
+
 def test_refit_may_be_a_function_of_the_results():
     search = SearchCV(SVC(), SPACE, n_iter=3, cv=2, strategy="sobol", refit=lambda results: 2)
     assert search.fit(*IRIS).best_params_ == search.cv_results_["params"][2]

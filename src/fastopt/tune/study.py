@@ -287,15 +287,27 @@ class Study:
         self._notify("on_trial_end", self._ledger.tell(trial, value, error, values))
 
     def requeue(self, trial: Trial | int) -> None:
-        """Queue a running trial again: some ``ask`` will give it out, same number, same params.
+        """Queue a trial again: some ``ask`` will give its params out before the strategy's.
 
-        For trials of a process that has died where that cannot be seen: on another host or in
-        another container.
+        One that runs keeps its number; this is for trials of a process that has died where that
+        cannot be seen, on another host or in another container. One that has failed, perhaps for a
+        reason that is gone, stays as it is, and its params become those of a new trial.
 
         Raises
         ------
         ValueError
-            If there is no such trial, or it is not running.
+            If there is no such trial, or it is done or stopped.
+
+        Examples
+        --------
+        >>> from fastopt import tune
+        >>> study = tune.Study({"x": tune.Int(0, 4)})
+        >>> trial = study.ask()
+        >>> study.tell(trial, error="the disk was full")
+        >>> study.requeue(trial)
+        >>> again = study.ask()
+        >>> again.number, again.params == trial.params
+        (1, True)
         """
         self._ledger.requeue(trial)
 
@@ -356,6 +368,22 @@ class Study:
         trial = self._ledger.add(params, value, state, error, values)
         self._notify("on_trial_end", trial)
         return trial
+
+    def traceback(self, trial: Trial | int) -> str | None:
+        """The traceback of a trial that failed in :meth:`run`, whichever process ran it.
+
+        Its middle is left out if it is longer than 10,000 characters. None if the trial has not
+        failed, or for another reason than an exception of the objective: see ``trial.error``.
+
+        Examples
+        --------
+        >>> from fastopt import tune
+        >>> study = tune.Study({"x": tune.Int(0, 4)}, strategy="grid")
+        >>> study.run(lambda params: 1 / params["x"])
+        >>> print(study.traceback(0).splitlines()[-1])
+        ZeroDivisionError: division by zero
+        """
+        return self._ledger.traceback(trial)
 
     @property
     def notes(self) -> dict[str, Any]:

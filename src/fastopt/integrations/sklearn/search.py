@@ -244,8 +244,10 @@ class SearchCV(BaseSearchCV):
         metrics = [key[len("mean_test_") :] for key in results if key.startswith("mean_test_")]
         metric = self.search_metric
         if metric is None:
-            if metrics == ["score"]:
+            if metrics == ["score"]:  # scikit-learn's name where there is one, whatever refit says
                 return "mean_test_score"
+            if not isinstance(self.refit, str) and len(metrics) == 1:
+                return f"mean_test_{metrics[0]}"
             if not isinstance(self.refit, str):
                 raise ValueError(
                     f"search_metric must be one of {', '.join(metrics)}: there are several "
@@ -298,7 +300,7 @@ class SearchCV(BaseSearchCV):
                 return evaluate_candidates(params, **watch.keywords(len(trials) * n_splits))
 
             workers = joblib.effective_n_jobs(self.n_jobs)
-            n_points = self.n_points or math.ceil(workers / n_splits)
+            n_points = self.n_points or math.ceil(workers / max(1, n_splits))
             asked = len(study.finished)
             results, failure = None, ValueError("no fit of any candidate has succeeded")
             while asked < self.n_iter:

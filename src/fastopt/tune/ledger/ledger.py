@@ -77,7 +77,7 @@ class Ledger:
         self._lock = threading.RLock()
         self._owner = register(self)
         # Results that could not be written yet, by trial.
-        self._kept: dict[int, tuple[str, float | None, str | None, list[float]]] = {}
+        self._kept: dict[int, tuple[str, float | None, str | None, list[float], str | None]] = {}
         # Running trials of this object with values that are not in the file, and when they may be.
         self._unwritten: set[int] = set()
         self._next_writing = 0.0
@@ -302,6 +302,7 @@ class Ledger:
         value: float | None = None,
         error: str | None = None,
         values: Iterable[float] = (),
+        traceback: str | None = None,
     ) -> Trial:
         """Store what a running trial came to; it is on disk when this returns.
 
@@ -311,7 +312,7 @@ class Ledger:
         number = trial.number if isinstance(trial, Trial) else trial
         with self._lock:
             self._unwritten.discard(number)
-            self._kept[number] = (state, value, error, list(values))
+            self._kept[number] = (state, value, error, list(values), traceback)
             try:
                 self._write_kept(number)
                 self.history.refresh()
@@ -400,6 +401,12 @@ class Ledger:
             self.history.refresh()
             return self.history.trials[number]
 
+    def traceback(self, trial: Trial | int) -> str | None:
+        """Where a failed trial raised; None if it did not."""
+        number = trial.number if isinstance(trial, Trial) else trial
+        with self._lock:
+            return self.storage.traceback(number)
+
     def notes(self) -> dict[str, Any]:
         """What :meth:`note` has kept."""
         with self._lock:
@@ -417,8 +424,15 @@ class Ledger:
             self.storage.transact(store)
 
     def requeue(self, trial: Trial | int) -> None:
-        """Queue a running trial again."""
+        """Queue a running trial again, or the params of a failed one."""
         number = trial.number if isinstance(trial, Trial) else trial
+        with self._lock:
+            self._history.refresh()
+            failed = self._history.trials.get(number)
+            if failed is not None and failed.state == "failed":
+                # As a new trial: what has ended stays so, for strategies and for other processes.
+                self.enqueue(failed.params)
+                return
 
         def disown(connection: sqlite3.Connection) -> None:
             if not self.storage.claim(connection, number, None):

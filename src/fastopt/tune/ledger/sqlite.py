@@ -69,6 +69,13 @@ SCHEMA = (
         PRIMARY KEY (study, key)
     )""",
 )
+# Came after the first files of this version, which earlier programs go on to read.
+TRACEBACKS = """CREATE TABLE IF NOT EXISTS tracebacks (
+    study INTEGER NOT NULL REFERENCES studies,
+    number INTEGER NOT NULL,
+    content TEXT NOT NULL,
+    PRIMARY KEY (study, number)
+)"""
 
 # Columns of the table of trials.
 ADDED_LATER = {"decided": "INTEGER NOT NULL DEFAULT 0", "lineage": "TEXT"}
@@ -193,7 +200,7 @@ class Storage:
                 connection.execute(statement)
             connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-            return
+        connection.execute(TRACEBACKS)
         # Earlier versions wrote files without these, and read those that have them.
         there = {row[1] for row in connection.execute("PRAGMA table_info(trials)")}
         for column, kind in ADDED_LATER.items():
@@ -352,6 +359,19 @@ class Storage:
                 .fetchall()
             )
 
+    def traceback(self, number: int) -> str | None:
+        """That of a failed trial, if it has one."""
+        with self._errors():
+            row = (
+                self._connection()
+                .execute(
+                    "SELECT content FROM tracebacks WHERE study = ? AND number = ?",
+                    (self._study, number),
+                )
+                .fetchone()
+            )
+        return None if row is None else row[0]
+
     def enqueue(self, params: str) -> None:
         """Add a point to the queue."""
         insert = "INSERT INTO queue (study, params) VALUES (?, ?)"
@@ -442,6 +462,7 @@ class Storage:
         value: float | None,
         error: str | None,
         values: list[float],
+        traceback: str | None = None,
     ) -> bool:
         """Store a result; False if the trial does not run."""
         cursor = connection.execute(
@@ -458,6 +479,11 @@ class Storage:
                 number,
             ),
         )
+        if cursor.rowcount == 1 and traceback is not None:
+            connection.execute(
+                "INSERT OR REPLACE INTO tracebacks (study, number, content) VALUES (?, ?, ?)",
+                (self._study, number, traceback),
+            )
         return cursor.rowcount == 1
 
     def close(self) -> None:

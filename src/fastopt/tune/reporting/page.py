@@ -55,11 +55,12 @@ PICTURES = {
     "importance": (
         "Importance",
         "Share of the variance of the results that each parameter explains alone "
-        "(functional ANOVA on a model of them).",
+        "(functional ANOVA on a model of them). Lines: how far it hangs on single trials.",
     ),
     "contour": (
         "The two most important parameters",
-        "Local average of the value over trials that differ in all else too.",
+        "What a model of the trials expects on average over all other parameters; where none "
+        "foretells them, a local average of the trials.",
     ),
 }
 

@@ -28,7 +28,8 @@ from fastopt.tune.reporting.axes import (
     title,
     use_log,
 )
-from fastopt.tune.reporting.importance import importance
+from fastopt.tune.reporting.importance import importance, intervals
+from fastopt.tune.reporting.surrogate import surface as process_surface
 from fastopt.tune.space import Categorical, Space, Trial
 
 __all__ = ["Plots"]
@@ -36,6 +37,18 @@ __all__ = ["Plots"]
 # Epochs at which trials are stopped are not marked if two are closer than this share of the axis.
 # It is logarithmic if the longest curve is so many times as long as the first of them.
 CLOSE, FAR = 0.09, 20
+# Trials times parameters for which a picture may take eight times as long.
+INTERVALS_UP_TO = 500
+
+
+def _local_average(points: np.ndarray, heights: np.ndarray, ticks: np.ndarray) -> np.ndarray:
+    """Gaussian-weighted, in the coordinates of the search."""
+    grid = np.stack(np.meshgrid(ticks, ticks), axis=-1)
+    # Scott's rule in two dimensions for points spread over the unit square.
+    width = 0.29 * len(points) ** (-1 / 6)
+    distance = ((grid[..., None, :] - points) ** 2).sum(axis=-1) / (2 * width**2)
+    weights = np.exp(distance.min(axis=-1, keepdims=True) - distance)
+    return (weights * heights).sum(axis=-1) / weights.sum(axis=-1)
 
 
 class Plots:
@@ -316,10 +329,12 @@ class Plots:
         return panels.flat[0].figure
 
     def contour(self, x: str | None = None, y: str | None = None, axes: Any = None) -> Any:
-        """Local average of the value over two parameters, by default the two most important.
+        """The value over two parameters, by default the two most important.
 
-        The average is Gaussian-weighted in the coordinates of the search, over trials that differ
-        in all other parameters as well: a map of where good trials were, not a model.
+        It is the mean of the Gaussian process of :meth:`Study.importance`, averaged over all other
+        parameters; blank where one of the two is inactive. Where that process is not trusted, for
+        it has too few trials or does not foretell them, it is a local average of the trials
+        themselves: a map of where good ones were, not a model. The colour bar says which.
         """
         done = self._done()
         names = list(importance(self._space, done)) if None in (x, y) else []
@@ -340,15 +355,16 @@ class Plots:
         clipped = np.minimum(values, worst) if self._sign > 0 else np.maximum(values, worst)
         heights = np.log10(values) if log else clipped
         points = np.stack([self._positions(done, name) for name in (x, y)], axis=1)
-        ticks = np.linspace(0.0, 1.0, 101)
-        grid = np.stack(np.meshgrid(ticks, ticks), axis=-1)
-        # Scott's rule in two dimensions for points spread over the unit square.
-        width = 0.29 * len(done) ** (-1 / 6)
-        distance = ((grid[..., None, :] - points) ** 2).sum(axis=-1) / (2 * width**2)
-        weights = np.exp(distance.min(axis=-1, keepdims=True) - distance)
-        average = (weights * heights).sum(axis=-1) / weights.sum(axis=-1)
+        ticks = np.linspace(0.0, 1.0, 33)
+        pair = self._space.names.index(x), self._space.names.index(y)
+        encoded = np.array([self._space.encode(trial.params) for trial in done])
+        surface = process_surface(self._space, encoded, heights, pair, ticks)
+        label = "value, mean of a Gaussian process"
+        if surface is None:
+            surface = _local_average(points, heights, ticks)
+            label = "value, local average"
         colors = COLORS if self._sign > 0 else COLORS + "_r"
-        drawn = axes.contourf(ticks, ticks, average, levels=14, cmap=colors, alpha=0.9)
+        drawn = axes.contourf(ticks, ticks, surface, levels=14, cmap=colors, alpha=0.9)
         axes.scatter(*points.T, s=14, color="white", edgecolors=TEXT, linewidths=0.5)
         best = self._best(done)
         axes.scatter(*points[best], s=90, color=BEST, edgecolors="white", zorder=3)
@@ -359,28 +375,42 @@ class Plots:
         if log:
             bar.formatter = lambda height, _: f"{10**height:.2g}"
         bar.update_ticks()
-        bar.set_label("value, local average", color=TEXT, fontsize=9)
+        bar.set_label(label, color=TEXT, fontsize=9)
         bar.outline.set_visible(False)
         bar.ax.tick_params(colors=TEXT, labelsize=8, length=2)
         clean(axes)
         return axes.figure
 
-    def importance(self, axes: Any = None) -> Any:
-        """What each parameter explains alone of the variance; see :meth:`Study.importance`."""
-        shares = importance(self._space, self._trials())
+    def importance(self, axes: Any = None, with_intervals: bool | None = None) -> Any:
+        """What each parameter explains alone of the variance; see :meth:`Study.importance`.
+
+        The lines are the intervals of :meth:`Study.importance_intervals`. They take eight times as
+        long: by default they are drawn up to 500 trials times parameters.
+        """
+        trials = self._trials()
+        shares = importance(self._space, trials)
+        if with_intervals is None:
+            done = sum(trial.state == "done" for trial in trials)
+            with_intervals = done * len(self._space) <= INTERVALS_UP_TO
         axes = new_axes(6.0, 0.42 * len(shares) + 1.3)[0, 0] if axes is None else axes
         rest = max(0.0, 1.0 - sum(shares.values()))
         names = [*shares, "in combination"]
         widths = [*shares.values(), rest]
         axes.barh(range(len(names)), widths, color=[LINE] * len(shares) + [FAINT], height=0.62)
-        for place, width in enumerate(widths):
+        ends = list(widths)
+        if with_intervals:
+            bounds = intervals(self._space, trials)
+            lows, highs = zip(*(bounds[name] for name in shares), strict=True)
+            axes.hlines(range(len(shares)), lows, highs, color=TEXT, lw=1.4)
+            ends = [max(*each) for each in zip(widths, [*highs, rest], strict=True)]
+        for place, (width, end) in enumerate(zip(widths, ends, strict=True)):
             axes.annotate(
-                f"{width:.0%}", (width, place), xytext=(4, 0), textcoords="offset points",
+                f"{width:.0%}", (end, place), xytext=(4, 0), textcoords="offset points",
                 va="center", fontsize=9, color=TEXT,
             )  # fmt: skip
         axes.set_yticks(range(len(names)), [title(name, 30) for name in names])
         axes.invert_yaxis()
-        axes.set_xlim(0, max(widths) * 1.12)
+        axes.set_xlim(0, max(ends) * 1.12)
         axes.set_xlabel("share of the variance of the results")
         axes.xaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
         clean(axes)

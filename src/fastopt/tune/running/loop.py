@@ -297,7 +297,12 @@ class Run:
 
     def _end(self, number: int, outcome: Outcome) -> None:
         trial = self._ledger.finish(
-            number, outcome.state, outcome.value, outcome.error, outcome.values
+            number,
+            outcome.state,
+            outcome.value,
+            outcome.error,
+            outcome.values,
+            outcome.traceback,
         )
         self._note_end(trial)
         if outcome.state != "failed":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -72,7 +72,7 @@ class Hyperband(RungScheduler):
                 f"Hyperband: last must be at least first={self.first}, got {self.last!r}"
             )
 
-    def group(self, number: int) -> Hashable:
+    def group(self, number: int) -> int:
         """The bracket, counted from the one with the earliest rung."""
         brackets = sum(1 for _ in rungs(self.first, self.eta, self.last + 1))
         cycle = _cycle(self.eta, brackets)

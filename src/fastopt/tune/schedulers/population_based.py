@@ -77,15 +77,16 @@ class PopulationBased:
         object.__setattr__(self, "names", tuple(self.names))
         if not self.names:
             raise ValueError(f"{what}: names must name at least one parameter")
-        for name, least in (("every", 1), ("after", 0)):
-            value = _checks.integer(f"{what}: {name}", getattr(self, name), least=least)
-            object.__setattr__(self, name, value)
-        quantile = _checks.number(f"{what}: quantile", self.quantile, above=0, most=0.5)
-        resample = _checks.number(f"{what}: resample", self.resample, least=0, most=1)
+        checked: dict[str, Any] = {
+            name: _checks.integer(f"{what}: {name}", getattr(self, name), least=least)
+            for name, least in (("every", 1), ("after", 0))
+        }
+        checked["quantile"] = _checks.number(f"{what}: quantile", self.quantile, above=0, most=0.5)
+        checked["resample"] = _checks.number(f"{what}: resample", self.resample, least=0, most=1)
         factors = tuple(_checks.number(f"{what}: factors", f, above=0) for f in self.factors)
-        if len(factors) == 0:
+        if not factors:
             raise ValueError(f"{what}: factors must hold at least one number")
-        for name, value in (("quantile", quantile), ("resample", resample), ("factors", factors)):
+        for name, value in {**checked, "factors": factors}.items():
             object.__setattr__(self, name, value)
 
     def check(self, space: Space) -> None:

@@ -7,7 +7,7 @@ whether or not it goes on. Failed trials are not recorded.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from math import inf, nextafter
 
 from fastopt.tune.schedulers.protocol import Decision, Moment, best_so_far
@@ -15,7 +15,7 @@ from fastopt.tune.space.trial import Trial
 
 __all__ = ["RungScheduler", "rungs"]
 
-Rung = tuple[Hashable, int]
+Rung = tuple[int, int]
 """Whose rung it is, and after how many values."""
 
 
@@ -78,9 +78,9 @@ class _Records:
 class RungScheduler:
     """Base of the schedulers that compare at rungs; a subclass says where, and how many go on."""
 
-    def group(self, number: int) -> Hashable:
+    def group(self, number: int) -> int:
         """Trials are compared within a group only."""
-        return None
+        return 0
 
     def rungs(self, number: int, below: float) -> Iterator[int]:
         """The rungs of a trial that are below the limit, ascending."""
