@@ -58,7 +58,7 @@ def test_a_low_value_after_few_epochs_is_no_result():
     ),
     st.sampled_from([1.0, -1.0]),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_estimates_keep_the_order_within_a_rung_and_are_finite(drawn, sign):
     trials = [trial(state, *values) for state, values in drawn]
     ended = results(trials, sign)
@@ -73,7 +73,7 @@ def test_estimates_keep_the_order_within_a_rung_and_are_finite(drawn, sign):
                 assert mine > yours or ended[i] <= ended[j]
 
 
-@pytest.mark.parametrize("batch", [None, 6])
+@pytest.mark.parametrize("batch", [pytest.param(None, marks=pytest.mark.slow), 6])
 def test_resumed_after_stopped_trials_bayes_goes_on_the_same(tmp_path, batch):
     def single(params):
         for epoch in range(1, 10):
