@@ -53,6 +53,86 @@ def test_a_worker_stops_at_the_next_value_and_cleans_up(tmp_path):
     assert sorted(os.listdir(tmp_path)) == [str(a) for a in range(6)]
 
 
+def waiting(levels, scheduler):
+    """The trials in the order in which each of their values came."""
+    order = []
+
+    def objective(params):
+        for _ in range(9):
+            order.append(params["i"])
+            yield levels[params["i"]]
+
+    study = tune.Study({"i": tune.Int(0, len(levels) - 1)}, strategy="grid")
+    study.run(objective, scheduler=scheduler)
+    return order, study
+
+
+def test_paused_trials_go_on_when_others_have_come():
+    order, study = waiting([3.0, 1.0, 2.0, 9.0, 8.0, 7.0, 0.0], tune.Halving(last=9, pause=True))
+    # Of three the best goes on, to the next rung; of six the best two. 0.0 comes last, and goes on
+    # although no third is full, as one of the best two. At rung 3 there are three then.
+    assert order == [0, 1, 2, 1, 1, 3, 4, 5, 2, 2, 6, 6, 6, *[6] * 6]
+    ended = [(t.state, len(t.values)) for t in study.trials]
+    assert ended == [
+        ("stopped", 1), ("stopped", 3), ("stopped", 3),
+        ("stopped", 1), ("stopped", 1), ("stopped", 1), ("done", 9),
+    ]  # fmt: skip
+
+
+def test_top_k_with_pauses_trains_all_and_then_exactly_the_best():
+    order, study = waiting([3.0, 1.0, 2.0, 0.0, 5.0], tune.TopK(2, after=2, pause=True))
+    assert order == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, *[3] * 7, *[1] * 7]
+    assert [trial.state for trial in study.trials].count("done") == 2
+
+
+def test_of_few_paused_trials_one_goes_on_in_the_end():
+    _, study = waiting([2.0, 1.0], tune.Halving(pause=True, last=9))
+    assert [(t.state, len(t.values)) for t in study.trials] == [("stopped", 1), ("done", 9)]
+
+
+def test_paused_trials_end_when_the_study_is_stopped():
+    class Stop:
+        def on_report(self, study, trial, step, value):
+            if trial.number == 3:
+                study.stop()
+
+    closed = []
+
+    def objective(params):
+        try:
+            yield from [1.0, 1.0]
+        finally:
+            closed.append(params["a"])
+
+    study = tune.Study(A, strategy="grid")
+    study.run(objective, scheduler=tune.TopK(1, pause=True), callbacks=[Stop()])
+    assert [(t.state, t.value, t.values) for t in study.trials] == [("stopped", 1.0, [1.0])] * 4
+    assert sorted(closed) == [0, 1, 2, 3]
+
+
+class Pauses:
+    """Of a user's own, who does not say who goes on."""
+
+    def decide(self, moment):
+        return "pause"
+
+
+def test_where_nobody_is_resumed_all_end():
+    study = tune.Study({"a": tune.Int(0, 2)}, strategy="grid")
+    study.run(learning, scheduler=Pauses())
+    assert [(t.state, len(t.values)) for t in study.trials] == [("stopped", 1)] * 3
+
+
+@pytest.mark.parametrize("options", [{"batch": 4}, {"n_jobs": 2}, {"executor": 1}], ids=str)
+def test_trials_pause_in_this_process_alone(options):
+    study = tune.Study(A, strategy="grid")
+    with pytest.raises(TypeError, match="pauses trials"):
+        study.run(learning, scheduler=tune.Halving(pause=True), **options)
+    assert study.trials == []
+    with pytest.raises(TypeError, match="pauses trials"):
+        study.run(learning_together, scheduler=Pauses(), batch=4)
+
+
 @pytest.mark.parametrize("where", ["serial", "threads"])
 @pytest.mark.parametrize("scheduler", SCHEDULERS, ids=repr)
 def test_an_executor_decides_by_what_is_known_at_the_start(where, scheduler):
@@ -88,8 +168,14 @@ class InterruptAt:
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("batch", [None, 5])
-@pytest.mark.parametrize("scheduler", SCHEDULERS, ids=repr)
+PAUSING = [tune.Halving(pause=True), tune.Hyperband(last=9, pause=True), tune.TopK(2, pause=True)]
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "batch"),
+    [*((s, batch) for s in SCHEDULERS for batch in (None, 5)), *((s, None) for s in PAUSING)],
+    ids=str,
+)
 def test_interrupted_anywhere_and_resumed_the_decisions_are_the_same(tmp_path, scheduler, batch):
     objective = learning if batch is None else learning_together
     options = {"scheduler": scheduler, "batch": batch}

@@ -320,7 +320,7 @@ def test_a_decision_that_is_none_ends_the_run_and_loses_no_trial():
             return None
 
     study = tune.Study({"i": tune.Int(0, 3)}, strategy="grid")
-    with pytest.raises(ValueError, match="decided None, needs 'go' or 'stop'"):
+    with pytest.raises(ValueError, match="decided None, needs 'go', 'stop' or 'pause'"):
         study.run(lambda params: iter([1.0, 2.0]), scheduler=Undecided())
     assert [(trial.state, trial.values) for trial in study.trials] == [("running", [])]
     study.run(lambda params: iter([1.0, 2.0]))

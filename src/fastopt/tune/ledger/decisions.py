@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
 
+from fastopt.tune.ledger.history import History
 from fastopt.tune.schedulers.driver import SchedulerDriver
-from fastopt.tune.schedulers.protocol import Copy
+from fastopt.tune.schedulers.protocol import Copy, Decision
 from fastopt.tune.space.trial import Trial
-
-if TYPE_CHECKING:
-    from fastopt.tune.ledger.ledger import Ledger
 
 __all__ = ["Decisions"]
 
@@ -22,12 +19,10 @@ class Decisions:
     goes on without asking. By then others have been compared with it.
     """
 
-    def __init__(self, scheduler: Any, ledger: Ledger) -> None:
-        self._driver = SchedulerDriver(
-            scheduler, ledger.space, ledger.direction, ledger.seed, ledger.constraint
-        )
-        self._history = ledger.history
-        self._changed = self._history.follow()
+    def __init__(self, driver: SchedulerDriver, history: History) -> None:
+        self._driver = driver
+        self._history = history
+        self._changed = history.follow()
 
     def close(self) -> None:
         """Nothing is decided any more."""
@@ -58,8 +53,8 @@ class Decisions:
             for trial in trials
         )
 
-    def decide(self, trials: Sequence[Trial]) -> list[Trial]:
-        """Which of the trials that have reported together are stopped."""
+    def decide(self, trials: Sequence[Trial]) -> dict[int, Decision]:
+        """What becomes of trials that have reported together, by number."""
         for trial in trials:
             self._changed[trial.number] = trial
         asked = [trial for trial in trials if self._undecided(trial)]
@@ -69,7 +64,19 @@ class Decisions:
             self._history.finished,
             self._history.pending(),
         )
-        return [trial for trial, to in zip(asked, decisions, strict=True) if to == "stop"]
+        decided: dict[int, Decision] = {trial.number: "go" for trial in trials}
+        decided.update(zip((trial.number for trial in asked), decisions, strict=True))
+        return decided
+
+    def resume(self, trials: Iterable[Trial], more: bool) -> int | None:
+        """Which of some paused trials goes on; ``more``: new ones can start."""
+        return self._driver.resume(
+            [(trial, self._history.decided[trial.number]) for trial in trials],
+            more,
+            self._news(),
+            self._history.finished,
+            self._history.pending(),
+        )
 
     def exchange(self, trials: Sequence[Trial]) -> list[Copy]:
         """Which of these, the rows that go on, do so from others."""

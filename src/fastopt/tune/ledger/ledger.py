@@ -20,6 +20,8 @@ from fastopt.tune.ledger.history import History
 from fastopt.tune.ledger.liveness import register
 from fastopt.tune.ledger.sqlite import Storage
 from fastopt.tune.ledger.values import read_value
+from fastopt.tune.schedulers.driver import SchedulerDriver
+from fastopt.tune.schedulers.protocol import Decision
 from fastopt.tune.space import Parameter, Space, Trial
 from fastopt.tune.strategies.by_name import make_strategy
 from fastopt.tune.strategies.driver import Driver
@@ -42,8 +44,6 @@ class Ledger:
     space, strategy, direction, seed, name, constraint
         As in the study. A seed of None has become the one that was drawn, or that of the file.
     storage : Storage
-    history : History
-        This process's copy of what the storage holds.
     """
 
     def __init__(
@@ -84,10 +84,10 @@ class Ledger:
         self.storage = Storage(
             storage, name, _checks.number("lock_timeout", lock_timeout, least=0, most=2e6)
         )
-        self.history = History(self.space, self.direction, self.storage)
+        self._history = History(self.space, self.direction, self.storage)
         try:
             self._open(initial, any_seed=seed is None)
-            self.history.refresh()
+            self._history.refresh()
         except BaseException:
             self.storage.close()
             raise
@@ -119,28 +119,28 @@ class Ledger:
     def trials(self) -> list[Trial]:
         """All trials by number, those of other processes included."""
         with self._lock:
-            self.history.refresh()
-            return [self.history.trials[number] for number in sorted(self.history.trials)]
+            self._history.refresh()
+            return [self._history.trials[number] for number in sorted(self._history.trials)]
 
     def finished(self) -> list[Trial]:
         """The trials that have ended, in the order in which they did."""
         with self._lock:
-            self.history.refresh()
-            return list(self.history.finished)
+            self._history.refresh()
+            return list(self._history.finished)
 
     def best(self) -> Trial | None:
         """The done trial with the best value, the first of equals."""
         with self._lock:
-            self.history.refresh()
-            return self.history.best
+            self._history.refresh()
+            return self._history.best
 
     def __len__(self) -> int:
         """Trials that this process has seen so far; the file is not read."""
-        return len(self.history.trials)
+        return len(self._history.trials)
 
     def failed(self) -> int:
         """How many of these have failed."""
-        return sum(trial.state == "failed" for trial in self.history.finished)
+        return sum(trial.state == "failed" for trial in self._history.finished)
 
     def ask(
         self, announce: Callable[[Trial], Any], count: int = 1, most: int | None = None
@@ -156,16 +156,16 @@ class Ledger:
             with self._lock:
                 self._write_kept()
                 self.storage.transact(partial(self._take, taken, count, most))
-                self.history.refresh()
-                trials = [self.history.trials[number] for number in taken]
+                self._history.refresh()
+                trials = [self._history.trials[number] for number in taken]
             for trial in trials:
                 announce(trial)
         except BaseException:
             # Ctrl-C, and nobody gets the trials.
             if taken:
                 with self._lock:
-                    self.history.refresh()
-                    self.release([n for n in taken if self.history.owners.get(n) == self._owner])
+                    self._history.refresh()
+                    self.release([n for n in taken if self._history.owners.get(n) == self._owner])
             raise
         return trials
 
@@ -173,8 +173,8 @@ class Ledger:
         self, taken: list[int], count: int, most: int | None, connection: sqlite3.Connection
     ) -> None:
         """Make the next trials ours, and add their numbers to ``taken``."""
-        self.history.refresh()
-        orphans = self.history.orphans()[:count]
+        self._history.refresh()
+        orphans = self._history.orphans()[:count]
         taken += orphans
         for number in orphans:
             self.storage.claim(connection, number, self._owner)
@@ -185,10 +185,10 @@ class Ledger:
                 if not taken:
                     raise
                 return
-            self.history.refresh()
+            self._history.refresh()
 
     def _take_new(self, taken: list[int], most: int | None, connection: sqlite3.Connection) -> None:
-        number = len(self.history.trials)
+        number = len(self._history.trials)
         if most is not None and number >= most:
             raise SpaceExhausted(f"the study holds {number} trials, and no more are wanted")
         queue_id, params = self.storage.next_enqueued() or (None, None)
@@ -198,61 +198,90 @@ class Ledger:
         self.storage.insert(connection, number, params, self._owner, queue_id)
 
     def _suggest(self, number: int, row: int) -> dict[str, Any]:
-        history = self.history
+        history = self._history
         return self._driver.ask(number, history.finished, history.pending(), history.taken, row)
 
     def report(
         self, values: Mapping[int, float], decisions: Decisions | None = None
-    ) -> dict[int, dict[str, Any]]:
-        """Add a value to each of some running trials; what their lineage says of this moment.
+    ) -> dict[int, Decision]:
+        """Add a value to each of some running trials; what was decided about them.
 
         The file has them soon, so a kill loses little. Where a scheduler has something to decide,
         it has them now, together with the decisions: trials that are stopped have ended.
         """
         with self._lock:
-            trials = [self.history.trials[number] for number in values]
+            trials = [self._history.trials[number] for number in values]
             for trial, value in zip(trials, values.values(), strict=True):
                 trial.values.append(value)
             self._unwritten.update(values)
+            decided: dict[int, Decision] = {}
             if decisions is not None and decisions.are_due(trials):
                 try:
-                    self.storage.transact(partial(self._decide, trials, decisions))
+                    decided = self.storage.transact(partial(self._decide, trials, decisions))
                 except BaseException:
                     for trial in trials:
                         trial.values.pop()
                     decisions.forget(trials)
                     raise
-                self.history.refresh()
+                self._history.refresh()
                 self._unwritten.difference_update(values)
             elif time.monotonic() >= self._next_writing:
                 self._write_values()
-            return {
-                trial.number: change
-                for trial in trials
-                for change in trial.lineage
-                if change["epoch"] == len(trial.values)
-            }
+            return decided
 
     def _decide(
         self, trials: Sequence[Trial], decisions: Decisions, connection: sqlite3.Connection
-    ) -> None:
+    ) -> dict[int, Decision]:
         # What other processes have written counts.
-        self.history.refresh()
+        self._history.refresh()
         # One that was queued again may be somebody else's by now.
-        trials = [t for t in trials if self.history.owners.get(t.number) == self._owner]
-        stopped = decisions.decide(trials)
+        trials = [t for t in trials if self._history.owners.get(t.number) == self._owner]
+        decided = decisions.decide(trials)
         for trial in trials:
-            decided = max(self.history.decided[trial.number], len(trial.values))
-            self.storage.report(connection, trial.number, self._owner, trial.values, decided)
-        going = [trial for trial in trials if trial not in stopped]
+            # A paused trial comes to its rung again if it has to start anew.
+            epochs = 0 if decided[trial.number] == "pause" else len(trial.values)
+            epochs = max(self._history.decided[trial.number], epochs)
+            self.storage.report(connection, trial.number, self._owner, trial.values, epochs)
+        going = [trial for trial in trials if decided[trial.number] == "go"]
         for target, source, params in decisions.exchange(going):
-            trial = self.history.trials[target]
+            trial = self._history.trials[target]
             change = {"epoch": len(trial.values), "source": source, "params": params}
             lineage = lineage_to_json(self.space, [*trial.lineage, change])
             self.storage.exchange(connection, target, lineage)
-        for trial in stopped:
-            last = trial.values[-1]
-            self.storage.finish(connection, trial.number, "stopped", last, None, trial.values)
+        for trial in trials:
+            if decided[trial.number] == "stop":
+                last = trial.values[-1]
+                self.storage.finish(connection, trial.number, "stopped", last, None, trial.values)
+        return decided
+
+    def resume(self, paused: Iterable[int], more: bool, decisions: Decisions) -> int | None:
+        """The number of a paused trial that goes on, which is stored, if one does."""
+
+        def choose(connection: sqlite3.Connection) -> int | None:
+            self._history.refresh()
+            number = decisions.resume([self._history.trials[n] for n in paused], more)
+            if number is not None:
+                values = self._history.trials[number].values
+                self.storage.report(connection, number, self._owner, values, len(values))
+            return number
+
+        with self._lock:
+            number = self.storage.transact(choose)
+            self._history.refresh()
+            return number
+
+    def has_orphans(self) -> bool:
+        """Whether trials are queued again."""
+        with self._lock:
+            self._history.refresh()
+            return bool(self._history.orphans())
+
+    def decisions(self, scheduler: Any) -> Decisions:
+        """The scheduler at work on this study; close it when nothing is to be decided any more."""
+        return Decisions(
+            SchedulerDriver(scheduler, self.space, self.direction, self.seed, self.constraint),
+            self._history,
+        )
 
     def restart(self, trials: Iterable[Trial]) -> None:
         """These running trials start from the beginning."""
@@ -266,7 +295,7 @@ class Ledger:
         try:
             self.storage.transact(self._store_values, wait=False)
             # At once: a row that is read later would lack what was reported since.
-            self.history.refresh()
+            self._history.refresh()
         except OSError:
             # A lock passes, and of what does not the trial's end tells, which keeps the result.
             pass
@@ -277,8 +306,8 @@ class Ledger:
 
     def _store_values(self, connection: sqlite3.Connection) -> None:
         for number in self._unwritten:
-            values = self.history.trials[number].values
-            decided = self.history.decided[number]
+            values = self._history.trials[number].values
+            decided = self._history.decided[number]
             self.storage.report(connection, number, self._owner, values, decided)
 
     def tell(
@@ -315,8 +344,8 @@ class Ledger:
             self._kept[number] = (state, value, error, list(values), traceback)
             try:
                 self._write_kept(number)
-                self.history.refresh()
-                return self.history.trials[number]
+                self._history.refresh()
+                return self._history.trials[number]
             except OSError as problem:
                 if number not in self._kept:
                     raise
@@ -354,13 +383,13 @@ class Ledger:
             )
 
     def _refuse(self, number: Any) -> None:
-        self.history.refresh()
-        if number not in self.history.trials:
+        self._history.refresh()
+        if number not in self._history.trials:
             raise ValueError(
-                f"trial {number!r} does not exist; there are {len(self.history.trials)}"
+                f"trial {number!r} does not exist; there are {len(self._history.trials)}"
             )
         raise ValueError(
-            f"trial {number} is not running, it is {self.history.trials[number].state}"
+            f"trial {number} is not running, it is {self._history.trials[number].state}"
         )
 
     def add(
@@ -390,16 +419,16 @@ class Ledger:
         text = params_to_json(self.space, checked)
 
         def insert(connection: sqlite3.Connection) -> int:
-            self.history.refresh()
-            number = len(self.history.trials)
+            self._history.refresh()
+            number = len(self._history.trials)
             self.storage.insert(connection, number, text, self._owner, None)
             self.storage.finish(connection, number, state, result, error, curve)
             return number
 
         with self._lock:
             number = self.storage.transact(insert, durable=True)
-            self.history.refresh()
-            return self.history.trials[number]
+            self._history.refresh()
+            return self._history.trials[number]
 
     def traceback(self, trial: Trial | int) -> str | None:
         """Where a failed trial raised; None if it did not."""
@@ -440,7 +469,7 @@ class Ledger:
 
         with self._lock:
             self.storage.transact(disown)
-            self.history.refresh()
+            self._history.refresh()
 
     def enqueue(self, params: Mapping[str, Any]) -> None:
         """Add a point to the queue."""
@@ -448,14 +477,14 @@ class Ledger:
         self._check_constraint(checked, "the enqueued point")
         with self._lock:
             self.storage.enqueue(params_to_json(self.space, checked))
-            self.history.refresh()
+            self._history.refresh()
 
     def close(self) -> None:
         """Queue the trials again that were asked from this object but not told, and close."""
         with self._lock:
             try:
-                self.history.refresh()
-                owners = self.history.owners
+                self._history.refresh()
+                owners = self._history.owners
                 self.release([n for n, owner in owners.items() if owner == self._owner])
             finally:
                 self.storage.close()

@@ -6,7 +6,7 @@ import math
 import threading
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -107,8 +107,15 @@ class Run:
         # By the number of its first trial. One of which all trials have ended stays until the
         # backend is done with it.
         self._tasks: dict[int, _Task] = {}
+        self._paused: dict[int, _Task] = {}
         self._running: dict[int, Trial] = {}
         self._more = True
+
+    def _refuse_to_pause(self) -> None:
+        raise TypeError(
+            f"scheduler: {self._scheduler!r} pauses trials, whose generators wait in this process; "
+            "it goes without batch=, n_jobs= and executor= only"
+        )
 
     def _left(self) -> float:
         """How many trials may still be started."""
@@ -121,6 +128,10 @@ class Run:
         self, objective: Objective, n_jobs: int | None, executor: Any, progress: bool | None
     ) -> None:
         batched = self._batch is not None
+        if getattr(self._scheduler, "pause", False) is True and (
+            batched or executor is not None or n_jobs not in (None, 1)
+        ):
+            self._refuse_to_pause()
         left = self._left()
         if left <= 0:
             # Workers take a second to start.
@@ -132,10 +143,10 @@ class Run:
             self._backend = make_backend(objective, n_jobs, executor, most, batched)
         self._progress = Progress(progress, None if left == math.inf else int(left))
         self._stop.clear()
-        self._decisions = None
+        self._decisions: Decisions | None = None
         try:
             if self._scheduler is not None:
-                self._decisions = Decisions(self._scheduler, self._ledger)
+                self._decisions = self._ledger.decisions(self._scheduler)
             self._notify("on_study_start")
             with Interrupts() as interrupts:
                 self._loop(interrupts)
@@ -185,21 +196,50 @@ class Run:
         return self._more and not self._stop.is_set() and self._left() > 0
 
     def _start(self) -> None:
-        announce = partial(self._notify, "on_trial_start")
-        while len(self._tasks) < self._backend.capacity and self._wants_more():
-            count = int(min(self._batch or 1, self._left()))
-            try:
-                trials = self._ledger.ask(announce, count, self._whole)
-            except SpaceExhausted as end:
-                # Points used up are so for good: a trial that ends does not give its point back.
-                # The improvement to expect may rise again with the result of a running trial.
-                self._more = isinstance(end, ImprovementSpent)
-                return
-            self._running.update((trial.number, trial) for trial in trials)
-            deadline = time.monotonic() + self._trial_timeout
-            params = {trial.number: trial.params for trial in trials}
-            self._tasks[trials[0].number] = _Task(trials, trials, deadline, params)
-            self._backend.submit(trials[0].number, *self._describe(trials))
+        while len(self._tasks) < self._backend.capacity:
+            if not (self._resume(self._wants_more()) or self._ask() or self._resume(more=False)):
+                break
+        if not self._tasks:
+            # They wait for others in vain.
+            for number in list(self._paused):
+                del self._paused[number]
+                values = [*self._running[number].values]
+                self._end(number, Outcome("stopped", values[-1], values=values))
+
+    def _ask(self) -> bool:
+        """Start a new trial, or a batch of them; False if there is none."""
+        if not self._wants_more():
+            return False
+        count = int(min(self._batch or 1, self._left()))
+        try:
+            announce = partial(self._notify, "on_trial_start")
+            trials = self._ledger.ask(announce, count, self._whole)
+        except SpaceExhausted as end:
+            # Points used up are so for good: a trial that ends does not give its point back.
+            # The improvement to expect may rise again with the result of a running trial.
+            self._more = isinstance(end, ImprovementSpent)
+            return False
+        self._running.update((trial.number, trial) for trial in trials)
+        deadline = time.monotonic() + self._trial_timeout
+        params = {trial.number: trial.params for trial in trials}
+        self._tasks[trials[0].number] = _Task(trials, trials, deadline, params)
+        self._backend.submit(trials[0].number, *self._describe(trials))
+        return True
+
+    def _resume(self, more: bool) -> bool:
+        """Go on with a paused trial; False if there is none that may."""
+        if not self._paused or self._stop.is_set() or self._decisions is None:
+            return False
+        # Those of a run that was broken off come first: they were compared with.
+        if more and self._ledger.has_orphans():
+            return False
+        number = self._ledger.resume(list(self._paused), more, self._decisions)
+        if number is None:
+            return False
+        task = self._tasks[number] = self._paused.pop(number)
+        task.deadline = time.monotonic() + self._trial_timeout
+        self._backend.resume(number)
+        return True
 
     def _describe(self, trials: Sequence[Trial]) -> tuple:
         """What the backend needs to know of a task."""
@@ -247,7 +287,10 @@ class Run:
                 else:
                     diverged.append((trial.number, diverged_outcome(trial, loss)))
         decisions = self._decisions if self._backend.answers else None
-        changes = self._ledger.report(reported, decisions)
+        decided = self._ledger.report(reported, decisions)
+        alone = self._batch is None and isinstance(self._backend, Serial)
+        if not alone and "pause" in decided.values():
+            self._refuse_to_pause()
         for reporting, loss in reported.items():
             trial = self._running[reporting]
             self._notify("on_report", trial, len(trial.values) - 1, loss)
@@ -260,19 +303,23 @@ class Run:
         if before and not kept:
             self._backend.answer(number, "stop")
         elif self._batch is not None:
-            self._backend.answer(number, (kept, *self._exchange(task, changes)))
+            self._backend.answer(number, (kept, *self._exchange(task)))
+        elif decided.get(number) == "pause":
+            self._paused[number] = self._tasks.pop(number)
+            self._backend.pause(number)
 
-    def _exchange(
-        self, task: _Task, changes: Mapping[int, Mapping[str, Any]]
-    ) -> tuple[list[int], dict[str, Any] | None]:
+    def _exchange(self, task: _Task) -> tuple[list[int], dict[str, Any] | None]:
         """From which row of the task each goes on, and all params, if some have changed."""
         places = {trial.number: place for place, trial in enumerate(task.rows)}
         sources = list(range(len(task.rows)))
-        for number, change in changes.items():
-            if number in places:
-                task.params[number] = change["params"]
-                sources[places[number]] = places.get(change["source"], places[number])
-        if not changes:
+        changed = False
+        for place, trial in enumerate(task.rows):
+            for change in trial.lineage:
+                if change["epoch"] == len(trial.values):
+                    task.params[trial.number] = change["params"]
+                    sources[place] = places.get(change["source"], place)
+                    changed = True
+        if not changed:
             return sources, None
         rows = [copy_containers(task.params[trial.number]) for trial in task.rows]
         return sources, stack(self._ledger.space, rows)

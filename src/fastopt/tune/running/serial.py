@@ -60,6 +60,7 @@ class Serial:
         self._begin = begin
         self._task: tuple[int, Steps] | None = None
         self._answer: Any = None
+        self._paused: dict[int, Steps] = {}
 
     def submit(self, number: int, *task: Any) -> None:
         """Make ready; it runs inside of ``events``."""
@@ -70,13 +71,23 @@ class Serial:
         """What the objective gets for its report."""
         self._answer = answer
 
+    def pause(self, number: int) -> None:
+        """Keep the trial, which has reported, for later."""
+        assert self._task is not None
+        self._paused[number] = self._task[1]
+        self._task = None
+
+    def resume(self, number: int) -> None:
+        """Go on with a trial that was paused."""
+        self._task, self._answer = (number, self._paused.pop(number)), None
+
     def events(self, timeout: float | None) -> Iterator[Event]:
         """Run the trial to its end, or until the time is over."""
         if self._task is None:
             return
         number, steps = self._task
         deadline = None if timeout is None else time.monotonic() + timeout
-        while True:
+        while self._task is not None:
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0.0:
                 return
@@ -97,4 +108,6 @@ class Serial:
         self._task = None
 
     def close(self) -> None:
-        """Nothing to do."""
+        """Forget all."""
+        self._task = None
+        self._paused.clear()

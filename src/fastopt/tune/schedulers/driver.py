@@ -117,6 +117,21 @@ class SchedulerDriver:
             self._tell(moments[0], changed)
         return [self._decision(moment) for moment in moments]
 
+    def resume(
+        self,
+        paused: Iterable[tuple[Trial, int]],
+        more: bool,
+        changed: Iterable[Trial],
+        finished: Sequence[Trial],
+        running: Sequence[Trial],
+    ) -> int | None:
+        """Which of the paused trials goes on, if one does; the arguments are those of decide."""
+        moments = [self._moment(*pair, finished, running) for pair in paused]
+        if not moments or not hasattr(self._scheduler, "resume"):
+            return None
+        self._tell(moments[0], changed)
+        return self._scheduler.resume(moments, more)
+
     def exchange(
         self,
         reported: Iterable[tuple[Trial, int]],
@@ -136,7 +151,8 @@ class SchedulerDriver:
         decision = self._scheduler.decide(moment)
         if decision not in get_args(Decision):
             raise ValueError(
-                f"scheduler: {self._scheduler!r} decided {decision!r}, needs 'go' or 'stop'"
+                f"scheduler: {self._scheduler!r} decided {decision!r}, "
+                "needs 'go', 'stop' or 'pause'"
             )
         return decision
 

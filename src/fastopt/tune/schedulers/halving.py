@@ -31,6 +31,9 @@ class Halving(RungScheduler):
         Values at the first rung.
     last : int, optional
         How many values a whole trial yields, if that is known: there is no rung from there on.
+    pause : bool, default False
+        Trials wait at each rung, with their generators in memory, until enough others have come to
+        tell who goes on; nobody is stopped before the end of the run. Not with workers or batches.
 
     Notes
     -----
@@ -52,6 +55,7 @@ class Halving(RungScheduler):
     eta: int = 3
     first: int = 1
     last: int | None = None
+    pause: bool = False
 
     def __post_init__(self) -> None:
         for name, least in (("eta", 2), ("first", 1)):
@@ -60,6 +64,7 @@ class Halving(RungScheduler):
         if self.last is not None:
             last = _checks.integer("Halving: last", self.last, least=1)
             object.__setattr__(self, "last", last)
+        object.__setattr__(self, "pause", _checks.flag("Halving: pause", self.pause))
 
     def rungs(self, number: int, below: float) -> Iterator[int]:
         """The same for every trial."""
@@ -68,3 +73,7 @@ class Halving(RungScheduler):
     def survivors(self, recorded: int) -> int:
         """One in eta, and at least one."""
         return max(1, recorded // self.eta)
+
+    def resumable(self, recorded: int) -> int:
+        """One in eta."""
+        return recorded // self.eta

@@ -45,6 +45,9 @@ class Hyperband(RungScheduler):
         One of so many goes on at each rung.
     first : int, default 1
         Values at the first rung of the first bracket.
+    pause : bool, default False
+        Trials wait at each rung, with their generators in memory, until enough others have come to
+        tell who goes on; nobody is stopped before the end of the run. Not with workers or batches.
 
     Notes
     -----
@@ -62,11 +65,13 @@ class Hyperband(RungScheduler):
     last: int
     eta: int = 3
     first: int = 1
+    pause: bool = False
 
     def __post_init__(self) -> None:
         for name, least in (("eta", 2), ("first", 1), ("last", 1)):
             value = _checks.integer(f"Hyperband: {name}", getattr(self, name), least=least)
             object.__setattr__(self, name, value)
+        object.__setattr__(self, "pause", _checks.flag("Hyperband: pause", self.pause))
         if self.last < self.first:
             raise ValueError(
                 f"Hyperband: last must be at least first={self.first}, got {self.last!r}"
@@ -86,3 +91,7 @@ class Hyperband(RungScheduler):
     def survivors(self, recorded: int) -> int:
         """One in eta, and at least one."""
         return max(1, recorded // self.eta)
+
+    def resumable(self, recorded: int) -> int:
+        """One in eta."""
+        return recorded // self.eta

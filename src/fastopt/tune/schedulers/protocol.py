@@ -17,7 +17,7 @@ from fastopt.tune.strategies.protocol import satisfies
 
 __all__ = ["Copy", "Decision", "Moment", "Scheduler", "best_so_far"]
 
-Decision = Literal["go", "stop"]
+Decision = Literal["go", "stop", "pause"]
 
 
 class Copy(NamedTuple):
@@ -97,6 +97,11 @@ class Scheduler(Protocol):
     false where there is nothing to decide about trial ``number`` after so many values, of which so
     many were decided about before; and, for executors, ``thresholds(moment)``: a dict from a number
     of values to the worst that the best of them may be, as things stand when a trial starts.
+
+    In a run without workers it may also decide ``"pause"``: the trial waits, its generator in
+    memory, and ``resume(moments, more)``, which gives the number of one of those that wait or None,
+    is asked whenever a trial could start, with ``more`` saying whether new ones can. What waits in
+    the end is stopped.
 
     One for batched objectives may have ``exchange(moments)``, which is called with all rows that go
     on and gives a list of (target, source, params): the trial ``target`` goes on from what the

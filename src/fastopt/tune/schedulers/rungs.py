@@ -7,7 +7,7 @@ whether or not it goes on. Failed trials are not recorded.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import inf, nextafter
 
 from fastopt.tune.schedulers.protocol import Decision, Moment, best_so_far
@@ -86,8 +86,14 @@ class RungScheduler:
         """The rungs of a trial that are below the limit, ascending."""
         raise NotImplementedError
 
+    pause = False
+
     def survivors(self, recorded: int) -> int:
         """How many go on of those that are recorded at a rung."""
+        raise NotImplementedError
+
+    def resumable(self, recorded: int) -> int:
+        """How many of those that are recorded go on while others can still come."""
         raise NotImplementedError
 
     def _records(self, moment: Moment) -> _Records:
@@ -117,8 +123,21 @@ class RungScheduler:
         # A trial that has as many values as any that is done has no more to come.
         if not due or epochs == records.longest:
             return "go"
+        if self.pause:
+            return "pause"
         rank, recorded = records.rank((self.group(number), due[-1]), number)
         return "go" if rank < self.survivors(recorded) else "stop"
+
+    def resume(self, moments: Sequence[Moment], more: bool) -> int | None:
+        """Of the trials that wait at the highest rung and may go on, the best."""
+        enough = self.resumable if more else self.survivors
+        found = None
+        for moment in moments:
+            number, epochs = moment.trial.number, moment.epochs
+            rank, recorded = self._records(moment).rank((self.group(number), epochs), number)
+            if rank < enough(recorded):
+                found = max(found or (epochs, -rank, number), (epochs, -rank, number))
+        return found and found[2]
 
     def thresholds(self, moment: Moment) -> dict[int, float]:
         """The worst best value that would still go on at each rung."""

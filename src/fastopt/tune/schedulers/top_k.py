@@ -25,6 +25,9 @@ class TopK(RungScheduler):
         How many go on.
     after : int, default 1
         After how many values.
+    pause : bool, default False
+        Trials wait there, with their generators in memory, until no other can come; then the best
+        k go on. Not with workers or batches.
 
     Notes
     -----
@@ -44,11 +47,13 @@ class TopK(RungScheduler):
 
     k: int
     after: int = 1
+    pause: bool = False
 
     def __post_init__(self) -> None:
         for name in ("k", "after"):
             value = _checks.integer(f"TopK: {name}", getattr(self, name), least=1)
             object.__setattr__(self, name, value)
+        object.__setattr__(self, "pause", _checks.flag("TopK: pause", self.pause))
 
     def rungs(self, number: int, below: float) -> Iterator[int]:
         """The one at which all are compared."""
@@ -57,3 +62,7 @@ class TopK(RungScheduler):
     def survivors(self, recorded: int) -> int:
         """The same however many there are."""
         return self.k
+
+    def resumable(self, recorded: int) -> int:
+        """None: a better one may come."""
+        return 0
