@@ -233,12 +233,15 @@ static fo_status note_tensors(row_call *call, row_tensor *to, const fo_tensor *t
         if (status != FO_OK)
             return status;
         any_float |= !is_double;
+        fo_loop *const loop = fo_loop_of(call->group->rule, &tensor);
+        if (!loop)
+            return FO_BAD_FORMAT;
         if (!tensor.n)
             continue;
         row_tensor *it = &to[call->count++];
         it->tensor = &tensors[i];
         it->step = step;
-        it->loop = fo_loop_of(call->group->rule, &tensor);
+        it->loop = loop;
         it->has_optional = fo_has_optional(info, &tensor);
         it->buffer_count = 2 + info->state_count + it->has_optional;
         for (int k = 0; k < it->buffer_count; k++) {

@@ -11,10 +11,10 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* Bytes of param up to which one thread just goes from tensor to tensor. */
+/* Bytes of param up to which a single thread steps tensor by tensor, without cutting the work into chunks. */
 enum { SMALL = 1 << 20 };
-/* Bytes of param from which on the buffers are larger than one core's own caches, and than all caches.
- * Tests have both lower. */
+/* Bytes of param from which on all buffers together do not fit into one core's own caches, and into any cache.
+ * Tests set both lower. */
 #ifndef FO_OWN_CACHES
 #define FO_OWN_CACHES (1 << 21)
 #define FO_ALL_CACHES (1 << 24)
@@ -27,8 +27,8 @@ typedef struct call {
     size_t bytes; /* of all parameters */
 } call;
 
-/* A loop and what it needs besides the buffers: the same for all tensors of a group that are at the same
- * step and of one layout. */
+/* A loop and what it needs besides the buffers. Tensors share it if they have the same group, step and
+ * layout. */
 typedef struct bound_loop {
     uint32_t group;
     fo_dtype dtype;
@@ -43,7 +43,7 @@ static int fits(const bound_loop *it, const fo_tensor *tensor)
            it->dtype != FO_MIXED;
 }
 
-/* From memory shorter bursts are better, the more so the more buffers there are. */
+/* From memory, shorter bursts are faster, and with more buffers still shorter ones. */
 static size_t burst_of(size_t bytes, fo_rule rule)
 {
     if (bytes < FO_OWN_CACHES)
@@ -79,7 +79,7 @@ void fo_fill_loop_call(fo_loop_call *with, const fo_group *group, uint64_t step,
 fo_loop *fo_loop_of(fo_rule rule, const fo_tensor *tensor)
 {
     const fo_layout layout = fo_layout_of(tensor, fo_rule_describe(rule));
-    return fo_kernels[rule]->loop[fo_isa_in_use()][layout];
+    return layout == FO_LAYOUT_COUNT ? NULL : fo_kernels[rule]->loop[fo_isa_in_use()][layout];
 }
 
 static void bind(bound_loop *to, const call *call, const fo_tensor *tensor)

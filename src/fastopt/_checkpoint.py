@@ -126,6 +126,7 @@ def restore(
             if name != "step":
                 require_like(entry[name], value, f"{name} of state_dict['state'][{index}]")
     require_params(params, tensors.params)
+    _require_writeable(own_state)
     with tensors:
         before = tensors.steps
         try:
@@ -143,6 +144,16 @@ def restore(
         for param, content in zip(tensors.params, params or (), strict=False):
             param[...] = content
     return skipped_steps
+
+
+def _require_writeable(own_state: Sequence[dict[str, Any]]) -> None:
+    """States that were loaded into read-only memory cannot be restored."""
+    for index, own in enumerate(own_state):
+        for name, array in own.items():
+            if name != "step" and not array.flags.writeable:
+                raise ValueError(
+                    f"{name} of state[{index}] must be writeable, got a read-only array"
+                )
 
 
 def _groups_like(found: list[Any], rule: Rule, groups: Groups) -> Groups:

@@ -16,7 +16,7 @@ from fastopt._core import Rule, TensorList
 from fastopt._groups import ParameterGroups, complete, refuse_unknown, with_rates
 from fastopt._placement import Layout, zeros_in_one_block
 from fastopt._statefile import File, StateFileError, name_of
-from fastopt._trees import is_groups, settled
+from fastopt._trees import is_groups, settled, without_memmaps
 
 __all__ = ["Number", "Optimizer", "Params", "Rate"]
 
@@ -107,6 +107,8 @@ class Optimizer:
         grouped: bool,
         states: Sequence[list[NDArray[Any]]] = (),
         steps: Sequence[int] = (),
+        *,
+        read_only: bool = False,
     ) -> None:
         """Take over the groups, with new states for the parameters beyond those given."""
         rule = self._rule
@@ -119,7 +121,8 @@ class Optimizer:
         states += zeros_in_one_block(layouts, counts)
         flag = rule.optional_flag
         optional = [flag is not None and group[flag] for group in groups]
-        tensors = TensorList([rule] * len(groups), params, states, owners, names, optional)
+        rules = [rule] * len(groups)
+        tensors = TensorList(rules, params, states, owners, names, optional, None, read_only)
         tensors.check(with_rates(groups, 1))
         if rule.initial_value is not None:
             for state, owner in list(zip(states, owners, strict=True))[len(steps) :]:
@@ -221,7 +224,7 @@ class Optimizer:
     def lr(self) -> Any:
         """The learning rate of all groups; setting it, to a number or a schedule, sets it for all.
 
-        With a schedule it is the rate of the last step, before the first that of the first;
+        With a schedule it is the rate of the last step, or of step 1 before any step;
         ``param_groups`` has the schedule itself.
 
         Raises
@@ -289,7 +292,7 @@ class Optimizer:
             ``"rule"``; ``"param_groups"``: for each group its hyper-parameters, keys of your own
             and, as ``"params"``, the indices of its parameters; ``"state"``: for each parameter its
             ``"step"`` and arrays; where steps were skipped, their number as ``"skipped_steps"``.
-            In place of a schedule stands the rate of the last step.
+            A schedule is replaced by the rate of the last step.
 
         Examples
         --------
@@ -450,7 +453,18 @@ class Optimizer:
             setattr(self, name, value)
         self._defaults = state["defaults"]
         self.skipped_steps = state["skipped_steps"]
-        self._build(state["param_groups"], state["grouped"], state["states"], state["steps"])
+        # joblib, for one, loads arrays into memory that cannot be written. Whoever only predicts by
+        # them has nothing against that.
+        groups = state["param_groups"]
+        for group in groups:
+            group["params"] = without_memmaps(group["params"])
+        self._build(
+            groups,
+            state["grouped"],
+            without_memmaps(state["states"]),
+            state["steps"],
+            read_only=True,
+        )
 
     def __repr__(self) -> str:
         groups = "; ".join(

@@ -61,7 +61,7 @@ _ALIGNMENT = 64
 _CHUNK_BYTES = 2**16
 _DIGEST_BYTES = hashlib.sha256().digest_size
 _DTYPES = {name: np.dtype(name).newbyteorder("<") for name in ("float32", "float64", "int64")}
-# Keyed by the native dtypes, since the attribute `name` of a dtype is slow to ask for.
+# Keyed by the native dtypes, since the attribute `name` of a dtype is slow.
 _NAMES = {np.dtype(name): name for name in _DTYPES}
 
 
@@ -142,7 +142,7 @@ def write(file: File, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -
 
 
 def _is_open(file: Any, method: str) -> TypeGuard[IO[bytes]]:
-    """Whether it is a file object and no path."""
+    """Whether it is a file object and not a path."""
     if isinstance(file, (str, bytes, os.PathLike)):
         return False
     if not hasattr(file, method):
@@ -211,7 +211,7 @@ def read(file: File) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
 
 
 def _read_state(file: IO[bytes]) -> bytes:
-    """The bytes of one state, which says its length itself; fewer if the file ends before."""
+    """The bytes of one state, whose prefix holds its length; fewer if the file ends early."""
     content = _read_up_to(file, _PREFIX.size)
     if len(content) == _PREFIX.size and content.startswith(_MAGIC):
         size = _PREFIX.unpack(content)[3]
@@ -232,7 +232,7 @@ def _read_up_to(file: IO[bytes], count: int) -> bytes:
 
 @contextlib.contextmanager
 def _naming(name: str) -> Iterator[None]:
-    """The system's errors, of this file: some come without a name, some with a temporary one."""
+    """Put this file's name on the system's errors: some have none, some a temporary file's."""
     try:
         yield
     except OSError as error:
@@ -392,7 +392,7 @@ def _status_of(target: str) -> os.stat_result | None:
 
 
 def _with_digest(parts: Iterable[memoryview]) -> Iterator[memoryview | bytes | bytearray]:
-    """The content of the file in pieces, its checksum the last."""
+    """The content of the file in pieces; the last is its checksum."""
     digest = hashlib.sha256()
     for chunk in _gathered(_padded(parts)):
         digest.update(chunk)
@@ -422,7 +422,7 @@ def _gathered(parts: Iterable[memoryview | bytes]) -> Iterator[memoryview | byte
 
 
 def _open_without_waiting(name: str, flags: int) -> int:
-    # A plain open of a named pipe waits for somebody to write to it.
+    # A plain open of a named pipe waits until another process writes to it.
     return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
 
 

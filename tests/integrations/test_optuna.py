@@ -19,7 +19,7 @@ from fastopt.integrations.optuna import FastoptSampler
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-@pytest.mark.parametrize("strategy", ["bayes", "sobol"])
+@pytest.mark.parametrize("strategy", ["bayes", "tpe", "sobol"])
 class TestOptunasOwn(BasicSamplerTestCase, RelativeSamplerTestCase, SingleOnlySamplerTestCase):
     @pytest.fixture
     def sampler(self, strategy):
@@ -78,7 +78,7 @@ def test_bayes_suggests_what_a_study_of_ours_suggests(direction):
     assert theirs.best_value == ours.best.value
 
 
-@pytest.mark.parametrize("strategy", ["random", "sobol", "bayes", "grid"])
+@pytest.mark.parametrize("strategy", ["random", "sobol", "bayes", "tpe", "grid"])
 def test_every_strategy_suggests_the_same_when_the_space_is_given(strategy):
     theirs, ours = dict(THEIRS), dict(OURS)
     if strategy == "grid":
@@ -87,7 +87,7 @@ def test_every_strategy_suggests_the_same_when_the_space_is_given(strategy):
     ours = tune.Study(ours, seed=2, strategy=strategy)
     sampler = FastoptSampler(strategy, seed=2, search_space=theirs)
     study = optuna.create_study(sampler=sampler)
-    for _ in range(8):
+    for _ in range(14):
         expected, trial = ours.ask(), study.ask(theirs)
         assert trial.params == expected.params
         ours.tell(expected, expected.params["b_rate"])

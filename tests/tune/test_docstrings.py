@@ -35,8 +35,15 @@ def test_examples_of_modules_run(name):
 
 
 NO_VALUE = {
-    *("Dimension", "ImprovementSpent", "Moment", "Scheduler"),
-    *("SpaceExhausted", "Strategy", "Trial", "View"),
+    "CurrentTrial",
+    "Dimension",
+    "ImprovementSpent",
+    "Moment",
+    "Scheduler",
+    "SpaceExhausted",
+    "Strategy",
+    "Trial",
+    "View",
 }
 
 

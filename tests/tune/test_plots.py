@@ -417,3 +417,22 @@ def test_the_report_has_curves_short_numbers_and_is_small(tmp_path):
     best = study.best.params["p3"]
     assert f"<td>{best:.6g}</td>" in text
     assert repr(best) not in text
+
+
+@needs_matplotlib
+def test_on_a_narrow_screen_long_texts_are_broken_and_numbers_are_not(tmp_path):
+    def objective(params):
+        if params["x"] > 0.8:
+            raise OSError("/a/path/without/a/space/" + "x" * 200)
+        return params["x"]
+
+    study = tune.Study({"x": tune.Float(0.0, 1.0)}, strategy="sobol", name="n" * 60)
+    study.run(objective, 20)
+    study.report(tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    assert f"<td>{study.best.value:.6g}</td>" in text
+    assert '<td class="long">OSError: /a/path' in text
+    assert "h1, .facts { overflow-wrap: anywhere; }" in text
+    # Whatever is wide is in a box that scrolls by itself.
+    assert text.count("<table>") == text.count('<div class="wide">\n<table>')
+    assert text.count("<img") == len(re.findall(r'<div class="wide( broad)?"><img', text))

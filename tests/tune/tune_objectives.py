@@ -24,7 +24,7 @@ SMALL = {"a": tune.Int(0, 4), "b": tune.Categorical(["x", "y", "z", "w"])}
 LARGE = {"a": tune.Int(0, 49), "b": SMALL["b"]}
 # Those whose suggestions do not depend on results, and all.
 SEQUENCES = [tune.Grid(points=4), "random", "sobol"]
-STRATEGIES = [*SEQUENCES, "bayes"]
+STRATEGIES = [*SEQUENCES, "bayes", "tpe"]
 
 
 def smooth(params):
@@ -233,6 +233,15 @@ def share(path, flag):
             return
         study.tell(trial, small(trial.params))
         count += 1
+
+
+def notes_and_folder(params):
+    trial = tune.current_trial()
+    tune.note(number=trial.number, half=params["a"] / 2)
+    (trial.folder / "checkpoint").write_text(str(params["a"]))
+    if params["a"] == 2:
+        raise KeyError("two is bad")
+    return params["a"]
 
 
 def faulty(params):

@@ -147,7 +147,7 @@ class FastoptSampler(BaseSampler):
         self._lock = threading.Lock()
 
     def reseed_rng(self) -> None:
-        """Called by Optuna in every parallel worker, lest they all draw the same.
+        """Called by Optuna in every parallel worker, so that they draw different points.
 
         The seed stays: trials differ by their numbers.
         """

@@ -9,9 +9,13 @@ Examples
 (1, True)
 """
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from fastopt.tune._minimize import maximize, minimize
+from fastopt.tune._open import open, studies
+from fastopt.tune.running.current import CurrentTrial, current_trial, note
+from fastopt.tune.running.stoppers import Budget, Patience, TargetValue
 from fastopt.tune.schedulers.halving import Halving
 from fastopt.tune.schedulers.hyperband import Hyperband
 from fastopt.tune.schedulers.median import Median
@@ -23,14 +27,18 @@ from fastopt.tune.strategies.grid import Grid
 from fastopt.tune.strategies.protocol import ImprovementSpent, SpaceExhausted, Strategy, View
 from fastopt.tune.strategies.random import Random
 from fastopt.tune.strategies.sobol import Sobol
+from fastopt.tune.strategies.tpe.strategy import TPE
 from fastopt.tune.study import Study
 
 if TYPE_CHECKING:
     from fastopt.tune.strategies.bayes.strategy import Bayes
 
 __all__ = [
+    "TPE",
     "Bayes",
+    "Budget",
     "Categorical",
+    "CurrentTrial",
     "Dimension",
     "Float",
     "Grid",
@@ -40,6 +48,7 @@ __all__ = [
     "Int",
     "Median",
     "Moment",
+    "Patience",
     "PopulationBased",
     "Random",
     "Scheduler",
@@ -48,16 +57,21 @@ __all__ = [
     "SpaceExhausted",
     "Strategy",
     "Study",
+    "TargetValue",
     "TopK",
     "Trial",
     "View",
+    "current_trial",
     "maximize",
     "minimize",
+    "note",
+    "open",
+    "studies",
 ]
 
 
 for _name in __all__:
-    # Where a class is documented and imported from is here, whichever room it lives in.
+    # Classes are documented and imported from here, whichever room holds them.
     if _name in globals():
         globals()[_name].__module__ = __name__
 
@@ -72,4 +86,7 @@ def __getattr__(name: str) -> Any:
         from fastopt.tune.strategies.bayes.strategy import Bayes
 
         return Bayes
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # With these two Python adds which name was probably meant.
+    raise AttributeError(
+        f"module {__name__!r} has no attribute {name!r}", name=name, obj=sys.modules[__name__]
+    )

@@ -6,12 +6,15 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from fastopt.tune._habits import no_attribute
 from fastopt.tune.ledger.callbacks import check_callbacks, notify
+from fastopt.tune.ledger.copies import copy_study
 from fastopt.tune.ledger.encoding import name_strategy
-from fastopt.tune.ledger.ledger import MISSING, Ledger
+from fastopt.tune.ledger.ledger import MISSING, Ledger, Resume
+from fastopt.tune.ledger.revisions import correct, delete, invalidate
 from fastopt.tune.running.loop import Run
 from fastopt.tune.space import Parameter, Space, Trial
 from fastopt.tune.space.parameters import copy_containers
@@ -34,7 +37,8 @@ class Study:
         Name to :class:`Float`, :class:`Int` or :class:`Categorical`.
     strategy : str or object, default "bayes"
         ``"grid"``, ``"random"``, ``"sobol"``, ``"bayes"`` (a Gaussian process, best where one trial
-        takes longer than some milliseconds), the same with options (``Grid(points=5)``), or any
+        takes longer than some milliseconds), ``"tpe"`` (Parzen estimators, for trials that are
+        many and cheap), the same with options (``Grid(points=5)``), or any
         object with ``ask(view)`` and, if it wants, ``tell(view, trial)``; see :class:`View`.
     direction : {"minimize", "maximize"}
     seed : int or None, default 0
@@ -55,6 +59,10 @@ class Study:
     lock_timeout : float, default 60.0
         Seconds to wait for other processes that write to the file. A result that is told while the
         file stays locked for longer is kept and written by the next call that can.
+    resume : {"same", "extend"}, default "same"
+        With ``"extend"`` the space may be wider than that of the file: wider bounds, more choices
+        at the end of the list, and new parameters with an ``initial`` value, which the trials that
+        are there then count as having had.
 
     Raises
     ------
@@ -114,10 +122,9 @@ class Study:
         constraint: Callable[[dict[str, Any]], Any] | None = None,
         callbacks: Iterable[Any] = (),
         lock_timeout: float = 60.0,
+        resume: Resume = "same",
     ) -> None:
-        self.callbacks = check_callbacks(callbacks)
-        self._warned: set[int] = set()
-        self._stop = threading.Event()
+        self._begin(check_callbacks(callbacks))
         self._ledger = Ledger(
             space,
             strategy=strategy,
@@ -127,7 +134,21 @@ class Study:
             name=name,
             constraint=constraint,
             lock_timeout=lock_timeout,
+            resume=resume,
         )
+
+    def _begin(self, callbacks: list[Any]) -> None:
+        self.callbacks = callbacks
+        self._warned: set[int] = set()
+        self._stop = threading.Event()
+
+    @classmethod
+    def _over(cls, ledger: Ledger, callbacks: Iterable[Any]) -> Study:
+        """A study over a ledger that is open."""
+        study = cls.__new__(cls)
+        study._begin(check_callbacks(callbacks))
+        study._ledger = ledger
+        return study
 
     def __repr__(self) -> str:
         where = "" if self.storage is None else f", storage={self.storage!r}"
@@ -178,7 +199,7 @@ class Study:
 
     @property
     def seed(self) -> int:
-        """The seed; for None the one that was drawn, or that of the file."""
+        """The seed. For ``seed=None`` it is the one that was drawn, or the file's."""
         return self._ledger.seed
 
     @property
@@ -262,6 +283,7 @@ class Study:
         *,
         error: str | None = None,
         values: Iterable[float] = (),
+        notes: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         """Store the result of a running trial; it is on disk when this returns.
 
@@ -276,6 +298,8 @@ class Study:
             Instead of a value: why the trial failed.
         values : iterable of float, optional
             The values at each epoch.
+        notes : dict, optional
+            Facts for ``trial.notes``: what JSON can hold.
 
         Raises
         ------
@@ -284,7 +308,7 @@ class Study:
         TypeError
             For both a value and an error, or neither.
         """
-        self._notify("on_trial_end", self._ledger.tell(trial, value, error, values))
+        self._notify("on_trial_end", self._ledger.tell(trial, value, error, values, notes))
 
     def requeue(self, trial: Trial | int) -> None:
         """Queue a trial again: some ``ask`` will give its params out before the strategy's.
@@ -329,6 +353,7 @@ class Study:
         state: Literal["done", "failed", "stopped"] | None = None,
         error: str | None = None,
         values: Iterable[float] = (),
+        notes: Mapping[str, Any] = MappingProxyType({}),
     ) -> Trial:
         """Add a result from elsewhere: an earlier study, a paper, a run by hand.
 
@@ -346,6 +371,8 @@ class Study:
             Why it failed.
         values : iterable of float, optional
             The values at each epoch.
+        notes : dict, optional
+            Facts for ``trial.notes``: what JSON can hold.
 
         Returns
         -------
@@ -365,7 +392,7 @@ class Study:
         >>> study.best_params, study.best_value
         ({'x': 0.5}, 0.25)
         """
-        trial = self._ledger.add(params, value, state, error, values)
+        trial = self._ledger.add(params, value, state, error, values, notes)
         self._notify("on_trial_end", trial)
         return trial
 
@@ -384,6 +411,78 @@ class Study:
         ZeroDivisionError: division by zero
         """
         return self._ledger.traceback(trial)
+
+    def correct(self, trial: Trial | int, value: float) -> Trial:
+        """Give a trial that has ended another value; a failed or stopped one is then done.
+
+        Here and in :meth:`invalidate` and :meth:`delete` the file has it at once, running studies
+        of other processes notice, and to strategies it is as if the trial had ended now.
+
+        Raises
+        ------
+        ValueError
+            If there is no such trial, it is running, or the value is not a finite number.
+
+        Examples
+        --------
+        >>> from fastopt import tune
+        >>> study = tune.Study({"x": tune.Int(1, 3)}, strategy="grid")
+        >>> study.run(lambda params: params["x"])
+        >>> trial = study.correct(0, 9.0)
+        >>> study.best.number
+        1
+        """
+        return correct(self._ledger, trial, value)
+
+    def invalidate(self, trial: Trial | int, error: str) -> Trial:
+        """Make a trial that has ended a failed one, for a reason that its ``error`` then says.
+
+        Raises
+        ------
+        ValueError
+            If there is no such trial, or it is running.
+        """
+        return invalidate(self._ledger, trial, error)
+
+    def delete(self, trial: Trial | int) -> None:
+        """Take a trial that has ended out of the study; no other gets its number.
+
+        Its point may be suggested again.
+
+        Raises
+        ------
+        ValueError
+            If there is no such trial, or it is running.
+        """
+        delete(self._ledger, trial)
+
+    def copy(self, path: str | os.PathLike[str], name: str | None = None) -> None:
+        """Write all that the study holds as a study of its own into a file, made if absent.
+
+        A study in memory becomes one in a file by this. Trials that run are queued in the copy.
+
+        Parameters
+        ----------
+        path : str or path
+        name : str, optional
+            By default this study's.
+
+        Raises
+        ------
+        ValueError
+            If the file holds a study of that name.
+        """
+        copy_study(self._ledger, path, self.name if name is None else name)
+
+    def rename(self, name: str) -> None:
+        """Give the study another name in its file.
+
+        Raises
+        ------
+        ValueError
+            If the file holds a study of that name.
+        """
+        self._ledger.rename(name)
 
     @property
     def notes(self) -> dict[str, Any]:

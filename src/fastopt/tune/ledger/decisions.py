@@ -23,6 +23,7 @@ class Decisions:
         self._driver = driver
         self._history = history
         self._changed = history.follow()
+        self._revision = history.revision
 
     def close(self) -> None:
         """Nothing is decided any more."""
@@ -37,8 +38,12 @@ class Decisions:
         return limits[0]
 
     def _news(self) -> list[Trial]:
-        """The trials that have changed since the last time."""
-        news = list(self._changed.values())
+        """The trials that have changed since the last time; all, where ended ones were revised."""
+        if self._history.revision != self._revision:
+            self._revision = self._history.revision
+            self._driver.forget()
+            self._changed.update(self._history.trials)
+        news = [t for number, t in self._changed.items() if number in self._history.trials]
         self._changed.clear()
         return news
 

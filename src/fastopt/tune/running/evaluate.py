@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fastopt.tune.ledger.values import cut, has_diverged, read_value
+from fastopt.tune.running.current import within
 
 __all__ = ["Event", "Objective", "Outcome", "Steps", "evaluate", "evaluate_fully", "explain"]
 
@@ -31,6 +32,7 @@ class Outcome:
     values: list[float] = field(default_factory=list)
     traceback: str | None = None
     diverged: bool = False
+    notes: dict[str, Any] = field(default_factory=dict)
 
 
 Steps = Generator[Any, Any, Outcome]
@@ -63,8 +65,25 @@ def trace(error: BaseException) -> str:
 def evaluate(objective: Objective, params: dict[str, Any]) -> Steps:
     """Run the objective of one trial; yields each value that it reports, returns the outcome.
 
-    The answer to a value is None, or "stop", which ends the trial.
+    A value comes together with the trial's notes, or None if these are as before. The answer is
+    None, or "stop", which ends the trial.
     """
+    objective, params, notes = within(objective, params)
+    steps = _evaluate(objective, params)
+    answer = None
+    known: dict[str, Any] = {}
+    while True:
+        try:
+            value = steps.send(answer)
+        except StopIteration as end:
+            end.value.notes = notes
+            return end.value
+        news = None if notes == known else dict(notes)
+        known = news or known
+        answer = yield value, news
+
+
+def _evaluate(objective: Objective, params: dict[str, Any]) -> Steps:
     values: list[float] = []
     try:
         result = objective(params)
@@ -112,9 +131,10 @@ def evaluate_fully(
     answer = None
     while True:
         try:
-            values.append(steps.send(answer))
+            value, _ = steps.send(answer)
         except StopIteration as end:
             return end.value
+        values.append(value)
         limit = limits.get(len(values))
         if limit is not None and best(*values, limit) == limit != best(values):
             answer = "stop"

@@ -7,7 +7,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from fastopt.tune.ledger.decisions import Decisions
 from fastopt.tune.ledger.ledger import Ledger
 from fastopt.tune.running.backends import make_backend
 from fastopt.tune.running.batch import diverged_outcome, row_outcome, stack
+from fastopt.tune.running.current import Given, folder_of
 from fastopt.tune.running.evaluate import Objective, Outcome
 from fastopt.tune.running.interrupts import Interrupts
 from fastopt.tune.running.progress import Progress
@@ -29,7 +30,7 @@ __all__ = ["Run", "Total"]
 
 
 class Total(int):
-    """A number of trials that the study shall hold in the end, those from before a run included."""
+    """A number of trials that the study holds in the end, including those from before the run."""
 
     __slots__ = ()
 
@@ -47,12 +48,15 @@ class _Task:
     deadline : float
     params : dict of int to dict
         The params of each trial by its number, as they are now.
+    notes : dict
+        Those of a single trial, so far.
     """
 
     trials: list[Trial]
     rows: list[Trial]
     deadline: float
     params: dict[int, dict[str, Any]]
+    notes: dict[str, Any] = field(default_factory=dict)
 
 
 class Run:
@@ -202,9 +206,9 @@ class Run:
         if not self._tasks:
             # They wait for others in vain.
             for number in list(self._paused):
-                del self._paused[number]
+                notes = self._paused.pop(number).notes
                 values = [*self._running[number].values]
-                self._end(number, Outcome("stopped", values[-1], values=values))
+                self._end(number, Outcome("stopped", values[-1], values=values, notes=notes))
 
     def _ask(self) -> bool:
         """Start a new trial, or a batch of them; False if there is none."""
@@ -247,14 +251,16 @@ class Run:
         params = [copy_containers(trial.params) for trial in trials]
         if self._batch is not None:
             return stack(self._ledger.space, params), len(params)
+        storage, number = self._ledger.storage, trials[0].number
+        given = Given(params[0], number, folder_of(storage.path, self._ledger.name, number))
         if self._backend.answers:
-            return (params[0],)
+            return (given,)
         if limits is None:
             raise TypeError(
                 f"scheduler: {self._scheduler!r} cannot tell its limits in advance (it has no "
                 "method thresholds), and an executor answers nothing later; use n_jobs="
             )
-        return params[0], limits, self._ledger.direction
+        return given, limits, self._ledger.direction
 
     def _wait(self, deadline: float) -> None:
         until = min([deadline, *(task.deadline for task in self._tasks.values())])
@@ -278,7 +284,11 @@ class Run:
 
     def _report(self, number: int, task: _Task, content: Any) -> None:
         """Store what a trial or a batch has reported, and answer."""
-        losses = [content] if self._batch is None else content
+        losses = content
+        if self._batch is None:
+            value, notes = content
+            losses = [value]
+            task.notes = task.notes if notes is None else notes
         reported, diverged = {}, []
         for trial, loss in zip(task.rows, losses):  # noqa: B905 (a stopped trial has no row)
             if trial.number in self._running:
@@ -287,7 +297,7 @@ class Run:
                 else:
                     diverged.append((trial.number, diverged_outcome(trial, loss)))
         decisions = self._decisions if self._backend.answers else None
-        decided = self._ledger.report(reported, decisions)
+        decided = self._ledger.report(reported, decisions, task.notes)
         alone = self._batch is None and isinstance(self._backend, Serial)
         if not alone and "pause" in decided.values():
             self._refuse_to_pause()
@@ -339,8 +349,10 @@ class Run:
         self._backend.cancel(number)
         task = self._tasks.pop(number)
         error = f"not finished within its timeout of {self._trial_timeout:g} s"
-        values = [] if self._batch is not None else [v for t in task.rows for v in t.values]
-        self._finish(task, Outcome("failed", error=error, values=values))
+        outcome = Outcome("failed", error=error, notes=task.notes)
+        if self._batch is None and task.rows:
+            outcome.values = [*task.rows[0].values]
+        self._finish(task, outcome)
 
     def _end(self, number: int, outcome: Outcome) -> None:
         trial = self._ledger.finish(
@@ -349,6 +361,7 @@ class Run:
             outcome.value,
             outcome.error,
             outcome.values,
+            outcome.notes,
             outcome.traceback,
         )
         self._note_end(trial)

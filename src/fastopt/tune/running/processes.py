@@ -63,7 +63,7 @@ class _Worker:
         try:
             with _one_thread():
                 self.process.start()
-        except BaseException:  # Ctrl-C, say: nobody would ever dismiss this worker
+        except BaseException:  # such as Ctrl-C: nothing else would end this worker
             if self.process.pid is not None:
                 self.process.kill()
             raise
@@ -77,7 +77,7 @@ class _Worker:
     def end(self) -> str:
         """Kill the process and what the objective started in it; how it ended."""
         self.process.kill()
-        # Before the process is waited for: until then nobody else can have its number.
+        # Before waiting for the process: until then its process ID cannot be given to another.
         assert self.process.pid is not None  # 0 would be our own group
         with suppress(ProcessLookupError, PermissionError):  # it had no time to make a group
             os.killpg(self.process.pid, signal.SIGKILL)

@@ -20,11 +20,11 @@ class _TimeIsUp(BaseException):
 
 @contextmanager
 def _alarm(seconds: float | None) -> Iterator[None]:
-    """Interrupt the block after so many seconds, where the system and the thread allow it."""
+    """Interrupt the block after this many seconds, where the system and the thread allow it."""
     if (
         seconds is None
         or threading.current_thread() is not threading.main_thread()
-        or signal.getitimer(signal.ITIMER_REAL)[0] != 0.0  # somebody else's alarm
+        or signal.getitimer(signal.ITIMER_REAL)[0] != 0.0  # an alarm of other code
     ):
         yield
         return

@@ -15,7 +15,7 @@ __all__ = ["work"]
 
 
 def _follow_parent() -> None:
-    # A killed parent cannot say goodbye, and an objective may run for hours.
+    # A killed parent cannot end its workers, and an objective may run for hours.
     parent = parent_process()
     assert parent is not None  # this is a worker
     connection.wait([parent.sentinel])
@@ -28,9 +28,9 @@ def work(pipe: connection.Connection, payload: bytes) -> None:
     Messages in: ("run", number, task), ("answer", number, answer). Messages out: ("ready",),
     ("broken", reason), ("report", value), ("end", outcome).
     """
-    # A group of its own: whoever ends the worker ends what the objective has started, too.
+    # A process group of its own, so that ending the worker ends what the objective started, too.
     os.setpgid(0, 0)
-    # What becomes of a trial after Ctrl-C is the parent's decision.
+    # After Ctrl-C the parent decides about the trial.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_follow_parent, daemon=True).start()
     try:

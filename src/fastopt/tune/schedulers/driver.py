@@ -50,8 +50,12 @@ class SchedulerDriver:
         self._always = (space, direction, seed, constraint)
         self._direction = direction
         self._decides = callable(getattr(scheduler, "decide", None))
-        self._cache: dict[Any, Any] = {}
+        self.forget()
         self._limits: dict[int, Sequence[float]] = {}
+
+    def forget(self) -> None:
+        """Start the scheduler's scratch memory anew; it must be told all trials again."""
+        self._cache: dict[Any, Any] = {}
 
     def _moment(
         self, trial: Trial, decided: int, finished: Sequence[Trial], running: Sequence[Trial]

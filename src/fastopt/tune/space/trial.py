@@ -32,6 +32,8 @@ class Trial:
         the ``"source"``, which is a trial's number, and the ``"params"`` from then on.
     started, finished : float or None
         Seconds since 1970.
+    notes : dict
+        What the objective has kept by :func:`note`.
     """
 
     number: int
@@ -43,6 +45,7 @@ class Trial:
     lineage: list[dict[str, Any]] = field(default_factory=list)
     started: float | None = None
     finished: float | None = None
+    notes: dict[str, Any] = field(default_factory=dict)
 
     @property
     def seconds(self) -> float | None:
@@ -52,7 +55,13 @@ class Trial:
         return self.finished - self.started
 
     def _repr_html_(self) -> str:
-        facts = {"state": self.state, "value": self.value, **self.params, "error": self.error}
+        facts = {
+            "state": self.state,
+            "value": self.value,
+            **self.params,
+            **self.notes,
+            "error": self.error,
+        }
         rows = "".join(
             f"<tr><th>{escape(name)}</th><td>{escape(str(fact))}</td></tr>"
             for name, fact in facts.items()

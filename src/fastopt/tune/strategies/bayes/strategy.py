@@ -29,21 +29,21 @@ from fastopt.tune.strategies.protocol import ImprovementSpent, View
 from fastopt.tune.strategies.sobol import Sobol
 
 ENUMERATED_SPACE = 2048
-"""Spaces of up to so many points are searched exhaustively."""
+"""Spaces of at most this many points are searched exhaustively."""
 LOG2_SOBOL = 10
 PERTURBATIONS = 256
 STARTS = 10
 TIES = 0.1
 """Share of repeated values from which on an objective counts as stepped."""
 STALLED = 8
-"""Trials without improvement after which every other point of a stepped objective is Sobol's."""
+"""Trials without improvement, after which a stepped objective gets every other point from Sobol."""
 REFINED = 4
-"""Trials in a row with the incumbent's discrete coordinates after which one with others comes."""
+"""After this many trials with the incumbent's discrete coordinates one with others follows."""
 REFINED_ROWS = 8
 """Rows of a batch from which on the best candidate is taken as it is: the model knows less and less
 of what the rows before it will bring, and a batch may have hundreds."""
 LITTLE_NOISE = 0.01
-"""Noise variance, in units of that of the targets, up to which refining beats exploring."""
+"""Up to this ratio of noise variance to target variance, refining beats exploring."""
 
 
 SOBOL_BITS = 30
@@ -206,7 +206,7 @@ class _Suggestion:
         return begun < n_initial or not any(trial.value is not None for trial in view.finished)
 
     def _is_stuck(self):
-        """Whether values repeat, as on a plateau or in steps, and the best is long ago.
+        """Whether values repeat, as on a plateau or in steps, and the best is many trials old.
 
         Such a model is misled: the warp of the values magnifies the steps among the best, which
         mean nothing, until whatever lies elsewhere seems hopeless in units of them.
@@ -358,7 +358,7 @@ class _Suggestion:
         return None, -math.inf
 
     def _check_improvement(self, score, unit):
-        """Raise when the best suggestion promises less than the user asks for."""
+        """Raise if the best suggestion is expected to improve less than the user's minimum."""
         expected = math.exp(score) * unit
         if expected < self.strategy.min_improvement:
             raise ImprovementSpent(
