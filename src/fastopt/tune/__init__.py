@@ -16,7 +16,12 @@ from fastopt.tune._minimize import maximize, minimize
 from fastopt.tune._open import open, studies
 from fastopt.tune.running.current import CurrentTrial, current_trial, note
 from fastopt.tune.running.stoppers import Budget, Patience, TargetValue
+from fastopt.tune.schedulers.halving import Halving
+from fastopt.tune.schedulers.hyperband import Hyperband
 from fastopt.tune.schedulers.median import Median
+from fastopt.tune.schedulers.population_based import PopulationBased
+from fastopt.tune.schedulers.protocol import Moment, Scheduler
+from fastopt.tune.schedulers.top_k import TopK
 from fastopt.tune.space import Categorical, Dimension, Float, Int, Space, Trial
 from fastopt.tune.strategies.grid import Grid
 from fastopt.tune.strategies.protocol import ImprovementSpent, SpaceExhausted, Strategy, View
@@ -37,17 +42,23 @@ __all__ = [
     "Dimension",
     "Float",
     "Grid",
+    "Halving",
+    "Hyperband",
     "ImprovementSpent",
     "Int",
     "Median",
+    "Moment",
     "Patience",
+    "PopulationBased",
     "Random",
+    "Scheduler",
     "Sobol",
     "Space",
     "SpaceExhausted",
     "Strategy",
     "Study",
     "TargetValue",
+    "TopK",
     "Trial",
     "View",
     "current_trial",

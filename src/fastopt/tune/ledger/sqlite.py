@@ -53,6 +53,8 @@ SCHEMA = (
         asked INTEGER NOT NULL,
         version INTEGER NOT NULL,
         notes TEXT NOT NULL DEFAULT '{}',
+        decided INTEGER NOT NULL DEFAULT 0,
+        lineage TEXT NOT NULL DEFAULT '[]',
         PRIMARY KEY (study, number)
     )""",
     "CREATE UNIQUE INDEX trial_versions ON trials (study, version)",
@@ -79,7 +81,11 @@ TRACEBACKS = """CREATE TABLE IF NOT EXISTS tracebacks (
 )"""
 
 # Columns of the table of trials which also came later.
-ADDED_LATER = {"notes": "TEXT NOT NULL DEFAULT '{}'"}
+ADDED_LATER = {
+    "notes": "TEXT NOT NULL DEFAULT '{}'",
+    "decided": "INTEGER NOT NULL DEFAULT 0",
+    "lineage": "TEXT NOT NULL DEFAULT '[]'",
+}
 
 
 class Storage:
@@ -594,13 +600,33 @@ class Storage:
         return cursor.rowcount == 1
 
     def report(
-        self, connection: sqlite3.Connection, number: int, owner: str, values: list[float]
+        self,
+        connection: sqlite3.Connection,
+        number: int,
+        owner: str,
+        values: list[float],
+        decided: int,
     ) -> None:
         """Store what a trial has reported so far, if it still is that owner's."""
         connection.execute(
-            "UPDATE trials SET epochs = ?, version = ?"
+            "UPDATE trials SET epochs = ?, decided = ?, version = ?"
             " WHERE study = ? AND number = ? AND state = 'running' AND owner = ?",
-            (json.dumps(values), self._next_version(connection), self._study, number, owner),
+            (
+                json.dumps(values),
+                decided,
+                self._next_version(connection),
+                self._study,
+                number,
+                owner,
+            ),
+        )
+
+    def exchange(self, connection: sqlite3.Connection, number: int, lineage: str) -> None:
+        """Store what became of a running trial's params."""
+        connection.execute(
+            "UPDATE trials SET lineage = ?, version = ?"
+            " WHERE study = ? AND number = ? AND state = 'running'",
+            (lineage, self._next_version(connection), self._study, number),
         )
 
     def finish(

@@ -55,7 +55,11 @@ BROAD = {"slices", "parallel"}
 
 PICTURES = {
     "history": ("History", "Value of each trial and the best so far."),
-    "curves": ("Learning curves", "What each trial yielded; dashed ones were stopped."),
+    "curves": (
+        "Learning curves",
+        "What each trial yielded, the best in red. Rings are where trials were stopped, lines "
+        "where they were compared.",
+    ),
     "slices": ("Each parameter", "Dark points came late, the best trial is red."),
     "parallel": ("All parameters together", "One line per trial: dark is good, red is the best."),
     "importance": (

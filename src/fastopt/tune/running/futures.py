@@ -34,6 +34,8 @@ class Futures:
     with. Which one it was shows when they run again, each with nothing beside it.
     """
 
+    answers = False
+
     def __init__(self, objective: Objective, executor: Any, capacity: int) -> None:
         self._capacity = capacity
         self._objective = _sendable(objective, executor)
@@ -92,7 +94,7 @@ class Futures:
                 outcome = Outcome("failed", error=reason)
             self._forget(number)
             for value in outcome.values:
-                yield "report", number, value
+                yield "report", number, (value, None)
             yield "end", number, outcome
 
     def _forget(self, number: int) -> None:
