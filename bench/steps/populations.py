@@ -114,6 +114,11 @@ class Training:
         self.images = rng.random((self.IMAGES, weights.shape[-2])).astype(weights.dtype)
         outputs = params[2].shape[-1]
         self.targets = np.eye(outputs, dtype=weights.dtype)[rng.integers(outputs, size=self.IMAGES)]
+        # Large arrays that are made anew each time would cost the system's pages each time.
+        hidden = np.empty((*weights.shape[:-2], batch, weights.shape[-1]), weights.dtype)
+        outer = np.empty((*hidden.shape[:-1], outputs), weights.dtype)
+        self.memory = hidden, np.empty(hidden.shape, bool), outer, np.empty_like(hidden)
+        self.grads = [np.empty_like(array) for array in params]
 
     def __call__(self):
         for _ in range(self.BATCHES):
@@ -123,24 +128,26 @@ class Training:
 
     def gradients(self, images, targets):
         weight1, bias1, weight2, bias2 = self.params
-        hidden = images @ weight1
+        hidden, active, outer, inner = self.memory
+        np.matmul(images, weight1, out=hidden)
         hidden += bias1[..., None, :]
         np.maximum(hidden, 0, out=hidden)
-        outer = hidden @ weight2
+        np.greater(hidden, 0, out=active)
+        np.matmul(hidden, weight2, out=outer)
         outer += bias2[..., None, :]
         outer -= outer.max(axis=-1, keepdims=True)
         np.exp(outer, out=outer)
         outer /= outer.sum(axis=-1, keepdims=True)
         outer -= targets
         outer /= len(images)
-        inner = outer @ weight2.swapaxes(-1, -2)
-        inner *= hidden > 0
-        return [
-            images.T @ inner,
-            inner.sum(axis=-2),
-            hidden.swapaxes(-1, -2) @ outer,
-            outer.sum(axis=-2),
-        ]
+        np.matmul(outer, weight2.swapaxes(-1, -2), out=inner)
+        inner *= active
+        of_weight1, of_bias1, of_weight2, of_bias2 = self.grads
+        np.matmul(images.T, inner, out=of_weight1)
+        inner.sum(axis=-2, out=of_bias1)
+        np.matmul(hidden.swapaxes(-1, -2), outer, out=of_weight2)
+        outer.sum(axis=-2, out=of_bias2)
+        return self.grads
 
 
 def perceptrons(rows: int, hidden: int) -> list[tuple[int, ...]]:
