@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from fastopt.tune.reporting.plots import Plots
+    from fastopt.tune.schedulers.protocol import Scheduler
 
 __all__ = ["Study"]
 
@@ -527,7 +528,7 @@ class Study:
         timeout: float | None = None,
         trial_timeout: float | None = None,
         batch: int | None = None,
-        scheduler: Any = None,
+        scheduler: Scheduler | None = None,
         stopper: Any = None,
         max_failures: int | None = 3,
         progress: bool | None = None,
