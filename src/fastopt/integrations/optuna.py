@@ -83,8 +83,8 @@ class FastoptSampler(BaseSampler):
 
     Notes
     -----
-    A failed trial, and one with an infinite value, counts as worse than all others; a pruned one
-    has the value that it reported last. A parameter that a trial did not ask for counts as it was
+    A failed trial, and one with an infinite value, counts as worse than all others; a pruned one by
+    how it stood among those that have reported as often. A parameter that a trial did not ask for counts as it was
     suggested. ``seed`` may be the same everywhere: workers see each other's suggestions in the
     storage, foresee those which are being drawn, and draw again where two met nevertheless. Under
     :class:`optuna.pruners.HyperbandPruner` every bracket learns from its own results, and none
