@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import IO, Any
 
 from fastopt import tune
@@ -160,4 +161,4 @@ def _add(study: tune.Study, trials: Sequence[tune.Trial]) -> None:
 def _watch(options: argparse.Namespace) -> None:
     from fastopt.tune.watching.server import serve
 
-    serve(options.file, options.name, options.port)
+    serve(options.file, options.name, options.port, partial(print, flush=True))
