@@ -63,8 +63,8 @@ def describe(study: Any) -> str:
     trials = study.trials
     seconds = sum(trial.seconds or 0.0 for trial in trials)
     lines = [
-        f"{clean(study.name, 200)}: {study.direction} with {clean(name_strategy(study.strategy), 200)}, "
-        f"seed {study.seed}",
+        f"{clean(study.name, 200)}: {study.direction} with "
+        f"{clean(name_strategy(study.strategy), 200)}, seed {study.seed}",
         f"{_counts(trials)}, {seconds:.1f} s of evaluation",
         "",
         *(f"{clean(n)} = {clean(p, 200)}" for n, p in study.space.parameters.items()),
