@@ -113,7 +113,7 @@ def _file(path: str, mode: str) -> Iterator[IO[str]]:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from fastopt.tune.reporting.exchange import write_csv, write_json
+    from fastopt.tune.command_line.exchange import write_csv, write_json
 
     with (
         tune.open(options.file, options.name) as study,
@@ -126,7 +126,7 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _import(options: argparse.Namespace) -> None:
-    from fastopt.tune.reporting.exchange import read_csv, read_json
+    from fastopt.tune.command_line.exchange import read_csv, read_json
 
     with _file(options.csv or options.json, "r") as file:
         if options.csv:
