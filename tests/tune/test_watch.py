@@ -196,7 +196,7 @@ def test_a_browser_shows_the_study_and_runs_nothing_of_its_texts(path, width):
 
 
 def test_it_is_started_from_the_command_line_and_ended_by_ctrl_c(path):
-    command = [sys.executable, "-u", "-m", "fastopt", "watch", path]
+    command = [sys.executable, "-m", "fastopt", "watch", path]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             address = process.stdout.readline()

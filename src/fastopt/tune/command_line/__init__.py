@@ -1,4 +1,5 @@
 """``python -m fastopt``: what is in studies' files, without a program.
 
-``main`` reads the arguments and does the commands, ``text`` is what they print.
+``main`` reads the arguments and does the commands, ``text`` is what they print, ``exchange`` reads
+and writes studies as JSON and as CSV.
 """

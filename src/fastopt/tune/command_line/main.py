@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import IO, Any
 
 from fastopt import tune
@@ -112,7 +113,7 @@ def _file(path: str, mode: str) -> Iterator[IO[str]]:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from fastopt.tune.reporting.exchange import write_csv, write_json
+    from fastopt.tune.command_line.exchange import write_csv, write_json
 
     with (
         tune.open(options.file, options.name) as study,
@@ -125,7 +126,7 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _import(options: argparse.Namespace) -> None:
-    from fastopt.tune.reporting.exchange import read_csv, read_json
+    from fastopt.tune.command_line.exchange import read_csv, read_json
 
     with _file(options.csv or options.json, "r") as file:
         if options.csv:
@@ -160,4 +161,4 @@ def _add(study: tune.Study, trials: Sequence[tune.Trial]) -> None:
 def _watch(options: argparse.Namespace) -> None:
     from fastopt.tune.watching.server import serve
 
-    serve(options.file, options.name, options.port)
+    serve(options.file, options.name, options.port, partial(print, flush=True))

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from fastopt.tune.ledger.encoding import name_strategy
 from fastopt.tune.space import Trial
 
 __all__ = ["clean", "describe", "list_studies", "list_trials"]
@@ -52,7 +53,8 @@ def list_studies(studies: Iterable[tuple[str, Any]]) -> str:
             rows.append([name, "", "", "", str(study)])
             continue
         best = next((t.value for t in _ranked(study) if t.state == "done"), None)
-        rows.append([name, study.direction, best, study.strategy, _counts(study.trials)])
+        strategy = name_strategy(study.strategy)
+        rows.append([name, study.direction, best, strategy, _counts(study.trials)])
     return _table(["study", "direction", "best", "strategy", "trials"], rows)
 
 
@@ -61,8 +63,8 @@ def describe(study: Any) -> str:
     trials = study.trials
     seconds = sum(trial.seconds or 0.0 for trial in trials)
     lines = [
-        f"{clean(study.name, 200)}: {study.direction} with {clean(study.strategy, 200)}, "
-        f"seed {study.seed}",
+        f"{clean(study.name, 200)}: {study.direction} with "
+        f"{clean(name_strategy(study.strategy), 200)}, seed {study.seed}",
         f"{_counts(trials)}, {seconds:.1f} s of evaluation",
         "",
         *(f"{clean(n)} = {clean(p, 200)}" for n, p in study.space.parameters.items()),
