@@ -574,9 +574,8 @@ class Study:
             arrays, of one value for each trial. It is a generator that yields an array of their
             losses after each epoch; ``rows = yield losses`` are the indices of those that go on,
             which alone have losses from then on, and ``rows.params`` their params. A loss that is
-            not finite ends its own row only.
-            What it returns in the end are the results, or else the last losses are. With ``n_jobs``
-            each worker has a batch.
+            not finite ends its own row only. What it returns in the end are the results, or else
+            the last losses are. With ``n_jobs`` each worker has a batch.
         scheduler : object, optional
             Ends poor trials of generator objectives early: :class:`Halving`, :class:`Hyperband`,
             :class:`TopK`, :class:`Median` or another :class:`Scheduler`. Their state is
