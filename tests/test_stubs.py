@@ -23,12 +23,14 @@ ALLOWED = [
     # The type of functools.cache and lru_cache forgets the signature.
     r"fastopt\.tune\.ledger\.liveness\._here",
     r"fastopt\.tune\.running\.pickling\._load",
+    r"fastopt\.tune\.schedulers\.hyperband\._cycle",
     r"fastopt\.tune\.strategies\.bayes\.strategy\._sobol",
     # What a narrowed type is called within mypy.
     r"fastopt\.schedules\.(__all__|<callable subtype of object>)",
     # Unions of Literal, which stubtest takes for functions at run time.
     r"fastopt\.(_rule_names\.RuleName|tune\.ledger\.ledger\.Resume|tune\.ledger\.sqlite\.Access)",
     r"fastopt\.tune\.strategies\.protocol\.(Direction|Name)",
+    r"fastopt\.tune\.schedulers\.protocol\.Decision",
     # The name of an exception that was caught on import; Python deletes it.
     r"fastopt\.integrations\.\w+\.error",
     # Classes of packages without types, whose metaclass mypy cannot know, and their methods with a
@@ -119,6 +121,8 @@ with tune.Study(space, strategy="random", seed=None, storage=Path("study.db")) a
     trial = study.ask()
     study.tell(trial, 0.1)
     study.run(epochs, 10, n_jobs=2, stopper=tune.Median(), timeout=60, trial_timeout=2.5)
+    study.run(epochs, 10, scheduler=tune.Halving(first=2))
+    study.run(epochs, 10, batch=5, scheduler=tune.PopulationBased(["lr"], every=2))
     value: float = study.best_value
     params: dict[str, Any] = study.best_params
     found: float = study.best.value or 0.0
@@ -145,6 +149,7 @@ WRONG = {
     "fastopt.Population('adma', np.zeros((2, 3)))": "arg-type",
     "tune.Study({}, strategy='grdi')": "arg-type",
     "tune.Study({}, direction='min')": "arg-type",
+    "tune.Study({}).run(len, scheduler='halving')": "arg-type",
     "tune.Study({}).optimize(len)": "attr-defined",
 }
 

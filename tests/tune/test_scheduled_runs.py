@@ -238,6 +238,52 @@ def test_where_an_attempt_had_gone_on_the_next_goes_on():
     assert (study.trials[0].state, study.trials[0].values) == ("stopped", [5.0] * 3)
 
 
+def test_what_was_decided_is_not_asked_again():
+    asked, attempts = [], iter([2, 4])
+
+    class Asked:
+        def decide(self, moment):
+            asked.append((moment.decided, moment.epochs))
+            return "go"
+
+    def objective(params):
+        for _ in range(next(attempts)):
+            yield 1.0
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+
+    study = tune.Study({"i": tune.Int(0, 9)}, strategy="grid")
+    with pytest.raises(KeyboardInterrupt):
+        study.run(objective, 1, scheduler=Asked())
+    study.run(objective, 1, scheduler=Asked())
+    assert asked == [(0, 1), (1, 2), (2, 3), (3, 4)]
+
+
+def test_paused_trials_of_a_run_that_was_broken_off_come_before_the_others_go_on():
+    levels, starts = [3.0, 1.0, 2.0, 0.0, 5.0, 4.0], []
+
+    def objective(params):
+        starts.append(params["i"])
+        for _ in range(9):
+            yield levels[params["i"]]
+        if params["i"] == 1 and starts.count(1) == 1:
+            raise KeyboardInterrupt
+
+    study = tune.Study({"i": tune.Int(0, 5)}, strategy="grid")
+    with pytest.raises(KeyboardInterrupt):
+        study.run(objective, scheduler=tune.Halving(pause=True, first=1, eta=2, last=2))
+    before = list(starts)
+    study.run(objective, scheduler=tune.Halving(pause=True, first=1, eta=2, last=2))
+    # All that were paused or ran start anew, in their order, before a new one or a decision.
+    assert starts[len(before) :][: len(before)] == before
+    straight = tune.Study({"i": tune.Int(0, 5)}, strategy="grid")
+    straight.run(
+        lambda params: iter([levels[params["i"]]] * 9),
+        scheduler=tune.Halving(pause=True, first=1, eta=2, last=2),
+    )
+    assert fates(study) == fates(straight)
+
+
 def test_the_values_of_an_attempt_that_was_broken_off_are_not_compared_with():
     study = tune.Study({"i": tune.Int(0, 9)}, strategy="grid")
     attempts = iter([[0.0, KeyboardInterrupt], [9.0] * 9])

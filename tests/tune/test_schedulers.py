@@ -192,6 +192,16 @@ def test_a_rung_that_was_jumped_over_counts_at_the_next_report():
     assert decide(scheduler, trials, 2, 3) == "go"
 
 
+def test_a_trial_that_starts_anew_is_not_recorded_where_it_had_been():
+    driver = SchedulerDriver(tune.Halving(), None, "minimize", 0)
+    first, second = tune.Trial(0, {}, values=[0.0] * 3), tune.Trial(1, {}, values=[1.0] * 3)
+    assert driver.decide([(first, 2)], [first], [], [first, second]) == ["go"]
+    first.values[1:] = []
+    assert driver.decide([(second, 2)], [first, second], [], [first, second]) == ["go"]
+    first.values += [0.0, 0.0]
+    assert driver.decide([(second, 2)], [first, second], [], [first, second]) == ["stop"]
+
+
 def test_values_that_came_at_once_are_recorded_at_each_rung():
     study = tune.Study({"i": tune.Int(0, 9)}, strategy="grid")
     study.add({"i": 9}, 0.5, values=[5.0, 0.0, 4.0, 4.0])

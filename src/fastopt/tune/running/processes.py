@@ -136,7 +136,7 @@ class Processes:
         worker = next(worker for worker in self._workers if worker.number is None)
         worker.number = number
         try:
-            worker.pipe.send_bytes(dumps(("run", number, task)))
+            worker.pipe.send_bytes(dumps(("run", task)))
         except OSError:
             pass  # it died while idle: its end is found by events()
         except Exception as error:
@@ -149,7 +149,7 @@ class Processes:
             if worker.number == number:
                 worker.stops = answer == "stop"
                 with suppress(OSError):  # its end is found by events()
-                    worker.pipe.send(("answer", number, answer))
+                    worker.pipe.send(("answer", answer))
 
     def events(self, timeout: float | None) -> Iterator[Event]:
         """Wait for the next messages of the workers, or for one's death."""

@@ -25,7 +25,7 @@ def _follow_parent() -> None:
 def work(pipe: connection.Connection, payload: bytes) -> None:
     """Evaluate what comes through the pipe until None or its end.
 
-    Messages in: ("run", number, task), ("answer", number, answer). Messages out: ("ready",),
+    Messages in: ("run", task), ("answer", answer). Messages out: ("ready",),
     ("broken", reason), ("report", value), ("end", outcome).
     """
     # A process group of its own, so that ending the worker ends what the objective started, too.
@@ -50,14 +50,14 @@ def work(pipe: connection.Connection, payload: bytes) -> None:
             continue
         if message is None:
             return
-        what, number, task = message
-        # Else it is an answer that came when its trial had ended.
+        what, task = message
+        # Else it is an answer that came when its trial had ended. None is left when the next runs.
         if what == "run":
             steps = (evaluate_batch if batched else evaluate)(objective, *task)
-            pipe.send(("end", _run(pipe, steps, number, waits=batched)))
+            pipe.send(("end", _run(pipe, steps, waits=batched)))
 
 
-def _run(pipe: connection.Connection, steps: Steps, number: int, waits: bool) -> Outcome:
+def _run(pipe: connection.Connection, steps: Steps, waits: bool) -> Outcome:
     """Report to the end. Rows of a batch wait for the answer; a single trial takes it when it has
     come, so that it loses no time to a parent who is thinking.
     """
@@ -68,8 +68,4 @@ def _run(pipe: connection.Connection, steps: Steps, number: int, waits: bool) ->
         except StopIteration as end:
             return end.value
         pipe.send(("report", report))
-        answer = None
-        while answer is None and (waits or pipe.poll()):
-            _, about, content = pipe.recv()
-            if about == number:
-                answer = content
+        answer = pipe.recv()[1] if waits or pipe.poll() else None
