@@ -7,6 +7,7 @@
 #include "library.h"
 #include "norm.h"
 #include "tensor.h"
+#include "tile.h"
 #include "threads/pool.h"
 
 #include <math.h>
@@ -32,23 +33,29 @@ static const uint64_t last_step = (uint64_t)1 << 53;
 typedef struct call {
     const fo_group *groups;
     double scale; /* of the gradients, besides the groups' own */
-    size_t bytes; /* of all parameters */
+    size_t bytes; /* of all parameters, in the type that they compute in */
 } call;
 
 /* A loop and what it needs besides the buffers: the same for all tensors of a group that are at the same
- * step and of one layout. */
+ * step and of the same formats. */
 typedef struct bound_loop {
-    uint32_t group;
-    fo_dtype dtype;
-    uint64_t step;
+    const fo_tensor *tensor; /* the first of them */
+    int in_tiles;            /* loop is for buffers of float32, which the tensor's are not */
     fo_loop *loop;
     fo_loop_call with;
 } bound_loop;
 
 static int fits(const bound_loop *it, const fo_tensor *tensor)
 {
-    return it->group == tensor->group && it->step == tensor->step && it->dtype == tensor->dtype &&
-           it->dtype != FO_MIXED;
+    const fo_tensor *first = it->tensor;
+    if (first->group != tensor->group || first->step != tensor->step ||
+        first->dtype != tensor->dtype)
+        return 0;
+    return tensor->dtype != FO_MIXED ||
+           (first->param_format == tensor->param_format &&
+            first->grad_format == tensor->grad_format &&
+            !memcmp(first->state_format, tensor->state_format, sizeof tensor->state_format) &&
+            !first->remainder == !tensor->remainder && !first->copy == !tensor->copy);
 }
 
 /* From memory shorter bursts are better, the more so the more buffers there are. */
@@ -68,10 +75,10 @@ static void bind(bound_loop *to, const call *call, const fo_tensor *tensor)
     if (hyper.lr_decay != 0 && tensor->step)
         hyper.lr = hyper.lr / (1 + (double)(tensor->step - 1) * hyper.lr_decay);
 
-    to->group = tensor->group;
-    to->dtype = tensor->dtype;
-    to->step = tensor->step;
-    to->loop = kernel->loop[fo_isa_in_use()][fo_layout_of(tensor, info)];
+    to->tensor = tensor;
+    const fo_layout layout = fo_layout_of(tensor, info);
+    to->in_tiles = layout == FO_LAYOUT_COUNT;
+    to->loop = kernel->loop[fo_isa_in_use()][to->in_tiles ? FO_LAYOUT_float32 : layout];
 
     fo_loop_call *with = &to->with;
     kernel->coefficients(&hyper, tensor->step, with->coefficients);
@@ -93,6 +100,10 @@ static void update_elements(const bound_loop *it, const call *call, const fo_ten
                             size_t begin, size_t end)
 {
     const fo_rule_info *info = fo_rule_describe(call->groups[tensor->group].rule);
+    if (it->in_tiles) {
+        fo_step_in_tiles(it->loop, &it->with, info, tensor, begin, end);
+        return;
+    }
     const int has_optional = fo_has_optional(info, tensor);
     void *buffers[2 + FO_MAX_STATES];
     buffers[0] = (char *)tensor->param + begin * fo_size_of(fo_param_format(tensor));
@@ -204,10 +215,9 @@ static fo_status check_tensor(const fo_group *groups, size_t group_count, const 
     if (tensor->group >= group_count)
         return FO_BAD_TENSOR;
     const fo_rule_info *info = fo_rule_describe(groups[tensor->group].rule);
-    const fo_layout layout = fo_layout_of(tensor, info);
-    if (layout == FO_LAYOUT_COUNT)
+    if (!fo_formats_fit(tensor, info))
         return FO_BAD_FORMAT;
-    *is_double = fo_layouts[layout].is_double;
+    *is_double = fo_param_format(tensor) == FO_FLOAT64;
     if (tensor->step > last_step || (info->needs_step && !tensor->step))
         return FO_BAD_STEP;
     if (!tensor->n)
@@ -247,7 +257,7 @@ static int first_lost(const fo_group *group, double scale)
     return FO_HYPER_COUNT;
 }
 
-/* Every tensor that has a gradient; counts their parameters' bytes. */
+/* Every tensor that has a gradient; counts their parameters' bytes in the type that they compute in. */
 static fo_status check_tensors(const fo_group *groups, size_t group_count, const fo_tensor *tensors,
                                size_t count, double scale, fo_result *result, size_t *bytes)
 {
@@ -263,7 +273,7 @@ static fo_status check_tensors(const fo_group *groups, size_t group_count, const
         result->tensor = i;
         if (status != FO_OK)
             return status;
-        *bytes += tensor->n * fo_size_of(fo_param_format(tensor));
+        *bytes += tensor->n * (is_double ? sizeof(double) : sizeof(float));
         if (tensor->group != checked && !is_double) {
             checked = tensor->group;
             const int lost = first_lost(&groups[checked], scale);

@@ -6,6 +6,7 @@
 
 #include "fastopt.h"
 #include "isa.h"
+#include "kernel/draws.h"
 
 #define FO_UNUSED __attribute__((unused))
 

@@ -34,6 +34,28 @@
 #define maximum FO_NAME(maximum)
 
 /* formats.h */
+#undef words
+#define words FO_NAME(words)
+#undef halves
+#define halves FO_NAME(halves)
+#undef load_halves
+#define load_halves FO_NAME(load_halves)
+#undef store_halves
+#define store_halves FO_NAME(store_halves)
+#undef load_first_halves
+#define load_first_halves FO_NAME(load_first_halves)
+#undef store_first_halves
+#define store_first_halves FO_NAME(store_first_halves)
+#undef select_words
+#define select_words FO_NAME(select_words)
+#undef join
+#define join FO_NAME(join)
+#undef split
+#define split FO_NAME(split)
+#undef from_float16
+#define from_float16 FO_NAME(from_float16)
+#undef to_float16
+#define to_float16 FO_NAME(to_float16)
 #undef load
 #define load FO_NAME(load)
 #undef store
@@ -48,6 +70,24 @@
 #define narrow FO_NAME(narrow)
 #undef widen
 #define widen FO_NAME(widen)
+#undef load_wide
+#define load_wide FO_NAME(load_wide)
+
+/* rounding.h */
+#undef unless_nan
+#define unless_nan FO_NAME(unless_nan)
+#undef round_to_nearest
+#define round_to_nearest FO_NAME(round_to_nearest)
+#undef round_at_random
+#define round_at_random FO_NAME(round_at_random)
+#undef first_word
+#define first_word FO_NAME(first_word)
+#undef next_word
+#define next_word FO_NAME(next_word)
+#undef lane_numbers
+#define lane_numbers FO_NAME(lane_numbers)
+#undef random_half
+#define random_half FO_NAME(random_half)
 
 /* roots.h */
 #undef rounds_to_nearest
@@ -128,3 +168,13 @@
 #define sum_one FO_NAME(sum_one)
 #undef sum_pair
 #define sum_pair FO_NAME(sum_pair)
+
+/* convert.c */
+#undef join_buffers
+#define join_buffers FO_NAME(join_buffers)
+#undef split_buffer
+#define split_buffer FO_NAME(split_buffer)
+#undef widen_buffer
+#define widen_buffer FO_NAME(widen_buffer)
+#undef narrow_buffer
+#define narrow_buffer FO_NAME(narrow_buffer)
