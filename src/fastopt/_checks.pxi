@@ -113,9 +113,7 @@ cdef int check_goes_with(str name, int format, int param_format) except -1:
     if (format == FO_FLOAT64) != (param_format == FO_FLOAT64):
         raise TypeError(f"{name} must have the dtype of param, "
                         f"{text(fo_format_describe(param_format).name)}, "
-                        f"got {text(fo_format_describe(format).name)}"
-                        + ("" if param_format == FO_FLOAT64 else
-                           "; with parameters of another dtype float64 is not offered"))
+                        f"got {text(fo_format_describe(format).name)}")
     return 0
 
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fastopt import _checkpoint, _checks
+from fastopt import _checkpoint, _checks, _storage
 from fastopt._core import Rule, Snapshot, TensorList
 from fastopt._groups import (
     as_python_bools,
@@ -94,7 +94,9 @@ class Optimizer:
 
     def __init__(self, params: Params, **hypers: Any) -> None:
         rule = self._rule
-        refuse_unknown(rule, hypers)
+        refuse_unknown(rule, hypers, tuple(_storage.KEYWORDS))
+        kept = {name: hypers.pop(name) for name in _storage.KEYWORDS if name in hypers}
+        self._storage = _storage.from_keywords(rule, kept)
         self._defaults = {**rule.class_hypers, **hypers}
         tree = settled(params)
         self._grouped = is_groups(tree)
@@ -115,6 +117,7 @@ class Optimizer:
         groups: list[dict[str, Any]],
         states: Sequence[list[NDArray[Any]]] = (),
         steps: Sequence[int] = (),
+        remainders: Sequence[NDArray[Any] | None] = (),
     ) -> None:
         """Take over the groups, with new states for the parameters beyond those given."""
         rule = self._rule
@@ -131,12 +134,30 @@ class Optimizer:
                 )
             if not isinstance(array, np.ndarray):
                 raise TypeError(f"{name} must be a numpy.ndarray, got {type(array).__name__}")
-        counts = [len(_checkpoint.state_names(rule, groups[owner])) for owner in owners[new]]
-        layouts = [Layout(array.ctypes.data, array.shape, array.dtype) for array in params[new]]
-        states += zeros_in_one_block(layouts, counts)
+        storage = self._storage
+        layouts = [
+            [
+                Layout(array.ctypes.data, array.shape, dtype)
+                for dtype in storage.dtypes(
+                    _checkpoint.state_names(rule, groups[owner]), array.dtype, name
+                )
+            ]
+            for array, name, owner in zip(params[new], names[new], owners[new], strict=True)
+        ]
+        states += zeros_in_one_block(layouts)
+        remainders = [*remainders, *map(storage.remainder, params[new], names[new])]
         flag = rule.optional_flag
         optional = [flag is not None and group[flag] for group in groups]
-        tensors = TensorList([rule] * len(groups), params, states, owners, names, optional)
+        tensors = TensorList(
+            [rule] * len(groups),
+            params,
+            states,
+            owners,
+            names,
+            optional,
+            remainders=remainders,
+            seed=storage.seed_of_rounding,
+        )
         tensors.check(with_rates(groups, 1))
         if rule.initial_value is not None:
             for state, owner in list(zip(states, owners, strict=True))[len(steps) :]:
@@ -345,6 +366,7 @@ class Optimizer:
                 [*self._groups, complete(self._rule, self._defaults, group)],
                 self._tensors.states,
                 self._tensors.steps,
+                self._tensors.remainders,
             )
         except BaseException:
             self._grouped = before
@@ -378,16 +400,21 @@ class Optimizer:
         [{'step': 0, 'momentum_buffer': array([0., 0.])}]
         """
         self._look()
-        return _checkpoint.state_dict(self._rule, self._groups, self._tensors, self.skipped_steps)
+        return _checkpoint.state_dict(
+            self._rule, self._groups, self._tensors, self._storage, self.skipped_steps
+        )
 
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state_dict: Mapping[str, Any], *, convert: bool = False) -> None:
         """Go on from where `state_dict` was taken. The parameters are not part of it.
 
         Parameters
         ----------
         state_dict : dict
             Of an optimizer of the same class with parameters of the same shapes and dtypes, in the
-            same groups. Where this optimizer has a schedule, the schedule stays.
+            same groups. Where this optimizer has a schedule, the schedule stays. Rounding and seed
+            are those of the state_dict from then on.
+        convert : bool, default False
+            Cast arrays of another floating-point dtype; without, they are refused.
 
         Raises
         ------
@@ -405,10 +432,15 @@ class Optimizer:
         >>> other.lr, other.state[0]["step"]
         (0.001, 1)
         """
+        _checks.flag("convert", convert)
         self._look()
-        self.skipped_steps = _checkpoint.restore(
-            state_dict, self._rule, self._groups, self._tensors
+        self._take_over(state_dict, None, convert)
+
+    def _take_over(self, content: Any, params: Any, convert: bool) -> None:
+        self.skipped_steps, storage = _checkpoint.restore(
+            content, self._rule, self._groups, self._tensors, params, convert
         )
+        self._storage = self._storage._replace(rounding=storage.rounding, seed=storage.seed)
 
     def save(self, file: File, *, params: bool = False) -> None:
         """Write the state to a file: atomically, and so that it is on the disk on return.
@@ -450,7 +482,9 @@ class Optimizer:
         content = self.state_dict()
         _checkpoint.save(file, content, self._tensors.params if params else ())
 
-    def load(self, file: File, *, params: bool | None = None) -> None:
+    def load(
+        self, file: File, *, params: bool | None = None, convert: bool = False
+    ) -> None:
         """Go on from a file that `save` wrote.
 
         Parameters
@@ -459,6 +493,8 @@ class Optimizer:
         params : bool, optional
             Whether to read the parameters: True requires the file to have them, False leaves the
             optimizer's own alone. By default they are read if the file has them.
+        convert : bool, default False
+            Cast arrays of another floating-point dtype; without, such a file is refused.
 
         Raises
         ------
@@ -469,18 +505,13 @@ class Optimizer:
         """
         if params is not None:
             _checks.flag("params", params)
+        _checks.flag("convert", convert)
         self._look()
         content, arrays = _checkpoint.load(file)
         try:
             if params and arrays is None:
                 raise ValueError("it was saved without params=True")
-            self.skipped_steps = _checkpoint.restore(
-                content,
-                self._rule,
-                self._groups,
-                self._tensors,
-                None if params is False else arrays,
-            )
+            self._take_over(content, None if params is False else arrays, convert)
         except (TypeError, ValueError) as error:
             raise StateFileError(f"{name_of(file)}: {error}") from error
 
@@ -494,6 +525,8 @@ class Optimizer:
             "grouped": self._grouped,
             "param_groups": self._groups,
             "states": self._tensors.states,
+            "remainders": self._tensors.remainders,
+            "storage": tuple(self._storage),
             "steps": self._tensors.steps,
             "skipped_steps": self.skipped_steps,
             "attributes": _attributes_of_subclasses(self),
@@ -506,6 +539,9 @@ class Optimizer:
         ]
         with self._tensors:
             parts["states"] = [[state.copy() for state in states] for states in parts["states"]]
+            parts["remainders"] = [
+                None if array is None else array.copy() for array in parts["remainders"]
+            ]
             parts["steps"] = self._tensors.steps
         new = type(self).__new__(type(self))
         new.__setstate__(parts)
@@ -528,7 +564,10 @@ class Optimizer:
         self._defaults = state["defaults"]
         self._grouped = state["grouped"]
         self.skipped_steps = state["skipped_steps"]
-        self._build(state["param_groups"], state["states"], state["steps"])
+        # Pickles of before there were formats have neither.
+        self._storage = _storage.Storage(*state.get("storage", _storage.DEFAULT))
+        remainders = state.get("remainders", [None] * len(state["steps"]))
+        self._build(state["param_groups"], state["states"], state["steps"], remainders)
 
     def __repr__(self) -> str:
         groups = "; ".join(
@@ -540,7 +579,8 @@ class Optimizer:
 
 # What an optimizer has itself; all else belongs to a subclass of the user's.
 _ATTRIBUTES = {"_arrays", "_defaults", "_grouped", "_groups", "_has_scalars", "_names"}
-_ATTRIBUTES |= {"_scheduled", "_seen", "_takes_list", "_tensors", "_trees", "skipped_steps"}
+_ATTRIBUTES |= {"_scheduled", "_seen", "_storage", "_takes_list", "_tensors", "_trees"}
+_ATTRIBUTES |= {"skipped_steps"}
 
 
 def _attributes_of_subclasses(optimizer: Optimizer) -> dict[str, Any]:

@@ -71,7 +71,6 @@ cdef class TensorList:
         self.count = len(params)
         self.remainders = [None] * self.count if remainders is None else remainders
         self.names = names
-        self.is_stochastic = seed is not None
         self.group_count = len(optional)
         self.optional = optional
         self.seen_hypers = [[None] * len((<Rule>rule).group_keys) for rule in rules]
@@ -86,9 +85,7 @@ cdef class TensorList:
             self.groups[i] = rule.defaults
         for i in range(self.count):
             self.tensors[i].group = groups[i]
-            if seed is not None:
-                self.tensors[i].rounding = FO_STOCHASTIC
-                self.tensors[i].seed = seed
+        self.seed = seed
 
     def __init__(self, *args, **keywords):
         self.attach()
@@ -411,3 +408,17 @@ cdef class TensorList:
             raise ValueError(f"steps must have {self.count} numbers, got {len(counts)}")
         for i, value in enumerate(counts):
             self.tensors[i].step = value
+
+    @property
+    def seed(self):
+        """Of the stochastic rounding to bfloat16, or None where it is to nearest. What a new one goes
+        with is checked by the next `check` or `step`."""
+        return self.tensors[0].seed if self.is_stochastic else None
+
+    @seed.setter
+    def seed(self, value):
+        self.is_stochastic = value is not None
+        for i in range(self.count):
+            self.tensors[i].rounding = FO_STOCHASTIC if self.is_stochastic else FO_NEAREST
+            self.tensors[i].seed = value if self.is_stochastic else 0
+        self.seen_hypers = [[None] * len(seen) for seen in self.seen_hypers]
