@@ -5,9 +5,9 @@
 #include "fastopt.h"
 #include "kernel/kernel.h"
 #include "library.h"
+#include "narrow.h"
 #include "norm.h"
 #include "tensor.h"
-#include "tile.h"
 #include "threads/pool.h"
 
 #include <math.h>
@@ -40,7 +40,8 @@ typedef struct call {
  * step and of the same formats. */
 typedef struct bound_loop {
     const fo_tensor *tensor; /* the first of them */
-    int in_tiles;            /* loop is for buffers of float32, which the tensor's are not */
+    int is_narrow;           /* loop is for buffers of float32, which the tensor's are not */
+    fo_narrow_loop *in_registers;
     fo_loop *loop;
     fo_loop_call with;
 } bound_loop;
@@ -77,8 +78,9 @@ static void bind(bound_loop *to, const call *call, const fo_tensor *tensor)
 
     to->tensor = tensor;
     const fo_layout layout = fo_layout_of(tensor, info);
-    to->in_tiles = layout == FO_LAYOUT_COUNT;
-    to->loop = kernel->loop[fo_isa_in_use()][to->in_tiles ? FO_LAYOUT_float32 : layout];
+    to->is_narrow = layout == FO_LAYOUT_COUNT;
+    to->in_registers = to->is_narrow ? fo_narrow_loop_of(kernel, info, tensor) : NULL;
+    to->loop = kernel->loop[fo_isa_in_use()][to->is_narrow ? FO_LAYOUT_float32 : layout];
 
     fo_loop_call *with = &to->with;
     kernel->coefficients(&hyper, tensor->step, with->coefficients);
@@ -100,8 +102,9 @@ static void update_elements(const bound_loop *it, const call *call, const fo_ten
                             size_t begin, size_t end)
 {
     const fo_rule_info *info = fo_rule_describe(call->groups[tensor->group].rule);
-    if (it->in_tiles) {
-        fo_step_in_tiles(it->loop, &it->with, info, tensor, begin, end);
+    if (it->is_narrow) {
+        const fo_narrow_step how = {it->loop, it->in_registers, &it->with, info};
+        fo_step_narrow(&how, tensor, begin, end);
         return;
     }
     const int has_optional = fo_has_optional(info, tensor);

@@ -155,6 +155,30 @@
 #undef run_layout
 #define run_layout FO_NAME(run_layout)
 
+/* narrow.h */
+#undef storage
+#define storage FO_NAME(storage)
+#undef unaligned_words
+#define unaligned_words FO_NAME(unaligned_words)
+#undef load_pair
+#define load_pair FO_NAME(load_pair)
+#undef store_pair
+#define store_pair FO_NAME(store_pair)
+#undef load_split_pair
+#define load_split_pair FO_NAME(load_split_pair)
+#undef store_split_pair
+#define store_split_pair FO_NAME(store_split_pair)
+#undef vector_of
+#define vector_of FO_NAME(vector_of)
+#undef load_operand_pair
+#define load_operand_pair FO_NAME(load_operand_pair)
+#undef store_operand_pair
+#define store_operand_pair FO_NAME(store_operand_pair)
+#undef step_narrow_group
+#define step_narrow_group FO_NAME(step_narrow_group)
+#undef run_narrow
+#define run_narrow FO_NAME(run_narrow)
+
 /* norm.c */
 #undef all_finite
 #define all_finite FO_NAME(all_finite)
