@@ -56,7 +56,7 @@ static int default_threads(void)
  * operations one by one; volatile keeps the compiler from contracting or reordering those. */
 static int loops_are_exact(void)
 {
-    fo_loop_call call = {.preparation = FO_AS_GIVEN};
+    fo_loop_call call = {.grad_scale = 1, .param_factor = 1};
     volatile double mu = 0.9, lr = 0.1, eps = 1e-8;
     fo_hyper hyper = {.lr = lr, .momentum = mu, .eps = eps};
     int same = 1;

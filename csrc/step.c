@@ -90,10 +90,10 @@ static void bind(bound_loop *to, const call *call, const fo_tensor *tensor)
     with->grad_scale = hyper.maximize != 0 ? -scale : scale;
     with->param_factor = decoupled ? 1 - hyper.lr * decay : 1;
     with->weight_decay = decoupled ? 0 : decay;
-    with->preparation = decay != 0 && !decoupled ? FO_GRAD_DECAYED
-                        : with->grad_scale != 1  ? FO_GRAD_SCALED
-                        : decay != 0             ? FO_PARAM_DECAYED
-                                                 : FO_AS_GIVEN;
+    with->grad_decayed = decay != 0 && !decoupled;
+    with->preparation = with->grad_decayed || with->grad_scale != 1 ? FO_GRAD_PREPARED
+                        : decay != 0                                ? FO_PARAM_DECAYED
+                                                                    : FO_AS_GIVEN;
     with->burst = burst_of(call, info);
     with->from_memory = call->bytes >= FO_ALL_CACHES;
 }

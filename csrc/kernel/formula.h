@@ -13,13 +13,14 @@ typedef struct factors {
     scalar grad_scale, param_factor, weight_decay;
 } factors;
 
-/* Whatever is the same for all vectors of a call. All but the numbers are constants wherever this is
- * inlined. */
+/* Whatever is the same for all vectors of a call. All but the numbers and grad_decayed are constants
+ * wherever this is inlined. */
 typedef struct setting {
     fo_format param, grad, state;
     fo_preparation preparation;
     int has_optional;
     int from_memory; /* the buffers are larger than all caches */
+    int grad_decayed;
     scalar c[FO_MAX_COEFFICIENTS];
     factors by;
 } setting;
@@ -79,14 +80,19 @@ FO_INLINE void store_operands(const operands *x, const setting s, int whole, siz
     store_operand(s, 0, x->p, whole, i, count, buffers);
 }
 
+FO_INLINE void prepare(operands *x, const setting s)
+{
+    if (s.preparation == FO_GRAD_PREPARED) {
+        x->g = s.by.grad_scale * x->g;
+        if (s.grad_decayed)
+            x->g = x->g + s.by.weight_decay * x->p;
+    }
+    if (s.preparation != FO_AS_GIVEN)
+        x->p = s.by.param_factor * x->p;
+}
+
 FO_INLINE void update_operands(operands *x, const setting s)
 {
     vec *const optional = s.has_optional ? &x->state[FO_CAT(FO_STATES, FO_KERNEL)] : NULL;
-    if (s.preparation == FO_GRAD_SCALED || s.preparation == FO_GRAD_DECAYED)
-        x->g = s.by.grad_scale * x->g;
-    if (s.preparation == FO_GRAD_DECAYED)
-        x->g = x->g + s.by.weight_decay * x->p;
-    if (s.preparation != FO_AS_GIVEN)
-        x->p = s.by.param_factor * x->p;
     x->p = x->p - update(x->g, x->state, optional, s.c);
 }

@@ -27,13 +27,14 @@ static inline size_t fo_size_of(fo_format format)
     return sizes[format];
 }
 
-/* What happens to the parameter p and the gradient g before the formula sees them. One instance of the
- * loop for each, so that a feature that is not used costs no branch. */
+/* What happens to the parameter p and the gradient g before the formula sees them. FO_GRAD_PREPARED can
+ * stand for the others too: its factors are then 1, which changes no bit. */
 typedef enum fo_preparation {
     FO_AS_GIVEN,
     FO_PARAM_DECAYED, /* p is multiplied by param_factor: AdamW by default */
-    FO_GRAD_SCALED,   /* g is multiplied by grad_scale, and p by param_factor */
-    FO_GRAD_DECAYED   /* weight_decay*p is added to g, after what FO_GRAD_SCALED does */
+    /* g is multiplied by grad_scale; weight_decay*p is added to it if grad_decayed; p is multiplied by
+     * param_factor */
+    FO_GRAD_PREPARED
 } fo_preparation;
 
 enum { FO_MAX_COEFFICIENTS = 8 };
@@ -45,6 +46,7 @@ enum { FO_MAX_COEFFICIENTS = 8 };
  * into NaN. */
 typedef struct fo_loop_call {
     fo_preparation preparation;
+    int grad_decayed;
     double grad_scale, param_factor, weight_decay;
     double coefficients[FO_MAX_COEFFICIENTS];
     /* Bytes of a burst where the loop works in two places in turn, or 0: in one place. */

@@ -19,7 +19,7 @@ FO_INLINE group_plan plan_of(const setting s)
         [FO_MODERATE] = {{{3, 1}, {4, 1}}, {{4, 2}, {4, 2}}},
         [FO_HEAVY] = {{{4, 1}, {4, 1}}, {{4, 2}, {4, 2}}},
     };
-    const int scaled = s.preparation == FO_GRAD_SCALED || s.preparation == FO_GRAD_DECAYED;
+    const int scaled = s.preparation == FO_GRAD_PREPARED;
     if (!FO_ROOT_COST)
         return (group_plan){4, 0};
     /* From memory, the divider is not the bottleneck, and prefetchers follow small groups better. */
@@ -60,6 +60,7 @@ FO_INLINE void step_first(const setting s, size_t i, size_t count, void *const *
 {
     operands x;
     load_operands(&x, s, 0, i, count, buffers);
+    prepare(&x, s);
     take_roots(&x, (group_plan){1, 0}, s);
     update_operands(&x, s);
     store_operands(&x, s, 0, i, count, buffers);
@@ -78,6 +79,8 @@ FO_INLINE void step_group(const setting s, group_plan plan, size_t i, void *cons
         at[k] = element_of(s, buffers, k, i);
     for (int k = 0; k < plan.size; k++)
         load_operands(&group[k], s, 1, (size_t)k * LANES, LANES, at);
+    for (int k = 0; k < plan.size; k++)
+        prepare(&group[k], s);
     take_roots(group, plan, s);
     for (int k = 0; k < plan.size; k++)
         update_operands(&group[k], s);
@@ -130,9 +133,7 @@ FO_INLINE void run(const setting s, const fo_loop_call *call, size_t n, void *co
      * repeat themselves. */
     const size_t head =
         (size_t)(-(intptr_t)buffers[0] & (FO_VECTOR_BYTES - 1)) / fo_size_of(s.param);
-    setting far = s;
-    far.from_memory = 1;
-    const group_plan plan = plan_of(s), far_plan = plan_of(far);
+    const group_plan plan = plan_of(s);
     const size_t group = (size_t)plan.size * LANES;
     const int in_groups = !plan.multiplied || rounds_to_nearest();
     /* First the head; then groups, and what they leave, in vectors and a part of one. There is one call of
@@ -144,36 +145,30 @@ FO_INLINE void run(const setting s, const fo_loop_call *call, size_t n, void *co
         i += count;
         if (i == n)
             return;
-        if (FO_VOCABULARY == FO_AVX512 && call->from_memory) {
-            if (n - i >= (size_t)far_plan.size * LANES)
-                i = step_groups(far, far_plan, call->burst, i, n, buffers);
-        } else if (in_groups && n - i >= group) {
+        if (in_groups && n - i >= group)
             i = step_groups(s, plan, call->burst, i, n, buffers);
-        }
         count = n - i < LANES ? n - i : LANES;
     }
 }
 
-/* As a setting of constants for each preparation, which the compiler folds into instances of run. */
+/* As a setting of constants, for each preparation that is worth an instance of run. FO_GRAD_PREPARED includes
+ * the others. From memory its factors of 1 cost nothing; nor does one of them where no roots are multiplied,
+ * since the multipliers are idle there. */
 FO_INLINE void run_prepared(setting s, const fo_loop_call *call, size_t n, void *const *buffers)
 {
-    switch (call->preparation) {
-    case FO_AS_GIVEN:
+    if (FO_VOCABULARY == FO_AVX512 && call->from_memory) {
+        s.from_memory = 1;
+        s.preparation = FO_GRAD_PREPARED;
+        run(s, call, n, buffers);
+    } else if (call->preparation == FO_AS_GIVEN) {
         s.preparation = FO_AS_GIVEN;
         run(s, call, n, buffers);
-        return;
-    case FO_PARAM_DECAYED:
+    } else if (FO_ROOT_COST && FO_HAS_MULTIPLIED_ROOT && call->preparation == FO_PARAM_DECAYED) {
         s.preparation = FO_PARAM_DECAYED;
         run(s, call, n, buffers);
-        return;
-    case FO_GRAD_SCALED:
-        s.preparation = FO_GRAD_SCALED;
+    } else {
+        s.preparation = FO_GRAD_PREPARED;
         run(s, call, n, buffers);
-        return;
-    case FO_GRAD_DECAYED:
-        s.preparation = FO_GRAD_DECAYED;
-        run(s, call, n, buffers);
-        return;
     }
 }
 
@@ -182,6 +177,7 @@ FO_INLINE void run_layout(fo_format param, fo_format grad, fo_format state,
                           void *const *buffers)
 {
     setting s = {.param = param, .grad = grad, .state = state};
+    s.grad_decayed = call->grad_decayed;
     for (int k = 0; k < COEFFICIENTS; k++)
         s.c[k] = (scalar)call->coefficients[k];
     s.by =

@@ -130,6 +130,8 @@
 #define load_operands FO_NAME(load_operands)
 #undef store_operands
 #define store_operands FO_NAME(store_operands)
+#undef prepare
+#define prepare FO_NAME(prepare)
 #undef update
 #define update FO_NAME(update)
 #undef update_operands

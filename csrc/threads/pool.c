@@ -18,7 +18,7 @@
 #include <stdint.h>
 
 #if defined(__x86_64__)
-#include <immintrin.h>
+#include <xmmintrin.h>
 #endif
 
 /* Of parameters or gradients: with less for each thread, one core alone is faster than the hand-over to a
