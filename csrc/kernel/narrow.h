@@ -117,7 +117,7 @@ FO_INLINE void store_operand_pair(operands *x, const setting s, storage by, cons
     }
 }
 
-FO_INLINE void step_narrow_group(const setting s, storage by, group_plan plan, int decayed,
+FO_INLINE void step_narrow_group(const setting s, storage by, group_plan plan,
                                  const fo_draws *draws, size_t i, void *const *buffers)
 {
     enum { MOST = 4 };
@@ -125,12 +125,8 @@ FO_INLINE void step_narrow_group(const setting s, storage by, group_plan plan, i
     __asm__("" : "+r"(i)); /* as in step_group */
     for (int k = 0; k < plan.size; k += 2)
         load_operand_pair(&group[k], s, by, i + (size_t)k * LANES, buffers);
-    for (int k = 0; k < plan.size; k++) {
-        group[k].g = s.by.grad_scale * group[k].g;
-        if (decayed)
-            group[k].g = group[k].g + s.by.weight_decay * group[k].p;
-        group[k].p = s.by.param_factor * group[k].p;
-    }
+    for (int k = 0; k < plan.size; k++)
+        prepare(&group[k], s);
     take_roots(group, plan, s);
     for (int k = 0; k < plan.size; k++)
         update_operands(&group[k], s);
@@ -143,7 +139,8 @@ FO_INLINE size_t run_narrow(fo_format param, fo_format grad, fo_format state, in
                             const fo_loop_call *call, const fo_draws *draws, size_t n,
                             void *const *all_buffers)
 {
-    setting s = {.param = param, .grad = grad, .state = state, .preparation = FO_AS_GIVEN};
+    setting s = {.param = param, .grad = grad, .state = state, .preparation = FO_GRAD_PREPARED};
+    s.grad_decayed = call->grad_decayed;
     const storage by = {split, param == FO_BFLOAT16 && grad == FO_BFLOAT16 && state == FO_BFLOAT16};
     for (int k = 0; k < COEFFICIENTS; k++)
         s.c[k] = (scalar)call->coefficients[k];
@@ -157,16 +154,15 @@ FO_INLINE size_t run_narrow(fo_format param, fo_format grad, fo_format state, in
                                                      : (group_plan){2, 0};
     if (plan.multiplied && !rounds_to_nearest())
         return 0;
-    const int decayed = call->preparation == FO_GRAD_DECAYED;
     const size_t size = (size_t)plan.size * LANES;
     size_t i = 0;
     if (draws) {
         const fo_draws own = *draws;
         for (; i + size <= n; i += size)
-            step_narrow_group(s, by, plan, decayed, &own, i, buffers);
+            step_narrow_group(s, by, plan, &own, i, buffers);
     } else {
         for (; i + size <= n; i += size)
-            step_narrow_group(s, by, plan, decayed, NULL, i, buffers);
+            step_narrow_group(s, by, plan, NULL, i, buffers);
     }
     return i;
 }
