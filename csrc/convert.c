@@ -55,12 +55,12 @@ FO_INLINE void split_buffer(const float *from, uint16_t *high, uint16_t *low, si
     words above, below;
     size_t i = 0;
     for (; i + LANES <= n; i += LANES) {
-        split(load_native(from + i), &above, &below);
+        split(quiet_nans(load_native(from + i)), &above, &below);
         store_halves(high + i, above);
         store_halves(low + i, below);
     }
     if (i < n) {
-        split(load_first_native(from + i, n - i), &above, &below);
+        split(quiet_nans(load_first_native(from + i, n - i)), &above, &below);
         store_first_halves(high + i, above, n - i);
         store_first_halves(low + i, below, n - i);
     }
@@ -85,6 +85,8 @@ FO_INLINE void narrow_buffer(fo_format format, fo_rounding rounding, const fo_na
     for (size_t i = 0; i < n; i += LANES) {
         const size_t count = n - i < LANES ? n - i : LANES;
         vec x = count == LANES ? load_native(from + i) : load_first_native(from + i, count);
+        if (format == FO_BFLOAT16)
+            x = quiet_nans(x);
         if (format == FO_BFLOAT16)
             x = rounding == FO_STOCHASTIC
                     ? round_at_random(x, random_half(&how->draws, i, how->number))

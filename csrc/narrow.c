@@ -63,7 +63,7 @@ static fo_draws draws_at(const fo_tensor *tensor, size_t i)
 {
     return tensor->dtype == FO_MIXED
                ? fo_draws_at(tensor->seed, tensor->step, tensor->position + i)
-               : (fo_draws){0, 0};
+               : (fo_draws){0, 0, 0};
 }
 
 /* One tile of n elements from element i on. */
@@ -135,14 +135,18 @@ void fo_step_narrow(const fo_narrow_step *how, const fo_tensor *tensor, size_t b
         if (how->in_registers) {
             /* Vectors of param then lie in cache lines. */
             const uintptr_t address = (uintptr_t)element_of(tensor, 0, begin);
-            const size_t head =
-                (-address & (CACHE_LINE - 1)) / fo_size_of(fo_param_format(tensor));
+            size_t head = (-address & (CACHE_LINE - 1)) / fo_size_of(fo_param_format(tensor));
+            /* Two elements with a random word in common are not to be parted. */
+            if (fo_rounding_of(tensor) == FO_STOCHASTIC)
+                head += (start + begin + head) & 1;
             if (head < stop - begin) {
                 step_tiles(how, tensor, begin, begin + head);
                 begin = step_in_registers(how, tensor, begin + head, stop);
             }
         }
-        step_tiles(how, tensor, begin, stop);
-        begin = stop;
+        /* The rest, or what was stopped at. */
+        const size_t end_of_tile = stop - begin < TILE ? stop : begin + TILE;
+        step_tiles(how, tensor, begin, how->in_registers ? end_of_tile : stop);
+        begin = how->in_registers ? end_of_tile : stop;
     }
 }

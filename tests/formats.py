@@ -73,15 +73,15 @@ def random_halves(seed, step, positions, count):
         key = mix((key ^ step) + GOLDEN & MASK)
         key = mix((key ^ upper) + GOLDEN & MASK)
         chosen = positions >> U64(32) == U64(upper)
-        x = positions[chosen].astype(U32) + U32(key & 0xFFFFFFFF)
-        x = (x ^ (x >> U32(16))) * U32(0x85EBCA6B)
-        x = (x ^ (x >> U32(13)) ^ U32(key >> 32)) * U32(0xC2B2AE35)
-        x = x ^ (x >> U32(16))
+        position = positions[chosen].astype(U32)
+        x = (position >> U32(1)) * U32(0x9E3779B1) + U32(key & 0xFFFFFFFF)
+        x = (x ^ (x >> U32(16)) ^ U32(key >> 32)) * U32(0x85EBCA6B)
+        x = x ^ (x >> U32(15))
         for k, half in enumerate(halves):
-            if k and k % 2 == 0:
-                x = x * U32(0x9E3779B1)
+            if k:
+                x = x * U32(0xC2B2AE35)
                 x = x ^ (x >> U32(15))
-            half[chosen] = x >> U32(16) if k % 2 else x & U32(0xFFFF)
+            half[chosen] = np.where(position & U32(1), x >> U32(16), x & U32(0xFFFF))
     return halves
 
 

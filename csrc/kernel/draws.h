@@ -7,8 +7,8 @@
 
 /* For elements whose positions have the upper half in common. */
 typedef struct fo_draws {
-    uint32_t first; /* the lower half of the first element's position, plus one half of the key */
-    uint32_t key;   /* the other half */
+    uint32_t position; /* of the first element, the lower half */
+    uint32_t add, key; /* the two halves of a key */
 } fo_draws;
 
 /* The finalizer of splitmix64 (Steele, Lea and Flood, OOPSLA 2014). */
@@ -25,7 +25,7 @@ static inline fo_draws fo_draws_at(uint64_t seed, uint64_t step, uint64_t positi
     uint64_t key = fo_mix(seed + golden);
     key = fo_mix((key ^ step) + golden);
     key = fo_mix((key ^ position >> 32) + golden);
-    return (fo_draws){(uint32_t)position + (uint32_t)key, (uint32_t)(key >> 32)};
+    return (fo_draws){(uint32_t)position, (uint32_t)key, (uint32_t)(key >> 32)};
 }
 
 /* Elements from this position on, itself included, that have the upper half in common with it. */

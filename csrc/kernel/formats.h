@@ -69,12 +69,11 @@ FO_INLINE vec join(words high, words low)
     return (vec)((high << 16) + (words)((mask)(low << 16) >> 16));
 }
 
-/* The bfloat16 nearest to x, ties up, and the remainder; of a NaN its own upper half, made quiet. */
+/* The bfloat16 nearest to x, ties up, and the remainder. x is no NaN but what quiet_nans returns. */
 FO_INLINE void split(vec x, words *high, words *low)
 {
-    const words u = select_words(x != x, ((words)x | 0x400000) & 0xffff0000, (words)x);
-    *high = (u + 0x8000) >> 16;
-    *low = u & 0xffff;
+    *high = ((words)x + 0x8000) >> 16;
+    *low = (words)x & 0xffff;
 }
 #endif
 

@@ -74,8 +74,8 @@
 #define load_wide FO_NAME(load_wide)
 
 /* rounding.h */
-#undef unless_nan
-#define unless_nan FO_NAME(unless_nan)
+#undef quiet_nans
+#define quiet_nans FO_NAME(quiet_nans)
 #undef round_to_nearest
 #define round_to_nearest FO_NAME(round_to_nearest)
 #undef round_at_random
@@ -158,6 +158,14 @@
 #define run_layout FO_NAME(run_layout)
 
 /* narrow.h */
+#undef nans_seen
+#define nans_seen FO_NAME(nans_seen)
+#undef add_nans
+#define add_nans FO_NAME(add_nans)
+#undef any_nan
+#define any_nan FO_NAME(any_nan)
+#undef spread_halves
+#define spread_halves FO_NAME(spread_halves)
 #undef storage
 #define storage FO_NAME(storage)
 #undef unaligned_words
@@ -178,6 +186,8 @@
 #define store_operand_pair FO_NAME(store_operand_pair)
 #undef step_narrow_group
 #define step_narrow_group FO_NAME(step_narrow_group)
+#undef step_narrow_groups
+#define step_narrow_groups FO_NAME(step_narrow_groups)
 #undef run_narrow
 #define run_narrow FO_NAME(run_narrow)
 

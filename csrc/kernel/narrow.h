@@ -78,16 +78,40 @@ FO_INLINE void load_operand_pair(operands *x, const setting s, storage by, size_
     }
 }
 
-/* draws: NULL to round to nearest. */
+/* The 16 bits for each vector of a pair, from a vector of words. */
+FO_INLINE void spread_halves(storage by, words x, words *random)
+{
+    if (by.interleaved) {
+        random[0] = x & 0xffff;
+        random[1] = x >> 16;
+    } else {
+#if FO_VOCABULARY == FO_AVX512
+        const __m512i all = (__m512i)x;
+        random[0] = (words)_mm512_cvtepu16_epi32(_mm512_castsi512_si256(all));
+        random[1] = (words)_mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(all, 1));
+#elif FO_VOCABULARY == FO_AVX2
+        const __m256i all = (__m256i)x;
+        random[0] = (words)_mm256_cvtepu16_epi32(_mm256_castsi256_si128(all));
+        random[1] = (words)_mm256_cvtepu16_epi32(_mm256_extracti128_si256(all, 1));
+#else
+        uint16_t parts[2 * LANES];
+        __builtin_memcpy(parts, &x, sizeof parts);
+        random[0] = load_halves(parts);
+        random[1] = load_halves(parts + LANES);
+#endif
+    }
+}
+
+/* draws: NULL to round to nearest; the position of element i is even. */
 FO_INLINE void store_operand_pair(operands *x, const setting s, storage by, const fo_draws *draws,
                                   size_t i, void *const *buffers)
 {
-    words random[2];
+    words word = {0};
     if (draws) {
-        const words lane = by.interleaved ? lane_numbers() * 2 : lane_numbers();
-        const words at = lane + (draws->first + (uint32_t)i);
-        random[0] = first_word(at, draws->key);
-        random[1] = first_word(at + (uint32_t)(by.interleaved ? 1 : LANES), draws->key);
+        const uint32_t place = (draws->position + (uint32_t)i) >> 1;
+        word = first_word(lane_numbers() * FO_FIRST_FACTOR +
+                              (place * FO_FIRST_FACTOR + draws->add),
+                          draws->key);
     }
     int number = 0;
     for (int b = 0; b < 2 + state_count(s); b++) {
@@ -99,26 +123,63 @@ FO_INLINE void store_operand_pair(operands *x, const setting s, storage by, cons
             continue;
         }
         if (format_of(s, b) == FO_BFLOAT16) {
-            for (int k = 0; k < 2; k++) {
-                if (draws && number && number % 2 == 0)
-                    random[k] = next_word(random[k]);
-                pair[k] = draws ? round_at_random(pair[k], number % 2 ? random[k] >> 16
-                                                                      : random[k] & 0xffff)
-                                : round_to_nearest(pair[k]);
-            }
-            number++;
+            words random[2];
+            if (draws && number++)
+                word = next_word(word);
+            if (draws)
+                spread_halves(by, word, random);
+            for (int k = 0; k < 2; k++)
+                pair[k] = draws ? round_at_random(pair[k], random[k]) : round_to_nearest(pair[k]);
         }
         store_pair(s, by, b, i, buffers, pair);
     }
     if (s.param == FO_FLOAT32 && buffers[FO_COPY]) {
         uint16_t *copy = (uint16_t *)buffers[FO_COPY] + i;
-        store(FO_BFLOAT16, copy, round_to_nearest(x[0].p));
-        store(FO_BFLOAT16, copy + LANES, round_to_nearest(x[1].p));
+        store(FO_BFLOAT16, copy, round_to_nearest(quiet_nans(x[0].p)));
+        store(FO_BFLOAT16, copy + LANES, round_to_nearest(quiet_nans(x[1].p)));
     }
 }
 
-FO_INLINE void step_narrow_group(const setting s, storage by, group_plan plan,
-                                 const fo_draws *draws, size_t i, void *const *buffers)
+/* Whether a vector has a NaN is known from one comparison of two, so that few operations look for what is
+ * hardly ever there. */
+#if FO_VOCABULARY == FO_AVX512
+typedef __mmask16 nans_seen;
+FO_INLINE nans_seen add_nans(nans_seen seen, vec a, vec b)
+{
+    return seen | _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_UNORD_Q);
+}
+
+FO_INLINE int any_nan(nans_seen seen)
+{
+    return seen != 0;
+}
+#else
+typedef mask nans_seen;
+FO_INLINE nans_seen add_nans(nans_seen seen, vec a, vec b)
+{
+#if FO_VOCABULARY == FO_AVX2
+    return seen | (mask)_mm256_cmp_ps((__m256)a, (__m256)b, _CMP_UNORD_Q);
+#else
+    return seen | (a != a) | (b != b);
+#endif
+}
+
+FO_INLINE int any_nan(nans_seen seen)
+{
+#if FO_VOCABULARY == FO_AVX2
+    return !_mm256_testz_si256((__m256i)seen, (__m256i)seen);
+#else
+    lane_bits any = 0;
+    for (size_t k = 0; k < LANES; k++)
+        any |= seen[k];
+    return any != 0;
+#endif
+}
+#endif
+
+/* Returns 0, and stores nothing, if a NaN is to be narrowed. */
+FO_INLINE int step_narrow_group(const setting s, storage by, group_plan plan,
+                                const fo_draws *draws, size_t i, void *const *buffers)
 {
     enum { MOST = 4 };
     operands group[MOST];
@@ -130,18 +191,36 @@ FO_INLINE void step_narrow_group(const setting s, storage by, group_plan plan,
     take_roots(group, plan, s);
     for (int k = 0; k < plan.size; k++)
         update_operands(&group[k], s);
+    nans_seen nans = {0};
+    for (int b = 0; b < 2 + state_count(s); b++)
+        if (b != 1 && format_of(s, b) == FO_BFLOAT16)
+            for (int k = 0; k < plan.size; k += 2)
+                nans = add_nans(nans, *vector_of(&group[k], b), *vector_of(&group[k + 1], b));
+    if (__builtin_expect(any_nan(nans), 0))
+        return 0;
     for (int k = 0; k < plan.size; k += 2)
         store_operand_pair(&group[k], s, by, draws, i + (size_t)k * LANES, buffers);
+    return 1;
 }
 
-/* Returns how many elements have been stepped. */
+FO_INLINE size_t step_narrow_groups(const setting s, storage by, group_plan plan,
+                                    const fo_draws *draws, size_t n, void *const *buffers)
+{
+    const size_t size = (size_t)plan.size * LANES;
+    size_t i = 0;
+    while (i + size <= n && step_narrow_group(s, by, plan, draws, i, buffers))
+        i += size;
+    return i;
+}
+
+/* As constants, which the compiler folds into instances. */
 FO_INLINE size_t run_narrow(fo_format param, fo_format grad, fo_format state, int split,
                             const fo_loop_call *call, const fo_draws *draws, size_t n,
                             void *const *all_buffers)
 {
-    setting s = {.param = param, .grad = grad, .state = state, .preparation = FO_GRAD_PREPARED};
-    s.grad_decayed = call->grad_decayed;
+    setting s = {.param = param, .grad = grad, .state = state};
     const storage by = {split, param == FO_BFLOAT16 && grad == FO_BFLOAT16 && state == FO_BFLOAT16};
+    s.grad_decayed = call->grad_decayed;
     for (int k = 0; k < COEFFICIENTS; k++)
         s.c[k] = (scalar)call->coefficients[k];
     s.by =
@@ -149,22 +228,17 @@ FO_INLINE size_t run_narrow(fo_format param, fo_format grad, fo_format state, in
     void *buffers[FO_BUFFERS];
     for (int k = 0; k < FO_BUFFERS; k++)
         buffers[k] = all_buffers[k];
-    const group_plan plan = !FO_ROOT_COST            ? (group_plan){4, 0}
-                            : FO_HAS_MULTIPLIED_ROOT ? (group_plan){4, 1}
-                                                     : (group_plan){2, 0};
-    if (plan.multiplied && !rounds_to_nearest())
-        return 0;
-    const size_t size = (size_t)plan.size * LANES;
-    size_t i = 0;
-    if (draws) {
-        const fo_draws own = *draws;
-        for (; i + size <= n; i += size)
-            step_narrow_group(s, by, plan, &own, i, buffers);
-    } else {
-        for (; i + size <= n; i += size)
-            step_narrow_group(s, by, plan, NULL, i, buffers);
+    /* Conversions keep the multipliers busy, so that roots are best left to the divider. */
+    const group_plan plan = {FO_ROOT_COST ? 2 : 4, 0};
+    const fo_draws own = draws ? *draws : (fo_draws){0, 0, 0};
+    if (call->preparation == FO_AS_GIVEN) {
+        s.preparation = FO_AS_GIVEN;
+        return draws ? step_narrow_groups(s, by, plan, &own, n, buffers)
+                     : step_narrow_groups(s, by, plan, NULL, n, buffers);
     }
-    return i;
+    s.preparation = FO_GRAD_PREPARED;
+    return draws ? step_narrow_groups(s, by, plan, &own, n, buffers)
+                 : step_narrow_groups(s, by, plan, NULL, n, buffers);
 }
 
 #define FO_NARROW(name, param, grad, state, split)                                                 \
