@@ -112,6 +112,17 @@ def write_embedding():
     )
 
 
+def write_rule_names():
+    """The names of the rules as a type, so that checkers find a name that is not there."""
+    _, rules = read_table((ROOT / "csrc" / "rules.def").read_text(encoding="utf-8"))
+    names = "".join(f"    {name!r},\n" for name in rules)
+    write_if_changed(
+        PACKAGE / "_rule_names.py",
+        f'"""Made by setup.py from csrc/rules.def."""\n\nfrom typing import Literal, TypeAlias\n\n'
+        f"RuleName: TypeAlias = Literal[\n{names}]\n",
+    )
+
+
 def usable_cpus():
     """The CPUs of this process, where the system says which, else of the machine."""
     try:
@@ -179,6 +190,7 @@ class BuildExtension(build_ext):
 
 
 write_formulas()
+write_rule_names()
 copy_headers()
 write_embedding()
 core = Extension(

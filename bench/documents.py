@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import difflib
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -50,3 +53,31 @@ class Place:
                 self.path,
             )
         )
+
+
+def report(
+    module: str,
+    description: str | None,
+    latest: Path,
+    *,
+    texts: Callable[[], dict[Place, str]],
+    publish: Callable[[Path], None],
+    printed: Callable[[Path], str],
+) -> None:
+    """The command line of both reports: print what was measured, publish it, or check documents."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {module}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--results", type=Path, default=latest)
+    parser.add_argument("--publish", action="store_true")
+    parser.add_argument("--check", action="store_true")
+    arguments = parser.parse_args()
+    if arguments.check:
+        differences = [place.difference(text) for place, text in texts().items()]
+        sys.exit("".join(differences) or None)
+    if arguments.publish:
+        publish(arguments.results)
+    else:
+        print(printed(arguments.results))

@@ -8,7 +8,8 @@
  *     fo_status status = fo_adam_f32(n, param, grad, exp_avg, exp_avg_sq, NULL, 1, &hyper);
  *
  * Many buffers are updated by one call of fo_step, which can also clip by their global norm and skip
- * gradients that are not finite. The formulas stand in rules/, the names of states and
+ * gradients that are not finite; many models, with hyper-parameters of their own, by one call of
+ * fo_step_rows. The formulas stand in rules/, the names of states and
  * hyper-parameters in rules.def. States start at zero.
  *
  * Every function may be called from any thread at any time, as long as no two calls are given the same
@@ -181,6 +182,38 @@ static inline fo_status fo_step(const fo_group *groups, size_t group_count,
     return fo_step_abi(FO_ABI, groups, group_count, tensors, tensor_count, options, result);
 }
 
+/* K models of the same shapes that are stepped together: every buffer of a tensor has K rows of n elements
+ * one after the other, and row k of all tensors is model k. What differs from row to row is an array of K
+ * numbers; NULL stands for what group, tensors and options say, for all rows alike. */
+typedef struct fo_rows {
+    size_t count;                        /* K */
+    const double *hyper[FO_HYPER_COUNT]; /* by fo_hyper_index */
+    const uint64_t *const *step;         /* for each tensor its own array */
+    const double *grad_scale, *max_norm; /* as in the options; max_norm counts only with clip */
+    double *norm;                        /* written where options ask for norms: of each row */
+    unsigned char *skipped; /* written: 1 where skip_nonfinite left the row out, else 0 */
+} fo_rows;
+
+/* One step of every row: each has the bits that fo_step gives to it alone, with the hyper-parameters, step
+ * counts and options of that row. A row's own norm decides how it is clipped, its own gradients whether it is
+ * skipped. A max_norm of infinity takes the norm and clips nothing.
+ *
+ *     group     the rule, and the hyper-parameters that are the same for all rows
+ *     tensors   n is the number of elements of one row; group must be 0; grad NULL: left alone in all rows
+ *     options, result   may be NULL. result->skipped is 1 if any row was; result->norm is NaN. With
+ *               FO_BAD_HYPER, FO_BAD_OPTION, FO_BAD_STEP and FO_UNREPRESENTABLE, result->group is the row
+ *
+ * On any status but FO_OK, nothing has been written. */
+FO_API fo_status fo_step_rows_abi(uint64_t abi, const fo_group *group, const fo_rows *rows,
+                                  const fo_tensor *tensors, size_t tensor_count,
+                                  const fo_options *options, fo_result *result);
+static inline fo_status fo_step_rows(const fo_group *group, const fo_rows *rows,
+                                     const fo_tensor *tensors, size_t tensor_count,
+                                     const fo_options *options, fo_result *result)
+{
+    return fo_step_rows_abi(FO_ABI, group, rows, tensors, tensor_count, options, result);
+}
+
 /* The Euclidean norm of the gradients of all tensors, in double, as clipping takes it. param, states and
  * step are not looked at. */
 FO_API fo_status fo_norm_abi(uint64_t abi, const fo_tensor *tensors, size_t tensor_count,
@@ -275,18 +308,13 @@ static inline fo_status fo_update_states(fo_rule rule, fo_format format, size_t 
 #undef FO_STEP_OF_NO_STEP
 #undef FO_STEP_OF_STEP
 #undef FO_TYPED
-/* Older programs call fo_update, and fo_sgd to fo_rmsprop, which take the format first and do not say how
- * many states there are: three pointers are read, no more and no fewer, whatever FO_MAX_STATES becomes.
- * Where the compiler sees that the array is shorter, no more than it has. Use the functions above. */
+/* Older programs call fo_update, and fo_sgd to fo_rmsprop, which take the format first and an array of states
+ * without its length. So they read only the states that the rule always has, and an optional one is left out
+ * whether it is in the array or not. Use the functions above. */
 #if defined(__GNUC__)
-#define FO_SUPERSEDED(by) __attribute__((deprecated("use " by), always_inline))
-#define FO_POINTERS_IN(state)                                                                      \
-    (__builtin_object_size(state, 0) / sizeof(void *) < 3                                          \
-         ? (int)(__builtin_object_size(state, 0) / sizeof(void *))                                 \
-         : 3)
+#define FO_SUPERSEDED(by) __attribute__((deprecated("it leaves out an optional state: use " by)))
 #else
 #define FO_SUPERSEDED(by)
-#define FO_POINTERS_IN(state) 3
 #endif
 FO_API fo_status fo_update_abi(uint64_t abi, fo_rule rule, fo_dtype dtype, size_t n, void *param,
                                const void *grad, void *const *state, uint64_t step,
@@ -296,19 +324,17 @@ static inline fo_status fo_update(fo_rule rule, fo_dtype dtype, size_t n, void *
                                   const void *grad, void *const *state, uint64_t step,
                                   const fo_hyper *hyper)
 {
-    return fo_update_states(rule, dtype, n, param, grad, state, FO_POINTERS_IN(state), step, hyper);
+    return fo_update_abi(FO_ABI, rule, dtype, n, param, grad, state, step, hyper);
 }
 #define FO_RULE(name, ...)                                                                         \
     FO_SUPERSEDED("fo_" #name "_f32 or _f64, which take the buffers by name")                      \
     static inline fo_status fo_##name(fo_dtype dtype, size_t n, void *param, const void *grad,     \
                                       void *const *state, uint64_t step, const fo_hyper *hyper)    \
     {                                                                                              \
-        return fo_update_states(FO_RULE_##name, dtype, n, param, grad, state,                      \
-                                FO_POINTERS_IN(state), step, hyper);                               \
+        return fo_update_abi(FO_ABI, FO_RULE_##name, dtype, n, param, grad, state, step, hyper);   \
     }
 #include "rules.def"
 #undef FO_SUPERSEDED
-#undef FO_POINTERS_IN
 
 /* Whether each of the rule's hyper-parameters is in its domain; if not, *bad is the fo_hyper_index of
  * the first that is outside. bad may be NULL. */

@@ -1,4 +1,4 @@
-/* The norm of all gradients.
+/* The norm of all gradients, or of those of each row.
  *
  * The order of the additions is fixed: each tensor is cut into blocks of BLOCK elements; within a block,
  * element i is added to accumulator i mod ACCUMULATORS; the accumulators are added in halves; and the
@@ -51,8 +51,9 @@ static size_t block_count(const fo_tensor *tensor)
 
 typedef struct sum_job {
     const fo_tensor *tensors;
-    const size_t *starts; /* the first block of each tensor, and the end */
+    const size_t *starts; /* the first block of each tensor in a row, and the end */
     size_t count;
+    int is_far; /* the gradients are more than caches hold */
     double *sums;
 } sum_job;
 
@@ -62,30 +63,44 @@ typedef struct block {
     const block_functions *by;
 } block;
 
-static block block_of(const fo_tensor *tensor, size_t number)
+static block block_of(const fo_tensor *tensor, size_t row, size_t number)
 {
     const fo_format format = fo_grad_format(tensor);
     const size_t first = number * BLOCK, left = tensor->n - first;
-    return (block){(const char *)tensor->grad + first * fo_size_of(format),
+    return (block){(const char *)tensor->grad + (row * tensor->n + first) * fo_size_of(format),
                    left < BLOCK ? left : BLOCK, functions[format][fo_isa_in_use()]};
 }
 
-/* index is that of its tensor, or of one before that. */
-static block block_at(const sum_job *job, size_t position, size_t *index)
+/* A block by its row, its number within the row, and its tensor or one before that. */
+typedef struct place {
+    size_t row, number, tensor;
+} place;
+
+static place place_of(const sum_job *job, size_t position)
 {
-    while (job->starts[*index + 1] <= position)
-        ++*index;
-    return block_of(&job->tensors[*index], position - job->starts[*index]);
+    const size_t per_row = job->starts[job->count], number = position % per_row;
+    return (place){position / per_row, number, fo_interval_of(job->starts, job->count, number)};
+}
+
+/* The block at a place, which goes on to the next. */
+static block next_block(const sum_job *job, place *at)
+{
+    while (job->starts[at->tensor + 1] <= at->number)
+        at->tensor++;
+    const block it =
+        block_of(&job->tensors[at->tensor], at->row, at->number - job->starts[at->tensor]);
+    if (++at->number == job->starts[job->count])
+        *at = (place){at->row + 1, 0, 0};
+    return it;
 }
 
 static void sum_blocks(void *context, size_t begin, size_t end)
 {
     const sum_job *job = context;
-    const size_t half = job->starts[job->count] >= FO_MANY_BLOCKS ? (end - begin) / 2 : 0;
-    size_t index = fo_interval_of(job->starts, job->count, begin);
-    size_t index_ahead = fo_interval_of(job->starts, job->count, begin + half);
+    const size_t half = job->is_far ? (end - begin) / 2 : 0;
+    place at = place_of(job, begin), ahead = place_of(job, begin + half);
     for (size_t i = begin; i < begin + half; i++) {
-        const block one = block_at(job, i, &index), other = block_at(job, i + half, &index_ahead);
+        const block one = next_block(job, &at), other = next_block(job, &ahead);
         if (one.n == other.n && one.by == other.by) {
             double sums[2];
             one.by->sum_two((const void *[]){one.grad, other.grad}, one.n, sums);
@@ -97,7 +112,7 @@ static void sum_blocks(void *context, size_t begin, size_t end)
         }
     }
     for (size_t i = begin + 2 * half; i < end; i++) {
-        const block last = block_at(job, i, &index_ahead);
+        const block last = next_block(job, &ahead);
         job->sums[i] = last.by->sum(last.grad, last.n);
     }
 }
@@ -116,35 +131,40 @@ static double add_in_pairs(double *sums, size_t count)
     return sums[0];
 }
 
-fo_status fo_sum_squares(const fo_tensor *tensors, size_t count, int threads, double *sum)
+fo_status fo_sum_squares(const fo_tensor *tensors, size_t count, size_t rows, int threads,
+                         double *sums)
 {
     size_t *starts = malloc((count + 1) * sizeof *starts);
     if (!starts)
         return FO_NO_MEMORY;
-    size_t blocks = 0;
+    size_t blocks = 0, elements = 0;
     for (size_t i = 0; i < count; i++) {
         starts[i] = blocks;
         blocks += block_count(&tensors[i]);
+        elements += tensors[i].grad ? tensors[i].n : 0;
     }
     starts[count] = blocks;
-    double *sums = malloc((blocks + 1) * sizeof *sums);
-    if (!sums) {
+    double *of_blocks = malloc((rows * blocks + 1) * sizeof *of_blocks);
+    if (!of_blocks) {
         free(starts);
         return FO_NO_MEMORY;
     }
-    sum_job job = {tensors, starts, count, sums};
-    fo_parallel(threads, blocks, CHUNK, sum_blocks, &job);
-    *sum = add_in_pairs(sums, blocks);
-    free(sums);
+    sum_job job = {tensors, starts, count, rows * elements / BLOCK >= FO_MANY_BLOCKS, of_blocks};
+    /* Of blocks that are not full, more to a chunk. */
+    const size_t shorter = blocks * BLOCK / (elements + 1);
+    fo_parallel(threads, rows * blocks, CHUNK * (shorter ? shorter : 1), sum_blocks, &job);
+    for (size_t row = 0; row < rows; row++)
+        sums[row] = add_in_pairs(of_blocks + row * blocks, blocks);
+    free(of_blocks);
     free(starts);
     return FO_OK;
 }
 
-int fo_all_finite(const fo_tensor *tensors, size_t count)
+int fo_all_finite(const fo_tensor *tensors, size_t count, size_t row)
 {
     for (size_t i = 0; i < count; i++)
         for (size_t k = 0; k < block_count(&tensors[i]); k++) {
-            const block it = block_of(&tensors[i], k);
+            const block it = block_of(&tensors[i], row, k);
             if (!it.by->is_finite(it.grad, it.n))
                 return 0;
         }
@@ -166,7 +186,8 @@ fo_status fo_norm_abi(uint64_t abi, const fo_tensor *tensors, size_t tensor_coun
         bytes += tensors[i].n * fo_size_of(fo_grad_format(&tensors[i]));
     }
     double sum;
-    const fo_status status = fo_sum_squares(tensors, tensor_count, fo_engage_threads(bytes), &sum);
+    const fo_status status =
+        fo_sum_squares(tensors, tensor_count, 1, fo_engage_threads(bytes), &sum);
     if (status == FO_OK)
         *norm = sqrt(sum);
     return status;

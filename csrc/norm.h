@@ -5,9 +5,11 @@
 
 #include "fastopt.h"
 
-/* FO_OK or FO_NO_MEMORY. */
-fo_status fo_sum_squares(const fo_tensor *tensors, size_t count, int threads, double *sum);
+/* A sum for each row, where the gradients have so many rows of n elements. FO_OK or FO_NO_MEMORY. */
+fo_status fo_sum_squares(const fo_tensor *tensors, size_t count, size_t rows, int threads,
+                         double *sums);
 
-int fo_all_finite(const fo_tensor *tensors, size_t count);
+/* Of one row. */
+int fo_all_finite(const fo_tensor *tensors, size_t count, size_t row);
 
 #endif

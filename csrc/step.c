@@ -1,9 +1,8 @@
 /* One step: everything is checked, the gradients' norm is taken if it is needed, and then all tensors are
  * updated in one parallel region, divided by cache lines and not by tensors. */
-#include "build.h"
+#include "step.h"
 
-#include "fastopt.h"
-#include "kernel/kernel.h"
+#include "hyper.h"
 #include "library.h"
 #include "narrow.h"
 #include "norm.h"
@@ -14,10 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CACHE_LINE = 64 };
-/* In cache lines of param. Long enough that claiming a chunk costs nothing, short enough that the last
- * one does not keep the others waiting. */
-enum { CHUNK = 512 };
 /* Bytes of param up to which one thread just goes from tensor to tensor. */
 enum { SMALL = 1 << 20 };
 /* Bytes of param from which on the buffers are larger than one core's own caches, and than all caches.
@@ -26,8 +21,6 @@ enum { SMALL = 1 << 20 };
 #define FO_OWN_CACHES (1 << 21)
 #define FO_ALL_CACHES (1 << 24)
 #endif
-
-static const uint64_t last_step = (uint64_t)1 << 53;
 
 /* What holds for all tensors of a call. */
 typedef struct call {
@@ -60,42 +53,57 @@ static int fits(const bound_loop *it, const fo_tensor *tensor)
 }
 
 /* From memory shorter bursts are better, the more so the more buffers there are. */
-static size_t burst_of(const call *call, const fo_rule_info *info)
+static size_t burst_of(size_t bytes, fo_rule rule)
 {
-    if (call->bytes < FO_OWN_CACHES)
+    if (bytes < FO_OWN_CACHES)
         return 0;
-    return call->bytes < FO_ALL_CACHES ? 2048 : info->state_count <= 1 ? 1024 : 512;
+    return bytes < FO_ALL_CACHES ? 2048 : fo_rule_describe(rule)->state_count <= 1 ? 1024 : 512;
+}
+
+void fo_fill_loop_call(fo_loop_call *with, const fo_group *group, uint64_t step, double grad_scale,
+                       size_t bytes)
+{
+    const fo_hyper *hyper = &group->hyper;
+    fo_hyper decayed;
+    if (hyper->lr_decay != 0 && step) {
+        decayed = *hyper;
+        decayed.lr = hyper->lr / (1 + (double)(step - 1) * hyper->lr_decay);
+        hyper = &decayed;
+    }
+    fo_kernels[group->rule]->coefficients(hyper, step, with->coefficients);
+    const double scale = hyper->grad_scale * grad_scale;
+    const double decay = hyper->weight_decay;
+    const int decoupled = hyper->decoupled != 0;
+    with->grad_scale = hyper->maximize != 0 ? -scale : scale;
+    with->param_factor = decoupled ? 1 - hyper->lr * decay : 1;
+    with->weight_decay = decoupled ? 0 : decay;
+    with->grad_decayed = decay != 0 && !decoupled;
+    with->preparation = with->grad_decayed || with->grad_scale != 1 ? FO_GRAD_PREPARED
+                        : decay != 0                                ? FO_PARAM_DECAYED
+                                                                    : FO_AS_GIVEN;
+    with->burst = burst_of(bytes, group->rule);
+    with->from_memory = bytes >= FO_ALL_CACHES;
+}
+
+fo_loop *fo_loop_of(fo_rule rule, const fo_tensor *tensor)
+{
+    const fo_layout layout = fo_layout_of(tensor, fo_rule_describe(rule));
+    return layout == FO_LAYOUT_COUNT ? NULL : fo_kernels[rule]->loop[fo_isa_in_use()][layout];
 }
 
 static void bind(bound_loop *to, const call *call, const fo_tensor *tensor)
 {
     const fo_group *group = &call->groups[tensor->group];
     const fo_rule_info *info = fo_rule_describe(group->rule);
-    const fo_kernel *kernel = fo_kernels[group->rule];
-    fo_hyper hyper = group->hyper;
-    if (hyper.lr_decay != 0 && tensor->step)
-        hyper.lr = hyper.lr / (1 + (double)(tensor->step - 1) * hyper.lr_decay);
-
     to->tensor = tensor;
-    const fo_layout layout = fo_layout_of(tensor, info);
-    to->is_narrow = layout == FO_LAYOUT_COUNT;
-    to->in_registers = to->is_narrow ? fo_narrow_loop_of(kernel, info, tensor) : NULL;
-    to->loop = kernel->loop[fo_isa_in_use()][to->is_narrow ? FO_LAYOUT_float32 : layout];
-
-    fo_loop_call *with = &to->with;
-    kernel->coefficients(&hyper, tensor->step, with->coefficients);
-    const double scale = hyper.grad_scale * call->scale;
-    const double decay = hyper.weight_decay;
-    const int decoupled = hyper.decoupled != 0;
-    with->grad_scale = hyper.maximize != 0 ? -scale : scale;
-    with->param_factor = decoupled ? 1 - hyper.lr * decay : 1;
-    with->weight_decay = decoupled ? 0 : decay;
-    with->grad_decayed = decay != 0 && !decoupled;
-    with->preparation = with->grad_decayed || with->grad_scale != 1 ? FO_GRAD_PREPARED
-                        : decay != 0                                ? FO_PARAM_DECAYED
-                                                                    : FO_AS_GIVEN;
-    with->burst = burst_of(call, info);
-    with->from_memory = call->bytes >= FO_ALL_CACHES;
+    to->loop = fo_loop_of(group->rule, tensor);
+    to->is_narrow = !to->loop;
+    if (to->is_narrow) {
+        const fo_kernel *kernel = fo_kernels[group->rule];
+        to->in_registers = fo_narrow_loop_of(kernel, info, tensor);
+        to->loop = kernel->loop[fo_isa_in_use()][FO_LAYOUT_float32];
+    }
+    fo_fill_loop_call(&to->with, group, tensor->step, call->scale, call->bytes);
 }
 
 static void update_elements(const bound_loop *it, const call *call, const fo_tensor *tensor,
@@ -124,27 +132,12 @@ typedef struct update_job {
     bound_loop first;
 } update_job;
 
-/* Where param starts on its first cache line, in elements: lines of a tensor are counted from there. */
-static size_t elements_before(const fo_tensor *tensor)
-{
-    return ((uintptr_t)tensor->param & (CACHE_LINE - 1)) / fo_size_of(fo_param_format(tensor));
-}
-
 static size_t line_count(const fo_tensor *tensor)
 {
     if (!tensor->grad || !tensor->n)
         return 0;
-    const size_t per_line = CACHE_LINE / fo_size_of(fo_param_format(tensor));
-    return (tensor->n + elements_before(tensor) + per_line - 1) / per_line;
-}
-
-static size_t element_at_line(const fo_tensor *tensor, size_t line)
-{
-    const size_t element = line * (CACHE_LINE / fo_size_of(fo_param_format(tensor)));
-    const size_t before = elements_before(tensor);
-    if (element <= before)
-        return 0;
-    return element - before < tensor->n ? element - before : tensor->n;
+    const size_t per_line = FO_CACHE_LINE / fo_size_of(fo_param_format(tensor));
+    return (tensor->n + fo_elements_before(tensor) + per_line - 1) / per_line;
 }
 
 static void update_lines(void *context, size_t begin, size_t end)
@@ -160,14 +153,15 @@ static void update_lines(void *context, size_t begin, size_t end)
         const fo_tensor *tensor = &job->tensors[i];
         if (!fits(&now, tensor))
             bind(&now, job->call, tensor);
-        update_elements(&now, job->call, tensor, element_at_line(tensor, from - job->starts[i]),
-                        element_at_line(tensor, to - job->starts[i]));
+        update_elements(&now, job->call, tensor, fo_element_at_line(tensor, from - job->starts[i]),
+                        fo_element_at_line(tensor, to - job->starts[i]));
     }
 }
 
 static void update_alone(const call *call, const fo_tensor *tensors, size_t count)
 {
-    bound_loop now = {0};
+    bound_loop now; /* to clear all of it would take as long as a short step */
+    now.loop = NULL;
     for (size_t i = 0; i < count; i++) {
         const fo_tensor *tensor = &tensors[i];
         if (!tensor->grad || !tensor->n)
@@ -196,24 +190,29 @@ static void update_all(const call *call, const fo_tensor *tensors, size_t count,
     starts[count] = lines;
     update_job job = {call, tensors, count, starts, {0}};
     bind(&job.first, call, &tensors[first]);
-    fo_parallel(threads, lines, CHUNK, update_lines, &job);
+    fo_parallel(threads, lines, FO_CHUNK_LINES, update_lines, &job);
     free(starts);
 }
 
-static fo_status check_groups(const fo_group *groups, size_t count, fo_result *result)
+/* *held: float32 surely holds every number of every group, grad_scale multiplied by scale. */
+static fo_status check_groups(const fo_group *groups, size_t count, double scale, fo_result *result,
+                              int *held)
 {
+    *held = 1;
     for (size_t i = 0; i < count; i++) {
-        const fo_status status = fo_check_hyper(&groups[i], &result->hyper);
+        int all;
+        const fo_status status = fo_check_domains(&groups[i], &result->hyper, &all);
         if (status != FO_OK) {
             result->group = i;
             return status;
         }
+        *held &= all & fo_float32_holds(groups[i].hyper.grad_scale * scale);
     }
     return FO_OK;
 }
 
-static fo_status check_tensor(const fo_group *groups, size_t group_count, const fo_tensor *tensor,
-                              int *is_double)
+fo_status fo_check_tensor(const fo_group *groups, size_t group_count, const fo_tensor *tensor,
+                          int *is_double)
 {
     if (tensor->group >= group_count)
         return FO_BAD_TENSOR;
@@ -221,7 +220,7 @@ static fo_status check_tensor(const fo_group *groups, size_t group_count, const 
     if (!fo_formats_fit(tensor, info))
         return FO_BAD_FORMAT;
     *is_double = fo_param_format(tensor) == FO_FLOAT64;
-    if (tensor->step > last_step || (info->needs_step && !tensor->step))
+    if (!fo_is_step_of(info, tensor->step))
         return FO_BAD_STEP;
     if (!tensor->n)
         return FO_OK;
@@ -233,55 +232,27 @@ static fo_status check_tensor(const fo_group *groups, size_t group_count, const 
     return FO_OK;
 }
 
-/* Whether a finite number that is not 0 rounds to 0 or to infinity in float32. By its bits, since a
- * conversion that overflows could trap. */
-static int float32_loses(double x)
-{
-    /* Half of the smallest subnormal still rounds to 0; half a unit above the largest number, to infinity. */
-    const double last_zero = 0x1p-150, first_infinity = 0x1.ffffffp127;
-    uint64_t bits, low, high;
-    memcpy(&bits, &x, sizeof bits);
-    memcpy(&low, &last_zero, sizeof low);
-    memcpy(&high, &first_infinity, sizeof high);
-    bits &= INT64_MAX;
-    return bits - low - 1 >= high - low - 1 && bits;
-}
-
-/* FO_HYPER_COUNT, or the first hyper-parameter of a group that float32 cannot hold. */
-static int first_lost(const fo_group *group, double scale)
-{
-    const fo_rule_info *info = fo_rule_describe(group->rule);
-    for (int i = 0; i < info->hyper_count; i++) {
-        const fo_hyper_index index = info->hypers[i].index;
-        const double value = ((const double *)&group->hyper)[index];
-        if (float32_loses(index == FO_grad_scale ? value * scale : value))
-            return (int)index;
-    }
-    return FO_HYPER_COUNT;
-}
-
-/* Every tensor that has a gradient; counts their parameters' bytes in the type that they compute in. */
+/* Every tensor that has a gradient; counts their parameters' bytes in the type that they compute in. held: as
+ * of check_groups. */
 static fo_status check_tensors(const fo_group *groups, size_t group_count, const fo_tensor *tensors,
-                               size_t count, double scale, fo_result *result, size_t *bytes)
+                               size_t count, double scale, int held, fo_result *result,
+                               size_t *bytes)
 {
-    /* Neighbours mostly share their group, whose numbers are then checked once. */
-    size_t checked = group_count;
     *bytes = 0;
     for (size_t i = 0; i < count; i++) {
         const fo_tensor *tensor = &tensors[i];
         if (!tensor->grad)
             continue;
         int is_double;
-        const fo_status status = check_tensor(groups, group_count, tensor, &is_double);
+        const fo_status status = fo_check_tensor(groups, group_count, tensor, &is_double);
         result->tensor = i;
         if (status != FO_OK)
             return status;
         *bytes += tensor->n * (is_double ? sizeof(double) : sizeof(float));
-        if (tensor->group != checked && !is_double) {
-            checked = tensor->group;
-            const int lost = first_lost(&groups[checked], scale);
+        if (!held && !is_double) {
+            const int lost = fo_first_lost(&groups[tensor->group], scale);
             if (lost < FO_HYPER_COUNT) {
-                result->group = checked;
+                result->group = tensor->group;
                 result->hyper = lost;
                 return FO_UNREPRESENTABLE;
             }
@@ -310,12 +281,14 @@ fo_status fo_step_abi(uint64_t abi, const fo_group *groups, size_t group_count,
     if (!isfinite(options->grad_scale) ||
         (options->clip && !(isfinite(options->max_norm) && options->max_norm >= 0)))
         return FO_BAD_OPTION;
-    const fo_status groups_status = check_groups(groups, group_count, result);
+    int held;
+    const fo_status groups_status =
+        check_groups(groups, group_count, options->grad_scale, result, &held);
     if (groups_status != FO_OK)
         return groups_status;
     size_t bytes;
     const fo_status tensors_status = check_tensors(groups, group_count, tensors, tensor_count,
-                                                   options->grad_scale, result, &bytes);
+                                                   options->grad_scale, held, result, &bytes);
     if (tensors_status != FO_OK)
         return tensors_status;
 
@@ -323,20 +296,17 @@ fo_status fo_step_abi(uint64_t abi, const fo_group *groups, size_t group_count,
     double scale = options->grad_scale;
     if (options->clip || options->skip_nonfinite) {
         double sum;
-        const fo_status status = fo_sum_squares(tensors, tensor_count, threads, &sum);
+        const fo_status status = fo_sum_squares(tensors, tensor_count, 1, threads, &sum);
         if (status != FO_OK)
             return status;
         result->norm = fabs(scale) * sqrt(sum);
         /* A sum can overflow where every gradient is finite, so only the gradients decide. */
-        if (options->skip_nonfinite && !isfinite(sum) && !fo_all_finite(tensors, tensor_count)) {
+        if (options->skip_nonfinite && !isfinite(sum) && !fo_all_finite(tensors, tensor_count, 0)) {
             result->skipped = 1;
             return FO_OK;
         }
-        if (options->clip) {
-            /* Written so that a norm that is NaN is passed on. */
-            const double factor = options->max_norm / (result->norm + 1e-6);
-            scale *= factor > 1 ? 1 : factor;
-        }
+        if (options->clip)
+            scale *= fo_clip_factor(result->norm, options->max_norm);
     }
     const call call = {groups, scale, bytes};
     update_all(&call, tensors, tensor_count, threads);

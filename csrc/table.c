@@ -3,6 +3,7 @@
 
 #include "fastopt.h"
 #include "kernel/kernel.h"
+#include "library.h"
 
 #include <math.h>
 
@@ -109,41 +110,5 @@ fo_status fo_defaults_abi(uint64_t abi, fo_rule rule, fo_hyper *hyper)
     *hyper = (fo_hyper){.grad_scale = 1.0};
     for (int i = 0; i < info->hyper_count; i++)
         ((double *)hyper)[info->hypers[i].index] = info->hypers[i].value;
-    return FO_OK;
-}
-
-fo_status fo_check_hyper_abi(uint64_t abi, const fo_group *group, int *bad)
-{
-    if (abi != FO_ABI)
-        return FO_BAD_VERSION;
-    const fo_rule_info *info = fo_rule_describe(group->rule);
-    if (!info)
-        return FO_BAD_RULE;
-    for (int i = 0; i < info->hyper_count; i++) {
-        const fo_hyper_entry *entry = &info->hypers[i];
-        const double value = ((const double *)&group->hyper)[entry->index];
-        int right = 0;
-        switch (hyper_infos[entry->index].domain) {
-        case FO_FINITE:
-            right = isfinite(value);
-            break;
-        case FO_NONNEGATIVE:
-            right = isfinite(value) && value >= 0;
-            break;
-        case FO_FRACTION:
-            right = value >= 0 && value < 1;
-            break;
-        case FO_FLAG:
-            right = value == 0 || value == 1;
-            break;
-        }
-        if (entry->scope == FO_FIXED)
-            right = value == entry->value;
-        if (!right) {
-            if (bad)
-                *bad = entry->index;
-            return FO_BAD_HYPER;
-        }
-    }
     return FO_OK;
 }

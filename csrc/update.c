@@ -31,10 +31,12 @@ fo_status fo_update_states_abi(uint64_t abi, fo_rule rule, fo_format format, siz
     return fo_step(&group, 1, &tensor, 1, NULL, NULL);
 }
 
-/* As programs were compiled before the number of states was passed. */
+/* For older programs, which do not say how many states they pass. An optional one may not be there, so it
+ * is not read. */
 fo_status fo_update_abi(uint64_t abi, fo_rule rule, fo_dtype dtype, size_t n, void *param,
                         const void *grad, void *const *state, uint64_t step, const fo_hyper *hyper)
 {
-    enum { POINTERS = 3 };
-    return fo_update_states_abi(abi, rule, dtype, n, param, grad, state, POINTERS, step, hyper);
+    const fo_rule_info *info = fo_rule_describe(rule);
+    return fo_update_states_abi(abi, rule, dtype, n, param, grad, state,
+                                info ? info->state_count : 0, step, hyper);
 }

@@ -1,7 +1,7 @@
 """Which tests run: those that need the extra `test` only and little time, or with --all every one.
 
-`tests/integrations` and the tests with a mark in EXTRA wait for --all. A file that is named on the
-command line, or a choice by -m, is run as asked.
+`tests/integrations` and the tests with a mark in EXTRA wait for --all; with --rest they alone run.
+A file that is named on the command line, or a choice by -m, is run as asked.
 """
 
 import importlib.util
@@ -30,6 +30,15 @@ def pytest_addoption(parser):
         help="run every test, also those that need other libraries, a compiler, or minutes: "
         "pip install '.[test-all]'",
     )
+    parser.addoption(
+        "--rest",
+        action="store_true",
+        help="run only what pytest leaves out without --all",
+    )
+
+
+def pytest_configure(config):
+    config.option.all = config.option.all or config.option.rest
 
 
 def pytest_report_header(config):
@@ -46,12 +55,15 @@ def pytest_ignore_collect(collection_path, config):
 
 
 def pytest_collection_modifyitems(config, items):
-    if config.option.all or config.option.markexpr:
+    if config.option.markexpr or (config.option.all and not config.option.rest):
         return
-    extra = [item for item in items if any(item.get_closest_marker(name) for name in EXTRA)]
-    if extra:
-        config.hook.pytest_deselected(items=extra)
-        items[:] = [item for item in items if item not in set(extra)]
+    marked = {item for item in items if any(item.get_closest_marker(name) for name in EXTRA)}
+    if config.option.rest:
+        marked.update(item for item in items if INTEGRATIONS in item.path.parents)
+    left_out = [item for item in items if (item in marked) != config.option.rest]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if (item in marked) == config.option.rest]
 
 
 def pytest_runtest_setup(item):

@@ -28,18 +28,21 @@ ALLOWED = [
     r"fastopt\.schedules\.(__all__|<callable subtype of object>)",
     # Unions of Literal, which stubtest takes for functions at run time.
     r"fastopt\.tune\.strategies\.protocol\.(Direction|Name)",
+    r"fastopt\._rule_names\.RuleName",
     # The name of an exception that was caught on import; Python deletes it.
     r"fastopt\.integrations\.\w+\.error",
     # Classes of packages without types, whose metaclass mypy cannot know, and their methods with a
     # signature that is made at run time.
-    r"fastopt\.integrations\.sklearn\.\w*SearchCV(\.(__init__|set_fit_request))?",
+    r"fastopt\.integrations\.sklearn(\.\w+)?\.\w*SearchCV(\.(__init__|set_fit_request))?",
     r"fastopt\.integrations\.threadpoolctl\.FastoptController",
     r"fastopt\.tune\.reporting\.figure\.Figure\.set",
 ]
 
 RIGHT = """
 import copy
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -76,6 +79,14 @@ def bowl(x: np.ndarray) -> float:
     return float(np.sum(x * x))
 
 
+# A rule by its name.
+for name in fastopt.RULES:
+    fastopt.create(name, np.zeros(3), lr=0.1)
+    fastopt.minimize(bowl, param, method=name, jac=lambda x: 2 * x, lr=0.1)
+    fastopt.methods[name]
+chosen: dict[str, Any] = {"rule": "adam", "lr": 0.1}
+fastopt.create(chosen.pop("rule"), param, **chosen)
+
 result = fastopt.minimize(bowl, [1.0, 2.0], method="adam", jac="2-point", lr=schedule)
 headers: str = fastopt.get_include()
 fastopt.show_config()
@@ -85,6 +96,36 @@ try:
 except fastopt.StateFileError as error:
     print(error)
 best = fastopt.tune.minimize(lambda params: params["x"] ** 2, {"x": fastopt.tune.Float(-1, 1)}, 5)
+
+# A search.
+from fastopt import tune
+
+space: dict[str, tune.Float | tune.Int | tune.Categorical] = {
+    "lr": tune.Float(1e-5, 1e-1, log=True),
+    "layers": tune.Int(1, 4),
+    "rule": tune.Categorical(["adam", "nag"]),
+}
+
+
+def epochs(params: dict[str, Any]) -> Iterator[float]:
+    steps = fastopt.create(params["rule"], weights, lr=params["lr"])
+    for _ in range(params["layers"]):
+        steps.step(weights)
+        yield float(weights["b"].sum())
+
+
+with tune.Study(space, strategy="random", seed=None, storage=Path("study.db")) as study:
+    trial = study.ask()
+    study.tell(trial, 0.1)
+    study.run(epochs, 10, n_jobs=2, stopper=tune.Median(), timeout=60, trial_timeout=2.5)
+    value: float = study.best_value
+    params: dict[str, Any] = study.best_params
+    found: float = study.best.value or 0.0
+    importance: dict[str, float] = study.importance()
+    states: list[str] = [trial.state for trial in study.trials]
+largest = tune.maximize(lambda params: -params["layers"], space, n_trials=5, strategy="sobol")
+tune.Study(space, strategy=tune.Bayes(n_initial=5), direction="maximize")
+tune.Study(space, strategy=tune.Grid(points=3), constraint=lambda params: params["lr"] < 0.1)
 """
 
 WRONG = {
@@ -97,6 +138,12 @@ WRONG = {
     "fastopt.Adam(np.zeros(3), momentum=0.9)": "call-arg",
     "fastopt.Momentum(np.zeros(3))": "call-arg",
     "fastopt.Adam(np.zeros(3)).step(np.ones(3), 1.0)": "call-arg",
+    "fastopt.create('adamm', np.zeros(3))": "arg-type",
+    "fastopt.minimize(np.sum, [1.0], method='L-BFGS-B')": "arg-type",
+    "fastopt.methods['bfgs']": "index",
+    "tune.Study({}, strategy='grdi')": "arg-type",
+    "tune.Study({}, direction='min')": "arg-type",
+    "tune.Study({}).optimize(len)": "attr-defined",
 }
 
 
@@ -108,6 +155,17 @@ def run_mypy(module, *arguments):
         environment["MYPYPATH"] = str(PACKAGE.parent)
     return subprocess.run(
         [sys.executable, "-m", module, *arguments], env=environment, capture_output=True, text=True
+    )
+
+
+def check_types(program):
+    """A user's program, as strictly as mypy can; what the package does inside is not its matter."""
+    return run_mypy(
+        "mypy",
+        "--strict",
+        "--follow-imports=silent",
+        f"--cache-dir={program.parent}",
+        str(program),
     )
 
 
@@ -151,7 +209,7 @@ def test_the_generated_stub_is_up_to_date():
 def test_right_calls_pass_the_type_checker(tmp_path):
     program = tmp_path / "right.py"
     program.write_text(RIGHT)
-    result = run_mypy("mypy", "--strict", "--cache-dir", str(tmp_path), str(program))
+    result = check_types(program)
     assert result.returncode == 0, result.stdout + result.stderr
 
 
@@ -160,6 +218,7 @@ def test_wrong_calls_are_found_by_the_type_checker(tmp_path):
     # An ignore that ignores nothing, or another error than the one named, is an error itself.
     program = tmp_path / "wrong.py"
     lines = [f"{call}  # type: ignore[{code}]\n" for call, code in WRONG.items()]
-    program.write_text("import numpy as np\nimport fastopt\n" + "".join(lines))
-    result = run_mypy("mypy", "--strict", "--cache-dir", str(tmp_path), str(program))
+    imports = "import numpy as np\nimport fastopt\nfrom fastopt import tune\n"
+    program.write_text(imports + "".join(lines))
+    result = check_types(program)
     assert result.returncode == 0, result.stdout + result.stderr

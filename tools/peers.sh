@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# The peers' own tests, from their installed packages, with our classes in place of theirs.
+# The peers' own tests, from their installed packages and, where these have none, from their source
+# distributions, with our classes in place of theirs.
 #
-#     PYTHON=python tools/peers.sh               # all parts; PYTHON has fastopt, torch and Thinc 9
+#     PYTHON=python tools/peers.sh               # all parts; PYTHON has fastopt and all peers
 #     PYTHON=python tools/peers.sh torch thinc   # some
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -54,7 +55,33 @@ peer_thinc() {
         "$root/tests/integrations/test_spacy.py"
 }
 
-[ $# -gt 0 ] || set -- torch thinc
+# Optuna: its tests of samplers, of the very version that is installed
+peer_optuna() {
+    local version
+    version=$("$python" -c 'import optuna; print(optuna.__version__)')
+    "$python" -m pip download -q --no-binary optuna --no-deps -d "$work/optuna" "optuna==$version"
+    tar -xzf "$work/optuna/optuna-$version.tar.gz" -C "$work/optuna"
+    # A used-up grid ends the study: three choices are three trials, and the test wants ten.
+    OPTUNA_SOURCE=$work/optuna/optuna-$version "$python" "${pytest[@]}" \
+        --rootdir "$root/tools/peers" "$root/tools/peers/test_optuna_samplers.py" \
+        --deselect "test_optuna_samplers.py::TestBasicSampler::test_single_parameter_objective[grid-<lambda>2]"
+}
+
+# scikit-learn: its tests of searches
+peer_sklearn() {
+    local tests
+    tests=$("$python" -c 'import os, sklearn; print(os.path.dirname(sklearn.__file__))')
+    tests=$tests/model_selection/tests
+    "$python" "${pytest[@]}" --rootdir "$tests" -p sklearn_with_our_search "$tests/test_search.py"
+}
+
+# SciPy: those of its tests that are for any minimiser
+peer_scipy() {
+    "$python" "${pytest[@]}" --rootdir "$root/tools/peers" \
+        "$root/tools/peers/test_scipy_minimizers.py"
+}
+
+[ $# -gt 0 ] || set -- torch thinc optuna sklearn scipy
 for part; do
     echo "==== $part"
     "peer_$part"

@@ -49,6 +49,8 @@ def failures(absent, folder):
     path = os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))
     command = [sys.executable, "-m", "pytest", "-q", "--all", "-p", "no:cacheprovider"]
     command += ["-m", "not slow and not compiler", "--continue-on-collection-errors"]
+    # It goes with another Thinc: tools/peers.sh runs it.
+    command += ["--ignore=tests/integrations/test_spacy.py"]
     done = subprocess.run(
         [*command, f"--junitxml={report}", *TESTS],
         cwd=ROOT, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True,

@@ -26,7 +26,8 @@ from typing import Any
 import fastopt
 from bench.steps.problems import Problem
 from bench.steps.results import WIDE, Row
-from bench.steps.rivals import RIVALS, Case
+from bench.steps.rival import Case
+from bench.steps.rivals import RIVALS
 
 SAMPLE_SECONDS = 200e-6
 # After a parallel region OpenMP's threads (torch's, DeepSpeed's) spin for milliseconds in wait of

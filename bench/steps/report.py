@@ -7,12 +7,10 @@ python -m bench.steps.report --check      compare the documents with the publish
 
 from __future__ import annotations
 
-import argparse
 import shutil
-import sys
 from pathlib import Path
 
-from bench.documents import ROOT, Place
+from bench.documents import ROOT, Place, report
 from bench.steps import tables
 from bench.steps.plot import plot_steps
 from bench.steps.results import LATEST, PUBLISHED, load
@@ -33,28 +31,25 @@ def texts() -> dict[Place, str]:
     return {place: tables.published(make, measured) for place, make in PLACES.items()}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.steps.report",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--results", type=Path, default=LATEST)
-    parser.add_argument("--publish", action="store_true")
-    parser.add_argument("--check", action="store_true")
-    arguments = parser.parse_args()
-    if arguments.check:
-        differences = [place.difference(text) for place, text in texts().items()]
-        sys.exit("".join(differences) or None)
-    if not arguments.publish:
-        print(tables.whole(*load(arguments.results)))
-        return
-    if arguments.results.exists():
-        shutil.copyfile(arguments.results, PUBLISHED)
+def publish(results: Path) -> None:
+    """Make the results of a file the published ones; then the documents and the picture."""
+    if results.exists():
+        shutil.copyfile(results, PUBLISHED)
     for place, text in texts().items():
         place.write(text)
     if PUBLISHED.exists():
         plot_steps(load(PUBLISHED)[1], PICTURE)
+
+
+def main() -> None:
+    report(
+        "bench.steps.report",
+        __doc__,
+        LATEST,
+        texts=texts,
+        publish=publish,
+        printed=lambda results: tables.whole(*load(results)),
+    )
 
 
 if __name__ == "__main__":

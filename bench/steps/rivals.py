@@ -10,56 +10,17 @@ from __future__ import annotations
 import ctypes
 import functools
 import importlib
-import importlib.util
 import os
 import warnings
-from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 
 import fastopt
 from bench.steps import numpy_steps
-from bench.steps.arrays import LR, STEP, Tensor, aligned_copy
+from bench.steps.arrays import LR, STEP, aligned_copy
 from bench.steps.copying import CopyStep, copy_library
-
-
-class Case(NamedTuple):
-    """One rival made ready to step.
-
-    step : the call that is timed.
-    restore : undoes, untimed and before every call, what `step` used up; None if nothing.
-    """
-
-    step: Callable[[], object]
-    restore: Callable[[], None] | None = None
-
-
-class Rival:
-    """A library and a way to call it. Nothing foreign is imported before `load`.
-
-    `pool` names the library whose threads step: with several threads, rivals of different pools
-    are measured in different processes, since the threads of one pool spin after a step and would
-    take a core from the next rival.
-    """
-
-    name: str
-    pool = "fastopt"
-    packages: tuple[str, ...] = ()
-
-    def installed(self) -> bool:
-        return all(importlib.util.find_spec(package) for package in self.packages)
-
-    def supports(self, rule: fastopt.Rule, dtype: str, n_tensors: int) -> bool:
-        raise NotImplementedError
-
-    def load(self, threads: int) -> None:
-        """Import the library and give it so many threads."""
-
-    def make(
-        self, rule: fastopt.Rule, tensors: list[Tensor], max_norm: float | None = None
-    ) -> Case:
-        raise NotImplementedError
+from bench.steps.rival import Case, Rival
+from bench.steps.torch_rivals import DeepSpeed, FastoptTorch, Torch
 
 
 class FastoptFunction(Rival):
@@ -117,151 +78,6 @@ class Numpy(Rival):
 
     def make(self, rule, tensors, max_norm=None):
         return Case(numpy_steps.make_step(rule, tensors, max_norm))
-
-
-_TORCH_CLASSES = {
-    "sgd": ("SGD", {}),
-    "momentum": ("SGD", {"momentum": 0.9}),
-    "nag": ("SGD", {"momentum": 0.9, "nesterov": True}),
-    "adagrad": ("Adagrad", {}),
-    "adadelta": ("Adadelta", {}),
-    "adam": ("Adam", {}),
-    "adamw": ("AdamW", {}),
-    "rmsprop": ("RMSprop", {}),
-}
-
-
-def _load_torch(threads):
-    import torch
-
-    torch.set_num_threads(threads)
-
-
-def _torch_params(tensors):
-    import torch
-
-    params = [torch.from_numpy(tensor.param) for tensor in tensors]
-    grads = [torch.from_numpy(tensor.grad) for tensor in tensors]
-    for param, grad in zip(params, grads, strict=True):
-        param.grad = grad
-    return params, grads
-
-
-def _torch_case(optimizer, params, grads, tensors, state_names, max_norm, new_grads=False):
-    """Step once so that the states exist, then let them be the arrays that are shared, if any."""
-    import torch
-
-    optimizer.step()
-    for param, tensor in zip(params, tensors, strict=True):
-        for name, state in zip(state_names, tensor.states, strict=True):
-            if not isinstance(optimizer.state[param][name], torch.Tensor):
-                raise TypeError(f"{type(optimizer).__name__} keeps no tensor {name!r}")
-            optimizer.state[param][name] = torch.from_numpy(state)
-    if max_norm is None and not new_grads:
-        return Case(optimizer.step)
-
-    def renew():  # a backward pass brings new tensors
-        for param, grad in zip(params, grads, strict=True):
-            param.grad = grad.detach()
-
-    if max_norm is None:
-        return Case(optimizer.step, renew)
-
-    def step():
-        torch.nn.utils.clip_grad_norm_(params, max_norm)
-        optimizer.step()
-        optimizer.zero_grad()
-
-    return Case(step, renew)  # zero_grad drops the gradients
-
-
-class Torch(Rival):
-    pool = "torch"
-    packages = ("torch",)
-
-    def __init__(self, variant):
-        self.name = f"torch {variant}"
-        self.flags = {
-            "unfused": {"foreach": False},
-            "foreach": {"foreach": True},
-            "fused": {"fused": True},
-        }[variant]
-
-    def supports(self, rule, dtype, n_tensors):
-        # torch has no fused CPU kernel for the others
-        fused = ("sgd", "momentum", "nag", "adagrad", "adam", "adamw")
-        return rule.name in _TORCH_CLASSES and ("fused" not in self.flags or rule.name in fused)
-
-    def load(self, threads):
-        _load_torch(threads)
-
-    def optimizers(self):
-        import torch
-
-        return torch.optim
-
-    def make(self, rule, tensors, max_norm=None, new_grads=False):
-        class_name, options = _TORCH_CLASSES[rule.name]
-        params, grads = _torch_params(tensors)
-        optimizer = getattr(self.optimizers(), class_name)(params, lr=LR, **options, **self.flags)
-        names = ["sum" if name == "state_sum" else name for name in rule.states]
-        names = names if tensors[0].states else []
-        return _torch_case(optimizer, params, grads, tensors, names, max_norm, new_grads)
-
-
-class FastoptTorch(Torch):
-    """fastopt.integrations.torch: torch's interface, fastopt's step."""
-
-    pool = "fastopt torch"
-
-    def __init__(self):
-        self.name = "fastopt torch"
-        self.flags = {}
-
-    def optimizers(self):
-        from fastopt.integrations import torch
-
-        return torch
-
-    def load(self, threads):
-        _load_torch(threads)
-        _load_fastopt(threads)
-
-
-class DeepSpeed(Rival):
-    name = pool = "deepspeed"
-    packages = ("torch", "deepspeed")
-
-    def supports(self, rule, dtype, n_tensors):
-        return rule.name in ("adagrad", "adam", "adamw") and np.dtype(dtype) == np.float32
-
-    def load(self, threads):
-        os.environ.setdefault("DS_ACCELERATOR", "cpu")
-        _load_torch(threads)  # both run on torch's OpenMP
-        import cpuinfo
-
-        # The constructors ask it for the CPU's name, which runs programs: seconds each time.
-        if not hasattr(cpuinfo.get_cpu_info, "cache_info"):
-            cpuinfo.get_cpu_info = functools.cache(cpuinfo.get_cpu_info)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            import deepspeed.ops.adagrad
-            import deepspeed.ops.adam  # noqa: F401
-
-    def make(self, rule, tensors, max_norm=None):
-        from deepspeed.ops.adagrad import DeepSpeedCPUAdagrad
-        from deepspeed.ops.adam import DeepSpeedCPUAdam
-
-        if rule.name == "adagrad":  # overwrites the gradients past the last full vector
-            tensors = [tensor._replace(grad=aligned_copy(tensor.grad)) for tensor in tensors]
-        params, grads = _torch_params(tensors)
-        if rule.name == "adagrad":
-            optimizer, names = DeepSpeedCPUAdagrad(params, lr=LR), ["exp_avg_sq"]
-        elif rule.name == "adamw":
-            optimizer, names = DeepSpeedCPUAdam(params, lr=LR, weight_decay=1e-2), rule.states
-        else:
-            optimizer, names = DeepSpeedCPUAdam(params, lr=LR, adamw_mode=False), rule.states
-        return _torch_case(optimizer, params, grads, tensors, names, max_norm)
 
 
 class Thinc(Rival):

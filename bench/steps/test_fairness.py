@@ -20,7 +20,7 @@ from bench.steps.measuring import (
 from bench.steps.numpy_steps import STEPS
 from bench.steps.plot import plot_steps
 from bench.steps.results import Results, Row
-from bench.steps.rivals import Case
+from bench.steps.rival import Case
 from bench.steps.targets import TARGETS
 
 

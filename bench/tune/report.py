@@ -11,14 +11,12 @@ count. Intervals are 95 % bootstrap intervals over problems.
 
 from __future__ import annotations
 
-import argparse
 import statistics
-import sys
 from pathlib import Path
 
 import numpy as np
 
-from bench.documents import NOT_MEASURED, ROOT, Place, table
+from bench.documents import NOT_MEASURED, ROOT, Place, report, table
 from bench.tune.plot import plot_ranks
 from bench.tune.ranks import OURS, Cells, cells_of, complete, interval, mean_ranks, share_of_pairs
 from bench.tune.results import LATEST, PUBLISHED, SPEED, Search, Timing
@@ -27,7 +25,7 @@ from bench.tune.rivals import RIVALS
 STAGES = (0.25, 0.5, 1.0)
 STAGE_NAMES = ["25 %", "50 %", "100 %"]
 # Those that take milliseconds a suggestion and so have more seeds.
-CHEAP = ("fastopt", "random", "optuna-tpe", "optuna-cmaes", "hyperopt")
+CHEAP = ("fastopt", "random", "fastopt-tpe", "optuna-tpe", "optuna-cmaes", "hyperopt")
 PICTURE = ROOT / "docs" / "images" / "tuning.png"
 SEARCHES = Place("docs/notes/tuning.md", "tuning tables: bench.tune.report", "end of tuning tables")
 TIMES = Place("docs/notes/tuning.md", "tuning times: bench.tune.report", "end of tuning times")
@@ -166,22 +164,14 @@ def publish(results: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.tune.report",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    report(
+        "bench.tune.report",
+        __doc__,
+        LATEST,
+        texts=texts,
+        publish=publish,
+        printed=lambda results: whole([*Search.load(PUBLISHED), *Search.load(results)]),
     )
-    parser.add_argument("--results", type=Path, default=LATEST)
-    parser.add_argument("--publish", action="store_true")
-    parser.add_argument("--check", action="store_true")
-    arguments = parser.parse_args()
-    if arguments.check:
-        differences = [place.difference(text) for place, text in texts().items()]
-        sys.exit("".join(differences) or None)
-    if arguments.publish:
-        publish(arguments.results)
-    else:
-        print(whole([*Search.load(PUBLISHED), *Search.load(arguments.results)]))
 
 
 if __name__ == "__main__":

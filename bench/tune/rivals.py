@@ -46,6 +46,13 @@ class Random(Fastopt):
         super().__init__(space, seed, budget, strategy="random")
 
 
+class Tpe(Fastopt):
+    """``fastopt.tune`` with its tree-structured Parzen estimators."""
+
+    def __init__(self, space, seed, budget):
+        super().__init__(space, seed, budget, strategy="tpe")
+
+
 class Optuna:
     """Optuna with one of its samplers."""
 
@@ -252,6 +259,7 @@ class Smac:
 RIVALS = {
     "fastopt": Fastopt,
     "random": Random,
+    "fastopt-tpe": Tpe,
     "optuna-tpe": optuna_tpe,
     "optuna-cmaes": optuna_cmaes,
     "hyperopt": Hyperopt,

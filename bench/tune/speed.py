@@ -43,7 +43,7 @@ def history(n):
 def observe(name, searcher, n):
     """Tell ``n`` observations; a rival to which a history cannot be told searches for them."""
     for params in history(n):
-        if name == "fastopt":
+        if name.startswith("fastopt"):
             searcher.study.enqueue(params)
         elif name.startswith("optuna"):
             from optuna.trial import create_trial

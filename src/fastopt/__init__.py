@@ -2,8 +2,8 @@
 
 The functions ``sgd``, ``momentum``, ``nag``, ``adagrad``, ``adadelta``, ``adam``, ``adamw`` and
 ``rmsprop`` update arrays in place; the classes of the same names own the states, and ``create``
-makes one by its rule's name. ``schedules`` has learning rates by step, ``minimize`` runs a rule on
-a function, ``tune`` searches hyper-parameters.
+makes one by its rule's name. ``Population`` trains many models at once. ``schedules`` has learning
+rates by step, ``minimize`` runs a rule on a function, ``tune`` searches hyper-parameters.
 """
 
 from fastopt import schedules
@@ -13,6 +13,7 @@ from fastopt._core import RULES, get_num_threads, isa, set_num_threads
 from fastopt._documentation import describe_function
 from fastopt._minimize import methods, minimize
 from fastopt._optimizer import Optimizer
+from fastopt._population import Population
 from fastopt._statefile import StateFileError
 
 globals().update({name: rule.define(describe_function(rule)) for name, rule in RULES.items()})
@@ -25,6 +26,7 @@ for _function in (create, get_include, minimize, show_config):
 __all__ = [
     "RULES",
     "Optimizer",
+    "Population",
     "StateFileError",
     "__version__",
     "create",

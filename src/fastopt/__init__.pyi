@@ -19,6 +19,7 @@ from fastopt._minimize import methods as methods
 from fastopt._minimize import minimize as minimize
 from fastopt._optimizer import Number, Params, Rate
 from fastopt._optimizer import Optimizer as Optimizer
+from fastopt._population import Population as Population
 from fastopt._statefile import StateFileError as StateFileError
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "AdamW",
     "Momentum",
     "Optimizer",
+    "Population",
     "RMSprop",
     "StateFileError",
     "__version__",

@@ -30,12 +30,26 @@ from fastopt._storage import (
 )
 from fastopt._trees import flatten
 
-__all__ = ["is_schedule", "load", "rate", "restore", "save", "state", "state_dict", "state_names"]
+__all__ = [
+    "PARAM",
+    "as_json",
+    "is_schedule",
+    "load",
+    "rate",
+    "require_keys",
+    "require_like",
+    "require_params",
+    "restore",
+    "save",
+    "state",
+    "state_dict",
+    "state_names",
+]
 
 Groups = list[dict[str, Any]]
 
 # What a parameter is called in a file, where the states have their own names.
-_PARAM = "param"
+PARAM = "param"
 # What a bfloat16 parameter's remainder is called beside its states.
 _REMAINDER = "remainder"
 # Keys that a state_dict has only where they say something.
@@ -116,7 +130,7 @@ def restore(
 ) -> tuple[int, Storage]:
     """Write a `state_dict`, and parameters if given, into the parts; the count of skipped steps, and
     the storage, of which rounding and seed now hold."""
-    _require_keys(found, ("rule", "param_groups", "state"), "state_dict", _OPTIONAL)
+    require_keys(found, ("rule", "param_groups", "state"), "state_dict", _OPTIONAL)
     if found["rule"] != rule.name:
         raise ValueError(
             f"state_dict is of the rule {found['rule']!r}, this optimizer is {rule.name!r}"
@@ -136,11 +150,11 @@ def restore(
         name = f"state_dict['state'][{index}]"
         _require_remainder(entry, own, name, convert)
         wanted = [key for key in own if key != _REMAINDER]
-        _require_keys(entry, wanted, name, (_REMAINDER,))
+        require_keys(entry, wanted, name, (_REMAINDER,))
         for key, value in own.items():
             if key != "step" and key in entry:
-                _require_like(entry[key], value, f"{key} of {name}", convert)
-    _require_params(params, tensors.params, convert)
+                require_like(entry[key], value, f"{key} of {name}", convert)
+    require_params(params, tensors.params, convert)
     with tensors:
         before = tensors.steps, tensors.seed
         try:
@@ -215,7 +229,7 @@ def _groups_like(found: list[Any], rule: Rule, groups: Groups) -> Groups:
     result, start = [], 0
     for index, (group, own) in enumerate(zip(found, groups, strict=True)):
         name = f"state_dict['param_groups'][{index}]"
-        _require_keys(group, ("params", *rule.class_hypers), name, anything_else=True)
+        require_keys(group, ("params", *rule.class_hypers), name, anything_else=True)
         count = len(flatten(own["params"], "")[0])
         wanted = list(range(start, start + count))
         start += count
@@ -233,15 +247,15 @@ def _groups_like(found: list[Any], rule: Rule, groups: Groups) -> Groups:
     return result
 
 
-def _require_params(
-    found: Sequence[NDArray[Any]] | None, own: Sequence[NDArray[Any]], convert: bool
+def require_params(
+    found: Sequence[NDArray[Any]] | None, own: Sequence[NDArray[Any]], convert: bool = False
 ) -> None:
     if found is None:
         return
     if len(found) != len(own):
         raise ValueError(f"there are {len(found)} parameters, this optimizer has {len(own)}")
     for index, (array, param) in enumerate(zip(found, own, strict=True)):
-        _require_like(array, param, f"parameter {index}", convert)
+        require_like(array, param, f"parameter {index}", convert)
         if not param.flags.writeable:
             raise ValueError(f"parameter {index} of this optimizer is read-only")
 
@@ -254,9 +268,9 @@ def save(file: File, content: Mapping[str, Any], params: Iterable[NDArray[Any]] 
         for name, value in entry.items()
         if name != "step"
     }
-    arrays.update((f"{index}/{_PARAM}", param) for index, param in enumerate(params))
+    arrays.update((f"{index}/{PARAM}", param) for index, param in enumerate(params))
     groups = [
-        {name: _as_json(value, f"param_groups[{i}][{name!r}]") for name, value in group.items()}
+        {name: as_json(value, f"param_groups[{i}][{name!r}]") for name, value in group.items()}
         for i, group in enumerate(content["param_groups"])
     ]
     steps = [entry["step"] for entry in content["state"]]
@@ -269,7 +283,7 @@ def load(file: File) -> tuple[dict[str, Any], list[NDArray[Any]] | None]:
     """The `state_dict` in a file, and the parameters, if it has them."""
     header, arrays = _statefile.read(file)
     try:
-        _require_keys(header, ("rule", "param_groups", "steps"), "the header", _OPTIONAL)
+        require_keys(header, ("rule", "param_groups", "steps"), "the header", _OPTIONAL)
         steps = header.pop("steps")
         if not isinstance(steps, list):
             raise ValueError(f"steps must be a list, got {steps!r:.80}")
@@ -277,7 +291,7 @@ def load(file: File) -> tuple[dict[str, Any], list[NDArray[Any]] | None]:
         params: dict[int, NDArray[Any]] = {}
         for key, array in arrays.items():
             number, _, name = key.partition("/")
-            if name == _PARAM:
+            if name == PARAM:
                 params[int(number)] = array
             else:
                 entries[int(number)][name] = array
@@ -289,7 +303,7 @@ def load(file: File) -> tuple[dict[str, Any], list[NDArray[Any]] | None]:
     return {**header, "state": entries}, ordered
 
 
-def _require_keys(
+def require_keys(
     found: Any,
     wanted: Iterable[str],
     name: str,
@@ -306,7 +320,7 @@ def _require_keys(
     raise ValueError(f"{name} must be a dict with the keys {wanted}, got {what}")
 
 
-def _require_like(array: Any, own: NDArray[Any], name: str, convert: bool) -> None:
+def require_like(array: Any, own: NDArray[Any], name: str, convert: bool = False) -> None:
     if not isinstance(array, np.ndarray):
         raise ValueError(f"{name} must be a numpy.ndarray, got {type(array).__name__}")
     if convert and array.shape == own.shape and _is_float(array) and _is_float(own):
@@ -323,7 +337,7 @@ def _is_float(array: NDArray[Any]) -> bool:
     return name_of_dtype(array.dtype) in ("float64", *FORMATS)
 
 
-def _as_json(value: Any, name: str) -> Any:
+def as_json(value: Any, name: str) -> Any:
     """Any real number as the one that a step takes it for; all else must be what JSON knows."""
     if isinstance(value, (bool, np.bool_)):
         return bool(value)

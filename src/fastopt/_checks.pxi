@@ -44,6 +44,14 @@ cdef uint64_t to_step(object value) except? 0:
     return to_step(int(value))
 
 
+cdef int raise_hyper(fo_status status, str name, fo_domain domain, double value) except -1:
+    if status == FO_BAD_HYPER:
+        raise ValueError(f"{name} must be {needs(domain)}, got {value!r}")
+    raise ValueError(f"{name} must be a number that float32 can hold, as that is "
+                     f"what the arrays compute in, got {value!r}, which becomes "
+                     f"{'0' if abs(value) < 1 else 'infinity'} there")
+
+
 cdef int raise_status(fo_status status, const fo_group *groups, const fo_options *options,
                       const fo_result *result) except -1:
     """The exception of a status; the groups, options and result are those of the step."""
@@ -55,13 +63,9 @@ cdef int raise_status(fo_status status, const fo_group *groups, const fo_options
         info = fo_hyper_describe(result.hyper)
         hyper = <const double *>&groups[result.group].hyper
         value = hyper[result.hyper]
-        if status == FO_BAD_HYPER:
-            raise ValueError(f"{text(info.name)} must be {needs(info.domain)}, got {value!r}")
         if options != NULL and &hyper[result.hyper] == &groups[result.group].hyper.grad_scale:
             value *= options.grad_scale
-        raise ValueError(f"{text(info.name)} must be a number that float32 can hold, as that is "
-                         f"what the arrays compute in, got {value!r}, which becomes "
-                         f"{'0' if abs(value) < 1 else 'infinity'} there")
+        raise_hyper(status, text(info.name), info.domain, value)
     raise ValueError(text(fo_status_text(status)))
 
 

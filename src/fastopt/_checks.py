@@ -11,11 +11,13 @@ import math
 import numbers
 import operator
 from collections.abc import Collection
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
 __all__ = ["choice", "flag", "integer", "number", "seconds"]
+
+_Choice = TypeVar("_Choice", bound=str)
 
 
 def integer(name: str, value: Any, *, least: int | None = None, most: int | None = None) -> int:
@@ -75,10 +77,10 @@ def flag(name: str, value: Any) -> bool:
     return bool(value)
 
 
-def choice(name: str, value: Any, choices: Collection[str]) -> str:
+def choice(name: str, value: Any, choices: Collection[_Choice]) -> _Choice:
     """One of some strings; the error suggests the one that was probably meant."""
     if isinstance(value, str) and value in choices:
-        return value
+        return cast(_Choice, value)
     listed = ", ".join(map(repr, choices))
     text = f"{name} must be one of {listed}, got {value!r}"
     if not isinstance(value, str):

@@ -9,8 +9,9 @@ from fastopt import _checks, _storage
 from fastopt._core import RULES, Rule
 from fastopt._documentation import describe_class
 from fastopt._optimizer import Optimizer, Params
+from fastopt._rule_names import RuleName
 
-__all__ = ["CLASSES", "class_of", "create"]
+__all__ = ["CLASSES", "class_of", "create", "rule_of"]
 
 
 def _make_class(rule: Rule) -> type[Optimizer]:
@@ -59,14 +60,19 @@ CLASSES: dict[str, type[Optimizer]] = {
 }
 
 
-def class_of(name: str, value: str) -> type[Optimizer]:
-    """The class of a rule by the rule's name; `name` is what messages call the argument."""
+def rule_of(name: str, value: str) -> Rule:
+    """The rule of that name; `name` is what messages call the argument."""
     if isinstance(value, str) and value.lower() in RULES:
         value = value.lower()
-    return CLASSES[RULES[_checks.choice(name, value, RULES)].class_name]
+    return RULES[_checks.choice(name, value, RULES)]
 
 
-def create(rule: str, params: Params, **hypers: Any) -> Optimizer:
+def class_of(name: str, value: str) -> type[Optimizer]:
+    """The class of a rule by the rule's name; `name` is what messages call the argument."""
+    return CLASSES[rule_of(name, value).class_name]
+
+
+def create(rule: RuleName, params: Params, **hypers: Any) -> Optimizer:
     """Make the optimizer of a rule by the rule's name, as a configuration or a search gives it.
 
     Parameters

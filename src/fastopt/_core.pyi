@@ -5,14 +5,16 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
-RULES: dict[str, Rule]
+from fastopt._rule_names import RuleName
+
+RULES: dict[RuleName, Rule]
 OTHER_NAMES: dict[str, str]  # hyper-parameters as others call them, and ours
 __pyx_capi__: dict[str, Any]  # what Cython and Numba call
 
 @final
 class Rule:
     @property
-    def name(self) -> str: ...
+    def name(self) -> RuleName: ...
     @property
     def class_name(self) -> str: ...
     @property
@@ -78,6 +80,38 @@ class TensorList:
         grad_scale: float | np.floating[Any] | np.integer[Any],
         skip_nonfinite: bool,
     ) -> float | None: ...
+
+@disjoint_base
+class RowList(TensorList):
+    def __new__(
+        cls,
+        rules: list[Rule],
+        params: list[NDArray[Any]],
+        states: list[list[NDArray[Any]]],
+        groups: list[int],
+        names: list[str],
+        optional: list[bool],
+        source: object = ...,
+    ) -> RowList: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def skipped_rows(self) -> NDArray[np.bool_]: ...
+    @property
+    def steps(self) -> NDArray[np.int64]: ...  # type: ignore[override]
+    @steps.setter
+    def steps(self, values: NDArray[np.int64]) -> None: ...
+    @property
+    def last_steps(self) -> NDArray[np.int64]: ...
+    def check(self, hypers: dict[str, Any]) -> None: ...  # type: ignore[override]
+    def step(  # type: ignore[override]
+        self,
+        grads: list[NDArray[Any] | None],
+        hypers: dict[str, Any],
+        max_norm: Any,
+        grad_scale: Any,
+        skip_nonfinite: bool,
+    ) -> NDArray[np.float64] | None: ...
 
 @final
 class ExchangeList(TensorList):

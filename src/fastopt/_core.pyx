@@ -2,7 +2,8 @@
 """Arrays to pointers: validation, the GIL, and nothing else.
 
 The functions of the rules are made from the library's table, one built-in function for each row;
-`TensorList` is what an optimizer class holds, `ExchangeList` the same for tensors of a framework.
+`TensorList` is what an optimizer class holds, `RowList` a population, `ExchangeList` is the former for
+tensors of a framework.
 """
 
 from cpython.dict cimport PyDict_GetItem, PyDict_Next, PyDict_Size
@@ -16,6 +17,7 @@ from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.math cimport isnan
 from libc.stdint cimport int64_t, uintptr_t
 from libc.stdlib cimport calloc, free, qsort, realloc
+from libc.string cimport memcpy, memset
 
 cimport numpy as cnp
 
@@ -44,6 +46,7 @@ cdef uint64_t LAST_STEP = <uint64_t>1 << 53
 include "_checks.pxi"     # numbers and arrays, and the errors about them
 include "_rules.pxi"      # Rule, and the function of each rule
 include "_tensors.pxi"    # TensorList: many arrays in one call
+include "_population.pxi" # RowList: many models in one call
 include "_exchange.pxi"   # ExchangeList: a framework's tensors in place of arrays
 include "_settings.pxi"   # the norm, threads, instruction sets, versions
 include "_embedding.pxi"  # what Cython and Numba call; made by setup.py

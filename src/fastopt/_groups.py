@@ -8,22 +8,104 @@ from typing import Any
 import numpy as np
 
 from fastopt import _checkpoint, _checks
-from fastopt._core import Rule
+from fastopt._core import Rule, Snapshot
 from fastopt._habits import advice
-from fastopt._trees import flatten, settled
+from fastopt._trees import flatten, match, settled
 
-__all__ = [
-    "as_python_bools",
-    "complete",
-    "flatten_groups",
-    "is_group_of",
-    "refuse_unknown",
-    "require_same_arrays",
-    "with_rates",
-]
+__all__ = ["ParameterGroups", "complete", "refuse_unknown", "with_rates"]
 
 # Keys of a group that torch's schedulers and users know; a step does not read them.
 _NOTES = ("name", "initial_lr")
+
+
+class ParameterGroups:
+    """The groups of an optimizer, and their arrays in the order in which they are stepped.
+
+    The caller may edit the groups. Each step compares the objects in them with those that were
+    there when they were last looked at (``seen``), and looks again only where one has changed.
+    """
+
+    __slots__ = (
+        "_containers",
+        "_trees",
+        "arrays",
+        "grouped",
+        "groups",
+        "has_scalars",
+        "names",
+        "owners",
+        "scheduled",
+        "seen",
+        "takes_list",
+    )
+
+    def __init__(self, groups: list[dict[str, Any]], grouped: bool) -> None:
+        self.grouped = grouped
+        self.arrays, self.names, self.owners = _flatten_groups(groups, grouped)
+        if not self.arrays:
+            raise ValueError("params must hold at least one array, got none")
+        for array, name in zip(self.arrays, self.names, strict=True):
+            if isinstance(array, np.generic):
+                raise TypeError(
+                    f"{name} must be a numpy.ndarray, got {type(array).__name__}, which cannot be "
+                    "changed in place; numpy.array makes one of it"
+                )
+            if not isinstance(array, np.ndarray):
+                raise TypeError(f"{name} must be a numpy.ndarray, got {type(array).__name__}")
+        self.has_scalars = any(array.ndim == 0 for array in self.arrays)
+        self._adopt(groups)
+
+    def exchange(self, groups: Any) -> None:
+        """Take over other groups of the same arrays."""
+        _require_same_arrays(groups, self.grouped, self.arrays, self.names, self._trees)
+        self._adopt(groups)
+
+    def _adopt(self, groups: list[dict[str, Any]]) -> None:
+        """Note what the groups hold."""
+        self.groups = groups
+        trees = [group["params"] for group in groups]
+        containers = [tree for tree in trees if isinstance(tree, (list, dict))]
+        self._trees = trees
+        self._containers = Snapshot(containers)
+        self.seen = Snapshot([groups, *groups, *containers])
+        self.scheduled = any(_checkpoint.is_schedule(group.get("lr")) for group in groups)
+        # The usual shape of gradients, a plain list, goes into C as it is.
+        self.takes_list = not self.grouped and isinstance(trees[0], list) and not self.has_scalars
+
+    def look(self) -> None:
+        """Take over edited hyper-parameters; refuse edited arrays."""
+        if self.seen.holds():
+            return
+        groups = self.groups
+        if (
+            type(groups) is not list
+            or len(groups) != len(self._trees)
+            or not all(map(_is_group_of, groups, self._trees))
+            or not self._containers.holds()
+        ):
+            _require_same_arrays(groups, self.grouped, self.arrays, self.names, self._trees)
+        for group in groups:
+            _as_python_bools(group)
+        self._adopt(groups)
+
+    def flat_grads(self, grads: Any) -> list[Any]:
+        """The gradients as a flat list in the order of the arrays."""
+        if not self.grouped:
+            flat = match(grads, self._trees[0], "grads")
+        else:
+            if not isinstance(grads, (list, tuple)) or len(grads) != len(self._trees):
+                raise ValueError(
+                    f"grads must be a list with an entry for each of the {len(self._trees)} groups"
+                )
+            flat = []
+            for index, (tree, params) in enumerate(zip(grads, self._trees, strict=True)):
+                if isinstance(tree, dict) and "params" in tree:
+                    tree = tree["params"]
+                flat += match(tree, params, f"grads[{index}]")
+        if self.has_scalars:
+            # Arithmetic on an array without dimensions gives a scalar.
+            flat = [np.asarray(grad) if isinstance(grad, np.generic) else grad for grad in flat]
+        return flat
 
 
 def complete(rule: Rule, defaults: Mapping[str, Any], group: Mapping[str, Any]) -> dict[str, Any]:
@@ -34,7 +116,7 @@ def complete(rule: Rule, defaults: Mapping[str, Any], group: Mapping[str, Any]) 
     for name in rule.class_hypers:
         if given[name] is None:
             raise TypeError(f"{rule.class_name}() needs the keyword argument {name}")
-    as_python_bools(given)
+    _as_python_bools(given)
     if rule.optional_flag is not None:
         _checks.flag(rule.optional_flag, given[rule.optional_flag])
     if rule.initial_value is not None:
@@ -43,7 +125,7 @@ def complete(rule: Rule, defaults: Mapping[str, Any], group: Mapping[str, Any]) 
     return {"params": params, **{name: given[name] for name in rule.class_hypers}, **notes}
 
 
-def require_same_arrays(
+def _require_same_arrays(
     groups: Any,
     grouped: bool,
     own: Sequence[Any],
@@ -61,7 +143,7 @@ def require_same_arrays(
     for index, group in enumerate(groups):
         if not isinstance(group, dict) or "params" not in group:
             raise ValueError(f"param_groups[{index}] must be a dict with 'params', got {group!r}")
-    params, names, _ = flatten_groups(groups, grouped)
+    params, names, _ = _flatten_groups(groups, grouped)
     for array, name, mine, its_name in zip(params, names, own, own_names, strict=False):
         if array is not mine or name != its_name:
             raise ValueError(
@@ -74,7 +156,7 @@ def require_same_arrays(
         )
 
 
-def flatten_groups(
+def _flatten_groups(
     groups: Sequence[Mapping[str, Any]], grouped: bool
 ) -> tuple[list[Any], list[str], list[int]]:
     """All arrays, what a message calls each, and the index of its group."""
@@ -89,11 +171,11 @@ def flatten_groups(
     return params, names, owners
 
 
-def is_group_of(group: Any, params: Any) -> bool:
+def _is_group_of(group: Any, params: Any) -> bool:
     return type(group) is dict and group.get("params") is params
 
 
-def as_python_bools(group: dict[str, Any]) -> None:
+def _as_python_bools(group: dict[str, Any]) -> None:
     for name, value in group.items():
         if isinstance(value, np.bool_):
             group[name] = bool(value)

@@ -62,6 +62,15 @@ cdef extern from "fastopt.h" nogil:
         size_t group
         int hyper
 
+    ctypedef struct fo_rows:
+        size_t count
+        const double *hyper[99]  # FO_HYPER_COUNT
+        const uint64_t *const *step
+        const double *grad_scale
+        const double *max_norm
+        double *norm
+        unsigned char *skipped
+
     ctypedef enum fo_status:
         FO_OK
         FO_BAD_RULE
@@ -115,6 +124,8 @@ cdef extern from "fastopt.h" nogil:
     fo_hyper fo_defaults(fo_rule rule)
     fo_status fo_step(const fo_group *groups, size_t group_count, const fo_tensor *tensors,
                       size_t tensor_count, const fo_options *options, fo_result *result)
+    fo_status fo_step_rows(const fo_group *group, const fo_rows *rows, const fo_tensor *tensors,
+                           size_t tensor_count, const fo_options *options, fo_result *result)
     fo_status fo_check_hyper(const fo_group *group, int *bad)
     fo_status fo_norm(const fo_tensor *tensors, size_t tensor_count, double *norm)
     fo_status fo_update_states(int rule, fo_format format, size_t n, void *param, const void *grad,

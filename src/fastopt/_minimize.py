@@ -29,6 +29,7 @@ import numpy as np
 from fastopt import _checks
 from fastopt._classes import class_of
 from fastopt._core import RULES
+from fastopt._rule_names import RuleName
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -49,7 +50,7 @@ def minimize(
     x0: ArrayLike,
     args: tuple[object, ...] = (),
     *,
-    method: str = "adam",
+    method: RuleName = "adam",
     jac: Callable[..., ArrayLike] | bool | str | None = None,
     lr: float | Callable[[int], float] | None = None,
     maxiter: float | None = None,
@@ -204,7 +205,7 @@ def minimize(
 
 
 # What SciPy takes as its `method`, for each rule by its name.
-methods: Mapping[str, Callable[..., OptimizeResult]] = MappingProxyType(
+methods: Mapping[RuleName, Callable[..., OptimizeResult]] = MappingProxyType(
     {name: partial(minimize, method=name) for name in RULES}
 )
 

@@ -11,19 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastopt import _checkpoint, _checks, _storage
-from fastopt._core import Rule, Snapshot, TensorList
-from fastopt._groups import (
-    as_python_bools,
-    complete,
-    flatten_groups,
-    is_group_of,
-    refuse_unknown,
-    require_same_arrays,
-    with_rates,
-)
+from fastopt._copies import Whole, attributes_of_subclasses
+from fastopt._core import Rule, TensorList
+from fastopt._groups import ParameterGroups, complete, refuse_unknown, with_rates
 from fastopt._placement import Layout, zeros_in_one_block
 from fastopt._statefile import File, StateFileError, name_of
-from fastopt._trees import is_groups, match, settled
+from fastopt._trees import is_groups, settled
 
 __all__ = ["Number", "Optimizer", "Params", "Rate"]
 
@@ -99,9 +92,9 @@ class Optimizer:
         self._storage = _storage.from_keywords(rule, kept)
         self._defaults = {**rule.class_hypers, **hypers}
         tree = settled(params)
-        self._grouped = is_groups(tree)
-        groups = tree if self._grouped else [{"params": tree}]
-        self._build([complete(rule, self._defaults, group) for group in groups])
+        grouped = is_groups(tree)
+        groups = tree if grouped else [{"params": tree}]
+        self._build([complete(rule, self._defaults, group) for group in groups], grouped)
         self.skipped_steps = 0
 
     @property
@@ -110,30 +103,20 @@ class Optimizer:
             raise TypeError("Optimizer is abstract; use the class of a rule, such as fastopt.Adam")
         return self.rule
 
-    # Structure: groups of trees of arrays, and the flat list that is stepped.
-
     def _build(
         self,
         groups: list[dict[str, Any]],
+        grouped: bool,
         states: Sequence[list[NDArray[Any]]] = (),
         steps: Sequence[int] = (),
         remainders: Sequence[NDArray[Any] | None] = (),
     ) -> None:
         """Take over the groups, with new states for the parameters beyond those given."""
         rule = self._rule
-        params, names, owners = flatten_groups(groups, self._grouped)
-        if not params:
-            raise ValueError("params must hold at least one array, got none")
+        parameters = ParameterGroups(groups, grouped)
+        params, names, owners = parameters.arrays, parameters.names, parameters.owners
         states = list(states)
         new = slice(len(states), None)
-        for array, name in zip(params[new], names[new], strict=True):
-            if isinstance(array, np.generic):
-                raise TypeError(
-                    f"{name} must be a numpy.ndarray, got {type(array).__name__}, which cannot be "
-                    "changed in place; numpy.array makes one of it"
-                )
-            if not isinstance(array, np.ndarray):
-                raise TypeError(f"{name} must be a numpy.ndarray, got {type(array).__name__}")
         storage = self._storage
         layouts = [
             [
@@ -164,72 +147,15 @@ class Optimizer:
                 state[0].fill(groups[owner][rule.initial_value])
         tensors.steps = [*steps, *[0] * (len(params) - len(steps))]
         self._tensors = tensors
-        self._names = names
-        self._groups = groups
-        self._has_scalars = any(param.ndim == 0 for param in params)
-        self._adopt()
-
-    # The caller may edit the groups. Each step compares the objects in them with those that were
-    # there when they were last looked at, and looks again only where one has changed.
+        self._params = parameters
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
-        return self._groups
+        return self._params.groups
 
     @param_groups.setter
     def param_groups(self, groups: list[dict[str, Any]]) -> None:
-        require_same_arrays(groups, self._grouped, self._tensors.params, self._names, self._trees)
-        self._groups = groups
-        self._adopt()
-
-    def _adopt(self) -> None:
-        """Note what the groups hold."""
-        trees = [group["params"] for group in self._groups]
-        containers = [tree for tree in trees if isinstance(tree, (list, dict))]
-        self._trees = trees
-        self._arrays = Snapshot(containers)
-        self._seen = Snapshot([self._groups, *self._groups, *containers])
-        self._scheduled = any(_checkpoint.is_schedule(group.get("lr")) for group in self._groups)
-        # The usual shape of gradients, a plain list, goes into C as it is.
-        self._takes_list = (
-            not self._grouped and isinstance(trees[0], list) and not self._has_scalars
-        )
-
-    def _look(self) -> None:
-        """Take over edited hyper-parameters; refuse edited arrays."""
-        if self._seen.holds():
-            return
-        groups = self._groups
-        if (
-            type(groups) is not list
-            or len(groups) != len(self._trees)
-            or not all(map(is_group_of, groups, self._trees))
-            or not self._arrays.holds()
-        ):
-            require_same_arrays(
-                groups, self._grouped, self._tensors.params, self._names, self._trees
-            )
-        for group in groups:
-            as_python_bools(group)
-        self._adopt()
-
-    def _flat_grads(self, grads: Any) -> list[Any]:
-        if not self._grouped:
-            flat = match(grads, self._trees[0], "grads")
-        else:
-            if not isinstance(grads, (list, tuple)) or len(grads) != len(self._trees):
-                raise ValueError(
-                    f"grads must be a list with an entry for each of the {len(self._trees)} groups"
-                )
-            flat = []
-            for index, (tree, params) in enumerate(zip(grads, self._trees, strict=True)):
-                if isinstance(tree, dict) and "params" in tree:
-                    tree = tree["params"]
-                flat += match(tree, params, f"grads[{index}]")
-        if self._has_scalars:
-            # Arithmetic on an array without dimensions gives a scalar.
-            flat = [np.asarray(grad) if isinstance(grad, np.generic) else grad for grad in flat]
-        return flat
+        self._params.exchange(groups)
 
     # Stepping.
 
@@ -285,13 +211,14 @@ class Optimizer:
         >>> opt.step([np.array([3.0, 0.0]), np.array([4.0])], max_norm=1.0)
         5.0
         """
-        if not self._seen.holds():
-            self._look()
-        if not (self._takes_list and type(grads) is list):
-            grads = self._flat_grads(grads)
+        params = self._params
+        if not params.seen.holds():
+            params.look()
+        if not (params.takes_list and type(grads) is list):
+            grads = params.flat_grads(grads)
         tensors = self._tensors
-        groups = self._groups
-        if self._scheduled:
+        groups = params.groups
+        if params.scheduled:
             groups = with_rates(groups, max(tensors.steps) + 1)
         if skip_nonfinite is not False:
             skip_nonfinite = _checks.flag("skip_nonfinite", skip_nonfinite)
@@ -324,18 +251,18 @@ class Optimizer:
             On reading, if groups differ; on setting, if the value is out of range.
         """
         step = max(1, *self._tensors.steps)
-        first, *others = [_checkpoint.rate(group["lr"], step) for group in self._groups]
+        first, *others = [_checkpoint.rate(group["lr"], step) for group in self._params.groups]
         if any(other != first for other in others):
             raise ValueError("the groups have different lr; read them from param_groups")
         return first
 
     @lr.setter
     def lr(self, value: Rate) -> None:
-        self._look()
+        self._params.look()
         number = _checkpoint.rate(value, max(self._tensors.steps) + 1)
         with self._tensors:
-            self._tensors.check([{**group, "lr": number} for group in self._groups])
-        for group in self._groups:
+            self._tensors.check([{**group, "lr": number} for group in self._params.groups])
+        for group in self._params.groups:
             group["lr"] = value
 
     def add_param_group(self, group: dict[str, Any]) -> None:
@@ -358,27 +285,22 @@ class Optimizer:
         """
         if not isinstance(group, dict) or "params" not in group:
             raise TypeError(f"group must be a dict with 'params', got {group!r}")
-        self._look()
-        before = self._grouped
-        self._grouped = True
-        try:
-            self._build(
-                [*self._groups, complete(self._rule, self._defaults, group)],
-                self._tensors.states,
-                self._tensors.steps,
-                self._tensors.remainders,
-            )
-        except BaseException:
-            self._grouped = before
-            raise
+        self._params.look()
+        self._build(
+            [*self._params.groups, complete(self._rule, self._defaults, group)],
+            True,
+            self._tensors.states,
+            self._tensors.steps,
+            self._tensors.remainders,
+        )
 
     # Saving and loading.
 
     @property
     def state(self) -> list[dict[str, Any]]:
         """For each parameter in order, a dict of its step count and its state arrays themselves."""
-        self._look()
-        return _checkpoint.state(self._rule, self._groups, self._tensors)
+        self._params.look()
+        return _checkpoint.state(self._rule, self._params.groups, self._tensors)
 
     def state_dict(self) -> dict[str, Any]:
         """A copy of everything but the parameters, as plain picklable data.
@@ -399,9 +321,9 @@ class Optimizer:
         >>> opt.state_dict()["state"]
         [{'step': 0, 'momentum_buffer': array([0., 0.])}]
         """
-        self._look()
+        self._params.look()
         return _checkpoint.state_dict(
-            self._rule, self._groups, self._tensors, self._storage, self.skipped_steps
+            self._rule, self._params.groups, self._tensors, self._storage, self.skipped_steps
         )
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *, convert: bool = False) -> None:
@@ -433,12 +355,12 @@ class Optimizer:
         (0.001, 1)
         """
         _checks.flag("convert", convert)
-        self._look()
+        self._params.look()
         self._take_over(state_dict, None, convert)
 
     def _take_over(self, content: Any, params: Any, convert: bool) -> None:
         self.skipped_steps, storage = _checkpoint.restore(
-            content, self._rule, self._groups, self._tensors, params, convert
+            content, self._rule, self._params.groups, self._tensors, params, convert
         )
         self._storage = self._storage._replace(rounding=storage.rounding, seed=storage.seed)
 
@@ -506,7 +428,7 @@ class Optimizer:
         if params is not None:
             _checks.flag("params", params)
         _checks.flag("convert", convert)
-        self._look()
+        self._params.look()
         content, arrays = _checkpoint.load(file)
         try:
             if params and arrays is None:
@@ -515,27 +437,26 @@ class Optimizer:
         except (TypeError, ValueError) as error:
             raise StateFileError(f"{name_of(file)}: {error}") from error
 
-    # Copies and pickles hand the arrays over as they are, so that those who copy or pickle them
-    # along with their optimizer get an optimizer of the copies.
+    # Copies and pickles; see _copies.
 
     def _parts(self) -> dict[str, Any]:
-        self._look()
+        self._params.look()
         return {
             "defaults": self._defaults,
-            "grouped": self._grouped,
-            "param_groups": self._groups,
+            "grouped": self._params.grouped,
+            "param_groups": self._params.groups,
             "states": self._tensors.states,
             "remainders": self._tensors.remainders,
             "storage": tuple(self._storage),
             "steps": self._tensors.steps,
             "skipped_steps": self.skipped_steps,
-            "attributes": _attributes_of_subclasses(self),
+            "attributes": attributes_of_subclasses(self, _ATTRIBUTES),
         }
 
     def __copy__(self) -> Optimizer:
         parts = self._parts()
         parts["param_groups"] = [
-            {**group, "params": settled(group["params"])} for group in self._groups
+            {**group, "params": settled(group["params"])} for group in self._params.groups
         ]
         with self._tensors:
             parts["states"] = [[state.copy() for state in states] for states in parts["states"]]
@@ -556,54 +477,30 @@ class Optimizer:
 
     def __getstate__(self) -> dict[str, Any]:
         with self._tensors:
-            return {**self._parts(), "whole": _Whole(self._tensors)}
+            return {**self._parts(), "whole": Whole(self._tensors)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for name, value in state.get("attributes", {}).items():
             setattr(self, name, value)
         self._defaults = state["defaults"]
-        self._grouped = state["grouped"]
         self.skipped_steps = state["skipped_steps"]
         # Pickles of before there were formats have neither.
         self._storage = _storage.Storage(*state.get("storage", _storage.DEFAULT))
-        remainders = state.get("remainders", [None] * len(state["steps"]))
-        self._build(state["param_groups"], state["states"], state["steps"], remainders)
+        self._build(
+            state["param_groups"],
+            state["grouped"],
+            state["states"],
+            state["steps"],
+            state.get("remainders", [None] * len(state["steps"])),
+        )
 
     def __repr__(self) -> str:
         groups = "; ".join(
             ", ".join(f"{name}={value!r}" for name, value in group.items() if name != "params")
-            for group in self._groups
+            for group in self._params.groups
         )
         return f"{type(self).__name__}({len(self._tensors.params)} arrays, {groups})"
 
 
 # What an optimizer has itself; all else belongs to a subclass of the user's.
-_ATTRIBUTES = {"_arrays", "_defaults", "_grouped", "_groups", "_has_scalars", "_names"}
-_ATTRIBUTES |= {"_scheduled", "_seen", "_storage", "_takes_list", "_tensors", "_trees"}
-_ATTRIBUTES |= {"skipped_steps"}
-
-
-def _attributes_of_subclasses(optimizer: Optimizer) -> dict[str, Any]:
-    found = {name: value for name, value in vars(optimizer).items() if name not in _ATTRIBUTES}
-    for owner in type(optimizer).__mro__:
-        slots = owner.__dict__.get("__slots__", ())
-        for name in (slots,) if isinstance(slots, str) else slots:
-            if name not in ("__dict__", "__weakref__") and hasattr(optimizer, name):
-                found[name] = getattr(optimizer, name)
-    return found
-
-
-class _Whole:
-    """The last thing in a pickle: an error if another thread has stepped meanwhile."""
-
-    def __init__(self, tensors: TensorList) -> None:
-        self.tensors = tensors
-        self.steps = tensors.steps
-
-    def __reduce__(self) -> tuple[type[bool], tuple[bool]]:
-        with self.tensors:
-            if self.tensors.steps != self.steps:
-                raise RuntimeError(
-                    "another thread has taken a step of this optimizer while it was pickled"
-                )
-        return bool, (True,)
+_ATTRIBUTES = {"_defaults", "_params", "_storage", "_tensors", "skipped_steps"}

@@ -24,13 +24,8 @@ Nothing that is read is ever executed, and nothing is allocated for a size that 
 claims: every length is compared with the real length of the file first, and the header may not be
 longer than `MAX_HEADER_BYTES`.
 
-A file is replaced as a whole or not at all. The new content goes to a temporary file in the same
-folder, is forced to the disk, and takes the name of the old file in one step. A process killed in
-the middle leaves the old file as it was and perhaps a ``.fastopt-*.tmp`` beside it, which may be
-deleted. The one exception is a file that is a mount point itself, as a container's bind mount makes
-it: no name can take its place, so it is overwritten, while the whole content stands beside it.
-
-A file object gets the same bytes, and none of these promises.
+A file is replaced as a whole or not at all, see ``_atomic.py``. A file object gets the same bytes,
+and not that promise.
 """
 
 from __future__ import annotations
@@ -44,14 +39,14 @@ import math
 import os
 import stat
 import struct
-import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import IO, Any, BinaryIO, TypeAlias, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastopt._atomic import replace, write_all
 from fastopt._storage import name_of_dtype, named_dtype
 
 __all__ = ["MAX_HEADER_BYTES", "VERSION", "File", "StateFileError", "name_of", "read", "write"]
@@ -66,8 +61,6 @@ _MAGIC = b"\x89fastopt"
 _PREFIX = struct.Struct("<8sIIQ")
 _ALIGNMENT = 64
 _CHUNK_BYTES = 2**16
-# What file systems answer that know no synchronisation of folders.
-_NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
 _DIGEST_BYTES = hashlib.sha256().digest_size
 _DTYPES = {
     name: np.dtype(name).newbyteorder("<")
@@ -148,11 +141,12 @@ def write(file: File, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -
     parts = [memoryview(prefix), *spans]
     if _is_open(file, "write"):
         for chunk in _with_digest(parts):
-            _write_all(file.write, chunk)
+            write_all(file.write, chunk)
         return
     name = name_of(file)
     with _naming(name):
-        _replace(os.path.realpath(name), parts)
+        target = os.path.realpath(name)
+        replace(target, _status_of(target), partial(_with_digest, parts))
 
 
 def _is_open(file: Any, method: str) -> TypeGuard[IO[bytes]]:
@@ -171,64 +165,6 @@ def name_of(file: File) -> str:
     if isinstance(file, (str, bytes, os.PathLike)):
         return os.fsdecode(file)
     return str(getattr(file, "name", f"<{type(file).__name__}>"))
-
-
-def _replace(target: str, parts: list[memoryview]) -> None:
-    status = _status_of(target)
-    mode = None if status is None else stat.S_IMODE(status.st_mode)
-    folder = os.path.dirname(target)
-    temporary = os.path.join(folder, f".fastopt-{os.urandom(8).hex()}.tmp")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    # From the first moment no one may open the temporary file who could not open the old one.
-    descriptor = os.open(temporary, flags, 0o666 if mode is None else mode & 0o777)
-    try:
-        try:
-            if status is not None:
-                _keep_owner(descriptor, status)
-            if mode is not None and hasattr(os, "fchmod"):
-                os.fchmod(descriptor, mode)
-            _write_content(descriptor, parts)
-        finally:
-            os.close(descriptor)
-        try:
-            os.replace(temporary, target)
-        except OSError as error:
-            if error.errno != errno.EBUSY:
-                raise
-            _overwrite(target, parts)
-            os.unlink(temporary)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-    _sync_folder(folder)
-
-
-def _keep_owner(descriptor: int, old: os.stat_result) -> None:
-    """Give the new file the owner and group of the old one; root may, others the group at most."""
-    new = os.fstat(descriptor)
-    if not hasattr(os, "fchown") or (old.st_uid, old.st_gid) == (new.st_uid, new.st_gid):
-        return
-    try:
-        os.fchown(descriptor, old.st_uid, old.st_gid)
-    except PermissionError:
-        with contextlib.suppress(PermissionError):
-            os.fchown(descriptor, -1, old.st_gid)
-
-
-def _overwrite(target: str, parts: list[memoryview]) -> None:
-    """Write into a file that the system does not let us replace."""
-    descriptor = os.open(target, os.O_WRONLY | os.O_TRUNC | getattr(os, "O_BINARY", 0))
-    try:
-        _write_content(descriptor, parts)
-    finally:
-        os.close(descriptor)
-
-
-def _write_content(descriptor: int, parts: list[memoryview]) -> None:
-    for chunk in _with_digest(parts):
-        _write_all(partial(os.write, descriptor), chunk)
-    os.fsync(descriptor)
 
 
 def read(file: File) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -499,14 +435,6 @@ def _gathered(parts: Iterable[memoryview | bytes]) -> Iterator[memoryview | byte
     yield pending
 
 
-def _write_all(write: Callable[[memoryview], Any], data: memoryview | bytes | bytearray) -> None:
-    view = memoryview(data)
-    while view:
-        count = write(view)
-        # Files that take everything need not say how much that was.
-        view = view[len(view) if count is None else count :]
-
-
 def _open_without_waiting(name: str, flags: int) -> int:
     # A plain open of a named pipe waits for somebody to write to it.
     return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
@@ -519,23 +447,3 @@ def _read_into(file: BinaryIO, buffer: memoryview | bytearray) -> None:
         if not count:
             raise StateFileError("became shorter while it was read")
         view = view[count:]
-
-
-def _sync_folder(folder: str) -> None:
-    """Make the new name durable. The file is in place: what fails here is no failure to save."""
-    if os.name == "nt":
-        return
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        if error.errno not in _NO_FOLDER_SYNC:
-            warnings.warn(
-                f"{folder}: the state file is in place and whole, but a power cut may still bring "
-                f"the previous one back, since the folder could not be synchronised: {error}",
-                RuntimeWarning,
-                stacklevel=2,
-            )

@@ -148,7 +148,9 @@ def test_example_builds_with_pkg_config_and_fits(installed, tmp_path):
     assert output.splitlines()[-1].split() == ["fitted", "2.00", "-1.00", "0.50", "3.00"]
 
 
-@pytest.mark.parametrize("source", [PROGRAMS / "errors.c", ROOT / "examples" / "linear_model.c"])
+@pytest.mark.parametrize(
+    "source", [PROGRAMS / "errors.c", PROGRAMS / "rows.c", ROOT / "examples" / "linear_model.c"]
+)
 def test_programs_are_clean_under_address_and_undefined_sanitizer(sanitized, tmp_path, source):
     program = tmp_path / "program"
     command = [*CC, "-std=gnu11", *STRICT, *SANITIZE, f"-I{CSRC}", source, sanitized]
@@ -156,11 +158,12 @@ def test_programs_are_clean_under_address_and_undefined_sanitizer(sanitized, tmp
     run([program])
 
 
+@pytest.mark.parametrize("name", ["errors.c", "rows.c"])
 @pytest.mark.parametrize("standard", ["c++11", "c++20"])
-def test_header_serves_cplusplus(installed, tmp_path, standard):
-    program = tmp_path / "errors"
+def test_header_serves_cplusplus(installed, tmp_path, standard, name):
+    program = tmp_path / "program"
     language = ["-x", "c++", f"-std={standard}", "-pedantic", *STRICT]
-    source = [PROGRAMS / "errors.c", "-x", "none", installed / "lib" / "libfastopt.a"]
+    source = [PROGRAMS / name, "-x", "none", installed / "lib" / "libfastopt.a"]
     run([*CXX, *language, f"-I{installed / 'include'}", *source, "-lm", "-pthread", "-o", program])
     run([program])
 

@@ -2,18 +2,19 @@
 
     python tests/core/fuzz_statefile.py src/fastopt/_statefile.py -max_total_time=120
 
-The reader stands alone: the module is loaded by its path, so that atheris can instrument it and
-nothing compiled is needed. Whatever the bytes, `read` returns what `write` could have written or
-raises StateFileError; anything else is a finding. Half of the inputs get a right length and
-checksum, else none would pass the first line of defence.
+The reader stands alone: it is loaded without the package around it, so that atheris can instrument
+it and nothing compiled is needed. Whatever the bytes, `read` returns what `write` could have
+written or raises StateFileError; anything else is a finding. Half of the inputs get a right length
+and checksum, else none would pass the first line of defence.
 """
 
 import hashlib
-import importlib.util
+import importlib
 import os
 import struct
 import sys
 import tempfile
+import types
 
 import atheris
 import numpy  # noqa: F401  before the instrumentation, which would take it for the target
@@ -22,11 +23,11 @@ PREFIX = struct.Struct("<8sIIQ")
 
 
 def load(path):
-    spec = importlib.util.spec_from_file_location("statefile", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["statefile"] = module
+    package = types.ModuleType("fastopt")
+    package.__path__ = [os.path.dirname(path)]
+    sys.modules["fastopt"] = package
     with atheris.instrument_imports():
-        spec.loader.exec_module(module)
+        module = importlib.import_module("fastopt._statefile")
     atheris.instrument_func(module.read)
     return module
 

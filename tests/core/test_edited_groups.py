@@ -164,7 +164,9 @@ def test_params_and_gradients_come_as_any_collection_that_has_an_order(make):
     named = {"w": np.zeros(2), "b": np.zeros(3)}
     opt = fastopt.SGD(make(named), lr=1.0)
     for _ in range(2):
-        opt.step(make({"w": np.ones(2), "b": np.ones(3)}) if not opt._grouped else in_groups(opt))
+        opt.step(
+            make({"w": np.ones(2), "b": np.ones(3)}) if not opt._params.grouped else in_groups(opt)
+        )
     assert [param.tolist() for param in named.values()] == [[-2.0] * 2, [-2.0] * 3]
 
 

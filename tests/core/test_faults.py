@@ -275,9 +275,9 @@ FAULTS = [
         tests=(
             "tune/test_run.py::test_a_trial_that_raises_has_failed_and_the_study_goes_on",
             "tune/test_run.py::test_what_is_no_result_is_a_failure_everywhere",
-            "tune/test_run.py::test_a_worker_that_dies_costs_its_own_trial_only",
-            "tune/test_run.py::test_a_trial_that_hangs_fails_by_its_timeout_and_the_study_goes_on",
-            "tune/test_run.py::test_an_objective_that_cannot_be_sent_is_refused_before_any_trial",
+            "tune/test_run_workers.py::test_a_worker_that_dies_costs_its_own_trial_only",
+            "tune/test_run_workers.py::test_a_trial_that_hangs_fails_by_its_timeout_and_the_study_goes_on",
+            "tune/test_run_workers.py::test_an_objective_that_cannot_be_sent_is_refused_before_any_trial",
         ),
     ),
     Row(

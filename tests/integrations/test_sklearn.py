@@ -9,7 +9,6 @@ import scipy.stats
 from sklearn.base import clone
 from sklearn.datasets import load_iris, make_classification
 from sklearn.decomposition import PCA
-from sklearn.exceptions import FitFailedWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV, KFold, ShuffleSplit, cross_val_score
 from sklearn.pipeline import Pipeline
@@ -202,90 +201,27 @@ def test_several_metrics_without_one_to_search_for_are_refused():
     assert not hasattr(search.set_params(search_metric="accuracy").fit(*IRIS), "best_estimator_")
 
 
+@pytest.mark.parametrize("refit", [False, "hits", lambda results: 0])
+def test_a_lone_metric_of_any_name_is_searched(refit):
+    def score(model, x, y):
+        return {"hits": int((model.predict(x) == y).sum())}
+
+    search = SearchCV(SVC(), SPACE, n_iter=3, cv=2, scoring=score, refit=refit).fit(*IRIS)
+    assert len(search.cv_results_["mean_test_hits"]) == 3
+    with pytest.raises(ValueError, match="refit"):
+        SearchCV(SVC(), SPACE, n_iter=3, cv=2, scoring=score, refit="misses").fit(*IRIS)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_splitter_without_splits_is_scikit_learns_own_error():
+    search = SearchCV(SVC(), SPACE, n_iter=3, cv=iter([]))
+    with pytest.raises(ValueError, match="No fits were performed"):
+        search.fit(*IRIS)
+
+
 def test_refit_may_be_a_function_of_the_results():
     search = SearchCV(SVC(), SPACE, n_iter=3, cv=2, strategy="sobol", refit=lambda results: 2)
     assert search.fit(*IRIS).best_params_ == search.cv_results_["params"][2]
-
-
-class Fragile(DecisionTreeClassifier):
-    def fit(self, x, y, **options):
-        if self.max_depth > 3:
-            raise RuntimeError("too deep")
-        return super().fit(x, y, **options)
-
-
-def test_failed_fits_count_as_error_score_says():
-    space = {"max_depth": tune.Int(1, 6)}
-    search = BayesSearchCV(Fragile(), space, n_iter=6, cv=2, random_state=0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # scikit-learn's, for every one
-        search.fit(*IRIS)
-    depth = search.cv_results_["param_max_depth"]
-    failed = np.isnan(search.cv_results_["mean_test_score"])
-    np.testing.assert_array_equal(failed, depth > 3)
-    assert failed.any()
-    assert set(depth) >= {1, 2, 3}
-    assert search.best_params_["max_depth"] <= 3
-    with pytest.raises(RuntimeError, match="too deep"):
-        search.set_params(error_score="raise").fit(*IRIS)
-
-
-@pytest.mark.filterwarnings("ignore:.*non-finite")
-@pytest.mark.parametrize("depths", [[5, 2], [2, 5], [5, 2, 6, 4, 1]])
-def test_candidate_that_fails_alone_does_not_end_the_search(depths):
-    search = SearchCV(
-        Fragile(), {"max_depth": depths}, strategy="grid", cv=2, return_train_score=True
-    )
-    with pytest.warns(FitFailedWarning, match="2 fits failed"):
-        search.fit(*IRIS)
-    results = search.cv_results_
-    assert list(results["param_max_depth"]) == depths
-    failed = [depth > 3 for depth in depths]
-    for key in ("mean_test_score", "split1_test_score", "mean_train_score"):
-        assert np.isnan(results[key]).tolist() == failed
-    assert (
-        results["rank_test_score"][failed].min() > results["rank_test_score"][~np.array(failed)][0]
-    )
-    assert search.best_params_["max_depth"] <= 3
-
-
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.FitFailedWarning", "ignore:.*non-finite")
-def test_candidates_that_fail_are_fitted_once(tmp_path):
-    fits = tmp_path / "fits"
-
-    class Logged(Fragile):
-        def fit(self, x, y, **options):
-            with fits.open("a") as file:
-                print(self.max_depth, file=file)
-            return super().fit(x, y, **options)
-
-    depths = [4, 5, 6, 7, 8, 9, 2, 10, 11]
-    SearchCV(Logged(), {"max_depth": depths}, strategy="grid", cv=2, refit=False).fit(*IRIS)
-    assert fits.read_text().split() == [str(depth) for depth in depths for _ in range(2)]
-
-
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.FitFailedWarning", "ignore:.*non-finite")
-def test_failed_candidates_have_a_score_for_every_metric():
-    search = SearchCV(
-        Fragile(), {"max_depth": [5, 2]}, strategy="grid", cv=2, scoring=MULTI, refit="f1_macro"
-    ).fit(*IRIS)
-    for metric in MULTI:
-        assert np.isnan(search.cv_results_[f"mean_test_{metric}"]).tolist() == [True, False]
-
-
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.FitFailedWarning")
-def test_scores_that_are_not_finite_are_warned_of_once():
-    search = SearchCV(Fragile(), {"max_depth": [5, 2, 6, 3, 7]}, strategy="grid", cv=2)
-    with pytest.warns(UserWarning, match="test scores are non-finite") as caught:
-        search.fit(*IRIS)
-    assert sum("non-finite" in str(each.message) for each in caught) == 1
-
-
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.FitFailedWarning")
-def test_search_in_which_everything_fails_says_so():
-    search = SearchCV(Fragile(), {"max_depth": [4, 5]}, strategy="grid", cv=2)
-    with pytest.raises(ValueError, match=r"(?s)All the 2 fits failed.*too deep"):
-        search.fit(*IRIS)
 
 
 class Splitter(KFold):

@@ -6,10 +6,8 @@ import os
 from multiprocessing.reduction import ForkingPickler
 
 import pytest
-
-torch = pytest.importorskip("torch", reason="the integration with torch needs torch==2.13.0")
-
-from torch_cases import (  # noqa: E402
+import torch
+from torch_cases import (
     NAMES,
     assert_close,
     assert_equal,

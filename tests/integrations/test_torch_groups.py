@@ -4,11 +4,9 @@ import copy
 import inspect
 
 import pytest
-
-torch = pytest.importorskip("torch", reason="the integration with torch needs torch==2.13.0")
-
-from torch.fx.experimental.proxy_tensor import make_fx  # noqa: E402
-from torch_cases import (  # noqa: E402
+import torch
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch_cases import (
     NAMES,
     assert_close,
     assert_equal,
@@ -20,7 +18,7 @@ from torch_cases import (  # noqa: E402
     theirs,
 )
 
-from fastopt.integrations import torch as fast  # noqa: E402
+from fastopt.integrations import torch as fast
 
 # Another value for each setting that torch's classes have
 OTHER = {

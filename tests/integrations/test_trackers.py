@@ -25,6 +25,7 @@ ERROR = "ValueError: diverged"
 def objective(params):
     if params["x"] == 1 and params["rule"] == "nag":
         raise ValueError("diverged")
+    tune.note(accuracy=0.5, split=["a", "b"])
     yield 3.0
     yield 1.0 + params["x"]
 
@@ -84,6 +85,8 @@ def test_tensorboard_holds_params_epochs_values_and_the_best(tmp_path):
             assert end.status == api_pb2.STATUS_SUCCESS
             assert scalars(events, "epoch") == list(enumerate(trial.values))
             assert scalars(events, "value") == [(0, trial.value)]
+            assert scalars(events, "note/accuracy") == [(0, 0.5)]
+            assert "note/split" not in events.Tags()["scalars"]
         else:
             assert end.status == api_pb2.STATUS_FAILURE
             assert events.Tags()["scalars"] == []
@@ -113,6 +116,8 @@ def test_mlflow_holds_a_parent_run_and_a_nested_one_for_each_trial(mlflow_uri):
         if trial.state == "done":
             assert run_.info.status == "FINISHED"
             assert run_.data.metrics["value"] == trial.value
+            assert run_.data.metrics["note/accuracy"] == 0.5
+            assert run_.data.tags["note/split"] == "['a', 'b']"
             epochs = client.get_metric_history(run_.info.run_id, "epoch")
             assert [(m.step, m.value) for m in epochs] == list(enumerate(trial.values))
         else:
@@ -188,6 +193,7 @@ def test_wandb_holds_a_run_of_the_group_for_each_trial(tmp_path):
         assert epochs == trial.values
         assert summary["state"] == trial.state
         assert summary["value"] == trial.value
+        assert summary.get("note/accuracy") == trial.notes.get("accuracy")
         assert (code, summary["error"] is None) == ((0, True), (1, False))[trial.state == "failed"]
 
 

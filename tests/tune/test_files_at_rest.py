@@ -58,6 +58,30 @@ def test_a_copy_after_a_kill_holds_what_was_told_before_the_last_moment(tmp_path
     assert values_in_copy(path)[0] == 1.0
 
 
+@pytest.mark.parametrize("how", ["both files", "closed first"])
+def test_what_the_guide_says_to_copy_after_a_kill_is_whole(how, tmp_path):
+    path, copy = tmp_path / "study.db", tmp_path / "copy.db"
+    code = (
+        "import os, signal\n"
+        "from fastopt import tune\n"
+        "from tune_objectives import SMALL\n"
+        f"study = tune.Study(SMALL, strategy='random', storage={str(path)!r})\n"
+        "study._ledger.storage._settling = 1000.0  # no more from here on\n"
+        "for value in range(9):\n"
+        "    study.tell(study.ask(), value)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = run_python("-c", code, PYTHONPATH=os.pathsep.join(filter(None, sys.path)))
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert values_in_copy(path) == []
+    copy.unlink()
+    if how == "both files":
+        shutil.copyfile(f"{path}-wal", f"{copy}-wal")
+    else:
+        tune.Study(**OPTIONS, storage=path).close()
+    assert values_in_copy(path) == list(range(9))
+
+
 def test_a_file_moved_after_a_kill_is_not_touched_by_a_new_one_of_its_name(tmp_path):
     path, moved = tmp_path / "study.db", tmp_path / "moved.db"
     code = (

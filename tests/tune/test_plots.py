@@ -10,7 +10,8 @@ import scipy.stats
 from tune_objectives import SPACE, epochs, smooth
 
 from fastopt import tune
-from fastopt.tune.reporting.plots import shorten
+from fastopt.tune.reporting import surrogate
+from fastopt.tune.reporting.axes import shorten
 
 needs_matplotlib = pytest.mark.needs("matplotlib")
 NAMES = ["history", "parallel", "slices", "contour", "importance"]
@@ -123,6 +124,55 @@ def test_contour_takes_the_parameters_it_is_given(study):
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("dropout", "rule")
     with pytest.raises(ValueError, match=r"y must be one of.*'momentum'"):
         study.plot.contour("lr", "momentum")
+
+
+@needs_matplotlib
+def test_contour_is_the_process_where_that_foretells_the_trials():
+    space = {name: tune.Float(0.0, 1.0) for name in "abc"}
+    study = tune.Study(space, strategy="sobol")
+    study.run(lambda p: 4 * p["a"] + 2 * p["b"] + 100 * (p["c"] - 0.5) ** 2, 40)
+    points = np.array([study.space.encode(trial.params) for trial in study.trials])
+    values = np.array([trial.value for trial in study.trials])
+    places = np.linspace(0.0, 1.0, 11)
+    found = surrogate.surface(study.space, points, values, (0, 1), places)
+    # The third parameter, averaged out, is a constant, 100/12.
+    expected = 4 * places + 2 * places[:, None] + 100 / 12
+    assert np.abs(found - expected).max() < 0.5
+    assert study.plot.contour("a", "b").axes[1].get_ylabel() == "value, mean of a Gaussian process"
+    rng = np.random.default_rng(0)
+    study = tune.Study(space, strategy="sobol")
+    study.run(lambda p: rng.random(), 40)
+    assert study.plot.contour("a", "b").axes[1].get_ylabel() == "value, local average"
+
+
+def test_a_surface_is_blank_where_a_parameter_is_inactive():
+    space = tune.Space(
+        {
+            "rule": tune.Categorical(["adam", "sgd"]),
+            "momentum": tune.Float(0.0, 1.0, when={"rule": ["sgd"]}),
+            "lr": tune.Float(0.0, 1.0),
+        }
+    )
+    study = tune.Study(space, strategy="sobol")
+    study.run(lambda p: p["lr"] + p.get("momentum", 0.5), 60)
+    points = np.array([space.encode(trial.params) for trial in study.trials])
+    values = np.array([trial.value for trial in study.trials])
+    places = np.array([0.25, 0.75])  # adam and sgd
+    found = surrogate.surface(space, points, values, (0, 1), places)
+    assert np.isnan(found).tolist() == [[True, False], [True, False]]
+    found = surrogate.surface(space, points, values, (2, 1), places)
+    assert np.abs(found - [[0.5, 1.0], [1.0, 1.5]]).max() < 0.1
+
+
+@needs_matplotlib
+def test_importance_is_drawn_with_its_intervals():
+    study = tune.Study({name: tune.Float(0.0, 1.0) for name in "ab"}, strategy="sobol")
+    study.run(lambda p: 3 * p["a"] + p["b"], 24)
+    axes = study.plot.importance().axes[0]
+    (lines,) = axes.collections
+    drawn = [segment[:, 0] for segment in lines.get_segments()]
+    assert np.allclose(drawn, list(study.importance_intervals().values()))
+    assert not study.plot.importance(with_intervals=False).axes[0].collections
 
 
 def test_without_matplotlib_the_error_says_what_is_missing(study, monkeypatch):

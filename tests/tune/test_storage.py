@@ -240,7 +240,7 @@ def test_what_was_pending_and_told_at_each_ask_is_stored(tmp_path):
         assert sorted(told_before) == sorted(order[: number - 2])
 
 
-@pytest.mark.parametrize("strategy", ["bayes", "sobol"])
+@pytest.mark.parametrize("strategy", ["bayes", "sobol", tune.TPE(n_initial=4)], ids=str)
 def test_a_run_with_two_workers_is_replayed_exactly_from_its_file(tmp_path, strategy):
     """The order of results is chance, but it is stored, and the suggestions follow from it."""
     options = {"space": SPACE, "strategy": strategy, "seed": 3}

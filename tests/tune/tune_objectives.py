@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import itertools
 import multiprocessing
 import os
 import random
@@ -23,7 +24,7 @@ SMALL = {"a": tune.Int(0, 4), "b": tune.Categorical(["x", "y", "z", "w"])}
 LARGE = {"a": tune.Int(0, 49), "b": SMALL["b"]}
 # Those whose suggestions do not depend on results, and all.
 SEQUENCES = [tune.Grid(points=4), "random", "sobol"]
-STRATEGIES = [*SEQUENCES, "bayes"]
+STRATEGIES = [*SEQUENCES, "bayes", "tpe"]
 
 
 def smooth(params):
@@ -139,6 +140,12 @@ def epochs(params):
         yield params["a"] + 1.0 / (1 + epoch)
 
 
+def epochs_without_end(params):
+    for epoch in itertools.count():
+        time.sleep(0.01)
+        yield 1.0 / (1 + epoch)
+
+
 def threads(params):
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "FASTOPT_NUM_THREADS")
     return float(sum(os.environ.get(name) == "1" for name in names))
@@ -175,6 +182,15 @@ def share(path, flag):
         count += 1
 
 
+def notes_and_folder(params):
+    trial = tune.current_trial()
+    tune.note(number=trial.number, half=params["a"] / 2)
+    (trial.folder / "checkpoint").write_text(str(params["a"]))
+    if params["a"] == 2:
+        raise KeyError("two is bad")
+    return params["a"]
+
+
 def faulty(params):
     return params["b"]
 
@@ -200,6 +216,12 @@ class Say:
 
     def on_trial_end(self, study, trial):
         print(trial.number, flush=True)
+
+
+def run_until_killed(path, n_jobs):
+    """A run whose first trials never end."""
+    study = tune.Study(SMALL, strategy="grid", storage=path)
+    study.run(epochs_without_end, n_jobs=int(n_jobs))
 
 
 def run_until_interrupted(path, where):

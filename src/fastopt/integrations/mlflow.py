@@ -51,7 +51,8 @@ class MLflow:
 
     Each call of ``study.run`` is a run named like the study, with the metric ``best`` by trial
     number; each trial is a run nested in it, with its params, a metric ``epoch`` for every value
-    that the objective yields, and ``value`` in the end. A trial that was stopped early has the
+    that the objective yields, and ``value`` in the end; of its notes the numbers are metrics
+    ``note/NAME``, the others tags. A trial that was stopped early has the
     status KILLED, one that failed FAILED and the tag ``error``. MLflow's own current run is
     neither used nor changed. Characters that MLflow does not allow in the name of a param are
     written as ``_``.
@@ -116,6 +117,14 @@ class MLflow:
         if run is not None:
             if trial.value is not None:
                 self._client.log_metric(run, "value", trial.value)
+            keys = _keys(trial.notes)
+            for name, fact in trial.notes.items():
+                if isinstance(fact, (int, float)):
+                    self._client.log_metric(run, f"note/{keys[name]}"[:LONGEST_KEY], fact)
+                else:
+                    self._client.set_tag(
+                        run, f"note/{keys[name]}"[:LONGEST_KEY], str(fact)[:LONGEST_TAG]
+                    )
             if trial.error is not None:
                 self._client.set_tag(run, "error", trial.error[:LONGEST_TAG])
             self._client.set_terminated(run, STATUS[trial.state])

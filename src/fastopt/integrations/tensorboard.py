@@ -39,7 +39,8 @@ class TensorBoard:
     """A callback for :class:`fastopt.tune.Study` that writes to ``log_dir``.
 
     Each trial is a run, ``NAME/trial-00007`` for trial 7 of the study ``NAME``: its params, a
-    scalar ``epoch`` for every value that the objective yields, and ``value`` in the end. The run
+    scalar ``epoch`` for every value that the objective yields, and ``value`` in the end, with those
+    of its notes that are numbers as ``note/NAME``. The run
     ``NAME`` has the scalar ``best`` by trial number. Parts of the name which would lead out of
     ``log_dir`` become ``_``.
 
@@ -107,6 +108,9 @@ class TensorBoard:
         if writer is not None:
             if trial.value is not None:
                 self._scalar(writer, "value", trial.value, 0)
+            for name, fact in trial.notes.items():
+                if isinstance(fact, (int, float)):
+                    self._scalar(writer, f"note/{name}", fact, 0)
             end = SessionEndInfo(status=STATUS[trial.state], end_time_secs=time.time())
             self._session(writer, metadata.SESSION_END_INFO_TAG, session_end_info=end)
             writer.close()

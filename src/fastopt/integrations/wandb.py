@@ -21,7 +21,8 @@ class WandB:
     """A callback for :class:`fastopt.tune.Study` that records to Weights & Biases.
 
     Each trial is a run in the study's group: its params are the config, ``epoch`` is logged for
-    every value that the objective yields, and the summary gets ``value``, ``state`` and ``error``.
+    every value that the objective yields, and the summary gets ``value``, ``state``, ``error``
+    and the trial's notes, as ``note/NAME``.
     Runs of trials that failed end with exit code 1.
 
     Parameters
@@ -65,6 +66,7 @@ class WandB:
         """Record value and state, and end the run."""
         run = self._runs.pop(trial.number, None)
         if run is not None:
+            run.summary.update({f"note/{name}": fact for name, fact in trial.notes.items()})
             run.summary.update({"value": trial.value, "state": trial.state, "error": trial.error})
             run.finish(exit_code=1 if trial.state == "failed" else 0)
 

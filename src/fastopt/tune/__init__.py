@@ -12,36 +12,49 @@ Examples
 from typing import TYPE_CHECKING, Any
 
 from fastopt.tune._minimize import maximize, minimize
+from fastopt.tune._open import open, studies
+from fastopt.tune.running.current import CurrentTrial, current_trial, note
+from fastopt.tune.running.stoppers import Budget, Patience, TargetValue
 from fastopt.tune.schedulers.median import Median
 from fastopt.tune.space import Categorical, Dimension, Float, Int, Space, Trial
 from fastopt.tune.strategies.grid import Grid
 from fastopt.tune.strategies.protocol import ImprovementSpent, SpaceExhausted, Strategy, View
 from fastopt.tune.strategies.random import Random
 from fastopt.tune.strategies.sobol import Sobol
+from fastopt.tune.strategies.tpe.strategy import TPE
 from fastopt.tune.study import Study
 
 if TYPE_CHECKING:
     from fastopt.tune.strategies.bayes.strategy import Bayes
 
 __all__ = [
+    "TPE",
     "Bayes",
+    "Budget",
     "Categorical",
+    "CurrentTrial",
     "Dimension",
     "Float",
     "Grid",
     "ImprovementSpent",
     "Int",
     "Median",
+    "Patience",
     "Random",
     "Sobol",
     "Space",
     "SpaceExhausted",
     "Strategy",
     "Study",
+    "TargetValue",
     "Trial",
     "View",
+    "current_trial",
     "maximize",
     "minimize",
+    "note",
+    "open",
+    "studies",
 ]
 
 

@@ -18,7 +18,7 @@ __all__ = ["maximize", "minimize"]
 Objective = Callable[[dict[str, Any]], Any]
 Parameters = Mapping[str, Parameter] | Space
 OF_RUN = tuple(signature(Study.run).parameters)[3:]
-OF_STUDY = ("strategy", "seed", "storage", "name", "constraint")
+OF_STUDY = ("strategy", "seed", "storage", "name", "constraint", "resume")
 
 
 def minimize(objective: Objective, space: Parameters, n_trials: int, **options: Any) -> Study:
@@ -33,8 +33,8 @@ def minimize(objective: Objective, space: Parameters, n_trials: int, **options: 
         Trials that the study holds in the end. With ``storage`` those of earlier calls count: the
         same call again finishes what was interrupted, or returns at once.
     **options
-        Any of :class:`Study` (``strategy``, ``seed``, ``storage``, ``name``, ``constraint``) and of
-        :meth:`Study.run` (``n_jobs``, ``executor``, ``timeout``, ``callbacks``, …).
+        Any of :class:`Study` (``strategy``, ``seed``, ``storage``, ``name``, ``constraint``,
+        ``resume``) and of :meth:`Study.run` (``n_jobs``, ``executor``, ``timeout``, …).
 
     Returns
     -------

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
+from fastopt.tune._habits import no_attribute
 from fastopt.tune.ledger.callbacks import check_callbacks, notify
+from fastopt.tune.ledger.copies import copy_study
 from fastopt.tune.ledger.encoding import name_strategy
-from fastopt.tune.ledger.ledger import MISSING, Ledger
+from fastopt.tune.ledger.ledger import MISSING, Ledger, Resume
+from fastopt.tune.ledger.revisions import correct, delete, invalidate
 from fastopt.tune.running.loop import Run
 from fastopt.tune.schedulers.median import Median
 from fastopt.tune.space import Parameter, Space, Trial
@@ -25,20 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Study"]
 
-# What a study of Optuna, a search of scikit-learn or a result of scikit-optimize calls it.
-ELSEWHERE = {
-    "optimize": "run(objective, n_trials)",
-    "best_trial": "best",
-    "best_params_": "best_params",
-    "best_score_": "best_value",
-    "get_trials": "trials",
-    "trials_dataframe": "to_pandas()",
-    "enqueue_trial": "enqueue(params)",
-    "add_trial": "add(params, value)",
-    "x": "best_params",
-    "fun": "best_value",
-}
-
 
 class Study:
     """A search for the params with the best value of an objective.
@@ -49,7 +38,8 @@ class Study:
         Name to :class:`Float`, :class:`Int` or :class:`Categorical`.
     strategy : str or object, default "bayes"
         ``"grid"``, ``"random"``, ``"sobol"``, ``"bayes"`` (a Gaussian process, best where one trial
-        takes longer than some milliseconds), the same with options (``Grid(points=5)``), or any
+        takes longer than some milliseconds), ``"tpe"`` (Parzen estimators, for trials that are
+        many and cheap), the same with options (``Grid(points=5)``), or any
         object with ``ask(view)`` and, if it wants, ``tell(view, trial)``; see :class:`View`.
     direction : {"minimize", "maximize"}
     seed : int or None, default 0
@@ -70,6 +60,10 @@ class Study:
     lock_timeout : float, default 60.0
         Seconds to wait for other processes that write to the file. A result that is told while the
         file stays locked for longer is kept and written by the next call that can.
+    resume : {"same", "extend"}, default "same"
+        With ``"extend"`` the space may be wider than that of the file: wider bounds, more choices
+        at the end of the list, and new parameters with an ``initial`` value, which the trials that
+        are there then count as having had.
 
     Raises
     ------
@@ -84,7 +78,10 @@ class Study:
     -----
     A result is on disk when ``tell`` returns: killing the process loses only the trials that run.
     Those are queued again, with the same number and params, as soon as somebody asks after their
-    process is gone. A process on another host cannot be looked at; see :meth:`requeue`.
+    process is gone. A process on another host cannot be looked at; see :meth:`requeue`. What a
+    generator objective yields is written as it comes, without waiting for the disk and with at most
+    a twentieth of the time: other processes see it, and a kill loses the last moments of it.
+    The values of such an attempt can be read in ``trial.values`` until the trial starts anew.
 
     The file alone is whole when it is made, after every ``run``, and after ``close``. In between,
     and after a kill, the last moments may stand in a second file, ``study.db-wal``, as long as one
@@ -126,10 +123,9 @@ class Study:
         constraint: Callable[[dict[str, Any]], Any] | None = None,
         callbacks: Iterable[Any] = (),
         lock_timeout: float = 60.0,
+        resume: Resume = "same",
     ) -> None:
-        self.callbacks = check_callbacks(callbacks)
-        self._warned: set[int] = set()
-        self._stop = threading.Event()
+        self._begin(check_callbacks(callbacks))
         self._ledger = Ledger(
             space,
             strategy=strategy,
@@ -139,7 +135,21 @@ class Study:
             name=name,
             constraint=constraint,
             lock_timeout=lock_timeout,
+            resume=resume,
         )
+
+    def _begin(self, callbacks: list[Any]) -> None:
+        self.callbacks = callbacks
+        self._warned: set[int] = set()
+        self._stop = threading.Event()
+
+    @classmethod
+    def _over(cls, ledger: Ledger, callbacks: Iterable[Any]) -> Study:
+        """A study over a ledger that is open."""
+        study = cls.__new__(cls)
+        study._begin(check_callbacks(callbacks))
+        study._ledger = ledger
+        return study
 
     def __repr__(self) -> str:
         where = "" if self.storage is None else f", storage={self.storage!r}"
@@ -158,13 +168,7 @@ class Study:
     if not TYPE_CHECKING:  # checkers know the methods without it
 
         def __getattr__(self, name: str) -> Any:
-            text = f"a Study has no attribute {name!r}"
-            if name in ELSEWHERE:
-                raise AttributeError(f"{text}; here it is study.{ELSEWHERE[name]}")
-            close = difflib.get_close_matches(name, tuple(dir(type(self))), n=1)
-            if close and not name.startswith("_"):
-                text += f"; did you mean {close[0]!r}?"
-            raise AttributeError(text)
+            raise AttributeError(no_attribute(name, dir(type(self))))
 
     def __enter__(self) -> Self:
         return self
@@ -172,8 +176,10 @@ class Study:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _notify(self, event: str, *arguments: Any) -> None:
-        notify(self.callbacks, self._warned, event, self, *arguments)
+    @property
+    def _notify(self) -> Callable[..., None]:
+        """``_notify(event, ...)`` tells the callbacks."""
+        return partial(notify, self.callbacks, self._warned, self)
 
     # What it searches
 
@@ -278,6 +284,7 @@ class Study:
         *,
         error: str | None = None,
         values: Iterable[float] = (),
+        notes: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         """Store the result of a running trial; it is on disk when this returns.
 
@@ -292,6 +299,8 @@ class Study:
             Instead of a value: why the trial failed.
         values : iterable of float, optional
             The values at each epoch.
+        notes : dict, optional
+            Facts for ``trial.notes``: what JSON can hold.
 
         Raises
         ------
@@ -300,18 +309,30 @@ class Study:
         TypeError
             For both a value and an error, or neither.
         """
-        self._notify("on_trial_end", self._ledger.tell(trial, value, error, values))
+        self._notify("on_trial_end", self._ledger.tell(trial, value, error, values, notes))
 
     def requeue(self, trial: Trial | int) -> None:
-        """Queue a running trial again: some ``ask`` will give it out, same number, same params.
+        """Queue a trial again: some ``ask`` will give its params out before the strategy's.
 
-        For trials of a process that has died where that cannot be seen: on another host or in
-        another container.
+        One that runs keeps its number; this is for trials of a process that has died where that
+        cannot be seen, on another host or in another container. One that has failed, perhaps for a
+        reason that is gone, stays as it is, and its params become those of a new trial.
 
         Raises
         ------
         ValueError
-            If there is no such trial, or it is not running.
+            If there is no such trial, or it is done or stopped.
+
+        Examples
+        --------
+        >>> from fastopt import tune
+        >>> study = tune.Study({"x": tune.Int(0, 4)})
+        >>> trial = study.ask()
+        >>> study.tell(trial, error="the disk was full")
+        >>> study.requeue(trial)
+        >>> again = study.ask()
+        >>> again.number, again.params == trial.params
+        (1, True)
         """
         self._ledger.requeue(trial)
 
@@ -333,6 +354,7 @@ class Study:
         state: Literal["done", "failed", "stopped"] | None = None,
         error: str | None = None,
         values: Iterable[float] = (),
+        notes: Mapping[str, Any] = MappingProxyType({}),
     ) -> Trial:
         """Add a result from elsewhere: an earlier study, a paper, a run by hand.
 
@@ -350,6 +372,8 @@ class Study:
             Why it failed.
         values : iterable of float, optional
             The values at each epoch.
+        notes : dict, optional
+            Facts for ``trial.notes``: what JSON can hold.
 
         Returns
         -------
@@ -369,9 +393,97 @@ class Study:
         >>> study.best_params, study.best_value
         ({'x': 0.5}, 0.25)
         """
-        trial = self._ledger.add(params, value, state, error, values)
+        trial = self._ledger.add(params, value, state, error, values, notes)
         self._notify("on_trial_end", trial)
         return trial
+
+    def traceback(self, trial: Trial | int) -> str | None:
+        """The traceback of a trial that failed in :meth:`run`, whichever process ran it.
+
+        Its middle is left out if it is longer than 10,000 characters. None if the trial has not
+        failed, or for another reason than an exception of the objective: see ``trial.error``.
+
+        Examples
+        --------
+        >>> from fastopt import tune
+        >>> study = tune.Study({"x": tune.Int(0, 4)}, strategy="grid")
+        >>> study.run(lambda params: 1 / params["x"])
+        >>> print(study.traceback(0).splitlines()[-1])
+        ZeroDivisionError: division by zero
+        """
+        return self._ledger.traceback(trial)
+
+    def correct(self, trial: Trial | int, value: float) -> Trial:
+        """Give a trial that has ended another value; a failed or stopped one is then done.
+
+        Here and in :meth:`invalidate` and :meth:`delete` the file has it at once, running studies
+        of other processes notice, and to strategies it is as if the trial had ended now.
+
+        Raises
+        ------
+        ValueError
+            If there is no such trial, it is running, or the value is not a finite number.
+
+        Examples
+        --------
+        >>> from fastopt import tune
+        >>> study = tune.Study({"x": tune.Int(1, 3)}, strategy="grid")
+        >>> study.run(lambda params: params["x"])
+        >>> trial = study.correct(0, 9.0)
+        >>> study.best.number
+        1
+        """
+        return correct(self._ledger, trial, value)
+
+    def invalidate(self, trial: Trial | int, error: str) -> Trial:
+        """Make a trial that has ended a failed one, for a reason that its ``error`` then says.
+
+        Raises
+        ------
+        ValueError
+            If there is no such trial, or it is running.
+        """
+        return invalidate(self._ledger, trial, error)
+
+    def delete(self, trial: Trial | int) -> None:
+        """Take a trial that has ended out of the study; no other gets its number.
+
+        Its point may be suggested again.
+
+        Raises
+        ------
+        ValueError
+            If there is no such trial, or it is running.
+        """
+        delete(self._ledger, trial)
+
+    def copy(self, path: str | os.PathLike[str], name: str | None = None) -> None:
+        """Write all that the study holds as a study of its own into a file, made if absent.
+
+        A study in memory becomes one in a file by this. Trials that run are queued in the copy.
+
+        Parameters
+        ----------
+        path : str or path
+        name : str, optional
+            By default this study's.
+
+        Raises
+        ------
+        ValueError
+            If the file holds a study of that name.
+        """
+        copy_study(self._ledger, path, self.name if name is None else name)
+
+    def rename(self, name: str) -> None:
+        """Give the study another name in its file.
+
+        Raises
+        ------
+        ValueError
+            If the file holds a study of that name.
+        """
+        self._ledger.rename(name)
 
     @property
     def notes(self) -> dict[str, Any]:
@@ -486,9 +598,10 @@ class Study:
         >>> study.best.params, len(study.trials)
         ({'x': 3}, 5)
         """
+        before, everyone = self.callbacks, [*self.callbacks, *check_callbacks(callbacks)]
         run = Run(
             self._ledger,
-            self._notify,
+            partial(notify, everyone, self._warned, self),
             self._stop,
             n_trials=n_trials,
             timeout=timeout,
@@ -496,8 +609,7 @@ class Study:
             stopper=stopper,
             max_failures=max_failures,
         )
-        before, added = self.callbacks, check_callbacks(callbacks)
-        self.callbacks = [*before, *added]
+        self.callbacks = everyone
         try:
             run(objective, n_jobs, executor, progress)
         finally:

@@ -33,8 +33,10 @@ def check_callbacks(callbacks: Any) -> list[Any]:
     return callbacks
 
 
-def notify(callbacks: Iterable[Any], warned: set[int], event: str, *arguments: Any) -> None:
-    """Call ``event`` on every callback that has it.
+def notify(
+    callbacks: Iterable[Any], warned: set[int], study: Any, event: str, *arguments: Any
+) -> None:
+    """Call ``event`` of the study on every callback that has it.
 
     An observer must not end a search that took hours: what it raises becomes one warning for that
     callback (``warned`` remembers which), then silence.
@@ -44,12 +46,12 @@ def notify(callbacks: Iterable[Any], warned: set[int], event: str, *arguments: A
         if method is None:
             continue
         try:
-            method(*arguments)
+            method(study, *arguments)
         except Exception as error:
             if id(callback) not in warned:
                 warned.add(id(callback))
                 warnings.warn(
                     f"callback {callback!r} failed in {event}, the study goes on: {error!r}",
                     RuntimeWarning,
-                    stacklevel=3,
+                    stacklevel=2,
                 )

@@ -11,7 +11,14 @@ from typing import Any
 from fastopt.tune.space.parameters import Categorical, Float, Int, copy_containers
 from fastopt.tune.space.space import Space
 
-__all__ = ["describe", "differences", "name_strategy", "params_from_json", "params_to_json"]
+__all__ = [
+    "describe",
+    "differences",
+    "name_strategy",
+    "name_value",
+    "params_from_json",
+    "params_to_json",
+]
 
 
 def _is_plain(value: Any) -> bool:
@@ -43,12 +50,12 @@ def params_from_json(space: Space, text: str) -> dict[str, Any]:
     return params
 
 
-def _name(value: Any) -> Any:
+def name_value(value: Any) -> Any:
     """JSON for a value that is only ever compared: the same in every process."""
     if _is_plain(value):
         return value
     if isinstance(value, (list, tuple)):
-        return [_name(item) for item in value]
+        return [name_value(item) for item in value]
     if hasattr(value, "__qualname__"):
         return f"{value.__module__}.{value.__qualname__}"
     text = repr(value)
@@ -59,7 +66,7 @@ def _name(value: Any) -> Any:
 def _describe(parameter: Float | Int | Categorical) -> dict[str, Any]:
     record: dict[str, Any] = {"type": type(parameter).__name__}
     if isinstance(parameter, Categorical):
-        record["choices"] = [_name(choice) for choice in parameter.choices]
+        record["choices"] = [name_value(choice) for choice in parameter.choices]
     else:
         record |= {"low": parameter.low, "high": parameter.high}
         record |= {"log": bool(parameter.log), "step": parameter.step}
@@ -67,12 +74,12 @@ def _describe(parameter: Float | Int | Categorical) -> dict[str, Any]:
     if distribution is not None:
         # Bounds may be infinite, which JSON lacks; the distribution says everything.
         record |= {"low": None, "high": None, "distribution": _name_distribution(distribution)}
-    record["initial"] = _name(parameter.initial)
+    record["initial"] = name_value(parameter.initial)
     if parameter.when is not None:
         record["when"] = {
-            parent: _name(sorted(values, key=repr))
+            parent: name_value(sorted(values, key=repr))
             if isinstance(values, (set, frozenset))
-            else _name(values)
+            else name_value(values)
             for parent, values in parameter.when.items()
         }
     return record
@@ -80,7 +87,7 @@ def _describe(parameter: Float | Int | Categorical) -> dict[str, Any]:
 
 def _name_distribution(distribution: Any) -> Any:
     if not hasattr(distribution, "dist"):
-        return _name(distribution)
+        return name_value(distribution)
     arguments = [*distribution.args, *sorted(distribution.kwds.items())]
     return [distribution.dist.name, repr(arguments)]
 
@@ -91,9 +98,9 @@ def name_strategy(strategy: Any) -> Any:
     An option that a later version adds is at its default in a study of an earlier one.
     """
     if not is_dataclass(strategy):
-        return _name(strategy)
+        return name_value(strategy)
     given = [
-        f"{field.name}={_name(value)!r}"
+        f"{field.name}={name_value(value)!r}"
         for field in fields(strategy)
         if field.init and repr(value := getattr(strategy, field.name)) != repr(field.default)
     ]

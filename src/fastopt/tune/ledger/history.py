@@ -27,6 +27,10 @@ class History:
     taken : set
         Keys of all trials.
     best : Trial or None
+    deleted : set of int
+        Numbers of trials that are no more.
+    revision : int
+        Grows whenever something else has happened to ``finished`` than that trials were appended.
     """
 
     def __init__(self, space: Space, direction: str, storage: Storage) -> None:
@@ -39,6 +43,8 @@ class History:
         self.owners: dict[int, str | None] = {}
         self.taken: set[Hashable] = set()
         self.best: Trial | None = None
+        self.deleted: set[int] = set()
+        self.revision = 0
 
     def refresh(self) -> None:
         """Read what was written since the last time, by this process or any other."""
@@ -46,7 +52,10 @@ class History:
             for row in self._storage.changes(self._version):
                 self._take(*row)
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{self._storage.path} is damaged: {error!r}") from error
+            raise ValueError(
+                f"{self._storage.path} is damaged, or another process has extended the study's "
+                f"space: {error!r}"
+            ) from error
 
     def _take(
         self,
@@ -59,26 +68,52 @@ class History:
         started: float,
         finished: float | None,
         owner: str | None,
+        notes: str,
         version: int,
     ) -> None:
         trial = self.trials.get(number)
+        if state == "deleted":
+            self._delete(number, trial)
+            self._version = version
+            return
         if trial is None:
             trial = Trial(number, params_from_json(self._space, params))
             self.taken.add(self._space.key(trial.params))
             self.trials[number] = trial
+        had_ended = trial.state != "running"
         trial.value, trial.error, trial.state = value, error, state
         trial.started, trial.finished = started, finished
+        trial.values[:] = json.loads(epochs)
+        trial.notes = json.loads(notes)
         if state == "running":
             self.owners[number] = owner
         else:
             self.owners.pop(number, None)
-            trial.values[:] = json.loads(epochs)
-            # After Ctrl-C in this function the same row is taken again.
-            if not self.finished or self.finished[-1] is not trial:
-                self.finished.append(trial)
+            if had_ended:
+                self._withdraw(trial)
+            self.finished.append(trial)
             if state == "done":
                 self.best = min(self.best or trial, trial, key=self._rank)
         self._version = version
+
+    def _withdraw(self, trial: Trial) -> None:
+        """As if the trial had not ended: its end is revised, or after Ctrl-C taken once more."""
+        self.finished = [other for other in self.finished if other is not trial]
+        done = [other for other in self.finished if other.state == "done"]
+        self.best = min(done, key=self._rank, default=None)
+        self.revision += 1
+
+    def _delete(self, number: int, trial: Trial | None) -> None:
+        self.deleted.add(number)
+        if trial is not None:
+            del self.trials[number]
+            trial.state = "deleted"
+            self._withdraw(trial)
+            self.taken = {self._space.key(other.params) for other in self.trials.values()}
+
+    def next_number(self) -> int:
+        """The number of the next new trial; that of a deleted one is not given again."""
+        return len(self.trials) + len(self.deleted)
 
     def _rank(self, trial: Trial) -> tuple[float, int]:
         assert trial.value is not None  # it is done

@@ -7,25 +7,35 @@ import os
 import secrets
 import sqlite3
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, get_args
+from types import MappingProxyType
+from typing import Any, Literal, get_args
 
 from fastopt import _checks
 from fastopt.tune.ledger.encoding import describe, differences, params_to_json
+from fastopt.tune.ledger.extend import extend
 from fastopt.tune.ledger.history import History
 from fastopt.tune.ledger.liveness import register
-from fastopt.tune.ledger.sqlite import Storage
-from fastopt.tune.ledger.values import read_value
+from fastopt.tune.ledger.restore import pack_space
+from fastopt.tune.ledger.sqlite import Access, Storage
+from fastopt.tune.ledger.values import plain_notes, read_value
 from fastopt.tune.space import Parameter, Space, Trial
 from fastopt.tune.strategies.by_name import make_strategy
 from fastopt.tune.strategies.driver import Driver
 from fastopt.tune.strategies.protocol import Direction, Name, SpaceExhausted, Strategy, satisfies
 
-__all__ = ["MISSING", "Ledger"]
+__all__ = ["MISSING", "Ledger", "Resume"]
 
 MISSING = object()
+Resume = Literal["same", "extend"]
+# What running trials report is written at most this often, in units of the time that takes.
+WRITE_EVERY = 20
+
+# State, value, error, values, notes as JSON, traceback: as Storage.finish takes them.
+Outcome = tuple[str, float | None, str | None, list[float], str, str | None]
 
 
 class Ledger:
@@ -50,7 +60,9 @@ class Ledger:
         storage: str | os.PathLike[str] | None,
         name: str,
         constraint: Callable[[dict[str, Any]], Any] | None,
-        lock_timeout: float,
+        lock_timeout: float = 60.0,
+        resume: Resume = "same",
+        access: Access = "create",
     ) -> None:
         self.space = space if isinstance(space, Space) else Space(space)
         self.strategy = make_strategy(strategy)
@@ -62,6 +74,7 @@ class Ledger:
         if constraint is not None and not callable(constraint):
             raise TypeError(f"constraint must be callable, got {constraint!r}")
         self.constraint = constraint
+        _checks.choice("resume", resume, get_args(Resume))
         if hasattr(self.strategy, "check"):
             self.strategy.check(self.space)
         initial = self.space.initial()
@@ -71,13 +84,20 @@ class Ledger:
         self._lock = threading.RLock()
         self._owner = register(self)
         # Results that could not be written yet, by trial.
-        self._kept: dict[int, tuple[str, float | None, str | None, list[float]]] = {}
+        self._kept: dict[int, Outcome] = {}
+        # Running trials of this object with values that are not in the file, and when they may be.
+        self._unwritten: set[int] = set()
+        self._next_writing = 0.0
+        # The description in the file that was compared last, and the revision that was shown.
+        self._described: str | None = None
+        self._revision = 0
         self.storage = Storage(
-            storage, name, _checks.number("lock_timeout", lock_timeout, least=0, most=2e6)
+            storage, name, _checks.number("lock_timeout", lock_timeout, least=0, most=2e6), access
         )
+        self._access = access
         self._history = History(self.space, self.direction, self.storage)
         try:
-            self._open(initial, any_seed=seed is None)
+            self._open(initial, seed is None, resume)
             self._history.refresh()
         except BaseException:
             self.storage.close()
@@ -90,18 +110,40 @@ class Ledger:
             constraint=constraint,
         )
 
-    def _open(self, initial: dict[str, Any] | None, any_seed: bool) -> None:
+    def _open(self, initial: dict[str, Any] | None, any_seed: bool, resume: Resume) -> None:
+        if self._access != "create":  # the space has just been made from the description
+            self._here = self.storage.find_study()
+            return
         here = describe(self.space, self.strategy, self.direction, self.seed)
+        restore = {"space": pack_space(self.space), "constraint": self.constraint is not None}
+        self._here = here = json.loads(json.dumps({**here, "restore": restore}))
         first = [] if initial is None else [params_to_json(self.space, initial)]
         there = self.storage.open_study(here, first)
         if any_seed:
             here["seed"] = self.seed = there["seed"]
         lines = differences(there, here)
-        if lines:
+        if lines and resume == "extend":
+            extend(self.storage, self.space, there, here)
+        elif lines:
             raise ValueError(
                 f"{self.storage.path}, study {self.name!r}, was started differently and cannot be "
                 "resumed so:\n  " + "\n  ".join(lines)
             )
+        elif "restore" not in there:  # a file of an earlier version
+            self.storage.transact(partial(self.storage.describe, description=here))
+
+    def _check_description(self, connection: sqlite3.Connection) -> None:
+        """See that no other process has extended the space meanwhile."""
+        text = self.storage.description(connection)
+        if text == self._described:
+            return
+        lines = differences(json.loads(text), self._here)
+        if lines:
+            raise ValueError(
+                f"{self.storage.path}, study {self.name!r}, has been extended by another process; "
+                "open it again with the new space:\n  " + "\n  ".join(lines)
+            )
+        self._described = text
 
     def _check_constraint(self, params: dict[str, Any], what: str) -> None:
         if not satisfies(self.constraint, params):
@@ -157,15 +199,16 @@ class Ledger:
 
     def _take(self, taken: list[int], most: int | None, connection: sqlite3.Connection) -> None:
         """Make the next trial ours, and add its number to ``taken``."""
+        self._check_description(connection)
         self._history.refresh()
         number = self._history.orphan()
         if number is not None:
             taken.append(number)
             self.storage.claim(connection, number, self._owner)
             return
-        number = len(self._history.trials)
-        if most is not None and number >= most:
-            raise SpaceExhausted(f"the study holds {number} trials, and no more are wanted")
+        number = self._history.next_number()
+        if most is not None and len(self._history.trials) >= most:
+            raise SpaceExhausted(f"the study holds {most} trials, and no more are wanted")
         queue_id, params = self.storage.next_enqueued() or (None, None)
         if params is None:
             params = params_to_json(self.space, self._suggest(number))
@@ -174,21 +217,56 @@ class Ledger:
 
     def _suggest(self, number: int) -> dict[str, Any]:
         history = self._history
+        if history.revision != self._revision:
+            self._revision = history.revision
+            self._driver.forget()
         return self._driver.ask(number, history.finished, history.pending(), history.taken)
 
+    def report(self, number: int, value: float) -> None:
+        """Add a value to a running trial; the file has it soon, so a kill loses little."""
+        with self._lock:
+            self._history.trials[number].values.append(value)
+            self._unwritten.add(number)
+            if time.monotonic() >= self._next_writing:
+                self._write_values()
+
+    def _write_values(self) -> None:
+        start = time.monotonic()
+        try:
+            self.storage.transact(self._store_values, wait=False)
+            # At once: a row that is read later would lack what was reported since.
+            self._history.refresh()
+        except OSError:
+            # A lock passes, and of what does not the trial's end tells, which keeps the result.
+            pass
+        else:
+            self._unwritten.clear()
+        end = time.monotonic()
+        self._next_writing = end + WRITE_EVERY * (end - start)
+
+    def _store_values(self, connection: sqlite3.Connection) -> None:
+        for number in self._unwritten:
+            values = self._history.trials[number].values
+            self.storage.report(connection, number, self._owner, values)
+
     def tell(
-        self, trial: Trial | int, value: Any, error: str | None, values: Iterable[float]
+        self,
+        trial: Trial | int,
+        value: Any,
+        error: str | None,
+        values: Iterable[float],
+        notes: Mapping[str, Any],
     ) -> Trial:
         """Store a value, or an error if ``value`` is MISSING; the trial, which has ended."""
         if (value is MISSING) is (error is None):
             raise TypeError("tell needs either a value or error=, not both")
         values = [float(item) for item in values]
         if error is not None:
-            return self.finish(trial, "failed", error=str(error), values=values)
+            return self.finish(trial, "failed", None, str(error), values, notes)
         number, reason = read_value(value)
         if reason is not None:
-            return self.finish(trial, "failed", error=f"the value is {reason}", values=values)
-        return self.finish(trial, "done", value=number, values=values)
+            return self.finish(trial, "failed", None, f"the value is {reason}", values, notes)
+        return self.finish(trial, "done", number, None, values, notes)
 
     def finish(
         self,
@@ -197,6 +275,8 @@ class Ledger:
         value: float | None = None,
         error: str | None = None,
         values: Iterable[float] = (),
+        notes: Mapping[str, Any] = MappingProxyType({}),
+        traceback: str | None = None,
     ) -> Trial:
         """Store what a running trial came to; it is on disk when this returns.
 
@@ -204,8 +284,10 @@ class Ledger:
         kept, and written together with whatever this object writes next.
         """
         number = trial.number if isinstance(trial, Trial) else trial
+        text = json.dumps(plain_notes(notes))
         with self._lock:
-            self._kept[number] = (state, value, error, list(values))
+            self._kept[number] = (state, value, error, list(values), text, traceback)
+            self._unwritten.discard(number)
             try:
                 self._write_kept(number)
                 self._history.refresh()
@@ -249,9 +331,8 @@ class Ledger:
     def _refuse(self, number: Any) -> None:
         self._history.refresh()
         if number not in self._history.trials:
-            raise ValueError(
-                f"trial {number!r} does not exist; there are {len(self._history.trials)}"
-            )
+            was = "has been deleted" if number in self._history.deleted else "does not exist"
+            raise ValueError(f"trial {number!r} {was}; there are {len(self._history.trials)}")
         raise ValueError(
             f"trial {number} is not running, it is {self._history.trials[number].state}"
         )
@@ -263,6 +344,7 @@ class Ledger:
         state: str | None,
         error: str | None,
         values: Iterable[float],
+        notes: Mapping[str, Any],
     ) -> Trial:
         """Store a result from elsewhere as a trial of its own."""
         if state is None:
@@ -277,6 +359,7 @@ class Ledger:
             result, reason = read_value(value)
             if reason is not None:
                 raise ValueError(f"add: the value is {reason}")
+        facts = json.dumps(plain_notes(notes))
         curve = [_checks.number("values", item) for item in values]
         checked = self.space.check(params)
         self._check_constraint(checked, "the added point")
@@ -284,15 +367,59 @@ class Ledger:
 
         def insert(connection: sqlite3.Connection) -> int:
             self._history.refresh()
-            number = len(self._history.trials)
+            self._check_description(connection)
+            number = self._history.next_number()
             self.storage.insert(connection, number, text, self._owner, None)
-            self.storage.finish(connection, number, state, result, error, curve)
+            self.storage.finish(connection, number, state, result, error, curve, facts, None)
             return number
 
         with self._lock:
             number = self.storage.transact(insert, durable=True)
             self._history.refresh()
             return self._history.trials[number]
+
+    def traceback(self, trial: Trial | int) -> str | None:
+        """Where a failed trial raised; None if it did not."""
+        number = trial.number if isinstance(trial, Trial) else trial
+        with self._lock:
+            return self.storage.traceback(number)
+
+    def revise(
+        self, trial: Trial | int, state: str, value: float | None, error: str | None
+    ) -> Trial:
+        """Change what a trial that has ended came to; the trial, which is last of the finished."""
+        number = trial.number if isinstance(trial, Trial) else trial
+
+        def write(connection: sqlite3.Connection) -> None:
+            self._history.refresh()
+            known = self._history.trials.get(number)
+            if known is None:
+                self._refuse(number)
+            elif known.state == "running":
+                raise ValueError(f"trial {number} is running; only one that has ended is revised")
+            self.storage.revise(connection, number, state, value, error)
+
+        with self._lock:
+            self._history.refresh()
+            known = self._history.trials.get(number)
+            self.storage.transact(write, durable=True)
+            self._history.refresh()
+            assert known is not None  # else it was refused
+            return known
+
+    def rename(self, name: str) -> None:
+        """Give the study another name."""
+        if not isinstance(name, str):
+            raise TypeError(f"name must be a string, got {name!r}")
+        with self._lock:
+            self.storage.rename(name)
+            self.name = name
+
+    def contents(self) -> tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]:
+        """The description and all rows of the study."""
+        with self._lock:
+            self._write_kept()
+            return self._here, self.storage.rows()
 
     def notes(self) -> dict[str, Any]:
         """What :meth:`note` has kept."""
@@ -311,8 +438,15 @@ class Ledger:
             self.storage.transact(store)
 
     def requeue(self, trial: Trial | int) -> None:
-        """Queue a running trial again."""
+        """Queue a running trial again, or the params of a failed one."""
         number = trial.number if isinstance(trial, Trial) else trial
+        with self._lock:
+            self._history.refresh()
+            failed = self._history.trials.get(number)
+            if failed is not None and failed.state == "failed":
+                # As a new trial: what has ended stays so, for strategies and for other processes.
+                self.enqueue(failed.params)
+                return
 
         def disown(connection: sqlite3.Connection) -> None:
             if not self.storage.claim(connection, number, None):
@@ -333,6 +467,9 @@ class Ledger:
     def close(self) -> None:
         """Queue the trials again that were asked from this object but not told, and close."""
         with self._lock:
+            if self._access == "read":
+                self.storage.close()
+                return
             try:
                 self._history.refresh()
                 owners = self._history.owners
@@ -344,10 +481,12 @@ class Ledger:
         """Queue those trials again that still run."""
 
         def disown(connection: sqlite3.Connection) -> None:
+            self._store_values(connection)
             for number in numbers:
                 self.storage.claim(connection, number, None)
 
         with self._lock:
             self._write_kept()
             self.storage.transact(disown)
+            self._unwritten.clear()
             self.storage.settle()

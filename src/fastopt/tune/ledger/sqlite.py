@@ -14,13 +14,15 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
+from urllib.parse import quote
 
 from fastopt.tune.ledger.values import cut
 
-__all__ = ["Storage"]
+__all__ = ["Access", "Storage"]
 
 T = TypeVar("T")
+Access = Literal["create", "write", "read"]
 
 APPLICATION_ID = 0x466F7074  # "Fopt", in the header of the file
 SCHEMA_VERSION = 1
@@ -50,6 +52,7 @@ SCHEMA = (
         owner TEXT,
         asked INTEGER NOT NULL,
         version INTEGER NOT NULL,
+        notes TEXT NOT NULL DEFAULT '{}',
         PRIMARY KEY (study, number)
     )""",
     "CREATE UNIQUE INDEX trial_versions ON trials (study, version)",
@@ -67,6 +70,16 @@ SCHEMA = (
         PRIMARY KEY (study, key)
     )""",
 )
+# Came after the first files of this version, which earlier programs go on to read.
+TRACEBACKS = """CREATE TABLE IF NOT EXISTS tracebacks (
+    study INTEGER NOT NULL REFERENCES studies,
+    number INTEGER NOT NULL,
+    content TEXT NOT NULL,
+    PRIMARY KEY (study, number)
+)"""
+
+# Columns of the table of trials which also came later.
+ADDED_LATER = {"notes": "TEXT NOT NULL DEFAULT '{}'"}
 
 
 class Storage:
@@ -79,14 +92,21 @@ class Storage:
         A file may hold several studies.
     lock_timeout : float
         Seconds to wait for other processes that write to the file.
+    access : {"create", "write", "read"}
+        ``"write"`` and ``"read"`` need a file that is there; to ``"read"`` it is never changed.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str] | None, name: str, lock_timeout: float = 60.0
+        self,
+        path: str | os.PathLike[str] | None,
+        name: str,
+        lock_timeout: float = 60.0,
+        access: Access = "create",
     ) -> None:
         self.path = None if path is None else os.fspath(path)
         self.name = name
         self._lock_timeout = lock_timeout
+        self._access = access
         self._connections: dict[int, sqlite3.Connection] = {}
         weakref.finalize(self, _forget, self._connections)
         self._study = -1
@@ -108,6 +128,8 @@ class Storage:
             folder = os.path.dirname(os.path.abspath(self.path))
             if not os.path.isdir(folder):
                 raise FileNotFoundError(f"storage: the folder of {self.path} does not exist")
+            if access != "create" and not os.path.exists(self.path):
+                raise FileNotFoundError(f"storage: there is no file {self.path}")
         with self._errors():
             self._prepare(self._connection())
             self._place = self._look()
@@ -166,17 +188,40 @@ class Storage:
         # would drop the parent's locks: the child opens its own and leaves that one alone.
         key = os.getpid() if self.path is not None else IN_MEMORY
         if key not in self._connections:
-            connection = sqlite3.connect(
-                ":memory:" if self._file is None else self._file,
-                timeout=self._lock_timeout,
-                isolation_level=None,
-                check_same_thread=False,
-            )
-            self._connections[key] = connection
+            self._connections[key] = self._connect()
         return self._connections[key]
+
+    def _connect(self) -> sqlite3.Connection:
+        if self._file is None or self._access == "create":
+            return self._connect_to(":memory:" if self._file is None else self._file)
+        uri = f"file:{quote(self._file)}"
+        connection = self._connect_to(f"{uri}?mode=rw")
+        if self._access == "read":
+            try:
+                connection.execute("PRAGMA query_only=ON")
+                connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            except sqlite3.OperationalError:
+                # In a folder that cannot be written SQLite has no place for what readers share. A
+                # file that is whole by itself can be read without.
+                connection.close()
+                if os.path.exists(f"{self._file}-wal"):
+                    raise
+                connection = self._connect_to(f"{uri}?immutable=1")
+        return connection
+
+    def _connect_to(self, database: str) -> sqlite3.Connection:
+        return sqlite3.connect(
+            database,
+            timeout=self._lock_timeout,
+            isolation_level=None,
+            check_same_thread=False,
+            uri=database.startswith("file:"),
+        )
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         self._check_header(connection)
+        if self._access == "read":
+            return
         if self.path is not None:
             self._when_free(connection, "PRAGMA journal_mode=WAL")
         self.transact(self._create_tables)
@@ -188,6 +233,11 @@ class Storage:
                 connection.execute(statement)
             connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        connection.execute(TRACEBACKS)
+        there = {row[1] for row in connection.execute("PRAGMA table_info(trials)")}
+        for column, kind in ADDED_LATER.items():
+            if column not in there:
+                connection.execute(f"ALTER TABLE trials ADD COLUMN {column} {kind}")
 
     def _check_header(self, connection: sqlite3.Connection) -> None:
         # One reading: another process may be about to make the tables and write the header.
@@ -209,13 +259,13 @@ class Storage:
         if verdict != "ok":
             raise ValueError(f"{self._where} is damaged: {verdict}")
 
-    def _when_free(self, connection: sqlite3.Connection, statement: str) -> None:
+    def _when_free(self, connection: sqlite3.Connection, statement: str, wait: bool = True) -> None:
         """Execute a statement that takes the lock, as soon as no other process holds it.
 
         SQLite's own waiting sleeps up to 100 ms between two looks, and not at all before the switch
         to WAL: a process that asks and tells without a pause would starve all others.
         """
-        deadline = time.monotonic() + self._lock_timeout
+        deadline = time.monotonic() + (self._lock_timeout if wait else 0.0)
         connection.execute("PRAGMA busy_timeout=0")
         try:
             while True:
@@ -229,20 +279,31 @@ class Storage:
         finally:
             connection.execute(f"PRAGMA busy_timeout={round(1000 * self._lock_timeout)}")
 
-    def transact(self, body: Callable[[sqlite3.Connection], T], durable: bool = False) -> T:
+    def transact(
+        self,
+        body: Callable[[sqlite3.Connection], T],
+        durable: bool = False,
+        wait: bool = True,
+    ) -> T:
         """Call ``body`` with the connection: all or nothing, and alone among all processes.
 
         When this has returned, what was written survives the death of the process; if ``durable``,
-        that of the machine too, at the price of waiting for the disk.
+        that of the machine too, at the price of waiting for the disk. Without ``wait`` it is a
+        TimeoutError at once if another process writes.
 
         This is no context manager, because Ctrl-C may strike on the way into its methods, where
         nobody would end the transaction.
         """
+        if self._access == "read":
+            raise PermissionError(
+                f"{self._where} is open for reading only; tune.open(path, writable=True) opens it "
+                "for writing"
+            )
         with self._errors():
             connection = self._connection()
             connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
             try:
-                self._when_free(connection, "BEGIN IMMEDIATE")
+                self._when_free(connection, "BEGIN IMMEDIATE", wait)
                 result = body(connection)
                 connection.execute("COMMIT")
             except BaseException:
@@ -258,7 +319,7 @@ class Storage:
 
         While another process reads or writes this is left to the next time: nothing waits for it.
         """
-        if self._file is None:
+        if self._file is None or self._access == "read":
             return
         start = time.monotonic()
         with self._errors():
@@ -301,16 +362,103 @@ class Storage:
 
     def changes(self, version: int) -> list[tuple]:
         """Trials written since ``version``, in the order of their last write."""
+        later = ", ".join(self._added_later())
         with self._errors():
             return (
                 self._connection()
                 .execute(
                     "SELECT number, params, state, value, error, epochs, started, finished, owner,"
-                    " version FROM trials WHERE study = ? AND version > ? ORDER BY version",
+                    f" {later}, version FROM trials WHERE study = ? AND version > ?"
+                    " ORDER BY version",
                     (self._study, version),
                 )
                 .fetchall()
             )
+
+    def _added_later(self) -> list[str]:
+        """The columns that earlier versions did not write; their defaults if they are not there,
+        for a file that is read only does not get them."""
+        if self._access != "read":
+            return list(ADDED_LATER)
+        rows = self._connection().execute("PRAGMA table_info(trials)")
+        there = {row[1] for row in rows}
+        return [
+            column if column in there else kind.rpartition(" DEFAULT ")[2]
+            for column, kind in ADDED_LATER.items()
+        ]
+
+    def names(self) -> list[str]:
+        """The names of the studies in the file."""
+        with self._errors():
+            rows = self._connection().execute("SELECT name FROM studies ORDER BY id")
+            return [name for (name,) in rows]
+
+    def find_study(self) -> dict[str, Any]:
+        """Find the study, which must be there; the description that it has."""
+        with self._errors():
+            row = (
+                self._connection()
+                .execute("SELECT id, description FROM studies WHERE name = ?", (self.name,))
+                .fetchone()
+            )
+        if row is None:
+            there = ", ".join(map(repr, self.names())) or "none"
+            raise ValueError(f"{self._where} holds no study {self.name!r}; there are: {there}")
+        self._study, text = row
+        return json.loads(text)
+
+    def rename(self, name: str) -> None:
+        """Give the study another name, which no other has."""
+
+        def write(connection: sqlite3.Connection) -> None:
+            if name in self.names():
+                raise ValueError(f"{self._where} holds a study {name!r} already")
+            connection.execute("UPDATE studies SET name = ? WHERE id = ?", (name, self._study))
+
+        self.transact(write, durable=True)
+        self.name = name
+
+    def rows(self) -> dict[str, list[dict[str, Any]]]:
+        """All that the study has in the tables, by table."""
+        found = {}
+        with self._errors():
+            connection = self._connection()
+            connection.execute("BEGIN")  # one reading of all tables
+            try:
+                for table in ("trials", "queue", "notes", "tracebacks"):
+                    if table not in _tables(connection):
+                        continue  # opened for reading, and of an earlier version
+                    cursor = connection.execute(
+                        f"SELECT * FROM {table} WHERE study = ?", (self._study,)
+                    )
+                    names = [column[0] for column in cursor.description]
+                    found[table] = [dict(zip(names, row, strict=True)) for row in cursor]
+            finally:
+                connection.execute("ROLLBACK")
+        return found
+
+    def write_rows(self, rows: dict[str, list[dict[str, Any]]]) -> None:
+        """Write what :meth:`rows` gave into this study, which is new; nobody runs its trials."""
+        version = max((trial["version"] for trial in rows["trials"]), default=0)
+
+        def write(connection: sqlite3.Connection) -> None:
+            for table, records in rows.items():
+                for record in records:
+                    record = {**record, "study": self._study}
+                    record.pop("id", None)
+                    if table == "trials":
+                        record["owner"] = None
+                    marks = ", ".join("?" * len(record))
+                    connection.execute(
+                        f"INSERT INTO {table} ({', '.join(record)}) VALUES ({marks})",
+                        list(record.values()),
+                    )
+            connection.execute(
+                "UPDATE studies SET version = ? WHERE id = ?", (version, self._study)
+            )
+
+        self.transact(write, durable=True)
+        self.settle()
 
     def next_enqueued(self) -> tuple[int, str] | None:
         """The first enqueued point that no trial has taken: (id, params)."""
@@ -334,6 +482,18 @@ class Storage:
                 .fetchall()
             )
 
+    def traceback(self, number: int) -> str | None:
+        """That of a failed trial, if it has one."""
+        with self._errors():
+            connection = self._connection()
+            if "tracebacks" not in _tables(connection):
+                return None  # opened for reading, and of an earlier version
+            row = connection.execute(
+                "SELECT content FROM tracebacks WHERE study = ? AND number = ?",
+                (self._study, number),
+            ).fetchone()
+        return None if row is None else row[0]
+
     def enqueue(self, params: str) -> None:
         """Add a point to the queue."""
         insert = "INSERT INTO queue (study, params) VALUES (?, ?)"
@@ -347,6 +507,53 @@ class Storage:
         return version
 
     # The following are for use in the body of a transaction.
+
+    def description(self, connection: sqlite3.Connection) -> str:
+        """The study's description as it stands in the file."""
+        (text,) = connection.execute(
+            "SELECT description FROM studies WHERE id = ?", (self._study,)
+        ).fetchone()
+        return text
+
+    def describe(self, connection: sqlite3.Connection, description: dict[str, Any]) -> None:
+        """Replace the study's description."""
+        connection.execute(
+            "UPDATE studies SET description = ? WHERE id = ?",
+            (json.dumps(description), self._study),
+        )
+
+    def rewrite_params(self, connection: sqlite3.Connection, rewrite: Callable[[str], str]) -> None:
+        """Apply a function to the params of all trials and of all points in the queue."""
+        for table, key in (("trials", "number"), ("queue", "id")):
+            rows = connection.execute(
+                f"SELECT {key}, params FROM {table} WHERE study = ?", (self._study,)
+            ).fetchall()
+            connection.executemany(
+                f"UPDATE {table} SET params = ? WHERE study = ? AND {key} = ?",
+                [(rewrite(params), self._study, place) for place, params in rows],
+            )
+
+    def revise(
+        self,
+        connection: sqlite3.Connection,
+        number: int,
+        state: str,
+        value: float | None,
+        error: str | None,
+    ) -> None:
+        """Change what a trial that has ended came to."""
+        connection.execute(
+            "UPDATE trials SET state = ?, value = ?, error = ?, version = ?"
+            " WHERE study = ? AND number = ? AND state != 'running'",
+            (
+                state,
+                value,
+                error and cut(error),
+                self._next_version(connection),
+                self._study,
+                number,
+            ),
+        )
 
     def note(self, connection: sqlite3.Connection, key: str, content: str) -> None:
         """Write a note, or write it anew."""
@@ -374,13 +581,27 @@ class Storage:
             connection.execute("UPDATE queue SET asked = ? WHERE id = ?", (version, queue_id))
 
     def claim(self, connection: sqlite3.Connection, number: int, owner: str | None) -> bool:
-        """Give a running trial to another owner, or to none; False if it does not run."""
+        """Give a running trial to another owner, or to none; False if it does not run.
+
+        An owner starts from the beginning; what the attempt before had reported is kept up to then.
+        """
         cursor = connection.execute(
-            "UPDATE trials SET owner = ?, started = ?, version = ?"
+            "UPDATE trials SET owner = ?, started = ?, version = ?,"
+            " epochs = CASE WHEN ? IS NULL THEN epochs ELSE '[]' END"
             " WHERE study = ? AND number = ? AND state = 'running'",
-            (owner, time.time(), self._next_version(connection), self._study, number),
+            (owner, time.time(), self._next_version(connection), owner, self._study, number),
         )
         return cursor.rowcount == 1
+
+    def report(
+        self, connection: sqlite3.Connection, number: int, owner: str, values: list[float]
+    ) -> None:
+        """Store what a trial has reported so far, if it still is that owner's."""
+        connection.execute(
+            "UPDATE trials SET epochs = ?, version = ?"
+            " WHERE study = ? AND number = ? AND state = 'running' AND owner = ?",
+            (json.dumps(values), self._next_version(connection), self._study, number, owner),
+        )
 
     def finish(
         self,
@@ -390,28 +611,41 @@ class Storage:
         value: float | None,
         error: str | None,
         values: list[float],
+        notes: str,
+        traceback: str | None,
     ) -> bool:
         """Store a result; False if the trial does not run."""
         cursor = connection.execute(
             "UPDATE trials SET state = ?, value = ?, error = ?, epochs = ?, finished = ?,"
-            " owner = NULL, version = ? WHERE study = ? AND number = ? AND state = 'running'",
+            " notes = ?, owner = NULL, version = ?"
+            " WHERE study = ? AND number = ? AND state = 'running'",
             (
                 state,
                 value,
                 error and cut(error),
                 json.dumps(values),
                 time.time(),
+                notes,
                 self._next_version(connection),
                 self._study,
                 number,
             ),
         )
+        if cursor.rowcount == 1 and traceback is not None:
+            connection.execute(
+                "INSERT OR REPLACE INTO tracebacks (study, number, content) VALUES (?, ?, ?)",
+                (self._study, number, traceback),
+            )
         return cursor.rowcount == 1
 
     def close(self) -> None:
         """Close this process's connection to a file; the next use opens another."""
         _close(self._connections)
         self._place = None
+
+
+def _tables(connection: sqlite3.Connection) -> set[str]:
+    return {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
 
 
 def _forget(connections: dict[int, sqlite3.Connection]) -> None:

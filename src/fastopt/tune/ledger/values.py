@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import math
 import numbers
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-__all__ = ["cut", "has_diverged", "read_value"]
+__all__ = ["cut", "has_diverged", "plain_notes", "read_value"]
 
 # Characters of an error or a traceback.
 LONGEST = 10_000
@@ -43,6 +45,28 @@ def has_diverged(value: Any) -> bool:
     """Whether ``value`` is a number, but NaN or infinite, as of a training that diverged."""
     value = _item(value)
     return isinstance(value, float) and not math.isfinite(value)
+
+
+def plain_notes(notes: Mapping[str, Any]) -> dict[str, Any]:
+    """Notes as they come back from a file; TypeError for what JSON cannot hold."""
+    if not isinstance(notes, Mapping):
+        raise TypeError(f"notes must be a dict, got {notes!r}")
+    plain = {}
+    for name, value in notes.items():
+        if not isinstance(name, str):
+            raise TypeError(f"notes: a name must be a string, got {name!r}")
+        try:
+            plain[name] = json.loads(json.dumps(value, default=_listed))
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"notes: {name!r} must be what JSON can hold, got {value!r}") from error
+    return plain
+
+
+def _listed(value: Any) -> Any:
+    """Scalars and arrays of NumPy, and tensors, as Python's own."""
+    if callable(getattr(value, "tolist", None)):
+        return value.tolist()
+    raise TypeError(value)
 
 
 def cut(text: str) -> str:

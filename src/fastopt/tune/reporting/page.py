@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from fastopt.tune.reporting.axes import shorten
 from fastopt.tune.reporting.importance import FEWEST
-from fastopt.tune.reporting.plots import Plots, shorten
+from fastopt.tune.reporting.plots import Plots
 from fastopt.tune.space import Space, Trial
 
 __all__ = ["summary", "write_page"]
@@ -21,6 +22,8 @@ LARGEST_SVG = 100_000
 WIDEST = 1600.0
 # Rows of the table of trials.
 SHOWN = 20
+# Columns of notes there.
+MOST_NOTES = 8
 
 STYLE = """
 :root { color-scheme: light; }
@@ -50,11 +53,12 @@ PICTURES = {
     "importance": (
         "Importance",
         "Share of the variance of the results that each parameter explains alone "
-        "(functional ANOVA on a model of them).",
+        "(functional ANOVA on a model of them). Lines: how far it hangs on single trials.",
     ),
     "contour": (
         "The two most important parameters",
-        "Local average of the value over trials that differ in all else too.",
+        "What a model of the trials expects on average over all other parameters; where none "
+        "foretells them, a local average of the trials.",
     ),
 }
 
@@ -136,17 +140,20 @@ def _pictures(plots: Plots, done: int, coordinates: int, curves: bool) -> list[s
 
 
 def _trials(names: Sequence[str], ranked: Sequence[tuple[float, Trial]]) -> list[str]:
+    shown = ranked[:SHOWN]
+    notes = list(dict.fromkeys(name for _, trial in shown for name in trial.notes))[:MOST_NOTES]
     rows = [
         [
             str(trial.number),
             f"{value:.6g}",
             *(shorten(trial.params[n]) if n in trial.params else "" for n in names),
+            *(shorten(trial.notes[n]) if n in trial.notes else "" for n in notes),
             f"{trial.seconds:.2f}",
         ]
-        for value, trial in ranked[:SHOWN]
+        for value, trial in shown
     ]
     title = f"The best {len(rows)} trials" if len(ranked) > SHOWN else "Trials by value"
-    header = ["trial", "value", *names, "seconds"]
+    header = ["trial", "value", *names, *notes, "seconds"]
     return [f"<h2>{title}</h2>", _table(header, rows, "first")]
 
 

@@ -13,86 +13,39 @@ from typing import Any
 
 import numpy as np
 
-from fastopt.tune.reporting.importance import importance
+from fastopt.tune.reporting.axes import (
+    BEST,
+    COLORS,
+    FAINT,
+    LINE,
+    POINT,
+    TEXT,
+    clean,
+    new_axes,
+    plain,
+    round_numbers,
+    shorten,
+    title,
+    use_log,
+)
+from fastopt.tune.reporting.importance import importance, intervals
+from fastopt.tune.reporting.surrogate import surface as process_surface
 from fastopt.tune.space import Categorical, Space, Trial
 
-__all__ = ["Plots", "shorten"]
+__all__ = ["Plots"]
 
-BEST = "#d1495b"
-LINE = "#30638e"
-POINT = "#7d98b3"
-FAINT = "#c9ced6"
-TEXT = "#3a3f47"
-# Good results are dark, whichever direction is good.
-COLORS = "viridis"
+# Trials times parameters for which a picture may take eight times as long.
+INTERVALS_UP_TO = 500
 
 
-def _new_axes(width: float, height: float, columns: int = 1, rows: int = 1) -> Any:
-    try:
-        from fastopt.tune.reporting.figure import Figure
-    except ImportError as error:
-        raise ImportError("study.plot needs matplotlib, which is not installed") from error
-    figure = Figure(figsize=(width, height), layout="constrained")
-    return figure.subplots(rows, columns, squeeze=False)
-
-
-def _clean(axes: Any) -> None:
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        axes.spines[side].set_color(FAINT)
-    axes.tick_params(colors=TEXT, labelsize=9, length=3)
-    axes.xaxis.label.set_color(TEXT)
-    axes.yaxis.label.set_color(TEXT)
-
-
-def _use_log(values: np.ndarray) -> bool:
-    # matplotlib looks for ticks some decades outside, which must be numbers, too.
-    low, high = float(values.min()), float(values.max())
-    return low > 1e-250 and high < 1e250 and high > 50.0 * low
-
-
-def shorten(value: Any) -> str:
-    """A parameter's value or a result as a label."""
-    if isinstance(value, float):
-        text = f"{value:.3g}"
-        if "e" not in text:
-            return text
-        if 1.0 <= abs(value) < 1e6:
-            return f"{value:.0f}"
-        digits, exponent = text.split("e")
-        return f"{digits}e{int(exponent)}"
-    name = getattr(value, "__name__", None)
-    text = name if isinstance(name, str) else str(value)
-    return text if len(text) <= 14 else text[:13] + "…"
-
-
-def _plain(text: str) -> str:
-    """A label that matplotlib does not take for mathematics."""
-    return text.replace("$", r"\$")
-
-
-def _title(name: str, longest: int = 16) -> str:
-    """A parameter's name where there is little room: its beginning and its end."""
-    if len(name) > longest:
-        half = longest // 2
-        name = f"{name[:half]}…{name[len(name) - longest + half + 1 :]}"
-    return _plain(name)
-
-
-def _round_numbers(low: float, high: float, log: bool) -> list[float]:
-    """Up to six numbers that are easy to read, between the bounds."""
-    from matplotlib.ticker import LogLocator, MaxNLocator
-
-    locators = [LogLocator(subs=(1.0,), numticks=6), LogLocator(subs=(1.0, 2.0, 5.0), numticks=6)]
-    # A tick may miss the bound that it stands for by a rounding error.
-    first, last = low - 1e-9 * abs(low), high + 1e-9 * abs(high)
-    for locator in [*locators * log, MaxNLocator(5)]:
-        with np.errstate(over="ignore"):
-            numbers = [float(n) for n in locator.tick_values(low, high) if first <= n <= last]
-        if len(numbers) > 2:
-            break
-    return numbers
+def _local_average(points: np.ndarray, heights: np.ndarray, ticks: np.ndarray) -> np.ndarray:
+    """Gaussian-weighted, in the coordinates of the search."""
+    grid = np.stack(np.meshgrid(ticks, ticks), axis=-1)
+    # Scott's rule in two dimensions for points spread over the unit square.
+    width = 0.29 * len(points) ** (-1 / 6)
+    distance = ((grid[..., None, :] - points) ** 2).sum(axis=-1) / (2 * width**2)
+    weights = np.exp(distance.min(axis=-1, keepdims=True) - distance)
+    return (weights * heights).sum(axis=-1) / weights.sum(axis=-1)
 
 
 class Plots:
@@ -138,7 +91,7 @@ class Plots:
 
     def _show_range(self, axes: Any, values: np.ndarray) -> None:
         """A logarithmic axis where that helps, else without what is far worse than the others."""
-        if _use_log(values):
+        if use_log(values):
             axes.set_yscale("log")
             return
         worst = self._worst_shown(values)
@@ -155,7 +108,7 @@ class Plots:
         ten trials is left out.
         """
         done = self._done()
-        axes = _new_axes(7.0, 4.0)[0, 0] if axes is None else axes
+        axes = new_axes(7.0, 4.0)[0, 0] if axes is None else axes
         numbers = np.array([trial.number for trial in done])
         values = np.array([trial.value for trial in done])
         accumulate = np.minimum if self._sign > 0 else np.maximum
@@ -187,7 +140,7 @@ class Plots:
             loc="lower right", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=9, ncols=4,
             labelcolor=TEXT, handletextpad=0.3, columnspacing=1.2,
         )  # fmt: skip
-        _clean(axes)
+        clean(axes)
         return axes.figure
 
     def curves(self, axes: Any = None) -> Any:
@@ -196,7 +149,7 @@ class Plots:
         drawn = [trial for trial in self._trials() if trial.values]
         if not drawn:
             raise ValueError("there are no curves to plot: the objective yields no values")
-        axes = _new_axes(7.0, 4.0)[0, 0] if axes is None else axes
+        axes = new_axes(7.0, 4.0)[0, 0] if axes is None else axes
         first = done[self._best(done)].number
         for trial in drawn:
             best = trial.number == first
@@ -208,7 +161,7 @@ class Plots:
         self._show_range(axes, np.concatenate([trial.values for trial in drawn]))
         axes.set(xlabel="epoch", ylabel="value")
         axes.xaxis.get_major_locator().set_params(integer=True)
-        _clean(axes)
+        clean(axes)
         return axes.figure
 
     def _ticks(self, name: str) -> tuple[list[float], list[str]]:
@@ -216,11 +169,11 @@ class Plots:
         parameter = self._space.parameters[name]
         if parameter.levels is not None and parameter.levels <= 8:
             places = [float(parameter.unit(i)) for i in range(parameter.levels)]
-            return places, [_plain(shorten(parameter.value(i))) for i in range(parameter.levels)]
+            return places, [plain(shorten(parameter.value(i))) for i in range(parameter.levels)]
         if isinstance(parameter, Categorical) or getattr(parameter, "distribution", None):
             places = [0.0, 0.25, 0.5, 0.75, 1.0]
-            return places, [_plain(shorten(parameter.from_unit(place))) for place in places]
-        numbers = _round_numbers(float(parameter.low), float(parameter.high), parameter.log)
+            return places, [plain(shorten(parameter.from_unit(place))) for place in places]
+        numbers = round_numbers(float(parameter.low), float(parameter.high), parameter.log)
         grid = np.linspace(0.0, 1.0, 2001)
         values = [float(parameter.from_unit(u)) for u in grid]
         return [float(np.interp(n, values, grid)) for n in numbers], [shorten(n) for n in numbers]
@@ -233,7 +186,7 @@ class Plots:
         """
         done = self._done()
         names = self._space.names
-        axes = _new_axes(1.5 * len(names) + 2.5, 4.2)[0, 0] if axes is None else axes
+        axes = new_axes(1.5 * len(names) + 2.5, 4.2)[0, 0] if axes is None else axes
         goodness, first = self._goodness(done), self._best(done)
         from matplotlib import colormaps
 
@@ -271,10 +224,10 @@ class Plots:
                 shorten(value), (len(names), height), xytext=(6, 0), textcoords="offset points",
                 va="center", fontsize=8, color=TEXT, annotation_clip=False,
             )  # fmt: skip
-        axes.set_xticks(range(len(names) + 1), [*map(_title, names), "value\n(by rank)"])
+        axes.set_xticks(range(len(names) + 1), [*map(title, names), "value\n(by rank)"])
         axes.set_yticks([])
         axes.set(xlim=(-0.6, len(names) + 0.35), ylim=(-0.05, 1.05))
-        _clean(axes)
+        clean(axes)
         for side in ("left", "bottom"):
             axes.spines[side].set_visible(False)
         axes.tick_params(length=0)
@@ -284,7 +237,7 @@ class Plots:
         """Ticks of one parameter on an axis in unit coordinates."""
         places, labels = self._ticks(name)
         axis.set_ticks(places, labels)
-        axis.set_label_text(_title(name))
+        axis.set_label_text(title(name))
 
     def _positions(self, done: list[Trial], name: str) -> np.ndarray:
         """Coordinates of the trials in the unit interval, NaN where the parameter is inactive.
@@ -309,7 +262,7 @@ class Plots:
         names = self._space.names
         rows = -(-len(names) // 4)
         columns = -(-len(names) // rows)
-        panels = _new_axes(2.6 * columns + 0.8, 2.5 * rows + 0.3, columns, rows)
+        panels = new_axes(2.6 * columns + 0.8, 2.5 * rows + 0.3, columns, rows)
         values = np.array([trial.value for trial in done])
         numbers = [trial.number for trial in done]
         best = self._best(done)
@@ -326,7 +279,7 @@ class Plots:
             self._show_range(axes, values)
             self._scale(axes.xaxis, names[i])
             axes.set_xlim(-0.04, 1.04)
-            _clean(axes)
+            clean(axes)
             if i % columns == 0:
                 axes.set_ylabel("value")
             else:
@@ -340,10 +293,12 @@ class Plots:
         return panels.flat[0].figure
 
     def contour(self, x: str | None = None, y: str | None = None, axes: Any = None) -> Any:
-        """Local average of the value over two parameters, by default the two most important.
+        """The value over two parameters, by default the two most important.
 
-        The average is Gaussian-weighted in the coordinates of the search, over trials that differ
-        in all other parameters as well: a map of where good trials were, not a model.
+        It is the mean of the Gaussian process of :meth:`Study.importance`, averaged over all other
+        parameters; blank where one of the two is inactive. Where that process is not trusted, for
+        it has too few trials or does not foretell them, it is a local average of the trials
+        themselves: a map of where good ones were, not a model. The colour bar says which.
         """
         done = self._done()
         names = list(importance(self._space, done)) if None in (x, y) else []
@@ -357,22 +312,23 @@ class Plots:
         done = [trial for trial in done if x in trial.params and y in trial.params]
         if not done:
             raise ValueError(f"no trial has both {x!r} and {y!r}")
-        axes = _new_axes(5.6, 4.4)[0, 0] if axes is None else axes
+        axes = new_axes(5.6, 4.4)[0, 0] if axes is None else axes
         values = np.array([trial.value for trial in done])
-        log = _use_log(values)
+        log = use_log(values)
         worst = self._worst_shown(values)
         clipped = np.minimum(values, worst) if self._sign > 0 else np.maximum(values, worst)
         heights = np.log10(values) if log else clipped
         points = np.stack([self._positions(done, name) for name in (x, y)], axis=1)
-        ticks = np.linspace(0.0, 1.0, 101)
-        grid = np.stack(np.meshgrid(ticks, ticks), axis=-1)
-        # Scott's rule in two dimensions for points spread over the unit square.
-        width = 0.29 * len(done) ** (-1 / 6)
-        distance = ((grid[..., None, :] - points) ** 2).sum(axis=-1) / (2 * width**2)
-        weights = np.exp(distance.min(axis=-1, keepdims=True) - distance)
-        average = (weights * heights).sum(axis=-1) / weights.sum(axis=-1)
+        ticks = np.linspace(0.0, 1.0, 33)
+        pair = self._space.names.index(x), self._space.names.index(y)
+        encoded = np.array([self._space.encode(trial.params) for trial in done])
+        surface = process_surface(self._space, encoded, heights, pair, ticks)
+        label = "value, mean of a Gaussian process"
+        if surface is None:
+            surface = _local_average(points, heights, ticks)
+            label = "value, local average"
         colors = COLORS if self._sign > 0 else COLORS + "_r"
-        drawn = axes.contourf(ticks, ticks, average, levels=14, cmap=colors, alpha=0.9)
+        drawn = axes.contourf(ticks, ticks, surface, levels=14, cmap=colors, alpha=0.9)
         axes.scatter(*points.T, s=14, color="white", edgecolors=TEXT, linewidths=0.5)
         best = self._best(done)
         axes.scatter(*points[best], s=90, color=BEST, edgecolors="white", zorder=3)
@@ -383,31 +339,45 @@ class Plots:
         if log:
             bar.formatter = lambda height, _: f"{10**height:.2g}"
         bar.update_ticks()
-        bar.set_label("value, local average", color=TEXT, fontsize=9)
+        bar.set_label(label, color=TEXT, fontsize=9)
         bar.outline.set_visible(False)
         bar.ax.tick_params(colors=TEXT, labelsize=8, length=2)
-        _clean(axes)
+        clean(axes)
         return axes.figure
 
-    def importance(self, axes: Any = None) -> Any:
-        """What each parameter explains alone of the variance; see :meth:`Study.importance`."""
-        shares = importance(self._space, self._trials())
-        axes = _new_axes(6.0, 0.42 * len(shares) + 1.3)[0, 0] if axes is None else axes
+    def importance(self, axes: Any = None, with_intervals: bool | None = None) -> Any:
+        """What each parameter explains alone of the variance; see :meth:`Study.importance`.
+
+        The lines are the intervals of :meth:`Study.importance_intervals`. They take eight times as
+        long: by default they are drawn up to 500 trials times parameters.
+        """
+        trials = self._trials()
+        shares = importance(self._space, trials)
+        if with_intervals is None:
+            done = sum(trial.state == "done" for trial in trials)
+            with_intervals = done * len(self._space) <= INTERVALS_UP_TO
+        axes = new_axes(6.0, 0.42 * len(shares) + 1.3)[0, 0] if axes is None else axes
         rest = max(0.0, 1.0 - sum(shares.values()))
         names = [*shares, "in combination"]
         widths = [*shares.values(), rest]
         axes.barh(range(len(names)), widths, color=[LINE] * len(shares) + [FAINT], height=0.62)
-        for place, width in enumerate(widths):
+        ends = list(widths)
+        if with_intervals:
+            bounds = intervals(self._space, trials)
+            lows, highs = zip(*(bounds[name] for name in shares), strict=True)
+            axes.hlines(range(len(shares)), lows, highs, color=TEXT, lw=1.4)
+            ends = [max(*each) for each in zip(widths, [*highs, rest], strict=True)]
+        for place, (width, end) in enumerate(zip(widths, ends, strict=True)):
             axes.annotate(
-                f"{width:.0%}", (width, place), xytext=(4, 0), textcoords="offset points",
+                f"{width:.0%}", (end, place), xytext=(4, 0), textcoords="offset points",
                 va="center", fontsize=9, color=TEXT,
             )  # fmt: skip
-        axes.set_yticks(range(len(names)), [_title(name, 30) for name in names])
+        axes.set_yticks(range(len(names)), [title(name, 30) for name in names])
         axes.invert_yaxis()
-        axes.set_xlim(0, max(widths) * 1.12)
+        axes.set_xlim(0, max(ends) * 1.12)
         axes.set_xlabel("share of the variance of the results")
         axes.xaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
-        _clean(axes)
+        clean(axes)
         axes.spines["left"].set_visible(False)
         axes.tick_params(axis="y", length=0)
         return axes.figure

@@ -1,4 +1,4 @@
-"""What each parameter explains alone, by a Gaussian process.
+"""What parameters do to the value, by a Gaussian process.
 
 A Bayesian search looks closely at good places and hardly anywhere else. A forest cuts the space
 where the trials are, so it takes the many small differences there for all there is. A process with
@@ -11,6 +11,8 @@ Tarantola: Variance based sensitivity analysis of model output, Computer Physics
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.stats import qmc
 
@@ -21,7 +23,7 @@ from fastopt.tune.strategies.bayes.features import Encoding
 from fastopt.tune.strategies.bayes.gaussian_process import Posterior, Prior
 from fastopt.tune.strategies.bayes.model import MODEL_LIMIT, ModelOptions, fit_kernel
 
-__all__ = ["shares"]
+__all__ = ["shares", "surface"]
 
 # Trials that the process needs, at least and per parameter, and parameters that it can tell apart.
 FEWEST, PER_PARAMETER, DIMENSIONS = 20, 3, 20
@@ -30,6 +32,8 @@ FORETOLD = 0.5
 # No smooth function has this factor between two trials' distances from the median, one by one.
 GAP = 1e3
 PLACES, LOG2_OTHERS, LOG2_SAMPLES = 24, 8, 11
+# Others at each place of a surface, which has many places.
+LOG2_AROUND = 6
 # Longer length scales than the search assumes, since all of the cube counts here.
 PRIOR = Prior(length_centre=0.0, amplitude_centre=1.0, amplitude_width=2.0)
 
@@ -53,8 +57,24 @@ def _foretold(posterior: Posterior, targets: np.ndarray) -> float:
     return 1.0 - float(residuals @ residuals) / max(float(targets @ targets), 1e-300)
 
 
-def shares(space: Space, points: np.ndarray, values: np.ndarray, seed: int) -> np.ndarray | None:
-    """The first-order share of each parameter, None if the process cannot tell."""
+@dataclass(frozen=True)
+class _Process:
+    """A process that was fitted to trials, in their values' own unit."""
+
+    space: Space
+    encoding: Encoding
+    posterior: Posterior
+    shift: float
+    scale: float
+
+    def mean(self, rows: np.ndarray) -> np.ndarray:
+        """What it foretells at points of the cube."""
+        features = self.encoding.features(self.space.snap(rows))
+        return self.shift + self.scale * self.posterior.mean(features)
+
+
+def _fit(space: Space, points: np.ndarray, values: np.ndarray) -> _Process | None:
+    """None if the process cannot tell."""
     n, d = points.shape
     if n < max(FEWEST, PER_PARAMETER * d) or d > DIMENSIONS:
         return None
@@ -65,19 +85,27 @@ def shares(space: Space, points: np.ndarray, values: np.ndarray, seed: int) -> n
     encoding = Encoding(space)
     options = ModelOptions(prior=PRIOR, outputs=_targets, input_warping=False)
     targets = _targets(values)
-    if _diverged(targets):
+    if not targets.any() or _diverged(targets):
         return None
+    kernel = fit_kernel(encoding, points, values, options)
+    posterior = Posterior(kernel, encoding.features(points), targets, encoding.groups)
+    if _foretold(posterior, targets) < FORETOLD:
+        return None
+    most = float(np.abs(values).max())  # squares of large values are not finite
+    small = values / most
+    return _Process(space, encoding, posterior, most * small.mean(), most * small.std())
+
+
+def shares(space: Space, points: np.ndarray, values: np.ndarray, seed: int) -> np.ndarray | None:
+    """The first-order share of each parameter, None if the process cannot tell."""
+    d = points.shape[1]
     with one_blas_thread():
-        kernel = fit_kernel(encoding, points, values, options)
-        posterior = Posterior(kernel, encoding.features(points), targets, encoding.groups)
-        if _foretold(posterior, targets) < FORETOLD:
+        process = _fit(space, points, values / (np.abs(values).max() or 1.0))
+        if process is None:
             return None
-
-        def mean(rows: np.ndarray) -> np.ndarray:
-            return posterior.predict(encoding.features(space.snap(rows)))[0]
-
-        total = mean(qmc.Sobol(d, seed=seed).random_base2(LOG2_SAMPLES)).var()
-        if total <= 1e-12:
+        samples = qmc.Sobol(d, seed=seed).random_base2(LOG2_SAMPLES)
+        total = process.mean(samples).var()
+        if total <= 1e-12 * process.scale**2:
             return None
         others = qmc.Sobol(d, seed=seed + 1).random_base2(LOG2_OTHERS)
         places = (np.arange(PLACES) + 0.5) / PLACES
@@ -86,5 +114,29 @@ def shares(space: Space, points: np.ndarray, values: np.ndarray, seed: int) -> n
             # The same others at every place, so that their own differences cancel.
             rows = np.tile(others, (PLACES, 1))
             rows[:, j] = np.repeat(places, len(others))
-            found[j] = mean(rows).reshape(PLACES, -1).mean(axis=1).var() / total
+            found[j] = process.mean(rows).reshape(PLACES, -1).mean(axis=1).var() / total
     return found / max(1.0, found.sum())
+
+
+def surface(
+    space: Space, points: np.ndarray, values: np.ndarray, pair: tuple[int, int], places: np.ndarray
+) -> np.ndarray | None:
+    """The process's mean over two coordinates, averaged over all others.
+
+    Rows go with the second coordinate, columns with the first. NaN where one of the two is
+    inactive; None if the process cannot tell.
+    """
+    with one_blas_thread():
+        process = _fit(space, points, values)
+        if process is None:
+            return None
+        others = qmc.Sobol(points.shape[1], seed=0).random_base2(LOG2_AROUND)
+        heights = np.full((len(places), len(places)), np.nan)
+        for row, second in enumerate(places):
+            rows = np.tile(others, (len(places), 1))
+            rows[:, pair[0]], rows[:, pair[1]] = np.repeat(places, len(others)), second
+            active = space.active(rows)[:, pair].all(axis=1).reshape(len(places), -1)
+            means = process.mean(rows).reshape(len(places), -1)
+            counts = active.sum(axis=1)
+            np.divide((means * active).sum(axis=1), counts, out=heights[row], where=counts > 0)
+    return heights

@@ -23,6 +23,8 @@ def to_pandas(names: Sequence[str], trials: Sequence[Trial]) -> Any:
     }
     for name in names:
         columns[f"param_{name}"] = [trial.params.get(name) for trial in trials]
+    for name in dict.fromkeys(name for trial in trials for name in trial.notes):
+        columns[f"note_{name}"] = [trial.notes.get(name) for trial in trials]
     columns["error"] = [trial.error for trial in trials]
     for name in ("started", "finished"):
         seconds = [getattr(trial, name) for trial in trials]

@@ -2,7 +2,8 @@
 
 ``loop`` is one run of a study. It drives one of three backends: ``serial`` (this process),
 ``processes`` (workers, whose side is ``worker``) or ``futures`` (somebody's executor). ``evaluate``
-is one trial, wherever it runs. The backends have the same methods:
+is one trial, wherever it runs. ``stoppers`` are callbacks that end a run. The backends have the
+same methods:
 
 ``capacity``
     how many trials may run at once

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fastopt.tune.ledger.values import cut, has_diverged, read_value
+from fastopt.tune.running.current import within
 
 __all__ = ["Event", "Objective", "Outcome", "evaluate", "evaluate_fully", "explain"]
 
@@ -31,6 +32,7 @@ class Outcome:
     values: list[float] = field(default_factory=list)
     traceback: str | None = None
     diverged: bool = False
+    notes: dict[str, Any] = field(default_factory=dict)
 
 
 def explain(error: BaseException) -> str:
@@ -70,6 +72,18 @@ def evaluate(
         At each epoch, the worst that the best value reported so far may be; a worse one stops the
         trial.
     """
+    objective, params, notes = within(objective, params)
+    outcome = yield from _evaluate(objective, params, limits, direction)
+    outcome.notes = notes
+    return outcome
+
+
+def _evaluate(
+    objective: Callable[[dict[str, Any]], Any],
+    params: dict[str, Any],
+    limits: Sequence[float],
+    direction: str,
+) -> Generator[float, None, Outcome]:
     values: list[float] = []
     best = min if direction == "minimize" else max
     try:

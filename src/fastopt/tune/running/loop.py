@@ -13,6 +13,7 @@ from typing import Any
 from fastopt import _checks
 from fastopt.tune.ledger.ledger import Ledger
 from fastopt.tune.running.cpus import usable_cpus
+from fastopt.tune.running.current import Given, folder_of
 from fastopt.tune.running.evaluate import Objective, Outcome
 from fastopt.tune.running.futures import Futures
 from fastopt.tune.running.interrupts import Interrupts
@@ -174,8 +175,8 @@ class Run:
             limits = []
             if self._stopper is not None:
                 limits = self._stopper.limits(ledger.direction, ledger.finished())
-            trial.values.clear()  # what an attempt that was queued again had reported
-            params = copy_containers(trial.params)
+            folder = folder_of(ledger.storage.path, ledger.name, trial.number)
+            params = Given(copy_containers(trial.params), trial.number, folder)
             self._backend.submit(trial.number, params, limits, ledger.direction)
 
     def _wait(self, deadline: float) -> None:
@@ -187,7 +188,7 @@ class Run:
                 trial.values.clear()
                 self._running[number] = (trial, time.monotonic() + self._trial_timeout)
             elif event == "report":
-                trial.values.append(content)
+                self._ledger.report(number, content)
                 self._notify("on_report", trial, len(trial.values) - 1, content)
             else:
                 self._end(number, content)
@@ -204,7 +205,13 @@ class Run:
 
     def _end(self, number: int, outcome: Outcome) -> None:
         trial = self._ledger.finish(
-            number, outcome.state, outcome.value, outcome.error, outcome.values
+            number,
+            outcome.state,
+            outcome.value,
+            outcome.error,
+            outcome.values,
+            outcome.notes,
+            outcome.traceback,
         )
         self._notify("on_trial_end", trial)
         del self._running[number]

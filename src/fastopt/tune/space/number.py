@@ -133,6 +133,18 @@ class Number(Parameter):
         first, last = self._edges
         return (np.log(low + np.asarray(i, float) * step) - first) / (last - first)
 
+    def cell(self, i: Any) -> tuple[Any, Any]:
+        """The ends of the part of the unit interval that belongs to grid point ``i``."""
+        i = np.asarray(i, float)
+        if not self.log:
+            return i / self._levels, (i + 1.0) / self._levels
+        low, step = (float(number) for number in self._exact)
+        first, last = self._edges
+        # As of the grid, the lower edge of its first cell may not be positive.
+        edges = [np.maximum(low + (i + side) * step, math.exp(first)) for side in (-0.5, 0.5)]
+        below, above = ((np.log(edge) - first) / (last - first) for edge in edges)
+        return np.maximum(below, 0.0), np.minimum(above, 1.0)
+
     def nearest(self, u: Any) -> Any:
         """Number of the grid point whose cell holds ``u`` (a number or an array)."""
         u = np.clip(np.asarray(u, float), 0.0, 1.0)

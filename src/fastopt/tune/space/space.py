@@ -252,6 +252,15 @@ class Space:
                 )
         return checked
 
+    def complete(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """``params`` with the ``initial`` values of active parameters that it lacks."""
+
+        def value_of(j: int) -> Any:
+            name = self.names[j]
+            return params[name] if name in params else self.parameters[name].initial
+
+        return self._select(value_of)
+
     def points(self, floats: Mapping[str, list[float]] | None = None) -> Iterator[dict[str, Any]]:
         """Every point once, in a fixed order; the last parameter changes fastest.
 

@@ -26,9 +26,11 @@ class Trial:
     error : str or None
         Why the trial failed.
     values : list of float
-        What a generator objective yielded, one per epoch.
+        What a generator objective yielded, one per epoch; of a running trial, so far.
     started, finished : float or None
         Seconds since 1970.
+    notes : dict
+        What the objective has kept by :func:`note`.
     """
 
     number: int
@@ -39,6 +41,7 @@ class Trial:
     values: list[float] = field(default_factory=list)
     started: float | None = None
     finished: float | None = None
+    notes: dict[str, Any] = field(default_factory=dict)
 
     @property
     def seconds(self) -> float | None:
@@ -48,7 +51,13 @@ class Trial:
         return self.finished - self.started
 
     def _repr_html_(self) -> str:
-        facts = {"state": self.state, "value": self.value, **self.params, "error": self.error}
+        facts = {
+            "state": self.state,
+            "value": self.value,
+            **self.params,
+            **self.notes,
+            "error": self.error,
+        }
         rows = "".join(
             f"<tr><th>{escape(name)}</th><td>{escape(str(fact))}</td></tr>"
             for name, fact in facts.items()

@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 Direction = Literal["minimize", "maximize"]
-Name = Literal["grid", "random", "sobol", "bayes"]
+Name = Literal["grid", "random", "sobol", "bayes", "tpe"]
 
 
 class SpaceExhausted(Exception):  # noqa: N818 (an end, as StopIteration, not an error)

@@ -1,122 +1,34 @@
-"""scikit-learn: ``SearchCV`` and ``BayesSearchCV``, searches with cross-validation.
-
-They are used as :class:`sklearn.model_selection.RandomizedSearchCV` is, and give what it gives.
-"""
+"""The search: candidates are asked of a study and evaluated by scikit-learn."""
 
 from __future__ import annotations
 
 import copy
-import inspect
 import math
 import numbers
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any
 
+import joblib
 import numpy as np
+from sklearn.base import _clone_parametrized, clone, is_classifier
+from sklearn.exceptions import FitFailedWarning
+from sklearn.model_selection import check_cv
+from sklearn.model_selection._search import BaseSearchCV
+from sklearn.model_selection._split import _yields_constant_splits
+from sklearn.utils import check_random_state
 
 from fastopt import tune
 from fastopt._checks import integer
+from fastopt.integrations.sklearn.callbacks import Watch
+from fastopt.integrations.sklearn.memory import Memory, fingerprint
+from fastopt.integrations.sklearn.space import parameter
+from fastopt.integrations.sklearn.splits import SameSplits
 
-try:
-    import joblib
-    from sklearn.base import _clone_parametrized, clone, is_classifier
-    from sklearn.exceptions import FitFailedWarning
-    from sklearn.model_selection import check_cv
-    from sklearn.model_selection._search import BaseSearchCV
-    from sklearn.model_selection._split import _yields_constant_splits
-    from sklearn.utils import check_random_state
-except ImportError as error:
-    raise ModuleNotFoundError(
-        "fastopt.integrations.sklearn needs scikit-learn; install it with: "
-        "pip install scikit-learn",
-        name="sklearn",
-    ) from error
-
-from fastopt.integrations._search_memory import Memory, fingerprint
-
-__all__ = ["BayesSearchCV", "SearchCV"]
-
-PARAMETERS = (tune.Float, tune.Int, tune.Categorical)
-
-
-def _parameter(name: str, values: Any) -> Any:
-    """What a value of ``param_distributions`` means."""
-    if isinstance(values, PARAMETERS):
-        return values
-    if hasattr(values, "ppf"):
-        if not hasattr(values, "pmf"):
-            return tune.Float(values)
-        if getattr(getattr(values, "dist", None), "name", None) == "randint":
-            low, high = values.support()
-            return tune.Int(int(low), int(high))
-        raise TypeError(
-            f"param_distributions: {name!r} is a discrete distribution other than randint, "
-            "needs a tune.Int or a list"
-        )
-    if isinstance(values, range) and values:
-        low, high = sorted((values[0], values[-1]))
-        return tune.Int(low, high, step=abs(values.step))
-    if isinstance(values, np.ndarray) and values.ndim == 1:
-        values = values.tolist()
-    if isinstance(values, list):
-        return tune.Categorical(values)
-    hint = (
-        "; a tuple means a range to scikit-optimize and choices to scikit-learn: write a "
-        "tune.Float or tune.Int for the one, a list for the other"
-        if isinstance(values, tuple)
-        else ""
-    )
-    raise TypeError(
-        f"param_distributions: {name!r} must be a tune.Float, tune.Int or tune.Categorical, a "
-        f"list, a range, or a frozen distribution of scipy.stats, got {values!r}{hint}"
-    )
-
-
-def _range_of_tuple(name: str, values: Any) -> Any:
-    """What scikit-optimize means by a tuple: bounds and perhaps a prior, else choices."""
-    if not isinstance(values, tuple):
-        return values
-    bounds, prior = values[:2], values[2:]
-    is_range = len(bounds) == 2 and all(
-        isinstance(bound, numbers.Real) and not isinstance(bound, bool) for bound in bounds
-    )
-    if not is_range or len(prior) > 1 or not set(prior) <= {"uniform", "log-uniform"}:
-        if is_range and prior and isinstance(prior[0], str):
-            raise ValueError(
-                f"search_spaces: the prior of {name!r} must be 'uniform' or 'log-uniform', "
-                f"got {prior!r}"
-            )
-        return tune.Categorical(list(values))
-    kind = tune.Int if all(isinstance(bound, numbers.Integral) for bound in bounds) else tune.Float
-    return kind(*bounds, log="log-uniform" in prior)
-
-
-class _SameSplits:
-    """A splitter that splits once: all candidates are compared on the same splits."""
-
-    def __init__(self, cv: Any) -> None:
-        self._cv = cv
-        self._splits: list[Any] | None = None
-        self.n_splits = 0
-
-    def __getattr__(self, name: str) -> Any:
-        # scikit-learn asks a splitter for its metadata routing.
-        if name == "_cv":
-            raise AttributeError(name)
-        return getattr(self._cv, name)
-
-    def get_n_splits(self, *data: Any, **params: Any) -> int:
-        self.n_splits = self._cv.get_n_splits(*data, **params)
-        return self.n_splits
-
-    def split(self, *data: Any, **params: Any) -> list[Any]:
-        if self._splits is None:
-            self._splits = list(self._cv.split(*data, **params))
-        return self._splits
+__all__ = ["SearchCV"]
 
 
 class SearchCV(BaseSearchCV):
@@ -182,6 +94,8 @@ class SearchCV(BaseSearchCV):
     >>> bool(search.fit(*load_iris(return_X_y=True)).best_score_ > 0.95)
     True
     """
+
+    __module__ = "fastopt.integrations.sklearn"
 
     _parameter_constraints = {  # noqa: RUF012 (scikit-learn's own form)
         **BaseSearchCV._parameter_constraints,
@@ -273,7 +187,7 @@ class SearchCV(BaseSearchCV):
         if not isinstance(seed, numbers.Integral) and not (seed is None and self.storage):
             seed = check_random_state(seed).randint(2**31 - 1)
         return tune.Study(
-            {name: _parameter(name, values) for name, values in space.items()},
+            {name: parameter(name, values) for name, values in space.items()},
             strategy=self.strategy,
             direction="maximize",
             seed=None if seed is None else int(seed),
@@ -305,7 +219,7 @@ class SearchCV(BaseSearchCV):
                 )
             self._data["cv"] = fingerprint("cv", cv)
         # scikit-learn reads the splitter from here, at every call of evaluate_candidates.
-        self.cv = _SameSplits(cv)
+        self.cv = SameSplits(cv)
         try:
             return super().fit(X, y, **params)
         finally:
@@ -330,8 +244,10 @@ class SearchCV(BaseSearchCV):
         metrics = [key[len("mean_test_") :] for key in results if key.startswith("mean_test_")]
         metric = self.search_metric
         if metric is None:
-            if metrics == ["score"]:
+            if metrics == ["score"]:  # scikit-learn's name where there is one, whatever refit says
                 return "mean_test_score"
+            if not isinstance(self.refit, str) and len(metrics) == 1:
+                return f"mean_test_{metrics[0]}"
             if not isinstance(self.refit, str):
                 raise ValueError(
                     f"search_metric must be one of {', '.join(metrics)}: there are several "
@@ -375,7 +291,7 @@ class SearchCV(BaseSearchCV):
     ) -> None:
         """Called by ``fit``: ask for candidates, have them evaluated, tell their scores."""
         n_splits = self.cv.n_splits
-        watch = _Watch(self, callback_ctx, self.n_iter * n_splits)
+        watch = Watch(self, callback_ctx, self.n_iter * n_splits)
         with self._study() as study, self._remember(study) as memory, watch:
 
             def evaluate(trials: list[tune.Trial]) -> Any:
@@ -384,7 +300,7 @@ class SearchCV(BaseSearchCV):
                 return evaluate_candidates(params, **watch.keywords(len(trials) * n_splits))
 
             workers = joblib.effective_n_jobs(self.n_jobs)
-            n_points = self.n_points or math.ceil(workers / n_splits)
+            n_points = self.n_points or math.ceil(workers / max(1, n_splits))
             asked = len(study.finished)
             results, failure = None, ValueError("no fit of any candidate has succeeded")
             while asked < self.n_iter:
@@ -428,37 +344,6 @@ class SearchCV(BaseSearchCV):
         return False
 
 
-class _Watch:
-    """What callbacks of scikit-learn (from its version 1.9 on) see: one task for all fits."""
-
-    def __init__(self, search: SearchCV, root: Any, n_fits: int) -> None:
-        self._search, self._begun = search, 0
-        self._task: Any = None
-        if root is not None:
-            self._task = root.subcontext(
-                task_name="search", max_subtasks=n_fits, sequential_subtasks=False
-            )
-
-    def __enter__(self) -> None:
-        if self._task is not None:
-            self._task.call_on_fit_task_begin(estimator=self._search)
-
-    def keywords(self, n_fits: int) -> dict[str, Any]:
-        """Those of ``evaluate_candidates`` for its next call."""
-        if self._task is None:
-            return {}
-        self._first, self._begun = self._begun, self._begun + n_fits
-        return {"callback_ctx": self}
-
-    def subcontext(self, *, task_id: int, **keywords: Any) -> Any:
-        # scikit-learn counts from 0 in each of its calls.
-        return self._task.subcontext(task_id=self._first + task_id, **keywords)
-
-    def __exit__(self, *error: object) -> None:
-        if self._task is not None:
-            self._task.call_on_fit_task_end(estimator=self._search)
-
-
 def _ask(study: tune.Study, count: int) -> Iterator[tune.Trial]:
     """Up to so many trials: fewer when the space is used up."""
     for _ in range(count):
@@ -466,103 +351,3 @@ def _ask(study: tune.Study, count: int) -> Iterator[tune.Trial]:
             yield study.ask()
         except tune.SpaceExhausted:
             return
-
-
-class BayesSearchCV(SearchCV):
-    """:class:`SearchCV` with the keywords of scikit-optimize's; it is Bayesian by default.
-
-    Parameters
-    ----------
-    search_spaces : dict
-        As ``param_distributions``. A tuple is what it is to scikit-optimize: ``(low, high)`` and
-        ``(low, high, "log-uniform")`` are ranges, of integers if both bounds are; any other tuple
-        holds choices.
-    **others
-        As of :class:`SearchCV`; ``param_distributions`` may stand for ``search_spaces``.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_iris
-    >>> from sklearn.svm import SVC
-    >>> from fastopt.integrations.sklearn import BayesSearchCV
-    >>> space = {"C": (1e-2, 1e3, "log-uniform"), "gamma": (1e-4, 1e1, "log-uniform")}
-    >>> search = BayesSearchCV(SVC(), space, n_iter=12, random_state=0)
-    >>> bool(search.fit(*load_iris(return_X_y=True)).best_score_ > 0.95)
-    True
-    """
-
-    _parameter_constraints = {  # noqa: RUF012 (scikit-learn's own form)
-        **SearchCV._parameter_constraints,
-        "search_spaces": "no_validation",
-    }
-    _spaces = ("search_spaces", "param_distributions")
-
-    def __init__(
-        self,
-        estimator: Any,
-        search_spaces: Mapping[str, Any] | None = None,
-        *,
-        param_distributions: Mapping[str, Any] | None = None,
-        **others: Any,
-    ) -> None:
-        super().__init__(estimator, cast(Any, param_distributions), **others)
-        self.search_spaces = search_spaces
-
-    def _space(self) -> Any:
-        if (self.search_spaces is None) == (self.param_distributions is None):
-            raise TypeError(
-                "BayesSearchCV needs search_spaces or param_distributions, and not both"
-            )
-        if self.search_spaces is None:
-            return self.param_distributions
-        if not isinstance(self.search_spaces, Mapping):
-            raise TypeError(
-                f"search_spaces must be a dict, got {self.search_spaces!r}; parameters that "
-                "exclude each other are told by when="
-            )
-        return {name: _range_of_tuple(name, value) for name, value in self.search_spaces.items()}
-
-    def fit(
-        self,
-        X: Any,  # noqa: N803
-        y: Any = None,
-        *,
-        callback: Callable[[tune.Study], Any] | Iterable[Callable[[tune.Study], Any]] | None = None,
-        **params: Any,
-    ) -> SearchCV:
-        """Search, then fit the best estimator; as in scikit-learn's searches.
-
-        Parameters
-        ----------
-        callback : callable or list of callables, optional
-            ``callback(study)`` after each batch of candidates, with the
-            :class:`fastopt.tune.Study` of the search; one that returns True ends it.
-        """
-        callbacks = [callback] if callable(callback) else list(callback or ())
-        for each in callbacks:
-            if not callable(each):
-                raise TypeError(f"callback must be callable or a list of callables, got {each!r}")
-        self._callbacks = callbacks
-        try:
-            return super().fit(X, y, **params)
-        finally:
-            del self._callbacks
-
-    def _stops(self, study: tune.Study) -> bool:
-        # All are called, also after one that ends the search.
-        return any([callback(study) is True for callback in self._callbacks])
-
-
-def _signature(*methods: Callable[..., Any]) -> inspect.Signature:
-    """All named parameters, for scikit-learn, which finds an estimator's in its signature."""
-    parameters: dict[str, inspect.Parameter] = {}
-    for method in methods:
-        for name, parameter in inspect.signature(method).parameters.items():
-            if parameter.kind is not parameter.VAR_KEYWORD:
-                parameters.setdefault(name, parameter)
-    return inspect.Signature(list(parameters.values()))
-
-
-BayesSearchCV.__init__.__signature__ = _signature(  # type: ignore[attr-defined]
-    BayesSearchCV.__init__, SearchCV.__init__
-)

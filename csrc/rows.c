@@ -1,0 +1,344 @@
+/* One step of many models at once, each of them a row of every buffer.
+ *
+ * The work is counted in cache lines of param, row after row, and divided among threads wherever a chunk
+ * ends. Within a chunk a batch of rows is taken at a time: their coefficients are computed once, and then
+ * each tensor is gone through for all rows of the batch, so that memory is read in long runs even where
+ * rows are short. */
+#include "step.h"
+
+#include "hyper.h"
+#include "library.h"
+#include "norm.h"
+#include "threads/pool.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+enum { BATCH = 16 };
+enum { BUFFERS = 2 + FO_MAX_STATES };
+
+/* A tensor, with what is the same for all its rows. */
+typedef struct row_tensor {
+    const fo_tensor *tensor;
+    const uint64_t *step; /* or NULL: the tensor's own */
+    fo_loop *loop;
+    int has_optional, buffer_count;
+    char *buffer[BUFFERS];
+    size_t element_bytes[BUFFERS];
+    size_t first_line, end_line; /* within a row */
+} row_tensor;
+
+/* A hyper-parameter that differs from row to row. */
+typedef struct column {
+    int index;
+    const double *values;
+} column;
+
+typedef struct row_call {
+    const fo_group *group;
+    const fo_rows *rows;
+    column columns[FO_HYPER_COUNT];
+    int column_count;
+    const row_tensor *tensors;
+    size_t count;      /* of tensors that have a gradient */
+    size_t lines;      /* of a row */
+    size_t bytes;      /* of all parameters */
+    double grad_scale; /* of all rows, where rows has none */
+    /* Where norms are taken, else NULL. */
+    const double *scale;
+    const unsigned char *skipped;
+} row_call;
+
+static double value_of(const double *of_rows, size_t row, double otherwise)
+{
+    return of_rows ? of_rows[row] : otherwise;
+}
+
+static double scale_of(const row_call *call, size_t row)
+{
+    return value_of(call->scale ? call->scale : call->rows->grad_scale, row, call->grad_scale);
+}
+
+static void note_columns(row_call *call)
+{
+    for (int h = 0; h < FO_HYPER_COUNT; h++)
+        if (call->rows->hyper[h])
+            call->columns[call->column_count++] = (column){h, call->rows->hyper[h]};
+}
+
+/* The hyper-parameters of a row, into those of the group. */
+static void take_row(fo_group *group, const row_call *call, size_t row)
+{
+    for (int i = 0; i < call->column_count; i++)
+        ((double *)&group->hyper)[call->columns[i].index] = call->columns[i].values[row];
+}
+
+/* The part of a row of a tensor that lies between two of the row's lines. */
+static void update_part(const row_tensor *it, const fo_loop_call *with, size_t row, size_t from,
+                        size_t to)
+{
+    const size_t n = it->tensor->n;
+    size_t begin = 0, end = n;
+    if (from > it->first_line || to < it->end_line) {
+        fo_tensor of_row = *it->tensor;
+        of_row.param = it->buffer[0] + row * n * it->element_bytes[0];
+        const size_t first = from > it->first_line ? from : it->first_line;
+        const size_t last = to < it->end_line ? to : it->end_line;
+        begin = fo_element_at_line(&of_row, first - it->first_line);
+        end = fo_element_at_line(&of_row, last - it->first_line);
+    }
+    void *buffers[BUFFERS];
+    for (int k = 0; k < it->buffer_count; k++)
+        buffers[k] = it->buffer[k] + (row * n + begin) * it->element_bytes[k];
+    if (begin < end)
+        it->loop(with, it->has_optional, end - begin, buffers);
+}
+
+/* Of a batch of rows, the lines between two of each row. */
+static void update_batch(const row_call *call, size_t row, size_t count, size_t from, size_t to)
+{
+    fo_group group = *call->group;
+    fo_loop_call with[BATCH];
+    uint64_t step[BATCH];
+    int filled = 0;
+    for (size_t i = 0; i < call->count; i++) {
+        const row_tensor *it = &call->tensors[i];
+        if (it->end_line <= from || it->first_line >= to)
+            continue;
+        for (size_t k = 0; k < count; k++) {
+            if (call->skipped && call->skipped[row + k])
+                continue;
+            const uint64_t now = it->step ? it->step[row + k] : it->tensor->step;
+            if (!filled || step[k] != now) {
+                take_row(&group, call, row + k);
+                fo_fill_loop_call(&with[k], &group, now, scale_of(call, row + k), call->bytes);
+                step[k] = now;
+            }
+            update_part(it, &with[k], row + k, from, to);
+        }
+        filled = 1;
+    }
+}
+
+static void update_lines(void *context, size_t begin, size_t end)
+{
+    const row_call *call = context;
+    while (begin < end) {
+        const size_t row = begin / call->lines, line = begin % call->lines;
+        const size_t whole = (end - begin) / call->lines;
+        if (line || !whole) {
+            const size_t left = call->lines - line;
+            const size_t count = left < end - begin ? left : end - begin;
+            update_batch(call, row, 1, line, line + count);
+            begin += count;
+        } else {
+            const size_t count = whole < BATCH ? whole : BATCH;
+            update_batch(call, row, count, 0, call->lines);
+            begin += count * call->lines;
+        }
+    }
+}
+
+static fo_status check_options(const fo_options *options, const fo_rows *rows, fo_result *result)
+{
+    for (size_t row = 0; row < rows->count; row++) {
+        const double max_norm = value_of(rows->max_norm, row, options->max_norm);
+        if (!isfinite(value_of(rows->grad_scale, row, options->grad_scale)) ||
+            (options->clip && !(max_norm >= 0))) {
+            result->group = row;
+            return FO_BAD_OPTION;
+        }
+        if (!rows->max_norm && !rows->grad_scale)
+            break;
+    }
+    return FO_OK;
+}
+
+/* The hyper-parameters of all rows, of which the first is checked as a whole; *held as fo_check_domains has
+ * it. */
+static fo_status check_hypers(const row_call *call, fo_result *result, int *held)
+{
+    const fo_rows *rows = call->rows;
+    const fo_rule_info *info = fo_rule_describe(call->group->rule);
+    fo_group first = *call->group;
+    take_row(&first, call, 0);
+    const fo_status status = fo_check_domains(&first, &result->hyper, held);
+    if (status != FO_OK)
+        return status;
+    for (int i = 0; i < info->hyper_count; i++) {
+        const fo_hyper_entry *entry = &info->hypers[i];
+        const double *values = rows->hyper[entry->index];
+        const size_t row = values ? fo_check_column(entry, values, rows->count, held) : rows->count;
+        if (row < rows->count) {
+            result->group = row;
+            result->hyper = (int)entry->index;
+            return FO_BAD_HYPER;
+        }
+    }
+    const double *own = rows->hyper[FO_grad_scale];
+    for (size_t row = 0; row < (own || rows->grad_scale ? rows->count : 1); row++)
+        *held &= fo_float32_holds(value_of(own, row, first.hyper.grad_scale) *
+                                  value_of(rows->grad_scale, row, call->grad_scale));
+    return FO_OK;
+}
+
+/* That float32 holds all numbers, row by row. */
+static fo_status check_float32(const row_call *call, fo_result *result)
+{
+    fo_group group = *call->group;
+    for (size_t row = 0; row < call->rows->count; row++) {
+        take_row(&group, call, row);
+        const int lost =
+            fo_first_lost(&group, value_of(call->rows->grad_scale, row, call->grad_scale));
+        if (lost < FO_HYPER_COUNT) {
+            result->group = row;
+            result->hyper = lost;
+            return FO_UNREPRESENTABLE;
+        }
+    }
+    return FO_OK;
+}
+
+static fo_status check_steps(const fo_rule_info *info, const fo_rows *rows, const uint64_t *step,
+                             fo_result *result)
+{
+    for (size_t row = 0; row < rows->count; row++)
+        if (!fo_is_step_of(info, step[row])) {
+            result->group = row;
+            return FO_BAD_STEP;
+        }
+    return FO_OK;
+}
+
+/* Checks the tensors that have a gradient, and notes those with elements in call. held: whether float32
+ * surely holds all numbers. */
+static fo_status note_tensors(row_call *call, row_tensor *to, const fo_tensor *tensors,
+                              size_t count, int held, fo_result *result)
+{
+    const fo_rows *rows = call->rows;
+    const fo_rule_info *info = fo_rule_describe(call->group->rule);
+    int any_float = 0;
+    for (size_t i = 0; i < count; i++) {
+        const uint64_t *step = rows->step ? rows->step[i] : NULL;
+        fo_tensor tensor = tensors[i];
+        if (!tensor.grad)
+            continue;
+        result->tensor = i;
+        if (step)
+            tensor.step = step[0];
+        int is_double;
+        fo_status status = fo_check_tensor(call->group, 1, &tensor, &is_double);
+        fo_loop *const loop = status == FO_OK ? fo_loop_of(call->group->rule, &tensor) : NULL;
+        if (status == FO_OK && !loop)
+            status = FO_BAD_FORMAT;
+        if (status == FO_OK && step)
+            status = check_steps(info, rows, step, result);
+        if (status != FO_OK)
+            return status;
+        any_float |= !is_double;
+        if (!tensor.n)
+            continue;
+        row_tensor *it = &to[call->count++];
+        it->tensor = &tensors[i];
+        it->step = step;
+        it->loop = loop;
+        it->has_optional = fo_has_optional(info, &tensor);
+        it->buffer_count = 2 + info->state_count + it->has_optional;
+        for (int k = 0; k < it->buffer_count; k++) {
+            it->buffer[k] = k == 0   ? (char *)tensor.param
+                            : k == 1 ? (char *)(uintptr_t)tensor.grad
+                                     : (char *)tensor.state[k - 2];
+            it->element_bytes[k] = fo_size_of(k == 0   ? fo_param_format(&tensor)
+                                              : k == 1 ? fo_grad_format(&tensor)
+                                                       : fo_state_format(&tensor, k - 2));
+        }
+        /* Rows start anywhere on a line, so each may touch one line more than it fills. */
+        const size_t per_line = FO_CACHE_LINE / it->element_bytes[0];
+        it->first_line = call->lines;
+        it->end_line = call->lines += (tensor.n - 1) / per_line + 2;
+        call->bytes += rows->count * tensor.n * it->element_bytes[0];
+    }
+    result->tensor = 0;
+    return any_float && !held ? check_float32(call, result) : FO_OK;
+}
+
+/* Norms of all rows, which rows are skipped, and by what the gradients of the others are scaled. */
+static fo_status take_norms(const row_call *call, const fo_tensor *tensors, size_t count,
+                            const fo_options *options, int threads, double *scale,
+                            unsigned char *skipped, fo_result *result)
+{
+    const fo_rows *rows = call->rows;
+    const fo_status status = fo_sum_squares(tensors, count, rows->count, threads, scale);
+    if (status != FO_OK)
+        return status;
+    for (size_t row = 0; row < rows->count; row++) {
+        const double sum = scale[row];
+        const double grad_scale = value_of(rows->grad_scale, row, options->grad_scale);
+        const double max_norm = value_of(rows->max_norm, row, options->max_norm);
+        const double norm = fabs(grad_scale) * sqrt(sum);
+        skipped[row] =
+            options->skip_nonfinite && !isfinite(sum) && !fo_all_finite(tensors, count, row);
+        result->skipped |= skipped[row];
+        scale[row] = grad_scale;
+        if (options->clip && isfinite(max_norm))
+            scale[row] *= fo_clip_factor(norm, max_norm);
+        if (rows->norm)
+            rows->norm[row] = norm;
+        if (rows->skipped)
+            rows->skipped[row] = skipped[row];
+    }
+    return FO_OK;
+}
+
+fo_status fo_step_rows_abi(uint64_t abi, const fo_group *group, const fo_rows *rows,
+                           const fo_tensor *tensors, size_t tensor_count, const fo_options *options,
+                           fo_result *result)
+{
+    if (abi != FO_ABI)
+        return FO_BAD_VERSION;
+    if (!fo_is_sound())
+        return FO_BAD_BUILD;
+    static const fo_options plain = FO_DEFAULT_OPTIONS;
+    fo_result own;
+    if (!result)
+        result = &own;
+    if (!options)
+        options = &plain;
+    *result = (fo_result){.norm = NAN};
+    if (!fo_rule_describe(group->rule))
+        return FO_BAD_RULE;
+    if (!rows->count)
+        return FO_OK;
+    row_call call = {.group = group, .rows = rows, .grad_scale = options->grad_scale};
+    note_columns(&call);
+    int held = 0;
+    fo_status status = check_options(options, rows, result);
+    if (status == FO_OK)
+        status = check_hypers(&call, result, &held);
+    if (status != FO_OK)
+        return status;
+
+    /* One block of memory: the tensors, and what norms need. */
+    const int with_norms = options->clip || options->skip_nonfinite;
+    const size_t for_norms = with_norms ? rows->count * (sizeof(double) + 1) : 0;
+    row_tensor *noted = malloc((tensor_count + 1) * sizeof *noted + for_norms);
+    if (!noted)
+        return FO_NO_MEMORY;
+    call.tensors = noted;
+    status = note_tensors(&call, noted, tensors, tensor_count, held, result);
+    const int threads = status == FO_OK ? fo_engage_threads(call.bytes) : 1;
+    if (status == FO_OK && with_norms) {
+        double *scale = (double *)(noted + tensor_count + 1);
+        unsigned char *skipped = (unsigned char *)(scale + rows->count);
+        status = take_norms(&call, tensors, tensor_count, options, threads, scale, skipped, result);
+        call.scale = scale;
+        call.skipped = result->skipped ? skipped : NULL;
+    }
+    if (status == FO_OK) {
+        for (size_t row = 0; !with_norms && rows->skipped && row < rows->count; row++)
+            rows->skipped[row] = 0;
+        fo_parallel(threads, rows->count * call.lines, FO_CHUNK_LINES, update_lines, &call);
+    }
+    free(noted);
+    return status;
+}

@@ -1,0 +1,54 @@
+/* What a step of tensors and a step of rows have in common. Internal. */
+#ifndef FO_STEP_H
+#define FO_STEP_H
+
+#include "build.h"
+
+#include "fastopt.h"
+#include "kernel/kernel.h"
+#include "tensor.h"
+
+enum { FO_CACHE_LINE = 64 };
+/* In cache lines of param. Long enough that claiming a chunk costs nothing, short enough that the last
+ * one does not keep the others waiting. */
+enum { FO_CHUNK_LINES = 512 };
+
+/* Where param starts on its first cache line, in elements: lines of a tensor are counted from there. */
+static inline size_t fo_elements_before(const fo_tensor *tensor)
+{
+    return ((uintptr_t)tensor->param & (FO_CACHE_LINE - 1)) / fo_size_of(fo_param_format(tensor));
+}
+
+static inline size_t fo_element_at_line(const fo_tensor *tensor, size_t line)
+{
+    const size_t element = line * (FO_CACHE_LINE / fo_size_of(fo_param_format(tensor)));
+    const size_t before = fo_elements_before(tensor);
+    if (element <= before)
+        return 0;
+    return element - before < tensor->n ? element - before : tensor->n;
+}
+
+static inline int fo_is_step_of(const fo_rule_info *info, uint64_t step)
+{
+    return step <= (uint64_t)1 << 53 && (step || !info->needs_step);
+}
+
+/* A norm that is NaN is passed on. */
+static inline double fo_clip_factor(double norm, double max_norm)
+{
+    const double factor = max_norm / (norm + 1e-6);
+    return factor > 1 ? 1 : factor;
+}
+
+/* What the loop of a group's rule needs besides buffers, at a step; bytes are those of all parameters of
+ * the call, and grad_scale multiplies the group's own. */
+void fo_fill_loop_call(fo_loop_call *with, const fo_group *group, uint64_t step, double grad_scale,
+                       size_t bytes);
+
+/* The loop for a tensor that has been checked, or NULL if narrow.h steps it. */
+fo_loop *fo_loop_of(fo_rule rule, const fo_tensor *tensor);
+
+fo_status fo_check_tensor(const fo_group *groups, size_t group_count, const fo_tensor *tensor,
+                          int *is_double);
+
+#endif

@@ -1,0 +1,43 @@
+"""Copies and pickles of what holds arrays together with counts of their steps.
+
+They hand the arrays over as they are, so that those who copy or pickle them along with their
+optimizer get an optimizer of the copies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+
+from fastopt._core import TensorList
+
+__all__ = ["Whole", "attributes_of_subclasses"]
+
+
+def attributes_of_subclasses(optimizer: object, own: Collection[str]) -> dict[str, Any]:
+    """What an optimizer has besides its own attributes: it belongs to a subclass of the user's."""
+    found = {name: value for name, value in vars(optimizer).items() if name not in own}
+    for owner in type(optimizer).__mro__:
+        slots = owner.__dict__.get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            if name not in ("__dict__", "__weakref__") and hasattr(optimizer, name):
+                found[name] = getattr(optimizer, name)
+    return found
+
+
+class Whole:
+    """The last thing in a pickle: an error if another thread has stepped meanwhile."""
+
+    def __init__(self, tensors: TensorList) -> None:
+        self.tensors = tensors
+        self.steps = tensors.steps
+
+    def __reduce__(self) -> tuple[type[bool], tuple[bool]]:
+        with self.tensors:
+            if not np.array_equal(self.tensors.steps, self.steps):
+                raise RuntimeError(
+                    "another thread has taken a step of this optimizer while it was pickled"
+                )
+        return bool, (True,)

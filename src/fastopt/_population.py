@@ -1,0 +1,507 @@
+"""Populations: many models that are trained at once, each a row of every array."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastopt import _checkpoint, _checks, _rowstates
+from fastopt._classes import rule_of
+from fastopt._copies import Whole, attributes_of_subclasses
+from fastopt._core import RowList, Rule
+from fastopt._groups import refuse_unknown
+from fastopt._optimizer import Grads, Number, Params
+from fastopt._placement import Layout, zeros_in_one_block
+from fastopt._rows import has_schedule, indices, of_rows, owned, rates
+from fastopt._statefile import File, StateFileError, name_of
+from fastopt._trees import flatten, is_groups, match, settled
+
+__all__ = ["Population"]
+
+
+class Population:
+    """K models of the same shapes, trained at once: every array has a leading axis of K rows.
+
+    One `step` is one call into C for all of them, and each row may have a learning rate and other
+    hyper-parameters of its own. Row k gets the bits that an optimizer of its own, with the settings
+    of that row, would give it: its own norm is clipped, its own gradients decide whether it is
+    skipped, its own steps are counted.
+
+    Parameters
+    ----------
+    rule : str
+        A key of `fastopt.RULES`, such as ``"adam"``; case does not matter.
+    params : ndarray, list or dict of ndarray
+        The parameters, updated in place. The first axis of each has the length K.
+    **hypers
+        The hyper-parameters of the rule's optimizer class. Each is one number for all rows or a
+        sequence of K; flags are bools in the same way, but for ``amsgrad``, which is one bool. `lr`
+        may also be a schedule, a function from the number of a step to a rate, or a list of K
+        schedules and numbers.
+
+    Attributes
+    ----------
+    rule : Rule
+    hypers : dict
+        The hyper-parameters: numbers, arrays of K, schedules. What is changed here, an item or a
+        number in an array, holds from the next step on.
+    skipped_steps : ndarray
+        For each row, how many steps were left out because a gradient was not finite.
+
+    See Also
+    --------
+    fastopt.Optimizer : one model, whose parameters may be in groups.
+
+    Notes
+    -----
+    The learning rate of a row that has a schedule is that of one more than the largest step count
+    of its arrays. As with optimizers, files and `state_dict` hold the rate of the last step in
+    place of a schedule; copies and pickles take the schedule with them, and keep the identity of
+    arrays.
+
+    Examples
+    --------
+    Three learning rates at once; the best two go on:
+
+    >>> import fastopt
+    >>> import numpy as np
+    >>> weights = np.full((3, 2), 4.0)  # 3 models of 2 parameters
+    >>> models = fastopt.Population("momentum", weights, lr=[0.01, 0.1, 0.2])
+    >>> for _ in range(10):
+    ...     models.step(2 * weights)  # the gradients of the sums of squares
+    >>> losses = (weights**2).sum(axis=1)
+    >>> best = np.argsort(losses)[:2]
+    >>> weights = models.select(best)
+    >>> weights.shape, models.hypers["lr"]
+    ((2, 2), array([0.1 , 0.01]))
+    """
+
+    __module__ = "fastopt"
+
+    skipped_steps: NDArray[np.int64]
+
+    def __init__(self, rule: str, params: Params, **hypers: Any) -> None:
+        self.rule: Rule = rule_of("rule", rule)
+        refuse_unknown(self.rule, hypers)
+        given = {**self.rule.class_hypers, **hypers}
+        for name, value in given.items():
+            if value is None:
+                raise TypeError(f"Population({self.rule.name!r}) needs the keyword argument {name}")
+        if self.rule.optional_flag is not None:
+            _checks.flag(self.rule.optional_flag, given[self.rule.optional_flag])
+        tree = settled(params)
+        if is_groups(tree):
+            raise TypeError(
+                "params must be an array, or a list or dict of arrays, got groups; a population "
+                "has none"
+            )
+        self._build(tree, {name: owned(value) for name, value in given.items()})
+        self.skipped_steps = np.zeros(len(self), np.int64)
+
+    def _build(
+        self,
+        tree: Any,
+        hypers: dict[str, Any],
+        states: list[list[NDArray[Any]]] | None = None,
+        steps: NDArray[np.int64] | None = None,
+    ) -> None:
+        """Take over the arrays, with new states if there are none."""
+        rule = self.rule
+        params, names = flatten(tree, "params")
+        count = _require_rows(params, names)
+        is_new = states is None
+        if states is None:
+            number = len(_checkpoint.state_names(rule, hypers))
+            states = zeros_in_one_block(
+                [Layout(array.ctypes.data, array.shape, array.dtype)] * number for array in params
+            )
+        optional = rule.optional_flag is not None and hypers[rule.optional_flag]
+        tensors = RowList([rule], params, states, [0] * len(params), names, [optional])
+        first = np.ones(count, np.int64)
+        tensors.check({**hypers, "lr": rates(hypers["lr"], first)})
+        if rule.initial_value is not None:
+            initial = _rowstates.initial_values(rule.initial_value, hypers, count)
+            for state in states if is_new else ():
+                state[0][...] = initial.reshape(-1, *[1] * (state[0].ndim - 1))
+        if steps is not None:
+            tensors.steps = steps
+        self._tensors = tensors
+        self._tree = tree
+        self.hypers = hypers
+
+    def __len__(self) -> int:
+        """The number of rows."""
+        return self._tensors.rows
+
+    @property
+    def params(self) -> Any:
+        """The parameters, in the structure in which they were given."""
+        return settled(self._tree)
+
+    @property
+    def steps(self) -> NDArray[np.int64]:
+        """How many steps each row has taken: the largest count of its arrays."""
+        return self._tensors.last_steps
+
+    @property
+    def skipped(self) -> NDArray[np.bool_]:
+        """For each row, whether its last step was left out because a gradient was not finite."""
+        return self._tensors.skipped_rows.copy()
+
+    @property
+    def lr(self) -> Any:
+        """The learning rates, a number or an array of K; with a schedule those of the last step.
+
+        Setting it, to what the constructor takes, holds from the next step on.
+        """
+        return rates(self.hypers["lr"], np.maximum(self.steps, 1))
+
+    @lr.setter
+    def lr(self, value: Any) -> None:
+        value = owned(value)
+        with self._tensors:
+            self._tensors.check({**self.hypers, "lr": rates(value, self.steps + 1)})
+        self.hypers["lr"] = value
+
+    # Stepping.
+
+    def step(
+        self,
+        grads: Grads,
+        *,
+        max_norm: Number | Sequence[Any] | NDArray[Any] | None = None,
+        grad_scale: Number | Sequence[Any] | NDArray[Any] = 1.0,
+        skip_nonfinite: bool = False,
+    ) -> NDArray[np.float64] | None:
+        """Update every row by one step, in one call into C.
+
+        Parameters
+        ----------
+        grads : ndarray, list or dict of ndarray
+            The gradients in the structure and shapes of the parameters. An array whose gradient is
+            None is left alone in all rows, and its steps are not counted.
+        max_norm : float or K floats, optional
+            Clip each row by the norm of its own gradients, as `fastopt.Optimizer.step` does.
+            Infinity only measures.
+        grad_scale : float or K floats, default 1.0
+            Multiplies the gradients first.
+        skip_nonfinite : bool, default False
+            Leave those rows as they are that have a gradient that is NaN or infinite, count no step
+            for them, and set `skipped`.
+
+        Returns
+        -------
+        ndarray of K floats, or None
+            The norms before clipping, if max_norm or skip_nonfinite is given.
+
+        Raises
+        ------
+        TypeError, ValueError, RuntimeError
+            As `fastopt.Optimizer.step`. Nothing has changed then, in any row.
+
+        Examples
+        --------
+        >>> import fastopt
+        >>> import numpy as np
+        >>> models = fastopt.Population("sgd", np.zeros((2, 2)), lr=1.0)
+        >>> models.step(np.array([[3.0, 4.0], [np.nan, 0.0]]), max_norm=1.0, skip_nonfinite=True)
+        array([ 5., nan])
+        >>> models.skipped
+        array([False,  True])
+        """
+        tensors = self._tensors
+        flat = match(grads, self._tree, "grads")
+        hypers = self.hypers
+        if has_schedule(hypers.get("lr")):
+            hypers = {**hypers, "lr": rates(hypers["lr"], tensors.last_steps + 1)}
+        norms = tensors.step(flat, hypers, max_norm, grad_scale, skip_nonfinite)
+        if tensors.skipped:
+            self.skipped_steps = self.skipped_steps + tensors.skipped_rows
+        return norms
+
+    # Which rows there are.
+
+    def select(self, rows: Any) -> Any:
+        """Go on with some rows alone.
+
+        They are moved to the front of every array, states included, in the order in which they are
+        named; the population goes on with views of these first rows. What lay there before is
+        overwritten.
+
+        Parameters
+        ----------
+        rows : sequence of int, or mask of K bools
+            Which rows, none twice; at least one.
+
+        Returns
+        -------
+        ndarray, list or dict of ndarray
+            The views, in the structure of the parameters: what is to be trained from now on.
+
+        Examples
+        --------
+        >>> import fastopt
+        >>> import numpy as np
+        >>> weights = np.arange(4.0).reshape(4, 1)
+        >>> models = fastopt.Population("sgd", weights, lr=[0.1, 0.2, 0.3, 0.4])
+        >>> models.select([3, 1])
+        array([[3.],
+               [1.]])
+        >>> models.lr, len(models)
+        (array([0.4, 0.2]), 2)
+        """
+        chosen = indices("rows", rows, len(self), distinct=True)
+        if not len(chosen):
+            raise ValueError("rows must name at least one row, got none")
+        with self._tensors:
+            before = self._tensors
+            arrays = [*before.params, *(state for states in before.states for state in states)]
+            moved = [array[chosen] for array in arrays]
+            first = slice(len(chosen))
+            tree = _map(self._tree, lambda array: array[first])
+            # The views are checked before anything is written into them.
+            self._build(
+                tree,
+                {name: of_rows(value, chosen) for name, value in self.hypers.items()},
+                [[state[first] for state in states] for states in before.states],
+                before.steps[:, chosen],
+            )
+            for array, rows_of_it in zip(arrays, moved, strict=True):
+                array[first] = rows_of_it
+            self.skipped_steps = self.skipped_steps[chosen]
+        return self.params
+
+    def copy_rows(self, source: Any, target: Any) -> None:
+        """Write rows over others: parameters, states and step counts.
+
+        Hyper-parameters are left alone.
+
+        Parameters
+        ----------
+        source, target : int, or sequences of int of the same length
+            Row ``source[i]``, as it was before the call, is written to row ``target[i]``. No target
+            is named twice.
+
+        Examples
+        --------
+        >>> import fastopt
+        >>> import numpy as np
+        >>> weights = np.array([[1.0], [2.0], [3.0]])
+        >>> models = fastopt.Population("sgd", weights, lr=[0.1, 0.2, 0.3])
+        >>> models.copy_rows([0], [2])
+        >>> weights.ravel(), models.lr
+        (array([1., 2., 1.]), array([0.1, 0.2, 0.3]))
+        """
+        chosen = indices("source", source, len(self), distinct=False)
+        over = indices("target", target, len(self), distinct=True)
+        if len(chosen) != len(over):
+            raise ValueError(
+                f"source and target must be as many rows, got {len(chosen)} and {len(over)}"
+            )
+        with self._tensors:
+            tensors = self._tensors
+            arrays = [*tensors.params, *(state for states in tensors.states for state in states)]
+            _require_writeable(arrays)
+            copied = [array[chosen] for array in arrays]
+            for array, rows in zip(arrays, copied, strict=True):
+                array[over] = rows
+            steps = tensors.steps
+            steps[:, over] = steps[:, chosen]
+            tensors.steps = steps
+
+    # Saving and loading.
+
+    @property
+    def state(self) -> list[dict[str, Any]]:
+        """For each array in order, a dict of its rows' step counts and its state arrays."""
+        return _rowstates.state(self.rule, self._tensors)
+
+    def state_dict(self) -> dict[str, Any]:
+        """A copy of everything but the parameters, as plain picklable data.
+
+        Returns
+        -------
+        dict
+            ``"rule"``; ``"rows"``: their number; ``"hypers"``: numbers and arrays of K;
+            ``"state"``: for each array in order its step counts, ``"step"``, and states;
+            ``"skipped_steps"``.
+
+        Examples
+        --------
+        >>> import fastopt
+        >>> import numpy as np
+        >>> models = fastopt.Population("momentum", np.zeros((2, 1)), lr=[0.1, 0.2])
+        >>> models.state_dict()["state"][0]["step"]
+        array([0, 0])
+        """
+        return _rowstates.state_dict(self.rule, self.hypers, self._tensors, self.skipped_steps)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on from where `state_dict` was taken. The parameters are not part of it.
+
+        Parameters
+        ----------
+        state_dict : dict
+            Of a population of the same rule, number of rows, shapes and dtypes. Where a row of this
+            population has a schedule, the schedule stays.
+
+        Raises
+        ------
+        ValueError
+            If it does not fit. Nothing has changed then.
+        """
+        self.hypers, self.skipped_steps = _rowstates.restore(
+            state_dict, self.rule, self.hypers, self._tensors
+        )
+
+    def save(self, file: File, *, params: bool = False) -> None:
+        """Write the state to a file, as `fastopt.Optimizer.save` does.
+
+        Parameters
+        ----------
+        file : str, path-like, or file object open in binary mode
+        params : bool, default False
+            Write the parameters too, into the same file.
+
+        Examples
+        --------
+        >>> import fastopt, os, tempfile
+        >>> import numpy as np
+        >>> weights = np.zeros((3, 2))
+        >>> models = fastopt.Population("adam", weights, lr=[0.1, 0.2, 0.3])
+        >>> models.step(np.ones((3, 2)))
+        >>> path = os.path.join(tempfile.mkdtemp(), "adam.state")
+        >>> models.save(path, params=True)
+        >>> other = fastopt.Population("adam", np.zeros((3, 2)))
+        >>> other.load(path)
+        >>> other.lr, bool((other.params == weights).all())
+        (array([0.1, 0.2, 0.3]), True)
+        """
+        _checks.flag("params", params)
+        _rowstates.save(file, self.state_dict(), self._tensors.params if params else ())
+
+    def load(self, file: File, *, params: bool | None = None) -> None:
+        """Go on from a file that `save` wrote, as `fastopt.Optimizer.load` does.
+
+        Parameters
+        ----------
+        file : str, path-like, or file object open in binary mode
+        params : bool, optional
+            Whether to read the parameters: True requires the file to have them, False leaves the
+            population's own alone. By default they are read if the file has them.
+
+        Raises
+        ------
+        fastopt.StateFileError
+            A ValueError: the file is damaged, or of another population. Nothing has changed then.
+        OSError
+            If the file cannot be read.
+        """
+        if params is not None:
+            _checks.flag("params", params)
+        content, arrays = _rowstates.load(file)
+        try:
+            if params and arrays is None:
+                raise ValueError("it was saved without params=True")
+            self.hypers, self.skipped_steps = _rowstates.restore(
+                content,
+                self.rule,
+                self.hypers,
+                self._tensors,
+                None if params is False else arrays,
+            )
+        except (TypeError, ValueError) as error:
+            raise StateFileError(f"{name_of(file)}: {error}") from error
+
+    # Copies and pickles; see _copies.
+
+    def _parts(self) -> dict[str, Any]:
+        return {
+            "rule": self.rule,
+            "params": self._tree,
+            "hypers": self.hypers,
+            "states": self._tensors.states,
+            "steps": self._tensors.steps,
+            "skipped_steps": self.skipped_steps,
+            "attributes": attributes_of_subclasses(self, _ATTRIBUTES),
+        }
+
+    def __copy__(self) -> Population:
+        with self._tensors:
+            parts = self._parts()
+            parts["params"] = self.params
+            parts["hypers"] = {name: owned(value) for name, value in self.hypers.items()}
+            parts["states"] = [[state.copy() for state in states] for states in parts["states"]]
+        new = type(self).__new__(type(self))
+        new.__setstate__(parts)
+        return new
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Population:
+        new = memo[id(self)] = type(self).__new__(type(self))
+        with self._tensors:
+            parts = copy.deepcopy(self._parts(), memo)
+        new.__setstate__(parts)
+        return new
+
+    def __getstate__(self) -> dict[str, Any]:
+        with self._tensors:
+            return {**self._parts(), "whole": Whole(self._tensors)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.get("attributes", {}).items():
+            setattr(self, name, value)
+        self.rule = state["rule"]
+        self.skipped_steps = state["skipped_steps"]
+        self._build(state["params"], state["hypers"], state["states"], state["steps"])
+
+    def __repr__(self) -> str:
+        hypers = ", ".join(
+            f"{name}={f'array of {len(self)}' if isinstance(value, np.ndarray) else repr(value)}"
+            for name, value in self.hypers.items()
+        )
+        arrays = len(self._tensors.params)
+        return f"Population({self.rule.name!r}, {len(self)} rows of {arrays} arrays, {hypers})"
+
+
+# What a population has itself; all else belongs to a subclass of the user's.
+_ATTRIBUTES = {"_tensors", "_tree", "hypers", "rule", "skipped_steps"}
+
+
+def _require_rows(params: list[Any], names: list[str]) -> int:
+    """The number of rows, the same in all arrays."""
+    if not params:
+        raise ValueError("params must hold at least one array, got none")
+    count = None
+    for array, name in zip(params, names, strict=True):
+        if not isinstance(array, np.ndarray):
+            raise TypeError(f"{name} must be a numpy.ndarray, got {type(array).__name__}")
+        if not array.ndim or not array.shape[0]:
+            raise ValueError(
+                f"{name} must have a leading axis with a row for each model, got shape "
+                f"{array.shape}"
+            )
+        count = count or array.shape[0]
+        if array.shape[0] != count:
+            raise ValueError(
+                f"{name} must have as many rows as {names[0]}, {count}, got {array.shape[0]}"
+            )
+    assert count is not None
+    return count
+
+
+def _require_writeable(arrays: list[NDArray[Any]]) -> None:
+    if not all(array.flags.writeable for array in arrays):
+        raise ValueError("params must be writeable, got a read-only array")
+
+
+def _map(tree: Any, function: Any) -> Any:
+    """A tree like this one, of what the function makes of each array."""
+    if isinstance(tree, dict):
+        return {key: function(array) for key, array in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        return type(tree)(function(array) for array in tree)
+    return function(tree)

@@ -1,0 +1,84 @@
+"""What belongs to the rows of a population: their numbers, learning rates and indices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastopt import _checkpoint
+
+__all__ = ["has_schedule", "indices", "of_rows", "owned", "plain", "rates"]
+
+Indices = NDArray[np.intp]
+
+
+def owned(value: Any) -> Any:
+    """A hyper-parameter as a population keeps it: nobody else's array, and plain bools.
+
+    One number stays one. Several become an array; several of which some are schedules, a list.
+    """
+    if isinstance(value, np.bool_):
+        return bool(value)
+    if isinstance(value, (list, tuple)) and any(map(_checkpoint.is_schedule, value)):
+        return list(value)
+    if isinstance(value, (list, tuple, np.ndarray)):
+        array = np.array(value)
+        return array if array.ndim else array.item()
+    return value
+
+
+def of_rows(value: Any, rows: Indices) -> Any:
+    """A hyper-parameter of some rows."""
+    if isinstance(value, list) and any(map(_checkpoint.is_schedule, value)):
+        return [value[row] for row in rows]
+    value = owned(value)
+    return value[rows] if isinstance(value, np.ndarray) else value
+
+
+def has_schedule(lr: Any) -> bool:
+    return _checkpoint.is_schedule(lr) or (
+        isinstance(lr, (list, tuple)) and any(map(_checkpoint.is_schedule, lr))
+    )
+
+
+def rates(lr: Any, steps: NDArray[np.int64]) -> Any:
+    """The learning rates at the steps of the rows: a number where all have the same.
+
+    A schedule is asked once for each number of a step.
+    """
+    if _checkpoint.is_schedule(lr):
+        by_step = {step: _checkpoint.rate(lr, step) for step in dict.fromkeys(steps.tolist())}
+        if len(by_step) == 1:
+            return by_step[int(steps[0])]
+        return np.array([by_step[step] for step in steps.tolist()])
+    if not has_schedule(lr):
+        return lr
+    if len(lr) != len(steps):
+        raise ValueError(f"lr must have {len(steps)} rates, one for each row, got {len(lr)}")
+    numbers = [_checkpoint.rate(one, step) for one, step in zip(lr, steps.tolist(), strict=True)]
+    return np.array(numbers)
+
+
+def plain(value: Any) -> Any:
+    """A hyper-parameter as JSON knows it."""
+    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
+
+
+def indices(name: str, rows: Any, count: int, *, distinct: bool) -> Indices:
+    """The indices of rows, from integers or from a mask of all rows."""
+    array = np.atleast_1d(np.asarray(rows))
+    if array.dtype == bool and array.shape == (count,):
+        return np.flatnonzero(array)
+    if not array.size:
+        return np.zeros(0, np.intp)
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise TypeError(
+            f"{name} must be indices of rows, or a mask of {count} bools, got {rows!r:.80}"
+        )
+    if array.min() < 0 or array.max() >= count:
+        raise ValueError(f"{name} must be from 0 to {count - 1}, got {rows!r:.80}")
+    if distinct and len(np.unique(array)) != len(array):
+        raise ValueError(f"{name} must not name a row twice, got {rows!r:.80}")
+    return array.astype(np.intp)

@@ -1,0 +1,172 @@
+"""What a population remembers, as plain data and as a file, and how both are taken back.
+
+The counterpart of `_checkpoint`. Everything is verified before the first write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastopt import _checkpoint, _checks, _statefile
+from fastopt._checkpoint import PARAM, require_keys, require_like, require_params
+from fastopt._core import RowList, Rule
+from fastopt._rows import has_schedule, of_rows, owned, plain, rates
+from fastopt._statefile import File, StateFileError
+
+__all__ = ["initial_values", "load", "restore", "save", "state", "state_dict"]
+
+Hypers = dict[str, Any]
+Steps = NDArray[np.int64]
+
+_KEYS = ("rule", "rows", "hypers", "state", "skipped_steps")
+
+
+def initial_values(name: str, hypers: Hypers, count: int) -> NDArray[np.float64]:
+    """What the first state starts with, for all rows or for each."""
+    given = hypers[name]
+    values = [_checks.number(name, value, least=0) for value in np.atleast_1d(given).tolist()]
+    if np.ndim(given) > 1 or (np.ndim(given) and len(values) != count):
+        raise ValueError(
+            f"{name} must have one number, or {count}, one for each row, got shape "
+            f"{np.shape(given)}"
+        )
+    return np.array(values)
+
+
+def state(rule: Rule, tensors: RowList) -> list[dict[str, Any]]:
+    """For each array in order, a dict of its rows' step counts and its state arrays themselves."""
+    names = (*rule.states, rule.optional_state)
+    return [
+        {"step": steps, **dict(zip(names, arrays, strict=False))}
+        for steps, arrays in zip(tensors.steps, tensors.states, strict=True)
+    ]
+
+
+def state_dict(
+    rule: Rule, hypers: Hypers, tensors: RowList, skipped_steps: Steps
+) -> dict[str, Any]:
+    """Everything but the parameters, copied. A schedule is replaced by its latest rates."""
+    with tensors:
+        lr = rates(hypers["lr"], np.maximum(tensors.last_steps, 1))
+        return {
+            "rule": rule.name,
+            "rows": tensors.rows,
+            "hypers": {name: owned(value) for name, value in {**hypers, "lr": lr}.items()},
+            "state": [
+                {name: value.copy() for name, value in entry.items()}
+                for entry in state(rule, tensors)
+            ],
+            "skipped_steps": skipped_steps.copy(),
+        }
+
+
+def restore(
+    found: Any,
+    rule: Rule,
+    hypers: Hypers,
+    tensors: RowList,
+    params: Sequence[NDArray[Any]] | None = None,
+) -> tuple[Hypers, Steps]:
+    """Write a `state_dict`, and parameters if given, into the arrays; the hyper-parameters and
+    counts of skipped steps that are to be."""
+    require_keys(found, _KEYS, "state_dict")
+    if found["rule"] != rule.name:
+        raise ValueError(
+            f"state_dict is of the rule {found['rule']!r}, this population is {rule.name!r}"
+        )
+    if found["rows"] != tensors.rows:
+        raise ValueError(
+            f"state_dict is of {found['rows']} rows, this population has {tensors.rows}; make one "
+            "of arrays with as many rows"
+        )
+    require_keys(found["hypers"], rule.class_hypers, "state_dict['hypers']", anything_else=True)
+    own = state(rule, tensors)
+    if not isinstance(found["state"], list) or len(found["state"]) != len(own):
+        raise ValueError(f"state_dict['state'] must be a list of {len(own)} dicts")
+    for index, (entry, mine) in enumerate(zip(found["state"], own, strict=True)):
+        require_keys(entry, mine, f"state_dict['state'][{index}]")
+        for name, value in mine.items():
+            require_like(entry[name], value, f"{name} of state_dict['state'][{index}]")
+    skipped_steps = found["skipped_steps"]
+    require_like(skipped_steps, np.zeros(tensors.rows, np.int64), "state_dict['skipped_steps']")
+    if (skipped_steps < 0).any():
+        raise ValueError("state_dict['skipped_steps'] must be >= 0")
+    require_params(params, tensors.params)
+    with tensors:
+        before = tensors.steps
+        try:
+            new = {name: owned(value) for name, value in found["hypers"].items()}
+            tensors.check(new)
+            if rule.initial_value is not None:
+                initial_values(rule.initial_value, new, tensors.rows)
+            tensors.steps = np.array([entry["step"] for entry in found["state"]])
+        except (TypeError, ValueError) as error:
+            tensors.steps = before
+            raise ValueError(f"state_dict does not fit: {error}") from error
+        new["lr"] = _with_schedules(hypers["lr"], new["lr"], tensors.rows)
+        for entry, mine in zip(found["state"], own, strict=True):
+            for name, value in mine.items():
+                if name != "step":
+                    value[...] = entry[name]
+        for param, content in zip(tensors.params, params or (), strict=False):
+            param[...] = content
+    return new, skipped_steps.copy()
+
+
+def _with_schedules(own: Any, found: Any, count: int) -> Any:
+    """The learning rates found, but for rows that have a schedule of their own."""
+    if not has_schedule(own):
+        return found
+    if _checkpoint.is_schedule(own):
+        return own
+    rows = [of_rows(found, np.array([row])) for row in range(count)]
+    numbers = [value.item() if isinstance(value, np.ndarray) else value for value in rows]
+    return [
+        mine if _checkpoint.is_schedule(mine) else number
+        for mine, number in zip(own, numbers, strict=True)
+    ]
+
+
+def save(file: File, content: Mapping[str, Any], params: Iterable[NDArray[Any]] = ()) -> None:
+    """Write a `state_dict`, and parameters if given, as one state file."""
+    arrays = {
+        f"{index}/{name}": value
+        for index, entry in enumerate(content["state"])
+        for name, value in entry.items()
+    }
+    arrays.update((f"{index}/{PARAM}", param) for index, param in enumerate(params))
+    header = {
+        "rule": content["rule"],
+        "rows": content["rows"],
+        "hypers": {
+            name: _checkpoint.as_json(plain(value), f"hypers[{name!r}]")
+            for name, value in content["hypers"].items()
+        },
+        "arrays": len(content["state"]),
+        "skipped_steps": content["skipped_steps"].tolist(),
+    }
+    _statefile.write(file, header, arrays)
+
+
+def load(file: File) -> tuple[dict[str, Any], list[NDArray[Any]] | None]:
+    """The `state_dict` in a file, and the parameters, if it has them."""
+    header, arrays = _statefile.read(file)
+    try:
+        wanted = ("rule", "rows", "hypers", "arrays", "skipped_steps")
+        require_keys(header, wanted, "the header of a population")
+        count = _checks.integer("arrays", header.pop("arrays"), least=1, most=len(arrays))
+        entries: list[dict[str, Any]] = [{} for _ in range(count)]
+        for key, array in arrays.items():
+            number, _, name = key.partition("/")
+            entries[int(number)][name] = array
+        params = [entry.pop(PARAM) for entry in entries if PARAM in entry]
+        if params and len(params) != count:
+            raise ValueError(f"it has {len(params)} of {count} parameters")
+        skipped_steps = np.array(header["skipped_steps"])
+    except (TypeError, ValueError, IndexError) as error:
+        raise StateFileError(f"{_statefile.name_of(file)}: {error}") from error
+    return {**header, "state": entries, "skipped_steps": skipped_steps}, params or None

@@ -1,0 +1,33 @@
+"""Names that people bring from other libraries, and what a study calls the same thing."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+__all__ = ["no_attribute"]
+
+# What a study of Optuna, a search of scikit-learn or a result of scikit-optimize calls it.
+ELSEWHERE = {
+    "optimize": "run(objective, n_trials)",
+    "best_trial": "best",
+    "best_params_": "best_params",
+    "best_score_": "best_value",
+    "get_trials": "trials",
+    "trials_dataframe": "to_pandas()",
+    "enqueue_trial": "enqueue(params)",
+    "add_trial": "add(params, value)",
+    "x": "best_params",
+    "fun": "best_value",
+}
+
+
+def no_attribute(name: str, offered: Sequence[str]) -> str:
+    """The message for an attribute that a study does not have, with the one that was meant."""
+    text = f"a Study has no attribute {name!r}"
+    if name in ELSEWHERE:
+        return f"{text}; here it is study.{ELSEWHERE[name]}"
+    close = difflib.get_close_matches(name, offered, n=1)
+    if close and not name.startswith("_"):
+        text += f"; did you mean {close[0]!r}?"
+    return text

@@ -1,0 +1,165 @@
+"""The commands."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+from fastopt import tune
+from fastopt.tune.command_line.text import clean, describe, list_studies, list_trials
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the arguments say; the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.command(options)
+    except BrokenPipeError:  # of `… | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (ImportError, OSError, ValueError) as error:
+        print(f"fastopt: {clean(error, 2000)}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m fastopt",
+        description="Look at the studies of fastopt.tune in a file, while they run or afterwards.",
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def add(name: str, command: Any, text: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=text, description=text)
+        made.set_defaults(command=command)
+        made.add_argument("file", metavar="FILE", help="a study's file")
+        if command is not _studies:
+            made.add_argument("--name", help="which study, if the file holds several")
+        return made
+
+    add("studies", _studies, "List the studies in a file.")
+    show = add("show", _show, "Show what a study searches, its best trials and its failures.")
+    show.add_argument("--trials", type=int, default=20, metavar="N", help="how many (20)")
+    best = add("best", _best, "Print the best trial's value and params.")
+    best.add_argument("--json", action="store_true", help="as JSON")
+    report = add("report", _report, "Write one HTML page about a study; needs matplotlib.")
+    report.add_argument("page", metavar="PAGE", help="the file to write")
+    export = add("export", _export, "Write a study for other programs; - is the terminal.")
+    kind = export.add_mutually_exclusive_group(required=True)
+    kind.add_argument("--csv", metavar="OUT", help="its trials as a table")
+    kind.add_argument("--json", metavar="OUT", help="all of it; import reads that")
+    read = add("import", _import, "Add the trials of another file to a study.")
+    kind = read.add_mutually_exclusive_group(required=True)
+    kind.add_argument("--csv", metavar="IN", help="a table; the study must be there")
+    kind.add_argument("--json", metavar="IN", help="what export wrote; the study is made if absent")
+    watch = add("watch", _watch, "Show a study in the browser while it runs, on this machine only.")
+    watch.add_argument("--port", type=int, default=0, help="by default any that is free")
+    return parser
+
+
+def _studies(options: argparse.Namespace) -> None:
+    def opened(name: str) -> Any:
+        try:
+            return tune.open(options.file, name)
+        except ValueError as error:
+            return error
+
+    names = tune.studies(options.file)
+    print(list_studies((name, opened(name)) for name in names))
+
+
+def _show(options: argparse.Namespace) -> None:
+    with tune.open(options.file, options.name) as study:
+        print(describe(study))
+        if study.trials:
+            print(f"\n{list_trials(study, options.trials)}")
+
+
+def _best(options: argparse.Namespace) -> None:
+    with tune.open(options.file, options.name) as study:
+        best = study.best
+        if options.json:
+            facts = {"number": best.number, "value": best.value}
+            print(json.dumps({**facts, "params": best.params, "notes": best.notes}, default=str))
+            return
+        print(f"{best.value!r} in trial {best.number}")
+        for name, value in {**best.params, **best.notes}.items():
+            shown = repr(value) if isinstance(value, float) else clean(value, 2000)
+            print(f"{clean(name, 200)} = {shown}")
+
+
+def _report(options: argparse.Namespace) -> None:
+    with tune.open(options.file, options.name) as study:
+        study.report(options.page)
+
+
+@contextmanager
+def _file(path: str, mode: str) -> Iterator[TextIO]:
+    if path == "-":
+        yield sys.stdin if mode == "r" else sys.stdout
+        return
+    with open(path, mode, encoding="utf-8", newline="") as file:
+        yield file
+
+
+def _export(options: argparse.Namespace) -> None:
+    from fastopt.tune.reporting.exchange import write_csv, write_json
+
+    with (
+        tune.open(options.file, options.name) as study,
+        _file(options.csv or options.json, "w") as f,
+    ):
+        if options.csv:
+            write_csv(study.space.names, study.trials, f)
+        else:
+            write_json(study, f)
+
+
+def _import(options: argparse.Namespace) -> None:
+    from fastopt.tune.reporting.exchange import read_csv, read_json
+
+    with _file(options.csv or options.json, "r") as file:
+        if options.csv:
+            with tune.open(options.file, options.name, writable=True) as study:
+                _add(study, list(read_csv(study.space, file)))
+            return
+        content, space, trials = read_json(file)
+    from fastopt.tune.strategies.by_name import restore_strategy
+
+    facts = {name: content[name] for name in ("direction", "seed")}
+    name = options.name or content["name"]
+    strategy = restore_strategy(content["strategy"])
+    with tune.Study(space, strategy=strategy, storage=options.file, name=name, **facts) as study:
+        _add(study, [trial for trial in trials if trial.state != "running"])
+
+
+def _add(study: tune.Study, trials: Sequence[tune.Trial]) -> None:
+    """All or none: what a study would refuse is found before the first is added."""
+    twin = tune.Study(study.space, strategy="random", direction=study.direction)
+    for target in (twin, study):
+        for trial in trials:
+            value = {} if trial.state == "failed" else {"value": trial.value}
+            target.add(
+                trial.params,
+                **value,
+                state=trial.state,
+                error=trial.error,
+                values=trial.values,
+                notes=trial.notes,
+            )
+    print(f"{len(trials)} trials added to {clean(study.name, 200)!r}", file=sys.stderr)
+
+
+def _watch(options: argparse.Namespace) -> None:
+    from fastopt.tune.watching.server import serve
+
+    serve(options.file, options.name, options.port)

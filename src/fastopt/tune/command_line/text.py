@@ -1,0 +1,93 @@
+"""Studies as plain text for a terminal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from fastopt.tune.space import Trial
+
+__all__ = ["clean", "describe", "list_studies", "list_trials"]
+
+WIDEST = 40
+
+
+def clean(value: Any, longest: int = WIDEST) -> str:
+    """One line, without what would control the terminal."""
+    text = f"{value:.6g}" if isinstance(value, float) else "" if value is None else str(value)
+    text = "".join(c if c.isprintable() else "?" for c in text)
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    lines = [list(map(clean, header)), *(list(map(clean, row)) for row in rows)]
+    widths = [max(len(line[j]) for line in lines) for j in range(len(header))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def _counts(trials: Sequence[Trial]) -> str:
+    states = Counter(trial.state for trial in trials)
+    listed = ", ".join(f"{states[state]} {state}" for state in sorted(states))
+    return f"{len(trials)} trials ({listed or 'none'})"
+
+
+def _ranked(study: Any) -> list[Trial]:
+    """The done trials from the best on, then all others by number."""
+    trials = study.trials
+    sign = 1.0 if study.direction == "minimize" else -1.0
+    done = [trial for trial in trials if trial.state == "done"]
+    done.sort(key=lambda trial: (sign * trial.value, trial.number))
+    return [*done, *(trial for trial in trials if trial.state != "done")]
+
+
+def list_studies(studies: Iterable[tuple[str, Any]]) -> str:
+    """One line for each name and study, or the error that opening it has raised."""
+    rows = []
+    for name, study in studies:
+        if isinstance(study, Exception):
+            rows.append([name, "", "", "", str(study)])
+            continue
+        best = next((t.value for t in _ranked(study) if t.state == "done"), None)
+        rows.append([name, study.direction, best, study.strategy, _counts(study.trials)])
+    return _table(["study", "direction", "best", "strategy", "trials"], rows)
+
+
+def describe(study: Any) -> str:
+    """What a study searches and how far it has come."""
+    trials = study.trials
+    seconds = sum(trial.seconds or 0.0 for trial in trials)
+    lines = [
+        f"{clean(study.name, 200)}: {study.direction} with {clean(study.strategy, 200)}, "
+        f"seed {study.seed}",
+        f"{_counts(trials)}, {seconds:.1f} s of evaluation",
+        "",
+        *(f"{clean(n)} = {clean(p, 200)}" for n, p in study.space.parameters.items()),
+    ]
+    failed = Counter(trial.error or "" for trial in trials if trial.state == "failed")
+    if failed:
+        rows = [[count, error] for error, count in failed.most_common(5)]
+        lines += ["", _table(["failed", "reason"], rows)]
+    return "\n".join(lines)
+
+
+def list_trials(study: Any, most: int) -> str:
+    """The best trials, then those without a result, one a line."""
+    ranked = _ranked(study)[:most]
+    names = study.space.names
+    notes = list(dict.fromkeys(name for trial in ranked for name in trial.notes))
+    rows = [
+        [
+            trial.number,
+            trial.state,
+            trial.value,
+            *(trial.params.get(name) for name in names),
+            *(trial.notes.get(name) for name in notes),
+            None if trial.seconds is None else f"{trial.seconds:.2f}",
+        ]
+        for trial in ranked
+    ]
+    return _table(["trial", "state", "value", *names, *notes, "seconds"], rows)

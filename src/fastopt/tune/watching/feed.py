@@ -1,0 +1,97 @@
+"""What has changed in a study since somebody has last asked."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from fastopt.tune.ledger.encoding import name_strategy
+from fastopt.tune.space import Trial
+
+__all__ = ["Feed"]
+
+# Of a text: of an error, a note, a choice.
+LONGEST = 300
+# Levels that each have a tick.
+MOST_TICKS = 6
+
+
+def _shorten(value: Any) -> str:
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+
+
+def _number(value: float | None) -> float | None:
+    """JSON of browsers has no infinities."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+class Feed:
+    """The trials of a study, in the order in which they have changed.
+
+    Places in that order are handed out as tokens. A page that has seen everything up to one gets
+    what came later, so 10,000 trials cost no more than those that run.
+    """
+
+    def __init__(self, study: Any) -> None:
+        self._study = study
+        self._log: list[int] = []
+        self._shown: dict[int, tuple[Any, ...]] = {}
+
+    def about(self) -> dict[str, Any]:
+        """What does not change: names, and the ticks of each parameter's axis."""
+        study = self._study
+        return {
+            "name": study.name,
+            "direction": study.direction,
+            "about": f"{study.direction} with {name_strategy(study.strategy)}, seed {study.seed}",
+            "parameters": [
+                {"name": name, "ticks": self._ticks(parameter)}
+                for name, parameter in study.space.parameters.items()
+            ],
+        }
+
+    @staticmethod
+    def _ticks(parameter: Any) -> list[tuple[float, str]]:
+        if parameter.levels is not None and parameter.levels <= MOST_TICKS:
+            levels = range(parameter.levels)
+            return [(float(parameter.unit(i)), _shorten(parameter.value(i))) for i in levels]
+        return [(u, _shorten(parameter.from_unit(u))) for u in (0.0, 0.5, 1.0)]
+
+    def since(self, token: int) -> dict[str, Any]:
+        """The trials that have changed after ``token``, and the next token."""
+        trials = {trial.number: trial for trial in self._study.trials}
+        for number, trial in trials.items():
+            shown = (trial.state, trial.value, len(trial.values), trial.started, len(trial.notes))
+            if self._shown.get(number) != shown:
+                self._shown[number] = shown
+                self._log.append(number)
+        for number in self._shown.keys() - trials.keys():
+            del self._shown[number]
+            self._log.append(number)
+        changed = dict.fromkeys(self._log[token:])
+        return {
+            "token": len(self._log),
+            "trials": [
+                self._record(trials[number]) if number in trials else {"number": number}
+                for number in changed
+            ],
+        }
+
+    def _record(self, trial: Trial) -> dict[str, Any]:
+        parameters = self._study.space.parameters
+        return {
+            "number": trial.number,
+            "state": trial.state,
+            "value": _number(trial.value),
+            "places": [
+                round(parameter.to_unit(trial.params[name]), 4) if name in trial.params else None
+                for name, parameter in parameters.items()
+            ],
+            "params": {name: _shorten(value) for name, value in trial.params.items()},
+            "notes": {name: _shorten(value) for name, value in trial.notes.items()},
+            "values": [_number(value) for value in trial.values],
+            "error": None if trial.error is None else _shorten(trial.error),
+            "started": trial.started,
+            "seconds": trial.seconds,
+        }

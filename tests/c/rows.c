@@ -1,0 +1,200 @@
+/* fo_step_rows: the bits of fo_step for each row, and every error, with nothing written. C and C++. */
+#include <fastopt.h>
+
+#include <stdio.h>
+#include <string.h>
+
+static int failures;
+
+#define CHECK(condition)                                                                           \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            printf("line %d: %s\n", __LINE__, #condition);                                         \
+            failures++;                                                                            \
+        }                                                                                          \
+    } while (0)
+
+enum { ROWS = 3, N = 21, BUFFERS = 2 + FO_MAX_STATES };
+
+typedef struct buffers {
+    double x[BUFFERS][ROWS * N];
+} buffers;
+
+static void fill(buffers *b)
+{
+    for (int k = 0; k < BUFFERS; k++)
+        for (int i = 0; i < ROWS * N; i++)
+            b->x[k][i] = 1 + k + 0.25 * (i % 11);
+}
+
+static fo_tensor tensor_of(buffers *b)
+{
+    fo_tensor tensor;
+    memset(&tensor, 0, sizeof tensor);
+    tensor.dtype = FO_FLOAT64;
+    tensor.n = N;
+    tensor.param = b->x[0];
+    tensor.grad = b->x[1];
+    for (int k = 0; k < FO_MAX_STATES; k++)
+        tensor.state[k] = b->x[2 + k];
+    tensor.step = 1;
+    return tensor;
+}
+
+static fo_group group_of(fo_rule rule)
+{
+    fo_group group;
+    group.rule = rule;
+    group.hyper = fo_defaults(rule);
+    group.hyper.lr = 0.1;
+    return group;
+}
+
+static fo_rows three_rows(void)
+{
+    fo_rows rows;
+    memset(&rows, 0, sizeof rows);
+    rows.count = ROWS;
+    return rows;
+}
+
+/* The rows one by one. */
+static void step_apart(fo_group group, const fo_rows *rows, buffers *b, fo_options options)
+{
+    for (int row = 0; row < ROWS; row++) {
+        fo_tensor tensor = tensor_of(b);
+        tensor.param = b->x[0] + row * N;
+        tensor.grad = b->x[1] + row * N;
+        for (int k = 0; k < FO_MAX_STATES; k++)
+            tensor.state[k] = b->x[2 + k] + row * N;
+        tensor.step = rows->step[0][row];
+        group.hyper.lr = rows->hyper[FO_lr][row];
+        options.max_norm = rows->max_norm[row];
+        options.grad_scale = rows->grad_scale[row];
+        fo_result result;
+        CHECK(fo_step(&group, 1, &tensor, 1, &options, &result) == FO_OK);
+        CHECK(result.norm == rows->norm[row] || (result.skipped && isnan(rows->norm[row])));
+        CHECK(result.skipped == rows->skipped[row]);
+    }
+}
+
+static void check_bits(fo_rule rule)
+{
+    static buffers together, apart;
+    fill(&together);
+    together.x[1][N + 3] = NAN;
+    apart = together;
+    const double lr[] = {0.1, 0.2, 0.3}, max_norm[] = {1, 2, 1e300}, scale[] = {1, 0.5, -2};
+    const uint64_t step[] = {1, 5, 1000}, *const steps[] = {step};
+    double norm[ROWS];
+    unsigned char skipped[ROWS];
+    fo_rows rows = three_rows();
+    rows.hyper[FO_lr] = lr;
+    rows.step = steps;
+    rows.grad_scale = scale;
+    rows.max_norm = max_norm;
+    rows.norm = norm;
+    rows.skipped = skipped;
+    const fo_group group = group_of(rule);
+    const fo_tensor tensor = tensor_of(&together);
+    const fo_options options = {1.0, 1, 0.0, 1};
+    fo_result result;
+    CHECK(fo_step_rows(&group, &rows, &tensor, 1, &options, &result) == FO_OK);
+    CHECK(result.skipped && isnan(result.norm));
+    CHECK(!skipped[0] && skipped[1] && !skipped[2]);
+    step_apart(group, &rows, &apart, options);
+    CHECK(!memcmp(together.x[0], apart.x[0], sizeof together.x[0]));
+    CHECK(!memcmp(together.x[2], apart.x[2], sizeof together.x - 2 * sizeof together.x[0]));
+}
+
+static void check_that_nothing_is_written(void)
+{
+    static buffers before, now;
+    fill(&now);
+    before = now;
+    fo_group group = group_of(FO_RULE_adam);
+    fo_tensor tensor = tensor_of(&now);
+    fo_result result;
+    fo_options options = FO_DEFAULT_OPTIONS;
+    fo_rows rows = three_rows();
+
+    const double lr[] = {0.1, 0.1, -0.1};
+    rows.hyper[FO_lr] = lr;
+    CHECK(fo_step_rows(&group, &rows, &tensor, 1, NULL, &result) == FO_BAD_HYPER);
+    CHECK(result.group == 2 && result.hyper == FO_lr);
+    CHECK(fo_step_rows(&group, &rows, &tensor, 1, NULL, NULL) == FO_BAD_HYPER);
+    rows.hyper[FO_lr] = NULL;
+
+    /* What a row overrides does not count. */
+    group.hyper.lr = NAN;
+    CHECK(fo_step_rows(&group, &rows, &tensor, 1, NULL, &result) == FO_BAD_HYPER);
+    CHECK(result.group == 0 && result.hyper == FO_lr);
+    group.hyper.lr = 0.1;
+
+    const double wrong[] = {1, NAN, 1};
+    rows.grad_scale = wrong;
+    CHECK(fo_step_rows(&group, &rows, &tensor, 1, NULL, &result) == FO_BAD_OPTION);
+    CHECK(result.group == 1);
+    rows.grad_scale = NULL;
+    rows.max_norm = wrong;
+    options.clip = 1;
+    CHECK(fo_step_rows(&group, &rows, &tensor, 1, &options, &result) == FO_BAD_OPTION);
+    CHECK(result.group == 1);
+    rows.max_norm = NULL;
+    options.clip = 0;
+
+    const uint64_t step[] = {1, 2, 0}, *const steps[] = {step};
+    rows.step = steps;
+    CHECK(fo_step_rows(&group, &rows, &tensor, 1, NULL, &result) == FO_BAD_STEP);
+    CHECK(result.group == 2 && result.tensor == 0);
+    rows.step = NULL;
+
+    fo_tensor bad = tensor;
+    bad.state[1] = NULL;
+    CHECK(fo_step_rows(&group, &rows, &bad, 1, NULL, &result) == FO_BAD_TENSOR);
+    bad = tensor;
+    bad.group = 1;
+    CHECK(fo_step_rows(&group, &rows, &bad, 1, NULL, &result) == FO_BAD_TENSOR);
+    bad = tensor;
+    bad.dtype = FO_FORMAT_COUNT;
+    CHECK(fo_step_rows(&group, &rows, &bad, 1, NULL, &result) == FO_BAD_FORMAT);
+
+    static float floats[BUFFERS][ROWS * N];
+    bad = tensor;
+    bad.dtype = FO_FLOAT32;
+    bad.param = floats[0];
+    bad.grad = floats[1];
+    for (int k = 0; k < FO_MAX_STATES; k++)
+        bad.state[k] = floats[2 + k];
+    const double tiny[] = {1e-8, 1e-60, 1e-8};
+    rows.hyper[FO_eps] = tiny;
+    CHECK(fo_step_rows(&group, &rows, &bad, 1, NULL, &result) == FO_UNREPRESENTABLE);
+    CHECK(result.group == 1 && result.hyper == FO_eps);
+    rows.hyper[FO_eps] = NULL;
+
+    CHECK(fo_step_rows_abi(FO_ABI + 1, &group, &rows, &tensor, 1, NULL, &result) == FO_BAD_VERSION);
+    group.rule = FO_RULE_COUNT;
+    CHECK(fo_step_rows(&group, &rows, &tensor, 1, NULL, &result) == FO_BAD_RULE);
+    group.rule = FO_RULE_adam;
+
+    /* No rows, no gradient, no elements. */
+    rows.count = 0;
+    CHECK(fo_step_rows(&group, &rows, &tensor, 1, NULL, &result) == FO_OK);
+    rows.count = ROWS;
+    bad = tensor;
+    bad.grad = NULL;
+    CHECK(fo_step_rows(&group, &rows, &bad, 1, NULL, &result) == FO_OK);
+    bad = tensor;
+    bad.n = 0;
+    options.clip = 1;
+    CHECK(fo_step_rows(&group, &rows, &bad, 1, &options, &result) == FO_OK);
+    CHECK(!memcmp(&before, &now, sizeof now));
+}
+
+int main(void)
+{
+    for (int rule = 0; rule < FO_RULE_COUNT; rule++)
+        check_bits((fo_rule)rule);
+    check_that_nothing_is_written();
+    return failures != 0;
+}

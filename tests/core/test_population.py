@@ -1,0 +1,417 @@
+"""A population: each row has the bits of an optimizer of its own, whatever the others do."""
+
+import copy
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cases import RULES, class_of, freeze
+from population_cases import Twins, gradients, of_row, settings
+from processes import available_isas, run_python
+
+import fastopt
+from fastopt import schedules
+
+every_rule = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+
+
+@pytest.fixture(autouse=True)
+def same_number_of_threads_afterwards():
+    before = fastopt.get_num_threads()
+    yield
+    fastopt.set_num_threads(before)
+
+
+@pytest.fixture
+def random():
+    return np.random.default_rng(0)
+
+
+def make(rule, random, rows=5, shapes=((3,), (2, 2))):
+    arrays = [random.normal(size=(rows, *shape)) for shape in shapes]
+    return Twins(rule, arrays, settings(rule, rows, random))
+
+
+@pytest.mark.parametrize("isa", available_isas())
+def test_each_row_has_the_bits_of_an_optimizer_of_its_own(isa):
+    """Every rule, per-row settings of every kind, odd shapes and places, one thread and several."""
+    worker = Path(__file__).with_name("population_cases.py")
+    done = run_python(str(worker), FASTOPT_ISA=isa)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"isa": isa, "wrong": {}}
+
+
+@every_rule
+def test_large_rows_and_many_steps_keep_the_bits(rule, random):
+    twins = make(rule, random, rows=2, shapes=((150_000,),))
+    for _ in range(2):
+        twins.step(gradients(twins.arrays, random), max_norm=1.0)
+    assert twins.differing() is None
+
+
+@every_rule
+def test_one_number_is_that_of_all_rows(rule):
+    one, each = np.ones((4, 3)), np.ones((4, 3))
+    shared = fastopt.Population(rule.name, one, lr=0.25)
+    apart = fastopt.Population(rule.name, each, lr=np.full(4, 0.25))
+    for _ in range(3):
+        shared.step(np.ones((4, 3)))
+        apart.step(np.ones((4, 3)))
+    assert one.tobytes() == each.tobytes()
+    assert shared.lr == 0.25
+    assert apart.lr.tolist() == [0.25] * 4
+
+
+@pytest.mark.parametrize("kind", ["one for all", "one each", "some"])
+def test_a_schedule_is_asked_for_the_step_of_each_row(kind, random):
+    first = schedules.exponential(0.1, 0.5)
+    second = schedules.linear(1.0, 0.0, steps=10)
+    lr = {"one for all": first, "one each": [first, second, first], "some": [first, 0.3, second]}
+    twins = Twins(fastopt.RULES["momentum"], [random.normal(size=(3, 4))], {"lr": lr[kind]})
+    for special in (False, True, True, False, True):
+        grads = gradients(twins.arrays, random)
+        if special:
+            grads[0][random.integers(3), 0] = np.nan
+        twins.step(grads, skip_nonfinite=True)
+        assert twins.differing() is None
+    rates = np.broadcast_to(twins.population.lr, 3)
+    assert rates.tolist() == [optimizer.lr for optimizer in twins.optimizers]
+    assert len(set(twins.population.steps.tolist())) > 1
+
+
+def test_a_schedule_is_called_once_where_all_rows_are_at_the_same_step():
+    asked = []
+    models = fastopt.Population(
+        "sgd", np.zeros((5, 2)), lr=lambda step: asked.append(step) or 1.0 / step
+    )
+    asked.clear()
+    models.step(np.ones((5, 2)))
+    models.step(np.ones((5, 2)))
+    assert asked == [1, 2]
+
+
+@every_rule
+def test_select_moves_rows_and_their_states_to_the_front(rule, random):
+    twins = make(rule, random)
+    grads = gradients(twins.arrays, random)
+    grads[0][2, 0] = np.nan
+    twins.step(grads, skip_nonfinite=True)
+    whole = twins.arrays
+    twins.select([2, 4, 0])
+    assert [array.base is not None for array in twins.arrays] == [True, True]
+    assert all(
+        np.shares_memory(view, array) for view, array in zip(twins.arrays, whole, strict=True)
+    )
+    assert [view.ctypes.data for view in twins.arrays] == [a.ctypes.data for a in whole]
+    assert len(twins.population) == 3
+    assert twins.differing() is None
+    for _ in range(2):
+        twins.step(gradients(twins.arrays, random), max_norm=0.5)
+    assert twins.differing() is None
+    twins.select([1])
+    twins.step(gradients(twins.arrays, random))
+    assert twins.differing() is None
+
+
+def test_select_takes_a_mask_and_returns_the_structure_of_the_parameters():
+    arrays = {"w": np.arange(6.0).reshape(3, 2), "b": np.arange(3.0)}
+    models = fastopt.Population("sgd", arrays, lr=[0.1, 0.2, 0.3])
+    views = models.select(np.array([False, True, True]))
+    assert list(views) == ["w", "b"]
+    assert views["w"].tolist() == [[2, 3], [4, 5]]
+    assert views["b"].tolist() == [1, 2]
+    assert models.lr.tolist() == [0.2, 0.3]
+    models.step({"w": np.ones((2, 2)), "b": np.ones(2)})
+    assert arrays["b"].tolist() == [1 - 0.2, 2 - 0.3, 2]
+
+
+@every_rule
+def test_copied_rows_go_on_as_their_source_with_settings_of_their_own(rule, random):
+    twins = make(rule, random)
+    twins.step(gradients(twins.arrays, random))
+    grads = gradients(twins.arrays, random)
+    grads[0][1, 0] = np.nan
+    twins.step(grads, skip_nonfinite=True)
+    twins.copy_rows([1, 2, 1], [0, 1, 4])
+    twins.copy_rows([], [])
+    assert twins.differing() is None
+    twins.step(gradients(twins.arrays, random))
+    assert twins.differing() is None
+
+
+def test_hyper_parameters_may_be_changed_between_steps():
+    weights = np.zeros((3, 1))
+    lr = np.array([0.1, 0.2, 0.3])
+    models = fastopt.Population("sgd", weights, lr=lr)
+    lr[:] = 7  # the caller's own
+    models.hypers["lr"][1] = 0.5
+    models.step(np.ones((3, 1)))
+    assert weights.ravel().tolist() == [-0.1, -0.5, -0.3]
+    models.lr = 1
+    models.step(np.ones((3, 1)))
+    models.hypers["lr"] = [0, 0, 1]
+    models.hypers["maximize"] = [False, False, True]
+    models.step(np.ones((3, 1)))
+    assert weights.ravel().tolist() == [-1.1, -1.5, -0.30000000000000004]
+
+
+@every_rule
+def test_state_dicts_and_files_go_on_with_the_same_bits(rule, random, tmp_path):
+    twins = make(rule, random)
+    grads = gradients(twins.arrays, random)
+    grads[0][2, 0] = np.inf
+    twins.step(grads, skip_nonfinite=True)
+    before = freeze(twins.population.state_dict())
+    flag = rule.optional_flag
+    optional = {flag: twins.population.hypers[flag]} if flag else {}
+    twins.population.save(tmp_path / "state", params=True)
+    for way in ("dict", "file"):
+        arrays = [np.zeros_like(array) for array in twins.arrays]
+        other = fastopt.Population(rule.name, arrays, lr=1.0, **optional)
+        if way == "dict":
+            other.load_state_dict(twins.population.state_dict())
+            for array, own in zip(arrays, twins.arrays, strict=True):
+                array[...] = own
+        else:
+            other.load(tmp_path / "state")
+        assert freeze(other.state_dict()) == before
+        twins.population, twins.arrays = other, arrays
+        twins.step(gradients(arrays, random))
+        assert twins.differing() is None
+        before = freeze(other.state_dict())
+        other.save(tmp_path / "state", params=True)
+
+
+def test_a_schedule_stays_where_a_state_is_loaded():
+    def population(lr):
+        return fastopt.Population("sgd", np.zeros((2, 1)), lr=lr)
+
+    def half(step):
+        return 0.5**step
+
+    found = population([0.25, 0.75])
+    found.step(np.ones((2, 1)))
+    for lr, expected in ((half, 0.25), ([half, 3], [0.25, 0.75]), (3, [0.25, 0.75])):
+        models = population(lr)
+        models.load_state_dict(found.state_dict())
+        before = models.params.copy()
+        models.step(np.ones((2, 1)))
+        assert (before - models.params).ravel().tolist() == np.broadcast_to(expected, 2).tolist()
+    assert population(half).state_dict()["hypers"]["lr"] == 0.5
+
+
+COPIES = {
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda thing: pickle.loads(pickle.dumps(thing)),
+    "oldest pickle": lambda thing: pickle.loads(pickle.dumps(thing, 0)),
+}
+
+
+@every_rule
+@pytest.mark.parametrize("copied", COPIES.values(), ids=COPIES)
+def test_a_copied_population_steps_the_copied_arrays(copied, rule, random):
+    twins = make(rule, random)
+    twins.step(gradients(twins.arrays, random))
+    twins.select([3, 1])
+    other = copied(twins)
+    before = [array.tobytes() for array in twins.arrays]
+    grads = gradients(twins.arrays, random)
+    other.step(grads)
+    assert other.differing() is None
+    assert [array.tobytes() for array in twins.arrays] == before
+    twins.step(grads)
+    assert freeze(twins.population.state_dict()) == freeze(other.population.state_dict())
+
+
+def test_a_shallow_copy_steps_the_same_arrays_with_states_of_its_own():
+    weights = np.zeros((2, 1))
+    models = fastopt.Population("momentum", weights, lr=[1.0, 2.0])
+    other = copy.copy(models)
+    other.step(np.ones((2, 1)))
+    other.lr[0] = 5
+    assert weights.ravel().tolist() == [-1, -2]
+    assert models.steps.tolist() == [0, 0]
+    assert models.state[0]["momentum_buffer"].tolist() == [[0], [0]]
+    assert models.lr.tolist() == [1, 2]
+
+
+def test_a_subclass_keeps_its_attributes_in_copies():
+    class Named(fastopt.Population):
+        pass
+
+    models = Named("sgd", np.zeros((2, 1)), lr=1.0)
+    models.name = "mine"
+    other = copy.deepcopy(models)
+    assert type(other) is Named
+    assert other.name == "mine"
+
+
+NUMBERS = "lr must be a finite number >= 0"
+WRONG = [
+    ({"lr": [0.1, 0.2]}, ValueError, r"lr must have one number, or 3, one for each row, got .*2,"),
+    ({"lr": [[0.1], [0.2], [0.3]]}, ValueError, "lr must have one number, or 3"),
+    ({"lr": [0.1, -1.0, 0.2]}, ValueError, r"lr\[1\] must be a finite number >= 0, got -1.0"),
+    ({"lr": [0.1, 0.2, np.nan]}, ValueError, r"lr\[2\] must be a finite number >= 0, got nan"),
+    ({"lr": ["a", "b", "c"]}, TypeError, f"{NUMBERS} or an array of 3 numbers, .* got dtype"),
+    ({"lr": [True, True, False]}, TypeError, f"{NUMBERS} or an array of 3 numbers"),
+    ({"lr": "fast"}, TypeError, f"{NUMBERS}, got str 'fast'"),
+    ({"beta1": [0.9, 0.9, 1.0]}, ValueError, r"beta1\[2\] must be a number in \[0, 1\), got 1.0"),
+    ({"eps_hat": [1, 0, 1]}, TypeError, "eps_hat must be a bool or an array of 3 bools"),
+    ({"amsgrad": [True] * 3}, TypeError, "amsgrad must be a bool"),
+    ({"betas": (0.9, 0.99)}, TypeError, r"betas=\(a, b\) is written beta1=a, beta2=b"),
+    ({"lr": [lambda step: 0.1, 0.2]}, ValueError, "lr must have 3 rates, one for each row, got 2"),
+]
+
+
+@pytest.mark.parametrize(("hypers", "error", "message"), WRONG, ids=lambda x: str(x)[:30])
+def test_wrong_hyper_parameters_are_named_with_their_row(hypers, error, message):
+    weights = np.ones((3, 2))
+    with pytest.raises(error, match=message):
+        fastopt.Population("adam", weights, **hypers)
+    models = fastopt.Population("adam", weights)
+    if "betas" not in hypers:
+        models.hypers.update(hypers)
+        before = freeze(models.state)
+        with pytest.raises((TypeError, ValueError)):
+            models.step(np.ones((3, 2)))
+        assert (weights == 1).all()
+        assert freeze(models.state) == before
+
+
+@pytest.mark.parametrize(
+    ("keywords", "error", "message"),
+    [
+        ({"max_norm": [1.0, 2.0]}, ValueError, "max_norm must have one number, or 3"),
+        ({"max_norm": [1.0, -2.0, 1]}, ValueError, r"max_norm\[1\] must be a number >= 0, .*-2.0"),
+        ({"max_norm": np.nan}, ValueError, "max_norm must be a number >= 0, .* got nan"),
+        ({"grad_scale": [1, 1, np.inf]}, ValueError, r"grad_scale\[2\] must be a finite number"),
+        ({"grad_scale": 1e39}, ValueError, "grad_scale must be a number that float32 can hold"),
+        ({"grad_scale": [1, 1e-60, 1]}, ValueError, r"grad_scale\[1\] .* float32 .* got 1e-60"),
+        ({"skip_nonfinite": 1}, TypeError, "skip_nonfinite must be a bool"),
+    ],
+    ids=lambda x: str(x)[:30],
+)
+def test_wrong_options_change_nothing(keywords, error, message):
+    weights = np.ones((3, 2), np.float32)
+    models = fastopt.Population("momentum", weights, lr=0.1)
+    with pytest.raises(error, match=message):
+        models.step(np.ones((3, 2), np.float32), **keywords)
+    assert (weights == 1).all()
+    assert models.steps.tolist() == [0, 0, 0]
+
+
+def test_wrong_arrays_are_named():
+    def population(params):
+        return fastopt.Population("sgd", params, lr=0.1)
+
+    with pytest.raises(ValueError, match=r"params\[1\] must have as many rows as params\[0\], 3"):
+        population([np.zeros((3, 2)), np.zeros((4, 2))])
+    with pytest.raises(ValueError, match="params must have a leading axis"):
+        population(np.zeros(()))
+    with pytest.raises(ValueError, match="params must have a leading axis"):
+        population(np.zeros((0, 3)))
+    with pytest.raises(ValueError, match="at least one array"):
+        population([])
+    with pytest.raises(TypeError, match="got groups; a population has none"):
+        population([{"params": np.zeros((2, 2))}])
+    with pytest.raises(TypeError, match=r"params\[0\] must be a numpy.ndarray, got float"):
+        population([1.0])
+    with pytest.raises(ValueError, match=r"rule must be one of .* did you mean 'adam'"):
+        fastopt.Population("adma", np.zeros((2, 2)))
+    with pytest.raises(TypeError, match=r"Population\('sgd'\) needs the keyword argument lr"):
+        fastopt.Population("sgd", np.zeros((2, 2)))
+    models = population(np.zeros((2, 2)))
+    with pytest.raises(ValueError, match="grads must have the shape of params"):
+        models.step(np.zeros((2, 3)))
+    with pytest.raises(ValueError, match="must not overlap"):
+        models.step(models.params)
+
+
+@pytest.mark.parametrize(
+    ("rows", "error", "message"),
+    [
+        ([0, 3], ValueError, "rows must be from 0 to 2"),
+        ([-1], ValueError, "rows must be from 0 to 2"),
+        ([1, 1], ValueError, "rows must not name a row twice"),
+        ([], ValueError, "rows must name at least one row"),
+        ([0.0], TypeError, "rows must be indices of rows, or a mask of 3 bools"),
+        ([True, False], TypeError, "rows must be indices of rows, or a mask of 3 bools"),
+        ([[0, 1]], TypeError, "rows must be indices of rows"),
+    ],
+    ids=lambda x: str(x)[:30],
+)
+def test_wrong_rows_change_nothing(rows, error, message):
+    models = fastopt.Population("adam", np.arange(6.0).reshape(3, 2))
+    before = freeze(models.state_dict())
+    with pytest.raises(error, match=message):
+        models.select(rows)
+    assert len(models) == 3
+    assert freeze(models.state_dict()) == before
+    assert models.params.ravel().tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_wrong_copies_change_nothing():
+    weights = np.arange(6.0).reshape(3, 2)
+    models = fastopt.Population("adam", weights)
+    with pytest.raises(ValueError, match="target must not name a row twice"):
+        models.copy_rows([0, 1], [2, 2])
+    with pytest.raises(ValueError, match="source and target must be as many rows, got 1 and 2"):
+        models.copy_rows([0], [1, 2])
+    with pytest.raises(ValueError, match="source must be from 0 to 2"):
+        models.copy_rows(3, 0)
+    weights.flags.writeable = False
+    with pytest.raises(ValueError, match="read-only"):
+        models.copy_rows(1, 0)
+    with pytest.raises(ValueError, match="read-only"):
+        models.select([2])
+    assert weights.ravel().tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_what_does_not_fit_is_refused_and_nothing_changes(tmp_path):
+    def population(rows=3, rule="adam", **hypers):
+        return fastopt.Population(rule, np.zeros((rows, 2)), **hypers)
+
+    models = population(lr=[1, 2, 3])
+    before = freeze(models.state_dict())
+    good = population().state_dict()
+    for wrong, message in (
+        (population(2).state_dict(), "is of 2 rows, this population has 3"),
+        (population(rule="adamw").state_dict(), "of the rule 'adamw', this population is 'adam'"),
+        (population(amsgrad=True).state_dict(), r"state_dict\['state'\]\[0\] must be a dict"),
+        ({**good, "hypers": {**good["hypers"], "lr": [1.0, -1.0, 1.0]}}, r"lr\[1\]"),
+        ({**good, "skipped_steps": np.array([0, -1, 0])}, "must be >= 0"),
+        ({**good, "state": []}, "must be a list of 1 dicts"),
+        ({"rule": "adam"}, "must be a dict with the keys"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            models.load_state_dict(wrong)
+        assert freeze(models.state_dict()) == before
+    fastopt.Adam(np.zeros((3, 2))).save(tmp_path / "state")
+    with pytest.raises(fastopt.StateFileError, match="the header of a population"):
+        models.load(tmp_path / "state")
+    models.save(tmp_path / "state")
+    with pytest.raises(fastopt.StateFileError, match="keys"):
+        fastopt.Adam(np.zeros((3, 2))).load(tmp_path / "state")
+    with pytest.raises(fastopt.StateFileError, match="saved without params=True"):
+        models.load(tmp_path / "state", params=True)
+
+
+def test_amsgrad_cannot_be_switched_on_later():
+    models = fastopt.Population("adam", np.zeros((2, 2)))
+    models.hypers["amsgrad"] = True
+    with pytest.raises(ValueError, match="amsgrad cannot be changed after construction"):
+        models.step(np.ones((2, 2)))
+
+
+def test_it_shows_how_many_rows_and_what_differs():
+    models = fastopt.Population("sgd", [np.zeros((3, 2))], lr=[0.1, 0.2, 0.3])
+    assert repr(models).startswith("Population('sgd', 3 rows of 1 arrays, lr=array of 3, ")
+
+
+@every_rule
+def test_settings_of_the_tests_reach_every_hyper_parameter(rule, random):
+    found = settings(rule, 4, random, share=0.0)
+    assert found.keys() == rule.class_hypers.keys()
+    class_of(rule)(np.zeros(2), **{name: of_row(value, 1) for name, value in found.items()})

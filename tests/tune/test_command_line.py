@@ -1,0 +1,163 @@
+"""``python -m fastopt``: what it prints and writes."""
+
+import csv
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from fastopt import tune
+from fastopt.tune.command_line.main import main
+
+SPACE = {
+    "lr": tune.Float(1e-4, 1.0, log=True),
+    "n": tune.Int(1, 9),
+    "rule": tune.Categorical(["adam", None, True, 2.5, (1, 2)]),
+    "beta": tune.Float(0.5, 1.0, when={"rule": "adam"}),
+}
+
+
+def objective(params):
+    if params["n"] == 5:
+        raise ValueError("five\x1b[31m is bad")
+    tune.note(accuracy=1.0 - params["lr"], tags=["a", 1])
+    yield 3.0
+    yield params["lr"] + params["n"]
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = str(tmp_path / "study.db")
+    with tune.Study(SPACE, strategy="random", storage=path, name="first") as study:
+        study.run(objective, 30, max_failures=None)
+        study.ask()
+    return path
+
+
+def facts(trial):
+    return trial.params, trial.value, trial.state, trial.error, trial.notes
+
+
+def ended(path, name=None):
+    with tune.open(path, name) as study:
+        return [facts(trial) for trial in study.trials if trial.state != "running"]
+
+
+def test_studies_lists_what_is_in_a_file(path, capsys):
+    tune.Study({"x": tune.Int(0, 1)}, storage=path, name="second", direction="maximize").close()
+    assert main(["studies", path]) == 0
+    header, first, second = capsys.readouterr().out.splitlines()
+    assert header.split() == ["study", "direction", "best", "strategy", "trials"]
+    assert "first" in first
+    assert "30 trials" not in second
+    assert "maximize" in second
+    assert main(["best", path]) == 1
+    assert "name must be given, for it holds 'first', 'second'" in capsys.readouterr().err
+    assert main(["best", path, "--name", "first"]) == 0
+
+
+def test_show_lists_the_best_trials_first_and_keeps_control_characters_out(path, capsys):
+    assert main(["show", path, "--trials", "5"]) == 0
+    out = capsys.readouterr().out
+    with tune.open(path) as study:
+        best = study.best
+    *about, header, first = out.splitlines()[:-4]
+    assert header.split()[:3] == ["trial", "state", "value"]
+    assert first.split()[:2] == [str(best.number), "done"]
+    assert any("lr = Float(0.0001, 1.0, log=True)" in line for line in about)
+    assert "five?[31m is bad" in out
+    assert "\x1b" not in out
+
+
+def test_best_prints_text_that_reads_back_and_json(path, capsys):
+    assert main(["best", path]) == 0
+    out = capsys.readouterr().out
+    with tune.open(path) as study:
+        best = study.best
+    assert f"{best.value!r} in trial {best.number}" in out
+    assert f"lr = {best.params['lr']!r}" in out
+    assert main(["best", path, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["params"]["lr"] == best.params["lr"]
+    assert found["notes"] == best.notes
+
+
+@pytest.mark.parametrize("kind", ["csv", "json"])
+def test_what_is_exported_is_imported_again(tmp_path, path, kind, capsys):
+    out = str(tmp_path / f"out.{kind}")
+    target = str(tmp_path / "target.db")
+    assert main(["export", path, f"--{kind}", out]) == 0
+    if kind == "csv":
+        tune.Study(SPACE, strategy="random", storage=target, name="first").close()
+    assert main(["import", target, f"--{kind}", out]) == 0
+    assert "30 trials added to 'first'" in capsys.readouterr().err
+    assert ended(target) == ended(path)
+    if kind == "json":
+        with tune.open(target) as copied, tune.open(path) as study:
+            assert [t.values for t in copied.trials] == [t.values for t in study.trials][:30]
+            assert repr(copied.strategy) == repr(study.strategy)
+
+
+def test_a_table_has_a_column_for_each_parameter_and_note(path, capsys):
+    assert main(["export", path, "--csv", "-"]) == 0
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert len(rows) == 31
+    assert {"param_lr", "param_beta", "note_accuracy", "error"} <= rows[0].keys()
+    assert rows[30]["state"] == "running"
+    done = next(row for row in rows if row["state"] == "done")
+    assert json.loads(done["note_tags"]) == ["a", 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a,b\n", "no column param_lr, param_n, param_rule, param_beta"),
+        ("param_lr,param_n,param_rule,param_beta\n", "no column value"),
+        ("value,param_lr,param_n,param_rule,param_beta\n1,9,1,adam,1\n", "line 2.*'lr'"),
+        ("value,param_lr,param_n,param_rule,param_beta\n1,1,1,x,\n", "line 2.*'x' is not the text"),
+        ("value,param_lr,param_n,param_rule,param_beta\n1,1,1,2.5,\nnan,1,1,2.5,\n", "finite"),
+    ],
+)
+def test_a_table_that_does_not_fit_adds_nothing(tmp_path, path, text, words, capsys):
+    table = tmp_path / "in.csv"
+    table.write_text(text)
+    before = ended(path)
+    assert main(["import", path, "--csv", str(table)]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("fastopt: ")
+    assert re.search(words, error), error
+    assert ended(path) == before
+
+
+def test_json_that_is_no_study_is_refused(tmp_path, path, capsys):
+    other = tmp_path / "other.json"
+    for text in ("{", "[]", "{}", '{"format": "x", "version": 1}'):
+        other.write_text(text)
+        assert main(["import", str(tmp_path / "new.db"), "--json", str(other)]) == 1
+        assert "not a study that fastopt has written" in capsys.readouterr().err
+    assert not (tmp_path / "new.db").exists()
+
+
+def test_a_file_that_is_not_there_is_one_line_and_is_not_made(tmp_path, capsys):
+    for command in ("studies", "show", "best", "watch"):
+        assert main([command, str(tmp_path / "none.db")]) == 1
+        assert "there is no file" in capsys.readouterr().err
+    assert os.listdir(tmp_path) == []
+
+
+def test_it_runs_as_a_module_and_says_what_it_can():
+    result = subprocess.run(
+        [sys.executable, "-m", "fastopt", "--help"], capture_output=True, text=True, timeout=120
+    )
+    assert result.returncode == 0
+    for command in ("studies", "show", "best", "report", "export", "import", "watch"):
+        assert command in result.stdout
+
+
+@pytest.mark.needs("matplotlib")
+def test_report_writes_a_page(tmp_path, path):
+    assert main(["report", path, str(tmp_path / "page.html")]) == 0
+    assert "<h1>first</h1>" in (tmp_path / "page.html").read_text()

@@ -1,0 +1,154 @@
+"""What an objective says of its trial, and knows of it."""
+
+import contextlib
+import json
+import sqlite3
+import threading
+
+import numpy as np
+import pytest
+from tune_objectives import WHERE, notes_and_folder, somewhere
+
+from fastopt import tune
+
+LINE = {"a": tune.Int(0, 3)}
+
+
+@pytest.mark.parametrize("where", WHERE)
+def test_notes_and_the_folder_reach_the_study_from_wherever_the_objective_runs(tmp_path, where):
+    path = tmp_path / "study.db"
+    with somewhere(where) as options, tune.Study(LINE, strategy="grid", storage=path) as study:
+        study.run(notes_and_folder, **options)
+    with tune.Study(LINE, strategy="grid", storage=path) as study:
+        assert [trial.state for trial in study.trials] == ["done", "done", "failed", "done"]
+        for trial in study.trials:
+            assert trial.notes["number"] == trial.number
+            assert trial.notes["half"] == trial.params["a"] / 2
+            written = tmp_path / "study.db-trials" / "study" / str(trial.number) / "checkpoint"
+            assert written.read_text() == str(trial.params["a"])
+
+
+def test_notes_are_what_json_can_hold():
+    def objective(params):
+        tune.note(array=np.arange(3), number=np.float32(0.5), nested={"a": (1, None)})
+        tune.note(number=2)
+        with pytest.raises(TypeError, match="'thing'"):
+            tune.note(thing=object())
+        return 1.0
+
+    study = tune.Study(LINE, strategy="grid")
+    study.run(objective, 1)
+    assert study.best.notes == {"array": [0, 1, 2], "number": 2, "nested": {"a": [1, None]}}
+
+
+def test_a_generator_notes_between_its_values_and_callbacks_run_outside_of_the_trial():
+    outside = []
+
+    class Callback:
+        def on_report(self, study, trial, step, value):
+            with pytest.raises(RuntimeError, match="no trial"):
+                tune.current_trial()
+            outside.append(step)
+
+    def objective(params):
+        for epoch in range(3):
+            tune.note(epochs=epoch + 1)
+            yield float(tune.current_trial().number)
+
+    study = tune.Study(LINE, strategy="grid", callbacks=[Callback()])
+    study.run(objective, 2)
+    assert outside == [0, 1, 2] * 2
+    assert [trial.notes for trial in study.trials] == [{"epochs": 3}] * 2
+    assert [trial.value for trial in study.trials] == [0.0, 1.0]
+
+
+def test_outside_of_an_objective_there_is_no_trial():
+    for call in (tune.current_trial, lambda: tune.note(a=1)):
+        with pytest.raises(RuntimeError, match=r"objective of study\.run"):
+            call()
+
+
+def test_each_thread_has_its_own_trial():
+    barrier = threading.Barrier(2)
+
+    def objective(params):
+        barrier.wait(timeout=30)
+        tune.note(seen=tune.current_trial().number)
+        return 1.0
+
+    study = tune.Study(LINE, strategy="grid")
+    with somewhere("threads") as options:
+        study.run(objective, **options)
+    assert [trial.notes["seen"] for trial in study.trials] == [0, 1, 2, 3]
+
+
+def test_a_study_in_memory_has_no_folders():
+    def objective(params):
+        with pytest.raises(RuntimeError, match="storage="):
+            tune.current_trial().folder  # noqa: B018 (it is made on access)
+        return 1.0
+
+    tune.Study(LINE, strategy="grid").run(objective, 1)
+
+
+@pytest.mark.parametrize("name", ["..", ".", "", "a/b", "ü %"])
+def test_a_folder_lies_beside_the_file_whatever_the_study_is_called(tmp_path, name):
+    folders = []
+
+    def objective(params):
+        folders.append(tune.current_trial().folder)
+        return 1.0
+
+    with tune.Study(LINE, strategy="grid", storage=tmp_path / "s.db", name=name) as study:
+        study.run(objective, 1)
+    assert folders[0].resolve().parent.parent == (tmp_path / "s.db-trials").resolve()
+
+
+def test_ask_and_tell_and_add_take_notes():
+    study = tune.Study(LINE, strategy="grid")
+    study.tell(study.ask(), 1.0, notes={"a": 1})
+    study.tell(study.ask(), error="no", notes={"b": np.int64(2)})
+    study.add({"a": 3}, 2.0, notes={"c": [3]})
+    assert [trial.notes for trial in study.trials] == [{"a": 1}, {"b": 2}, {"c": [3]}]
+    with pytest.raises(TypeError, match="notes: 'c'"):
+        study.add({"a": 2}, 2.0, notes={"c": {1, 2}})
+    trial = study.ask()
+    with pytest.raises(TypeError, match="must be a dict"):
+        study.tell(trial, 1.0, notes=[1])
+    study.tell(trial, 1.0)
+
+
+def test_a_file_without_notes_gets_them(tmp_path):
+    path = tmp_path / "study.db"
+    with tune.Study(LINE, strategy="grid", storage=path) as study:
+        study.tell(study.ask(), 1.0)
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("ALTER TABLE trials DROP COLUMN notes")
+    with tune.Study(LINE, strategy="grid", storage=path) as study:
+        assert study.best.notes == {}
+        study.tell(study.ask(), 2.0, notes={"a": 1})
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute("SELECT notes FROM trials ORDER BY number").fetchall()
+    assert [json.loads(text) for (text,) in rows] == [{}, {"a": 1}]
+
+
+@pytest.mark.needs("pandas")
+def test_the_table_has_a_column_for_each_note():
+    study = tune.Study(LINE, strategy="grid")
+    study.tell(study.ask(), 1.0, notes={"accuracy": 0.5})
+    study.tell(study.ask(), 2.0)
+    frame = study.to_pandas()
+    assert frame["note_accuracy"].tolist()[0] == 0.5
+    assert frame["note_accuracy"].isna().tolist() == [False, True]
+
+
+@pytest.mark.needs("matplotlib")
+def test_the_report_shows_notes_escaped(tmp_path):
+    study = tune.Study(LINE, strategy="grid")
+    study.tell(study.ask(), 1.0, notes={"<b>": "<i>"})
+    study.report(tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    assert "&lt;b&gt;" in text
+    assert "&lt;i&gt;" in text
+    assert "<b>" not in text
+    assert "<i>" not in text

@@ -1,0 +1,118 @@
+"""What a generator objective yields is in the file long before its trial ends."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import tune_objectives
+from processes import assert_session_ends
+from tune_objectives import SMALL
+
+from fastopt import tune
+from fastopt.tune.ledger import ledger
+
+
+def open_study(path):
+    return tune.Study(SMALL, strategy="grid", storage=path)
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_a_kill_leaves_what_was_yielded_and_the_trial_starts_anew(n_jobs, tmp_path):
+    path = tmp_path / "study.db"
+    study = open_study(path)
+    process = subprocess.Popen(
+        [sys.executable, tune_objectives.__file__, "run_until_killed", path, str(n_jobs)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        start_new_session=True,
+    )
+    while len(study.trials) < n_jobs or min(len(trial.values) for trial in study.trials) < 3:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert_session_ends(process)
+    study.close()
+    study = open_study(path)
+    assert [trial.state for trial in study.trials] == ["running"] * n_jobs
+    for trial in study.trials:
+        assert len(trial.values) >= 3
+        assert trial.values == [1.0 / (1 + epoch) for epoch in range(len(trial.values))]
+    again = study.ask()
+    assert (again.number, again.values) == (0, [])
+    assert open_study(path).trials[0].values == []
+
+
+def test_ctrl_c_leaves_all_that_was_yielded(tmp_path):
+    def objective(params):
+        yield from [3.0, 2.0, 1.0]
+        raise KeyboardInterrupt
+
+    study = open_study(tmp_path / "study.db")
+    with pytest.raises(KeyboardInterrupt):
+        study.run(objective)
+    assert open_study(tmp_path / "study.db").trials[0].values == [3.0, 2.0, 1.0]
+
+
+def test_quick_epochs_cost_few_writes(tmp_path, monkeypatch):
+    now = 100.0
+    monkeypatch.setattr(ledger.time, "monotonic", lambda: now)
+    study = open_study(tmp_path / "study.db")
+    seen = []
+
+    class Listen:
+        def on_report(self, study, trial, step, value):
+            nonlocal now
+            seen.append(len(other.trials[0].values))
+            now += 1.0 if step == 3 else 0.0
+
+    other = open_study(tmp_path / "study.db")
+    write = study._ledger.storage.transact
+
+    def transact(*arguments, **options):
+        nonlocal now
+        now += 0.01
+        return write(*arguments, **options)
+
+    monkeypatch.setattr(study._ledger.storage, "transact", transact)
+    study.run(lambda params: iter([1.0] * 9), 1, callbacks=[Listen()])
+    # The first at once; the fifth, a second later, with those before it.
+    assert seen == [1, 1, 1, 1, 5, 5, 5, 5, 5]
+    assert other.trials[0].values == [1.0] * 9
+
+
+def test_a_locked_file_does_not_hold_up_the_objective(tmp_path):
+    study, other = (open_study(tmp_path / "study.db") for _ in range(2))
+    trial = study.ask()
+
+    def report_while_locked(connection):
+        for value in (1.0, 2.0):
+            study._ledger._next_writing = 0.0
+            study._ledger.report(trial.number, value)
+
+    other._ledger.storage.transact(report_while_locked)
+    assert trial.values == [1.0, 2.0]
+    assert other.trials[0].values == []
+    study._ledger._next_writing = 0.0
+    study._ledger.report(trial.number, 3.0)
+    assert other.trials[0].values == [1.0, 2.0, 3.0]
+
+
+def test_values_are_not_written_to_a_trial_that_is_somebody_elses(tmp_path):
+    study, other = (open_study(tmp_path / "study.db") for _ in range(2))
+
+    def objective(params):
+        yield 1.0
+        other.requeue(0)
+        taken.append(other.ask())
+        study._ledger._next_writing = 0.0
+        yield 2.0
+        assert taken[0].values == other.trials[0].values == []
+        other.tell(taken[0], 5.0)
+
+    taken = []
+    with pytest.raises(ValueError, match="trial 0 is not running"):
+        study.run(objective, 1)
+    assert other.trials[0].values == []
