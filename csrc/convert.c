@@ -7,7 +7,7 @@
 
 typedef struct conversions {
     void (*to_float32)(fo_format format, const void *from, const int16_t *remainder, float *to,
-                  size_t n);
+                       size_t n);
     void (*from_float32)(const fo_narrowing *how, const float *from, size_t n);
 } conversions;
 
@@ -67,7 +67,7 @@ FO_INLINE void split_buffer(const float *from, uint16_t *high, uint16_t *low, si
 }
 
 static void FO_CAT(to_float32, FO_ISA)(fo_format format, const void *from, const int16_t *remainder,
-                                  float *to, size_t n)
+                                       float *to, size_t n)
 {
     if (remainder)
         join_buffers(from, (const uint16_t *)remainder, to, n);

@@ -52,7 +52,7 @@ typedef fo_format fo_dtype;
 
 /* How numbers are rounded that are stored in bfloat16. float16 is always rounded to nearest even. */
 typedef enum fo_rounding {
-    FO_NEAREST,   /* ties to even */
+    FO_NEAREST, /* ties to even */
     FO_STOCHASTIC /* up or down with the probabilities that keep the mean; by seed, step and position */
 } fo_rounding;
 
@@ -146,8 +146,8 @@ typedef enum fo_status {
     FO_BAD_TENSOR, /* a NULL buffer, an unknown dtype or group */
     FO_BAD_STEP,   /* step outside 1 … 2^53 */
     FO_NO_MEMORY,
-    FO_BAD_VERSION, /* the caller was compiled with the header of another version */
-    FO_BAD_FORMAT,  /* a tensor's buffers have formats that do not go together */
+    FO_BAD_VERSION,     /* the caller was compiled with the header of another version */
+    FO_BAD_FORMAT,      /* a tensor's buffers have formats that do not go together */
     FO_UNREPRESENTABLE, /* a hyper-parameter, or both grad_scale multiplied, is not 0 but becomes 0 or
                          * infinity in the type that the tensor computes in */
     FO_BAD_BUILD /* the library was compiled with flags that change floating-point arithmetic */

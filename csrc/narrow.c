@@ -61,9 +61,8 @@ static int16_t *remainder_at(const fo_tensor *tensor, size_t i)
 
 static fo_draws draws_at(const fo_tensor *tensor, size_t i)
 {
-    return tensor->dtype == FO_MIXED
-               ? fo_draws_at(tensor->seed, tensor->step, tensor->position + i)
-               : (fo_draws){0, 0, 0};
+    return tensor->dtype == FO_MIXED ? fo_draws_at(tensor->seed, tensor->step, tensor->position + i)
+                                     : (fo_draws){0, 0, 0};
 }
 
 /* One tile of n elements from element i on. */

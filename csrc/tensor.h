@@ -75,8 +75,7 @@ static inline int fo_formats_fit(const fo_tensor *tensor, const fo_rule_info *in
     const int narrow = fo_is_narrow(param);
     if ((!narrow && param != FO_FLOAT64) || (unsigned)fo_rounding_of(tensor) > FO_STOCHASTIC)
         return 0;
-    if ((fo_remainder(tensor) && param != FO_BFLOAT16) ||
-        (fo_copy(tensor) && param != FO_FLOAT32))
+    if ((fo_remainder(tensor) && param != FO_BFLOAT16) || (fo_copy(tensor) && param != FO_FLOAT32))
         return 0;
     if (narrow ? !fo_is_narrow(fo_grad_format(tensor)) : fo_grad_format(tensor) != param)
         return 0;

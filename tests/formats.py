@@ -65,7 +65,7 @@ def mix(z):
 
 
 def random_halves(seed, step, positions, count):
-    """For each of `count` buffers 16 random bits for each position, as a function of these alone."""
+    """For each of `count` buffers 16 random bits for each position: a function of these alone."""
     positions = np.asarray(positions, U64)
     halves = [np.empty(positions.shape, U32) for _ in range(count)]
     for upper in set((positions >> U64(32)).tolist()):
@@ -119,11 +119,15 @@ def step(
         wide[0] = join(buffers[0], remainder)
     REFERENCE[rule](*wide, **hypers)
     written = [k for k in range(len(buffers)) if k != 1]
-    rounded = [k for k in written if formats[k] == "bfloat16" and not (k == 0 and remainder is not None)]
+    rounded = [
+        k for k in written if formats[k] == "bfloat16" and not (k == 0 and remainder is not None)
+    ]
     positions = np.arange(buffers[0].size, dtype=U64) + U64(position)
     random = {}
     if seed is not None:
-        random = dict(zip(rounded, random_halves(seed, count, positions, len(rounded)), strict=True))
+        random = dict(
+            zip(rounded, random_halves(seed, count, positions, len(rounded)), strict=True)
+        )
     for k in written:
         if k == 0 and remainder is not None:
             buffers[0][...], remainder[...] = split(wide[0])

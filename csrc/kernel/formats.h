@@ -57,7 +57,8 @@ FO_INLINE words to_float16(vec x)
     const words normal = (u - ((127 - 15) << 23) + 0xfff + (u >> 13 & 1)) >> 13;
     /* The sum has the last place of float16's subnormals. */
     const words small = (words)((vec)u + 0.5f) - 0x3f000000;
-    const words large = select_words((mask)u > 0x7f800000, (words){0} + 0x7e00, (words){0} + 0x7c00);
+    const words large =
+        select_words((mask)u > 0x7f800000, (words){0} + 0x7e00, (words){0} + 0x7c00);
     const words h = select_words((mask)u < 0x38800000, small,
                                  select_words((mask)u < 0x47800000, normal, large));
     return sign >> 16 | h;

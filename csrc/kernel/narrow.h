@@ -109,8 +109,7 @@ FO_INLINE void store_operand_pair(operands *x, const setting s, storage by, cons
     words word = {0};
     if (draws) {
         const uint32_t place = (draws->position + (uint32_t)i) >> 1;
-        word = first_word(lane_numbers() * FO_FIRST_FACTOR +
-                              (place * FO_FIRST_FACTOR + draws->add),
+        word = first_word(lane_numbers() * FO_FIRST_FACTOR + (place * FO_FIRST_FACTOR + draws->add),
                           draws->key);
     }
     int number = 0;
@@ -178,8 +177,8 @@ FO_INLINE int any_nan(nans_seen seen)
 #endif
 
 /* Returns 0, and stores nothing, if a NaN is to be narrowed. */
-FO_INLINE int step_narrow_group(const setting s, storage by, group_plan plan,
-                                const fo_draws *draws, size_t i, void *const *buffers)
+FO_INLINE int step_narrow_group(const setting s, storage by, group_plan plan, const fo_draws *draws,
+                                size_t i, void *const *buffers)
 {
     enum { MOST = 4 };
     operands group[MOST];
@@ -242,9 +241,8 @@ FO_INLINE size_t run_narrow(fo_format param, fo_format grad, fo_format state, in
 }
 
 #define FO_NARROW(name, param, grad, state, split)                                                 \
-    static size_t FO_CAT(FO_CAT(in_registers, name), FO_ISA)(const fo_loop_call *call,                   \
-                                                       const fo_draws *draws, size_t n,            \
-                                                       void *const *buffers)                       \
+    static size_t FO_CAT(FO_CAT(in_registers, name), FO_ISA)(                                      \
+        const fo_loop_call *call, const fo_draws *draws, size_t n, void *const *buffers)           \
     {                                                                                              \
         return run_narrow(param, grad, state, split, call, draws, n, buffers);                     \
     }

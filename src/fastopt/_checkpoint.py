@@ -128,8 +128,8 @@ def restore(
     params: Sequence[NDArray[Any]] | None = None,
     convert: bool = False,
 ) -> tuple[int, Storage]:
-    """Write a `state_dict`, and parameters if given, into the parts; the count of skipped steps, and
-    the storage, of which rounding and seed now hold."""
+    """Write a `state_dict`, and parameters if given, into the parts; the count of skipped steps,
+    and the storage, of which rounding and seed now hold."""
     require_keys(found, ("rule", "param_groups", "state"), "state_dict", _OPTIONAL)
     if found["rule"] != rule.name:
         raise ValueError(
@@ -212,16 +212,12 @@ def _storage_of(found: Any, rule: Rule) -> Storage:
         raise ValueError(f"state_dict does not fit: {error}") from error
 
 
-def _require_remainder(
-    entry: Any, own: Mapping[str, Any], name: str, convert: bool
-) -> None:
+def _require_remainder(entry: Any, own: Mapping[str, Any], name: str, convert: bool) -> None:
     if convert or not isinstance(entry, dict) or (_REMAINDER in entry) == (_REMAINDER in own):
         return
     has, lacks = "has a remainder (master_weights=True)", "has none"
     first, second = (has, lacks) if _REMAINDER in entry else ("has no remainder", "has one")
-    raise ValueError(
-        f"{name} {first}, this optimizer {second}; convert=True takes what there is"
-    )
+    raise ValueError(f"{name} {first}, this optimizer {second}; convert=True takes what there is")
 
 
 def _groups_like(found: list[Any], rule: Rule, groups: Groups) -> Groups:

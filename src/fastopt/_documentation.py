@@ -40,8 +40,8 @@ state_format : str or dict, optional
     float32 are stored as, or a dict that says it for single states by name. float32 by default.
     bfloat16 needs the package ml_dtypes.
 master_weights : bool, default False
-    Keep what bfloat16 parameters lack of float32 in 16 further bits, ``remainder`` among the states:
-    the step is then that of float32 parameters.
+    Keep what bfloat16 parameters lack of float32 in 16 further bits, ``remainder`` among the
+    states: the step is then that of float32 parameters.
 rounding : {"stochastic", "nearest"}, default "stochastic"
     How numbers are rounded to bfloat16: up or down with the probabilities that keep the mean, or
     to nearest. float16 is always rounded to nearest.

@@ -23,7 +23,7 @@ __all__ = ["Number", "Optimizer", "Params", "Rate"]
 Number: TypeAlias = float | np.floating[Any] | np.integer[Any]
 # A number, or the number of every step.
 Rate: TypeAlias = Number | Callable[[int], Any]
-Array: TypeAlias = NDArray[np.float32] | NDArray[np.float64]
+Array: TypeAlias = NDArray[np.float32] | NDArray[np.float64] | NDArray[np.float16]
 # A sequence is of arrays or of groups; spelled out, a literal list of groups would not be accepted.
 Params: TypeAlias = (
     Array | Sequence[Any] | Mapping[Any, Array] | Iterator[Array] | ValuesView[Array]
@@ -404,9 +404,7 @@ class Optimizer:
         content = self.state_dict()
         _checkpoint.save(file, content, self._tensors.params if params else ())
 
-    def load(
-        self, file: File, *, params: bool | None = None, convert: bool = False
-    ) -> None:
+    def load(self, file: File, *, params: bool | None = None, convert: bool = False) -> None:
         """Go on from a file that `save` wrote.
 
         Parameters

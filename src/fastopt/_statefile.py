@@ -16,9 +16,9 @@ offset bytes    content
 last   32       SHA-256 of everything before it
 ====== ======== =====================================================================
 
-The dtypes are ``float32``, ``float64``, ``int64``, ``float16``, ``int16`` and ``bfloat16``, which the
-package ml_dtypes reads. There are no offsets in the header: each
-array starts where the one before it ends, so no two can overlap.
+The dtypes are ``float32``, ``float64``, ``int64``, ``float16``, ``int16`` and ``bfloat16``, which
+the package ml_dtypes reads. There are no offsets in the header: each array starts where the one
+before it ends, so no two can overlap.
 
 Nothing that is read is ever executed, and nothing is allocated for a size that the file only
 claims: every length is compared with the real length of the file first, and the header may not be
@@ -98,8 +98,9 @@ def write(file: File, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -
     header : dict
         Anything that comes back from JSON as it went in: no tuples, no NaN, only string keys.
     arrays : dict of str to ndarray
-        float16, float32, float64, bfloat16, int16 or int64 in native byte order, of any shape. Contiguous arrays are written
-        from where they are, without a copy; they must not change meanwhile.
+        float16, float32, float64, bfloat16, int16 or int64 in native byte order, of any shape.
+        Contiguous arrays are written from where they are, without a copy; they must not change
+        meanwhile.
 
     Raises
     ------
@@ -313,8 +314,11 @@ def _encode_header(header: dict[str, object], arrays: dict[str, NDArray[Any]]) -
     if json.loads(text) != header:
         raise TypeError("header must come back from JSON unchanged: string keys, no tuples")
     entries = [
-        [name, _BFLOAT16 if array.dtype == _BITS else _NAMES[array.dtype.newbyteorder("=")],
-         list(array.shape)]
+        [
+            name,
+            _BFLOAT16 if array.dtype == _BITS else _NAMES[array.dtype.newbyteorder("=")],
+            list(array.shape),
+        ]
         for name, array in arrays.items()
     ]
     encoded = f'{{"header": {text}, "arrays": {json.dumps(entries)}}}'.encode()

@@ -1,4 +1,4 @@
-"""How an optimizer stores what it keeps: the keywords of the classes, and the arrays they lead to."""
+"""How an optimizer stores what it keeps: the keywords of the classes, and what they lead to."""
 
 from __future__ import annotations
 

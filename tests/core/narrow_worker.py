@@ -112,9 +112,7 @@ class Case:
 
     def pairs(self):
         """Each buffer's name, and its bits here and there."""
-        for i, (state, buffers) in enumerate(
-            zip(self.optimizer.state, self.expected, strict=True)
-        ):
+        for i, (state, buffers) in enumerate(zip(self.optimizer.state, self.expected, strict=True)):
             yield f"param {i}", self.params[i], buffers[0]
             for name, twin in zip(self.names, buffers[2:], strict=True):
                 yield f"{name} {i}", state[name], twin
@@ -137,7 +135,11 @@ def cases():
         print(rule.name, file=sys.stderr, flush=True)
         for combination in COMBINATIONS:
             for rounding in ("stochastic", "nearest"):
-                if rule.kernel == "adagrad" and rounding == "nearest" and combination[2] != "float32":
+                if (
+                    rule.kernel == "adagrad"
+                    and rounding == "nearest"
+                    and combination[2] != "float32"
+                ):
                     continue
                 for lengths in (LENGTHS, (LARGE,)):
                     turn += 5
@@ -154,7 +156,13 @@ def main():
             compared += 1
             if got.tobytes() != twin.tobytes():
                 differ.append(
-                    [case.rule.name, *map(str, case.combination), case.rounding, name, str(case.keywords)]
+                    [
+                        case.rule.name,
+                        *map(str, case.combination),
+                        case.rounding,
+                        name,
+                        str(case.keywords),
+                    ]
                 )
     print(json.dumps({"isa": fastopt.isa(), "compared": compared, "differ": differ[:20]}))
 

@@ -2,6 +2,7 @@
 
 import copy
 import io
+import itertools
 import json
 import pickle
 from pathlib import Path
@@ -128,13 +129,13 @@ def test_a_remainder_makes_the_step_that_of_float32(rounding):
 def test_stochastic_rounding_is_the_same_for_any_division_into_arrays():
     whole, n = bfloat16(numbers(0, 3001, np.float32)), 3001
     bounds = [0, 1, 18, 1000, 1000, 2501, n]
-    pieces = [whole[a:b].copy() for a, b in zip(bounds, bounds[1:], strict=False)]
+    pieces = [whole[a:b].copy() for a, b in itertools.pairwise(bounds)]
     options = {"lr": 0.01, "state_format": "bfloat16", "seed": 5}
     one, many = fastopt.Adam(whole, **options), fastopt.Adam(pieces, **options)
     for t in range(3):
         grad = bfloat16(numbers(t + 1, n, np.float32))
         one.step(grad)
-        many.step([grad[a:b] for a, b in zip(bounds, bounds[1:], strict=False)])
+        many.step([grad[a:b] for a, b in itertools.pairwise(bounds)])
     assert b"".join(piece.tobytes() for piece in pieces) == whole.tobytes()
 
 
@@ -143,7 +144,7 @@ def test_seed_and_step_choose_the_random_words_and_a_skipped_step_does_not():
     def run(seed, skip=False):
         param = bfloat16(np.ones(500))
         opt = fastopt.SGD(param, lr=1e-3, seed=seed)
-        for t in range(3):
+        for _t in range(3):
             if skip:
                 opt.step(np.full(500, np.nan, np.float32), skip_nonfinite=True)
             opt.step(np.full(500, 0.3, np.float32))
@@ -359,9 +360,7 @@ def test_float32_parameters_become_a_bfloat16_and_its_remainder_without_loss():
         (lambda f32, b16: fastopt.sgd(b16, b16, lr=1), ValueError, "overlap"),
         (lambda f32, b16: fastopt.sgd(b16[::2], f32[:25], lr=1), ValueError, "contiguous"),
         (
-            lambda f32, b16: fastopt.sgd(
-                np.zeros(101, np.uint8)[1:].view(b16.dtype), f32, lr=1
-            ),
+            lambda f32, b16: fastopt.sgd(np.zeros(101, np.uint8)[1:].view(b16.dtype), f32, lr=1),
             ValueError,
             "aligned",
         ),
