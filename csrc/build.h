@@ -1,6 +1,6 @@
-/* What every source includes first. Equal bits need IEEE arithmetic in the order that is written. Flags
- * that change it are undone here where the compiler lets a source do that, and refused where it shows
- * them. What neither catches, the self-test of library.c does when the library is loaded. */
+/* What every source includes first. Equal bits need IEEE arithmetic in the order that is written. This header
+ * undoes flags that change it, where the compiler allows that, and refuses those that it can see. The
+ * self-test of library.c catches the others when the library is loaded. */
 #ifndef FO_BUILD_H
 #define FO_BUILD_H
 

@@ -36,7 +36,7 @@ extern "C" {
 #define FO_VERSION_MINOR 1
 #define FO_VERSION_PATCH 0
 
-/* The version of this header; fo_version() is that of the library that runs. */
+/* The version of this header. fo_version() is that of the library that is linked. */
 #define FO_VERSION (10000 * FO_VERSION_MAJOR + 100 * FO_VERSION_MINOR + FO_VERSION_PATCH)
 FO_API int fo_version(void);
 
@@ -122,7 +122,7 @@ typedef struct fo_options {
 
 /* What a step found. */
 typedef struct fo_result {
-    double norm;   /* of grad_scale*grad, before clipping; NaN if it was not asked for */
+    double norm;   /* of grad_scale*grad, before clipping; NaN where the step did not need it */
     int skipped;   /* skip_nonfinite found a reason */
     size_t tensor; /* FO_BAD_TENSOR, FO_BAD_STEP, FO_BAD_FORMAT, FO_UNREPRESENTABLE: which */
     size_t group;  /* FO_BAD_RULE, FO_BAD_HYPER, FO_UNREPRESENTABLE: which */

@@ -11,15 +11,22 @@
 #include <cpuid.h>
 #endif
 
-static const char *const isa_names[FO_ISA_COUNT] = {"baseline", "avx2", "avx512", "neon"};
+static const char *const isa_names[] = {
+    [FO_ISA_BASELINE] = "baseline",
+    [FO_ISA_AVX2] = "avx2",
+    [FO_ISA_AVX512] = "avx512",
+    [FO_ISA_NEON] = "neon",
+};
+_Static_assert(sizeof isa_names / sizeof *isa_names == FO_ISA_COUNT,
+               "each instruction set has a name");
 
 static fo_isa_index available[FO_ISA_COUNT];
 static int available_count;
 static fo_isa_index in_use;
 
 #if FO_HAS_AVX
-/* The state components that the system saves when it switches threads: without them an instruction
- * that the CPU has would still be lost or refused. */
+/* The register states that the system saves when it switches threads. A register that it does not save cannot
+ * be used, though the CPU has it. */
 static unsigned saved_components(void)
 {
     unsigned low, high;

@@ -4,8 +4,8 @@
 
 #include <stddef.h>
 
-/* On Windows GCC does not align the stack for the wider vectors (its bug 54412) and is left without them;
- * clang does. */
+/* On Windows GCC does not align the stack for the wider vectors (its bug 54412), so it compiles none of them.
+ * Clang does. */
 #if defined(__x86_64__) && !(defined(_WIN32) && defined(__GNUC__) && !defined(__clang__))
 #define FO_HAS_AVX 1
 #else
@@ -20,9 +20,9 @@ typedef enum fo_isa_index {
     FO_ISA_COUNT
 } fo_isa_index;
 
-/* Asks the CPU and the system what they can run, and takes the wanted one, or the best if wanted is NULL.
- * If they cannot run it, writes a sentence to error, and takes the best. Once, when the library is
- * loaded. */
+/* Finds out what the CPU and the system can run, and chooses the wanted one, or the best if wanted is NULL. If
+ * they cannot run the wanted one, it chooses the best and writes a sentence to error. Called once, when the
+ * library is loaded. */
 void fo_isa_choose(const char *wanted, char *error, size_t size);
 
 fo_isa_index fo_isa_in_use(void);

@@ -43,7 +43,7 @@ static int default_threads(void)
                  "FASTOPT_NUM_THREADS is '%.40s', but must be an integer from 1 to %d", own,
                  FO_MAX_THREADS);
     } else if (openmp) {
-        /* A list has a number for each level of nesting. A wrong value is for OpenMP to complain of. */
+        /* A list has a number for each level of nesting. Reporting a wrong value is left to OpenMP. */
         const int threads = thread_count(openmp, &end);
         if (threads && (!*end || *end == ','))
             return threads;
@@ -61,7 +61,7 @@ static int loops_are_exact(void)
     fo_hyper hyper = {.lr = lr, .momentum = mu, .eps = eps};
     int same = 1;
 
-    /* Nesterov: g is the negative of the rounded mu*b, so that only a contracted sum is not zero. */
+    /* Nesterov: g is the negative of the rounded mu*b, so the sum is zero unless it is contracted. */
     fo_kernels[FO_RULE_nag]->coefficients(&hyper, 0, call.coefficients);
     {
         volatile double b = 1.0 / 3, product = mu * b;
@@ -78,7 +78,7 @@ static int loops_are_exact(void)
         same &= state == 0;
     }
 
-    /* Adagrad: a quotient that a product with the reciprocal does not give. */
+    /* Adagrad: for some of these a product with the reciprocal differs from the quotient. */
     fo_kernels[FO_RULE_adagrad]->coefficients(&hyper, 0, call.coefficients);
     for (int k = 3; k < 30; k++) {
         volatile double g = k / 7.0, square = g * g, root = sqrt(square), under = root + eps,

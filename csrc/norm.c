@@ -19,8 +19,9 @@
 #include <stdlib.h>
 
 enum { BLOCK = 4096, ACCUMULATORS = 32, CHUNK = 2 };
-/* From this many blocks on, which is more than caches hold, two at a time are summed, one from each half
- * of a chunk, BURST elements of each in turn: while one waits, the prefetchers get ahead at the other. */
+/* From this many blocks on, the gradients do not fit into the caches. Then two blocks are summed at a time, one
+ * from each half of a chunk, BURST elements of each in turn: hardware prefetchers load the next elements of one
+ * while the other is summed. */
 #ifndef FO_MANY_BLOCKS /* tests have fewer */
 #define FO_MANY_BLOCKS 1024
 #endif
@@ -195,7 +196,7 @@ fo_status fo_norm_abi(uint64_t abi, const fo_tensor *tensors, size_t tensor_coun
 
 #else
 
-/* sum + x*x. In one operation where that changes no bit: the square of a float is exact. */
+/* sum + x*x. For floats a fused operation changes no bit, because their squares are exact in double. */
 FO_INLINE wide add_square(wide sum, wide x)
 {
 #if !FO_DOUBLE && FO_VOCABULARY == FO_AVX512
@@ -222,7 +223,7 @@ FO_INLINE void add_squares(fo_format format, wide *to, const void *grad, size_t 
     __builtin_memcpy(to, sums, sizeof sums);
 }
 
-/* With the squares of the last elements, fewer than ACCUMULATORS. */
+/* Adds the squares of the last n < ACCUMULATORS elements, and then the accumulators. */
 FO_INLINE double add_up(fo_format format, const wide *sums, const void *grad, size_t n)
 {
     double lanes[ACCUMULATORS];

@@ -21,6 +21,7 @@ enum { BUFFERS = 2 + FO_MAX_STATES };
 typedef struct row_tensor {
     const fo_tensor *tensor;
     const uint64_t *step; /* or NULL: the tensor's own */
+    size_t n;
     fo_loop *loop;
     int has_optional, buffer_count;
     char *buffer[BUFFERS];
@@ -73,25 +74,27 @@ static void take_row(fo_group *group, const row_call *call, size_t row)
         ((double *)&group->hyper)[call->columns[i].index] = call->columns[i].values[row];
 }
 
+static void update_elements(const row_tensor *it, const fo_loop_call *with, size_t row,
+                            size_t begin, size_t end)
+{
+    void *buffers[BUFFERS];
+    for (int k = 0; k < it->buffer_count; k++)
+        buffers[k] = it->buffer[k] + (row * it->n + begin) * it->element_bytes[k];
+    it->loop(with, it->has_optional, end - begin, buffers);
+}
+
 /* The part of a row of a tensor that lies between two of the row's lines. */
 static void update_part(const row_tensor *it, const fo_loop_call *with, size_t row, size_t from,
                         size_t to)
 {
-    const size_t n = it->tensor->n;
-    size_t begin = 0, end = n;
-    if (from > it->first_line || to < it->end_line) {
-        fo_tensor of_row = *it->tensor;
-        of_row.param = it->buffer[0] + row * n * it->element_bytes[0];
-        const size_t first = from > it->first_line ? from : it->first_line;
-        const size_t last = to < it->end_line ? to : it->end_line;
-        begin = fo_element_at_line(&of_row, first - it->first_line);
-        end = fo_element_at_line(&of_row, last - it->first_line);
-    }
-    void *buffers[BUFFERS];
-    for (int k = 0; k < it->buffer_count; k++)
-        buffers[k] = it->buffer[k] + (row * n + begin) * it->element_bytes[k];
+    fo_tensor of_row = *it->tensor;
+    of_row.param = it->buffer[0] + row * it->n * it->element_bytes[0];
+    const size_t first = from > it->first_line ? from : it->first_line;
+    const size_t last = to < it->end_line ? to : it->end_line;
+    const size_t begin = fo_element_at_line(&of_row, first - it->first_line);
+    const size_t end = fo_element_at_line(&of_row, last - it->first_line);
     if (begin < end)
-        it->loop(with, it->has_optional, end - begin, buffers);
+        update_elements(it, with, row, begin, end);
 }
 
 /* Of a batch of rows, the lines between two of each row. */
@@ -105,6 +108,7 @@ static void update_batch(const row_call *call, size_t row, size_t count, size_t 
         const row_tensor *it = &call->tensors[i];
         if (it->end_line <= from || it->first_line >= to)
             continue;
+        const int is_whole = from <= it->first_line && it->end_line <= to;
         for (size_t k = 0; k < count; k++) {
             if (call->skipped && call->skipped[row + k])
                 continue;
@@ -114,7 +118,10 @@ static void update_batch(const row_call *call, size_t row, size_t count, size_t 
                 fo_fill_loop_call(&with[k], &group, now, scale_of(call, row + k), call->bytes);
                 step[k] = now;
             }
-            update_part(it, &with[k], row + k, from, to);
+            if (is_whole)
+                update_elements(it, &with[k], row + k, 0, it->n);
+            else
+                update_part(it, &with[k], row + k, from, to);
         }
         filled = 1;
     }
@@ -228,19 +235,20 @@ static fo_status note_tensors(row_call *call, row_tensor *to, const fo_tensor *t
             tensor.step = step[0];
         int is_double;
         fo_status status = fo_check_tensor(call->group, 1, &tensor, &is_double);
-        fo_loop *const loop = status == FO_OK ? fo_loop_of(call->group->rule, &tensor) : NULL;
-        if (status == FO_OK && !loop)
-            status = FO_BAD_FORMAT;
         if (status == FO_OK && step)
             status = check_steps(info, rows, step, result);
         if (status != FO_OK)
             return status;
         any_float |= !is_double;
+        fo_loop *const loop = fo_loop_of(call->group->rule, &tensor);
+        if (!loop)
+            return FO_BAD_FORMAT;
         if (!tensor.n)
             continue;
         row_tensor *it = &to[call->count++];
         it->tensor = &tensors[i];
         it->step = step;
+        it->n = tensor.n;
         it->loop = loop;
         it->has_optional = fo_has_optional(info, &tensor);
         it->buffer_count = 2 + info->state_count + it->has_optional;

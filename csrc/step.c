@@ -13,10 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Bytes of param up to which one thread just goes from tensor to tensor. */
+/* Bytes of param up to which a single thread steps tensor by tensor, without cutting the work into chunks. */
 enum { SMALL = 1 << 20 };
-/* Bytes of param from which on the buffers are larger than one core's own caches, and than all caches.
- * Tests have both lower. */
+/* Bytes of param from which on all buffers together do not fit into one core's own caches, and into any cache.
+ * Tests set both lower. */
 #ifndef FO_OWN_CACHES
 #define FO_OWN_CACHES (1 << 21)
 #define FO_ALL_CACHES (1 << 24)
@@ -29,8 +29,8 @@ typedef struct call {
     size_t bytes; /* of all parameters, in the type that they compute in */
 } call;
 
-/* A loop and what it needs besides the buffers: the same for all tensors of a group that are at the same
- * step and of the same formats. */
+/* A loop and what it needs besides the buffers. Tensors share it if they have the same group, step and
+ * formats. */
 typedef struct bound_loop {
     const fo_tensor *tensor; /* the first of them */
     int is_narrow;           /* loop is for buffers of float32, which the tensor's are not */
@@ -52,7 +52,7 @@ static int fits(const bound_loop *it, const fo_tensor *tensor)
             !first->remainder == !tensor->remainder && !first->copy == !tensor->copy);
 }
 
-/* From memory shorter bursts are better, the more so the more buffers there are. */
+/* From memory, shorter bursts are faster, and with more buffers still shorter ones. */
 static size_t burst_of(size_t bytes, fo_rule rule)
 {
     if (bytes < FO_OWN_CACHES)

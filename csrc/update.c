@@ -18,7 +18,7 @@ fo_status fo_update_states_abi(uint64_t abi, fo_rule rule, fo_format format, siz
     if ((unsigned)format >= FO_FORMAT_COUNT)
         return FO_BAD_FORMAT;
     const fo_group group = {rule, hyper ? *hyper : fo_defaults(rule)};
-    /* With nothing to update the rest is checked all the same. */
+    /* An empty tensor is checked too, so it needs some gradient. */
     static const char nothing;
     fo_tensor tensor = {.dtype = format,
                         .n = n,

@@ -31,8 +31,8 @@ html_theme = "furo"
 html_title = "fastopt"
 # Lines of a hundred characters, as the code has them, fit.
 html_theme_options = {
-    "light_css_variables": {"code-font-size": "76%"},
-    "dark_css_variables": {"code-font-size": "76%"},
+    "light_css_variables": {"code-font-size": "73%"},
+    "dark_css_variables": {"code-font-size": "73%"},
 }
 html_copy_source = False
 html_show_sourcelink = False

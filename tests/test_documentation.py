@@ -101,6 +101,12 @@ def test_every_rule_is_among_the_public_names():
     assert names <= set(documented())
 
 
+def test_every_public_name_of_the_tuner_is_on_its_reference_page():
+    page = (ROOT / "docs" / "reference" / "tune.md").read_text(encoding="utf-8")
+    shown = set(re.findall(r"fastopt\.tune\.(\w+)$", page, re.MULTILINE))
+    assert set(fastopt.tune.__all__) <= shown
+
+
 # pages
 
 

@@ -19,7 +19,7 @@ EMBEDDING = {"fastopt.h", "rules.def", "formats.def", "_core.pxd"}
 def sources():
     """Everything that is compiled or installed, relative to the root."""
     paths = [*(ROOT / "csrc").rglob("*"), *(ROOT / "src" / "fastopt").rglob("*")]
-    kept = {*SOURCE_SUFFIXES, ".py", ".pyi", ".typed"}
+    kept = {*SOURCE_SUFFIXES, ".py", ".pyi", ".typed", ".css", ".js"}
     return {
         path.relative_to(ROOT).as_posix()
         for path in paths

@@ -17,6 +17,7 @@ from bench.steps.arrays import (
     in_torch_memory,
     make_tensors,
 )
+from bench.steps.populations import APART, FLAT, TOGETHER, perceptrons
 
 DTYPES = ("float32", "float64")
 SIZES = (1_000, 100_000, 1_000_000, 40_000_000)
@@ -42,6 +43,7 @@ FUNCTIONS = (
 DROP_INS = ("fastopt torch", "torch unfused", "torch foreach", "torch fused")
 THINC_OPTIMIZERS = ("fastopt thinc", "thinc optimizer")
 BUSY = ("fastopt", "torch fused")
+STEPPING, TRAINING = (TOGETHER, APART, FLAT), (TOGETHER, APART)
 
 
 @dataclass(frozen=True)
@@ -203,6 +205,36 @@ def busy(selection: Selection, threads: int) -> Iterator[Problem]:
             yield Problem("busy", work, rule, "float32", threads, [(size,)], BUSY, busy=True)
 
 
+# Rows, and the shapes of each.
+POPULATIONS = {
+    "64 perceptrons, 64-32-10": perceptrons(64, hidden=32),
+    "1,000 rows of 64": [(1000, 64)],
+}
+
+
+def population(selection: Selection, threads: int) -> Iterator[Problem]:
+    """A step of many models with a learning rate each."""
+    for rule in selection.chosen_rules():
+        for work, shapes in POPULATIONS.items():
+            yield Problem("population", work, rule, "float32", threads, shapes, STEPPING)
+
+
+def population_training(selection: Selection, threads: int) -> Iterator[Problem]:
+    """Forward, backward and step of 64 perceptrons, a learning rate each."""
+    for rule in selection.chosen_rules(("adam",)):
+        for batch, hidden in ((8, 16), (32, 32), (128, 32)):
+            yield Problem(
+                suite="population_training",
+                work=f"64 perceptrons, 64-{hidden}-10, batches of {batch}",
+                rule=rule,
+                dtype="float32",
+                threads=threads,
+                shapes=perceptrons(64, hidden),
+                rivals=TRAINING,
+                options={"batch": batch},
+            )
+
+
 SUITES = {
     "models": models,
     "steps": steps,
@@ -211,6 +243,8 @@ SUITES = {
     "overhead": overhead,
     "busy": busy,
     "placement": placement,
+    "population": population,
+    "population_training": population_training,
 }
 # Overhead is one thread's matter.
 SUITE_THREADS = {
@@ -221,5 +255,16 @@ SUITE_THREADS = {
     "overhead": (1,),
     "busy": (2,),
     "placement": (1,),
+    "population": (1, 2),
+    "population_training": (1,),
 }
-PUBLISHED_SUITES = ("models", "steps", "drop_in", "thinc", "overhead", "busy")
+PUBLISHED_SUITES = (
+    "models",
+    "steps",
+    "drop_in",
+    "thinc",
+    "overhead",
+    "busy",
+    "population",
+    "population_training",
+)

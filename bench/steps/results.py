@@ -23,7 +23,7 @@ import numpy as np
 FOLDER = Path(__file__).with_name("results")
 PUBLISHED, LATEST = FOLDER / "published.jsonl", FOLDER / "latest.jsonl"
 PACKAGES = ("numpy", "torch", "deepspeed", "thinc", "optax", "jax")
-OWN = ("fastopt", "fastopt class", "fastopt torch", "fastopt thinc")
+OWN = ("fastopt", "fastopt class", "fastopt torch", "fastopt thinc", "fastopt population")
 COPY = "copy kernel"
 DRAWS = 1000
 # Wider than ten percent to either side, a ratio is marked as an estimate.

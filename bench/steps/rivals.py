@@ -16,7 +16,7 @@ import warnings
 import numpy as np
 
 import fastopt
-from bench.steps import numpy_steps
+from bench.steps import numpy_steps, populations
 from bench.steps.arrays import LR, STEP, aligned_copy
 from bench.steps.copying import CopyStep, copy_library
 from bench.steps.rival import Case, Rival
@@ -234,5 +234,6 @@ RIVALS: dict[str, Rival] = {
         ThincOptimizer("thinc optimizer", "thinc.optimizers"),
         Optax(),
         CopyKernel(),
+        *populations.RIVALS,
     )
 }

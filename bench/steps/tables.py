@@ -28,6 +28,8 @@ TITLES = {
     "drop_in": "Drop-in for torch's optimizers, whole models",
     "thinc": "Whole call of Thinc's optimizer",
     "overhead": "Call overhead",
+    "population": "One step of many models, a learning rate each",
+    "population_training": "Whole training of many models: forward, backward, step",
 }
 
 

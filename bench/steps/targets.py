@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from bench.steps.populations import APART, FLAT
 from bench.steps.results import COPY, Row
 
 ADAMS = ("adam", "adamw")
@@ -71,6 +72,14 @@ def _overhead(work: str, named: str, own: str, limit: float, written: str) -> Ta
         own=own,
         limit=limit,
     )
+
+
+def _population(work: str) -> Callable[[Row], bool]:
+    return lambda row: (row.suite, row.work, row.rule) == ("population", work, "adam")
+
+
+def _population_training(batches: str) -> Callable[[Row], bool]:
+    return lambda row: row.suite == "population_training" and row.work.endswith(batches)
 
 
 TARGETS = (
@@ -181,5 +190,36 @@ TARGETS = (
         "fastopt class",
         10e-6,
         "10 µs",
+    ),
+    Target(
+        work="population step, 64 perceptrons of four arrays, 1 and 2 threads",
+        against="an optimizer for each, one by one",
+        needed=8,
+        concerns=_population("64 perceptrons, 64-32-10"),
+        rivals=(APART,),
+    ),
+    Target(
+        work="the same",
+        against="one array of the same size",
+        needed=1 / 2.0,
+        concerns=_population("64 perceptrons, 64-32-10"),
+        rivals=(FLAT,),
+    ),
+    Target(
+        work="population step, 1,000 rows of 64, a learning rate each",
+        against="one array of the same size",
+        needed=1 / 4,
+        concerns=_population("1,000 rows of 64"),
+        rivals=(FLAT,),
+    ),
+    *(
+        Target(
+            work=f"training 64 perceptrons, batches of {batch}",
+            against="one by one, with the same bits",
+            needed=needed,
+            concerns=_population_training(f"batches of {batch}"),
+            rivals=(APART,),
+        )
+        for batch, needed in ((8, 8), (32, 3), (128, 1.5))
     ),
 )

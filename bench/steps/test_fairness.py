@@ -19,8 +19,10 @@ from bench.steps.measuring import (
 )
 from bench.steps.numpy_steps import STEPS
 from bench.steps.plot import plot_steps
+from bench.steps.populations import APART, TOGETHER, Training, perceptrons, rates_of, rows_of
 from bench.steps.results import Results, Row
 from bench.steps.rival import Case
+from bench.steps.rivals import RIVALS
 from bench.steps.targets import TARGETS
 
 
@@ -211,3 +213,24 @@ def test_rivals_with_several_threads_step_in_processes_of_their_own():
         measure(problem, workers, seconds=0, min_rounds=1)
         assert ("fastopt", 2) in workers
         assert {pool for pool, _ in workers} == {rival.pool for rival in INSTALLED}
+
+
+def test_populations_train_the_networks_that_are_trained_one_by_one():
+    together, apart = (RIVALS[name] for name in (TOGETHER, APART))
+    rule = fastopt.RULES["adam"]
+    tensors = make_tensors(rule, perceptrons(3, hidden=4), "float32")
+    alone = rows_of(tensors)
+    expected = []
+    for row, rate in enumerate(rates_of(3).tolist()):
+        optimizer = fastopt.Adam(alone[row][0], lr=rate)
+        training = Training(alone[row][0], optimizer, batch=8)
+        for _ in range(5):
+            training()
+        expected.append(alone[row][0])
+    case, other = (rival.make(rule, tensors, batch=8) for rival in (together, apart))
+    for _ in range(5):
+        case.step()
+        other.step()
+    for row, params in enumerate(expected):
+        for tensor, param in zip(tensors, params, strict=True):
+            assert np.array_equal(tensor.param[row], param)

@@ -15,7 +15,7 @@ int fo_current_cpu(void)
     return sched_getcpu();
 }
 
-/* Beyond 1,024 CPUs the calls fail, and the kernel, which then hardly lacks an idle one, decides. */
+/* On a machine with more than 1,024 CPUs these calls fail, and the kernel places the workers alone. */
 unsigned long long fo_cpus_of_caller(void)
 {
     cpu_set_t set;
@@ -39,7 +39,7 @@ void fo_keep_off(fo_thread thread, int cpu)
 
 static int affinity_count(void)
 {
-    /* The mask must have room for every CPU that the kernel was built for; it says EINVAL until then. */
+    /* The kernel returns EINVAL until the mask has room for every CPU that it was built for. */
     for (int cpus = 1024; cpus <= 1 << 20; cpus *= 4) {
         cpu_set_t *set = CPU_ALLOC(cpus);
         if (!set)
@@ -53,7 +53,7 @@ static int affinity_count(void)
     return 0;
 }
 
-/* The quota of one control group in CPUs, rounded up, or 0 if it has none. */
+/* The CPU quota of one control group, in CPUs and rounded up, or 0 if it has none. */
 static int quota_of(const char *folder)
 {
     char path[1280];
@@ -151,7 +151,7 @@ static int affinity_count(void)
     DWORD_PTR process, system;
     if (!GetProcessAffinityMask(GetCurrentProcess(), &process, &system))
         return 0;
-    /* The masks of a process that has more CPUs than a mask has bits are zero. */
+    /* Windows reports zero masks for a process whose CPUs do not fit into one mask. */
     return process ? __builtin_popcountll(process)
                    : (int)GetActiveProcessorCount(ALL_PROCESSOR_GROUPS);
 }

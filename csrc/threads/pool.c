@@ -1,11 +1,13 @@
 /* A pool of threads that sleep until there is work.
  *
- * The work is cut into as many ranges as there are threads. Everyone starts on a range of its own, the
- * same one each time, so that what a core has in its cache it meets again at the next step; whoever is
- * done goes on with chunks of the others' ranges. So a worker that the system does not let run costs
- * nothing but its help: the caller does all the chunks itself, closes the job, and waits only for those
- * who are in the middle of a chunk. One job runs at a time; a second thread that comes with work
- * meanwhile does its own alone. */
+ * The work is cut into one range per thread. Each thread starts on its own range, the same one in every job,
+ * because its core may still hold that memory in its cache. A thread that has finished its range claims
+ * chunks of the others.
+ *
+ * A worker that the system does not schedule therefore delays nobody. The caller claims all chunks that are
+ * left, closes the job, and waits only for workers that are in the middle of a chunk.
+ *
+ * One job runs at a time. A second thread that brings work meanwhile does it alone. */
 #include "build.h"
 
 #include "threads/pool.h"
@@ -21,21 +23,21 @@
 #include <xmmintrin.h>
 #endif
 
-/* Of parameters or gradients: with less for each thread, one core alone is faster than the hand-over to a
- * worker that is awake, or than to wake one. */
+/* The least work per thread, in bytes of parameters or gradients. With less, one core alone is faster than
+ * handing work to a worker that is awake, or than waking one that sleeps. */
 enum { BYTES_PER_THREAD_AWAKE = 131072, BYTES_PER_THREAD = 262144 };
-/* How long a worker looks out for the next job before it sleeps. Steps often follow each other closely,
- * and to wake a sleeper may take as long as a whole step. */
+/* How long a worker polls for the next job before it sleeps. Steps often follow each other closely, and
+ * waking a sleeper can take as long as a whole step. */
 enum { WATCH_NANOSECONDS = 200000, SPINS_BETWEEN_LOOKS_AT_CLOCK = 64 };
-/* How often the caller looks, before it sleeps, whether the last chunks are done. */
+/* How many times the caller polls for the end of the last chunks before it sleeps. */
 enum { SPINS = 1000 };
-/* How often the pool looks whether the caller's affinity has changed. */
+/* How often the pool checks whether the caller's affinity has changed. */
 enum { FOLLOW_NANOSECONDS = 5000000 };
 enum { MAX_RANGES = 64 };
-/* A pass of so many chunks for each thread is a long one: its memory is more than the caches hold. */
+/* From this many chunks per thread on, a pass is long: its memory does not fit into the caches. */
 enum { LONG_PASS = 1024 };
-/* Chunks are made longer, up to so many times, where each thread still gets so many of them: prefetching has to
- * begin anew at each. */
+/* Hardware prefetchers start anew at every chunk. So chunks are lengthened, up to LONGEST times, as long as
+ * each thread still gets CHUNKS_PER_THREAD of them. */
 enum { LONGEST = 128, CHUNKS_PER_THREAD = 16 };
 
 typedef struct range {
@@ -65,21 +67,21 @@ static struct {
     fo_condition idle; /* working has become 0 */
     int busy;          /* some caller owns the pool */
     job *job;
-    int wanted;             /* the job is for so many of the workers, the first */
+    int wanted;             /* the job is for the first workers, this many */
     atomic_uint generation; /* counts jobs */
-    atomic_int working;     /* so many are in the job */
+    atomic_int working;     /* how many workers are in the job */
     int worker_count;
     worker workers[FO_MAX_THREADS];
-    unsigned long long cpus; /* a fingerprint of the CPUs that the workers were last given */
+    unsigned long long cpus; /* a hash of the CPUs that the workers were last given */
     long long followed;      /* when they were last compared with the caller's */
 } pool = {.mutex = FO_MUTEX_INITIAL, .idle = FO_CONDITION_INITIAL};
 
 static atomic_uint long_passes;
 static atomic_int thread_limit;
-static atomic_llong last_asked; /* when somebody last asked for threads */
+static atomic_llong last_asked; /* when threads were last asked for */
 
-/* Workers compute under the caller's rounding mode and flush-to-zero setting, whatever they are, so that
- * the number of threads changes no bit even then. */
+/* Workers compute under the caller's rounding mode and flush-to-zero setting. Otherwise the number of threads
+ * would change bits where the caller has changed these. */
 static unsigned long get_control(void)
 {
 #if defined(__x86_64__)
@@ -131,7 +133,7 @@ static void claim_chunks(job *work, int first)
     }
 }
 
-/* Look out for the next job for a while. */
+/* Polls for the next job for WATCH_NANOSECONDS. */
 static void watch_for_job(unsigned seen)
 {
     const long long end = fo_nanoseconds() + WATCH_NANOSECONDS;
@@ -161,15 +163,15 @@ FO_THREAD_MAIN(worker_main)
         if (work) {
             set_control(work->control);
             claim_chunks(work, self + 1);
-            /* The last to leave wakes the caller under the mutex, lest the signal come before the
-             * wait. */
+            /* The last to leave signals under the mutex. Otherwise the signal could come between the
+             * caller's test and its wait, and be lost. */
             if (atomic_fetch_sub_explicit(&pool.working, 1, memory_order_release) == 1) {
                 fo_mutex_lock(&pool.mutex);
                 fo_condition_signal(&pool.idle);
                 fo_mutex_unlock(&pool.mutex);
             }
         }
-        /* Also who came too late for a job stays awake for the next one. */
+        /* A worker that came too late for the job stays awake for the next one too. */
         if (wanted)
             watch_for_job(seen);
         fo_mutex_lock(&pool.mutex);
@@ -182,7 +184,7 @@ FO_THREAD_MAIN(worker_main)
     return 0;
 }
 
-/* Under the pool's mutex. Fewer threads than wanted are no error: the caller does their share. */
+/* Under the pool's mutex. If threads cannot be created, the caller does their share. */
 static void start_workers(int wanted)
 {
     while (pool.worker_count < wanted) {
@@ -196,10 +198,10 @@ static void start_workers(int wanted)
     }
 }
 
-/* Under the pool's mutex. A CPU that sleeps does not always count as idle: a virtual one, halted, may
- * look to the kernel as if its host had taken it away. Then the worker is put behind the caller, on the
- * caller's own CPU, and gets to run when the work is done, step after step until the kernel balances its
- * queues, which takes it milliseconds. */
+/* Under the pool's mutex. The worker is kept off the caller's CPU, because the kernel may queue it there
+ * although another CPU is halted: to a guest, a halted virtual CPU can look as if its host had taken it away.
+ * The worker would then run only after the caller has finished, in every step, until the kernel balances its
+ * queues some milliseconds later. */
 static void wake(worker *sleeper, int caller_cpu)
 {
     if (caller_cpu != sleeper->kept_off && caller_cpu >= 0) {
@@ -209,8 +211,8 @@ static void wake(worker *sleeper, int caller_cpu)
     fo_condition_signal(&sleeper->wake);
 }
 
-/* Under the pool's mutex. Workers inherit the CPUs of whoever starts them. If the caller has been narrowed
- * since, or another calls, they follow. */
+/* Under the pool's mutex. Workers inherit the affinity of the thread that starts them. They follow if the
+ * caller's affinity has changed since, or if the caller is another thread. */
 static void follow_caller(void)
 {
     const long long now = fo_nanoseconds();
@@ -225,7 +227,7 @@ static void follow_caller(void)
         fo_keep_off(pool.workers[i].thread, pool.workers[i].kept_off);
 }
 
-/* Whether the pool was free and the job is now its. */
+/* Gives the job to the pool. Returns 0 if the pool has another one. */
 static int open_job(job *work, int threads)
 {
     fo_mutex_lock(&pool.mutex);
@@ -277,7 +279,7 @@ void fo_parallel(int threads, size_t total, size_t chunk, fo_task *task, void *c
     work.context = context;
     const size_t longer = total / chunk / (size_t)threads / CHUNKS_PER_THREAD;
     work.chunk = chunk * (longer < 1 ? 1 : longer < LONGEST ? longer : LONGEST);
-    /* What the last pass saw last is still in a cache: every other one begins there. */
+    /* The memory that a long pass touched last is still in a cache, so every other pass runs backwards. */
     work.backwards =
         is_long && atomic_fetch_add_explicit(&long_passes, 1, memory_order_relaxed) % 2;
     work.range_count = threads < MAX_RANGES ? threads : MAX_RANGES;
@@ -297,8 +299,8 @@ void fo_parallel(int threads, size_t total, size_t chunk, fo_task *task, void *c
         close_job();
 }
 
-/* Only the forking thread lives on in the child: the pool's threads are gone, and its locks are in
- * whatever state another thread may have left them. */
+/* Only the forking thread exists in the child. The pool's workers are gone, and another thread may have held
+ * its mutex at the fork. */
 static void forget_workers(void)
 {
     fo_mutex_init(&pool.mutex);
@@ -326,13 +328,21 @@ fo_status fo_set_num_threads(int threads)
     return FO_OK;
 }
 
+/* Of the thread and not of the process: others may be in the middle of steps. */
+static _Thread_local int caller_limit;
+
+void fo_limit_caller(int threads)
+{
+    caller_limit = threads;
+}
+
 int fo_engage_threads(size_t bytes)
 {
-    const int limit = fo_get_num_threads();
+    const int all = fo_get_num_threads();
+    const int limit = caller_limit > 0 && caller_limit < all ? caller_limit : all;
     if (limit == 1 || bytes < 2 * BYTES_PER_THREAD_AWAKE)
         return 1;
-    /* While steps follow each other closely the workers are awake, or it pays to wake them for the next
-     * ones. */
+    /* If steps follow each other closely, the workers are awake, or waking them pays over the next steps. */
     const long long now = fo_nanoseconds();
     const int closely =
         now - atomic_exchange_explicit(&last_asked, now, memory_order_relaxed) < WATCH_NANOSECONDS;

@@ -1,9 +1,9 @@
-/* What the pool needs of the system: threads, mutexes, conditions, a clock. Each function is one call of
+/* What the pool needs of the system: threads, mutexes, conditions, a clock. Most functions are one call of
  * POSIX or of Windows. Internal. */
 #ifndef FO_SYSTEM_H
 #define FO_SYSTEM_H
 
-/* A worker runs one loop over plain buffers. */
+/* Enough for a worker, which runs one loop over plain buffers. */
 enum { FO_STACK_BYTES = 512 * 1024 };
 
 #if defined(_WIN32)
@@ -52,10 +52,10 @@ static inline void fo_condition_wait(fo_condition *condition, fo_mutex *mutex)
     SleepConditionVariableSRW(condition, mutex, INFINITE, 0);
 }
 
-/* Whether a detached thread runs now. */
+/* Starts a detached thread. Returns 0 if the system refuses. */
 static inline int fo_start_thread(fo_thread *thread, fo_thread_main *run, void *argument)
 {
-    /* It runs code of this library until the process ends, so a library must never be unloaded. */
+    /* The thread runs this library's code until the process ends, so the library must never be unloaded. */
     HMODULE self;
     if (!GetModuleHandleExW(GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS | GET_MODULE_HANDLE_EX_FLAG_PIN,
                             (LPCWSTR)run, &self))
@@ -125,7 +125,7 @@ static inline void fo_condition_wait(fo_condition *condition, fo_mutex *mutex)
     pthread_cond_wait(condition, mutex);
 }
 
-/* Whether a detached thread runs now. */
+/* Starts a detached thread. Returns 0 if the system refuses. */
 static inline int fo_start_thread(fo_thread *thread, fo_thread_main *run, void *argument)
 {
     pthread_attr_t attributes;
@@ -133,7 +133,7 @@ static inline int fo_start_thread(fo_thread *thread, fo_thread_main *run, void *
         return 0;
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     pthread_attr_setstacksize(&attributes, FO_STACK_BYTES);
-    /* Signals are the business of the host's own threads. */
+    /* Signals are left to the threads of the host program. */
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);

@@ -6,6 +6,8 @@ makes one by its rule's name. ``Population`` trains many models at once. ``sched
 rates by step, ``minimize`` runs a rule on a function, ``tune`` searches hyper-parameters.
 """
 
+import sys
+
 from fastopt import schedules
 from fastopt._classes import CLASSES, create
 from fastopt._configuration import __version__, get_include, show_config
@@ -50,7 +52,10 @@ def __getattr__(name):
         import fastopt.tune
 
         return fastopt.tune
-    raise AttributeError(f"module 'fastopt' has no attribute {name!r}")
+    # With these two Python adds which name was probably meant.
+    raise AttributeError(
+        f"module 'fastopt' has no attribute {name!r}", name=name, obj=sys.modules[__name__]
+    )
 
 
 def __dir__():

@@ -155,6 +155,7 @@ def restore(
             if key != "step" and key in entry:
                 require_like(entry[key], value, f"{key} of {name}", convert)
     require_params(params, tensors.params, convert)
+    _require_writeable(own_state)
     with tensors:
         before = tensors.steps, tensors.seed
         try:
@@ -218,6 +219,16 @@ def _require_remainder(entry: Any, own: Mapping[str, Any], name: str, convert: b
     has, lacks = "has a remainder (master_weights=True)", "has none"
     first, second = (has, lacks) if _REMAINDER in entry else ("has no remainder", "has one")
     raise ValueError(f"{name} {first}, this optimizer {second}; convert=True takes what there is")
+
+
+def _require_writeable(own_state: Sequence[dict[str, Any]]) -> None:
+    """States that were loaded into read-only memory cannot be restored."""
+    for index, own in enumerate(own_state):
+        for name, array in own.items():
+            if name != "step" and not array.flags.writeable:
+                raise ValueError(
+                    f"{name} of state[{index}] must be writeable, got a read-only array"
+                )
 
 
 def _groups_like(found: list[Any], rule: Rule, groups: Groups) -> Groups:

@@ -1,4 +1,4 @@
-"""The optimizer classes, made from the rule table, and how one is had by its rule's name."""
+"""The optimizer classes, made from the rule table, and `create`, which takes a rule's name."""
 
 from __future__ import annotations
 

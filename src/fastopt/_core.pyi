@@ -49,6 +49,7 @@ class TensorList:
         names: list[str],
         optional: list[bool],
         source: object = ...,
+        read_only: bool = ...,
         remainders: list[NDArray[Any] | None] | None = ...,
         seed: int | None = ...,
     ) -> TensorList: ...
@@ -97,8 +98,8 @@ class RowList(TensorList):
     def rows(self) -> int: ...
     @property
     def skipped_rows(self) -> NDArray[np.bool_]: ...
-    @property
-    def steps(self) -> NDArray[np.int64]: ...  # type: ignore[override]
+    @property  # type: ignore[override]
+    def steps(self) -> NDArray[np.int64]: ...
     @steps.setter
     def steps(self, values: NDArray[np.int64]) -> None: ...
     @property
@@ -129,7 +130,9 @@ class ExchangeList(TensorList):
     def counters(self) -> list[Any]: ...
     @counters.setter
     def counters(self, tensors: list[Any]) -> None: ...
-    def step_params(self, groups: list[dict[str, Any]]) -> list[Any] | None: ...
+    def step_params(
+        self, groups: list[dict[str, Any]], max_threads: int = 0
+    ) -> list[Any] | None: ...
 
 @final
 class Snapshot:

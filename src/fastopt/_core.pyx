@@ -2,8 +2,8 @@
 """Arrays to pointers: validation, the GIL, and nothing else.
 
 The functions of the rules are made from the library's table, one built-in function for each row;
-`TensorList` is what an optimizer class holds, `RowList` a population, `ExchangeList` is the former for
-tensors of a framework.
+`TensorList` is what an optimizer class holds, `RowList` what a population holds, `ExchangeList` is
+for tensors of a framework.
 """
 
 from cpython.dict cimport PyDict_GetItem, PyDict_Next, PyDict_Size
@@ -43,13 +43,13 @@ cdef enum:
 
 cdef uint64_t LAST_STEP = <uint64_t>1 << 53
 
-include "_checks.pxi"     # numbers and arrays, and the errors about them
-include "_rules.pxi"      # Rule, and the function of each rule
-include "_tensors.pxi"    # TensorList: many arrays in one call
-include "_population.pxi" # RowList: many models in one call
-include "_exchange.pxi"   # ExchangeList: a framework's tensors in place of arrays
-include "_settings.pxi"   # the norm, threads, instruction sets, versions
-include "_embedding.pxi"  # what Cython and Numba call; made by setup.py
+include "_checks.pxi"      # numbers and arrays, and the errors about them
+include "_rules.pxi"       # Rule, and the function of each rule
+include "_tensors.pxi"     # TensorList: many arrays in one call
+include "_population.pxi"  # RowList: many models in one call
+include "_exchange.pxi"    # ExchangeList: a framework's tensors in place of arrays
+include "_settings.pxi"    # the norm, threads, instruction sets, versions
+include "_embedding.pxi"   # what Cython and Numba call; made by setup.py
 
 
 cdef const char *status_text(int status) noexcept nogil:

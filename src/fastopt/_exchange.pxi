@@ -294,10 +294,10 @@ cdef class ExchangeList(TensorList):
         self.tensors[i].grad = view.data if view.data != NULL else <char *>self.tensors
         return 0
 
-    def step_params(self, list groups not None):
+    def step_params(self, list groups not None, int max_threads=0):
         """One step of every parameter that has a gradient; a list of those parameters.
 
-        None, and no step, if a parameter or a state is no longer what or where it was.
+        It uses `max_threads` at most, if that is not 0. None, and no step, if a parameter or a state is no longer what or where it was.
         """
         cdef Py_ssize_t i
         cdef const int64_t *layout = self.layouts
@@ -314,7 +314,11 @@ cdef class ExchangeList(TensorList):
         for i in range(self.count):
             if self.tensors[i].grad != NULL:
                 self.count_step(i)
-        self.apply(grads, NULL, &result)
+        fo_limit_caller(max_threads)
+        try:
+            self.apply(grads, NULL, &result)
+        finally:
+            fo_limit_caller(0)
         if len(grads) == self.count:
             return self.params
         return [self.params[i] for i in range(self.count) if self.tensors[i].grad != NULL]

@@ -132,7 +132,7 @@ def _require_same_arrays(
     own_names: Sequence[str],
     own_trees: Sequence[Any],
 ) -> None:
-    """An error, by name, if edited groups hold other arrays than those of the optimizer."""
+    """Raise if edited groups hold other arrays than the optimizer's; the message names one."""
     remedy = "add_param_group adds arrays; make a new optimizer to take some away"
     if not isinstance(groups, list):
         raise TypeError(f"param_groups must be a list, got {type(groups).__name__}")

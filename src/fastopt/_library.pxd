@@ -141,3 +141,6 @@ cdef extern from "fastopt.h" nogil:
     const char *fo_isa()
     const char *fo_isa_available(int index)
     const char *fo_settings_error()
+
+cdef extern from "threads/pool.h" nogil:
+    void fo_limit_caller(int threads)

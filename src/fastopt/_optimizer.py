@@ -16,7 +16,7 @@ from fastopt._core import Rule, TensorList
 from fastopt._groups import ParameterGroups, complete, refuse_unknown, with_rates
 from fastopt._placement import Layout, zeros_in_one_block
 from fastopt._statefile import File, StateFileError, name_of
-from fastopt._trees import is_groups, settled
+from fastopt._trees import is_groups, settled, without_memmaps
 
 __all__ = ["Number", "Optimizer", "Params", "Rate"]
 
@@ -110,6 +110,8 @@ class Optimizer:
         states: Sequence[list[NDArray[Any]]] = (),
         steps: Sequence[int] = (),
         remainders: Sequence[NDArray[Any] | None] = (),
+        *,
+        read_only: bool = False,
     ) -> None:
         """Take over the groups, with new states for the parameters beyond those given."""
         rule = self._rule
@@ -138,6 +140,7 @@ class Optimizer:
             owners,
             names,
             optional,
+            read_only=read_only,
             remainders=remainders,
             seed=storage.seed_of_rounding,
         )
@@ -242,7 +245,7 @@ class Optimizer:
     def lr(self) -> Any:
         """The learning rate of all groups; setting it, to a number or a schedule, sets it for all.
 
-        With a schedule it is the rate of the last step, before the first that of the first;
+        With a schedule it is the rate of the last step, or of step 1 before any step;
         ``param_groups`` has the schedule itself.
 
         Raises
@@ -311,7 +314,7 @@ class Optimizer:
             ``"rule"``; ``"param_groups"``: for each group its hyper-parameters, keys of your own
             and, as ``"params"``, the indices of its parameters; ``"state"``: for each parameter its
             ``"step"`` and arrays; where steps were skipped, their number as ``"skipped_steps"``.
-            In place of a schedule stands the rate of the last step.
+            A schedule is replaced by the rate of the last step.
 
         Examples
         --------
@@ -484,12 +487,19 @@ class Optimizer:
         self.skipped_steps = state["skipped_steps"]
         # Pickles of before there were formats have neither.
         self._storage = _storage.Storage(*state.get("storage", _storage.DEFAULT))
+        remainders = state.get("remainders", [None] * len(state["steps"]))
+        # joblib, for one, loads arrays into memory that cannot be written. Whoever only predicts by
+        # them has nothing against that.
+        groups = state["param_groups"]
+        for group in groups:
+            group["params"] = without_memmaps(group["params"])
         self._build(
-            state["param_groups"],
+            groups,
             state["grouped"],
-            state["states"],
+            without_memmaps(state["states"]),
             state["steps"],
-            state.get("remainders", [None] * len(state["steps"])),
+            without_memmaps(remainders),
+            read_only=True,
         )
 
     def __repr__(self) -> str:

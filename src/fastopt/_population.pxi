@@ -47,15 +47,31 @@ cdef class RowList(TensorList):
                             f"narrower arrays, got {text(fo_format_describe(format).name)}")
         return 0
 
+    cdef bint is_column(self, object value) noexcept:
+        """Whether it is K doubles that can be copied as they are."""
+        cdef int wanted = cnp.NPY_ARRAY_C_CONTIGUOUS | cnp.NPY_ARRAY_ALIGNED
+        return (cnp.PyArray_CheckExact(value)
+                and cnp.PyArray_TYPE(<cnp.ndarray>value) == cnp.NPY_DOUBLE
+                and cnp.PyArray_FLAGS(<cnp.ndarray>value) & wanted == wanted
+                and cnp.PyArray_ISNOTSWAPPED(<cnp.ndarray>value)
+                and cnp.PyArray_NDIM(<cnp.ndarray>value) == 1
+                and cnp.PyArray_DIMS(<cnp.ndarray>value)[0] == self.rows)
+
     cdef const double *read(self, str name, object value, fo_domain domain, Py_ssize_t index,
                             double *common) except? NULL:
         """The column of K numbers, or NULL and the one number of all rows."""
         cdef double *column = self.columns + index * self.rows
         cdef cnp.ndarray array
-        if (not isinstance(value, (numpy.ndarray, list, tuple))
-                or isinstance(value, numpy.ndarray) and not cnp.PyArray_NDIM(<cnp.ndarray>value)):
-            common[0] = to_double(name, value if not isinstance(value, numpy.ndarray)
-                                  else value[()], domain)
+        if PyFloat_CheckExact(value) or value is True or value is False:
+            common[0] = to_double(name, value, domain)
+            return NULL
+        if self.is_column(value) and domain != FO_FLAG:
+            memcpy(column, cnp.PyArray_DATA(<cnp.ndarray>value), self.rows * sizeof(double))
+            return column
+        if isinstance(value, numpy.ndarray) and not cnp.PyArray_NDIM(<cnp.ndarray>value):
+            value = value[()]
+        if not isinstance(value, (numpy.ndarray, list, tuple)):
+            common[0] = to_double(name, value, domain)
             return NULL
         array = numpy.asarray(value)
         if (<object>array).dtype.kind not in ("b" if domain == FO_FLAG else "fiu"):
@@ -79,6 +95,8 @@ cdef class RowList(TensorList):
         rows.step = self.counts_of
         for k in range(PyTuple_GET_SIZE(rule.group_keys)):
             name = <str>PyTuple_GET_ITEM(rule.group_keys, k)
+            if name not in hypers:
+                raise ValueError(f"hypers must have {name!r}")
             value = hypers[name]
             index = rule.group_indices[k]
             if index == OPTIONAL_FLAG:

@@ -214,11 +214,12 @@ class Population:
         array([False,  True])
         """
         tensors = self._tensors
-        flat = match(grads, self._tree, "grads")
+        if not type(grads) is type(self._tree) is list:  # the usual shape goes into C as it is
+            grads = match(grads, self._tree, "grads")
         hypers = self.hypers
         if has_schedule(hypers.get("lr")):
             hypers = {**hypers, "lr": rates(hypers["lr"], tensors.last_steps + 1)}
-        norms = tensors.step(flat, hypers, max_norm, grad_scale, skip_nonfinite)
+        norms = tensors.step(grads, hypers, max_norm, grad_scale, skip_nonfinite)
         if tensors.skipped:
             self.skipped_steps = self.skipped_steps + tensors.skipped_rows
         return norms

@@ -38,6 +38,8 @@ def of_rows(value: Any, rows: Indices) -> Any:
 
 
 def has_schedule(lr: Any) -> bool:
+    if type(lr) in (float, np.ndarray):
+        return False
     return _checkpoint.is_schedule(lr) or (
         isinstance(lr, (list, tuple)) and any(map(_checkpoint.is_schedule, lr))
     )

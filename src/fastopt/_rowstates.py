@@ -39,7 +39,7 @@ def initial_values(name: str, hypers: Hypers, count: int) -> NDArray[np.float64]
 
 def state(rule: Rule, tensors: RowList) -> list[dict[str, Any]]:
     """For each array in order, a dict of its rows' step counts and its state arrays themselves."""
-    names = (*rule.states, rule.optional_state)
+    names = (*rule.states, *filter(None, [rule.optional_state]))
     return [
         {"step": steps, **dict(zip(names, arrays, strict=False))}
         for steps, arrays in zip(tensors.steps, tensors.states, strict=True)

@@ -66,7 +66,7 @@ _DTYPES = {
     name: np.dtype(name).newbyteorder("<")
     for name in ("float32", "float64", "int64", "float16", "int16")
 }
-# Keyed by the native dtypes, since the attribute `name` of a dtype is slow to ask for.
+# Keyed by the native dtypes, since the attribute `name` of a dtype is slow.
 _NAMES = {np.dtype(name): name for name in _DTYPES}
 # NumPy knows no bfloat16: as an integer of its bits until the file has been verified.
 _BFLOAT16 = "bfloat16"
@@ -151,7 +151,7 @@ def write(file: File, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -
 
 
 def _is_open(file: Any, method: str) -> TypeGuard[IO[bytes]]:
-    """Whether it is a file object and no path."""
+    """Whether it is a file object and not a path."""
     if isinstance(file, (str, bytes, os.PathLike)):
         return False
     if not hasattr(file, method):
@@ -220,7 +220,7 @@ def read(file: File) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
 
 
 def _read_state(file: IO[bytes]) -> bytes:
-    """The bytes of one state, which says its length itself; fewer if the file ends before."""
+    """The bytes of one state, whose prefix holds its length; fewer if the file ends early."""
     content = _read_up_to(file, _PREFIX.size)
     if len(content) == _PREFIX.size and content.startswith(_MAGIC):
         size = _PREFIX.unpack(content)[3]
@@ -241,7 +241,7 @@ def _read_up_to(file: IO[bytes], count: int) -> bytes:
 
 @contextlib.contextmanager
 def _naming(name: str) -> Iterator[None]:
-    """The system's errors, of this file: some come without a name, some with a temporary one."""
+    """Put this file's name on the system's errors: some have none, some a temporary file's."""
     try:
         yield
     except OSError as error:
@@ -410,7 +410,7 @@ def _status_of(target: str) -> os.stat_result | None:
 
 
 def _with_digest(parts: Iterable[memoryview]) -> Iterator[memoryview | bytes | bytearray]:
-    """The content of the file in pieces, its checksum the last."""
+    """The content of the file in pieces; the last is its checksum."""
     digest = hashlib.sha256()
     for chunk in _gathered(_padded(parts)):
         digest.update(chunk)
@@ -440,7 +440,7 @@ def _gathered(parts: Iterable[memoryview | bytes]) -> Iterator[memoryview | byte
 
 
 def _open_without_waiting(name: str, flags: int) -> int:
-    # A plain open of a named pipe waits for somebody to write to it.
+    # A plain open of a named pipe waits until another process writes to it.
     return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
 
 

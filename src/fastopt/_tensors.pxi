@@ -35,6 +35,8 @@ cdef class TensorList:
         For each group, whether its tensors have the optional state.
     source : object
         What a subclass reads its tensors with.
+    read_only : bool
+        Take arrays that cannot be written, too: a step then refuses them.
     remainders : list of ndarray or None, optional
         For each parameter, what makes a bfloat16 parameter an exact float32.
     seed : int, optional
@@ -58,14 +60,17 @@ cdef class TensorList:
     cdef const void **seen_grads  # where each gradient was when it was last found to overlap nothing
     cdef bint busy
     cdef bint is_stochastic
+    cdef bint read_only
     cdef readonly bint skipped
 
     def __cinit__(self, list rules not None, list params not None, list states not None,
                   list groups not None, list names not None, list optional not None,
-                  object source=None, list remainders=None, object seed=None):
+                  object source=None, bint read_only=False, list remainders=None,
+                  object seed=None):
         cdef Py_ssize_t i
         cdef Rule rule
         self.rules = rules
+        self.read_only = read_only
         self.params = params
         self.states = states
         self.count = len(params)
@@ -89,6 +94,7 @@ cdef class TensorList:
 
     def __init__(self, *args, **keywords):
         self.attach()
+        self.read_only = False
 
     def __dealloc__(self):
         free(self.tensors)
@@ -165,7 +171,7 @@ cdef class TensorList:
         return 0
 
     cdef Py_ssize_t attach_array(self, cnp.ndarray array, Py_ssize_t number, Py_ssize_t n) except -1:
-        check_layout(self.written_name(number), array, True)
+        check_layout(self.written_name(number), array, not self.read_only)
         return self.note_written(cnp.PyArray_DATA(array), cnp.PyArray_NBYTES(array), number, n)
 
     cdef Py_ssize_t note_written(self, const void *data, size_t nbytes, Py_ssize_t number,
@@ -258,7 +264,8 @@ cdef class TensorList:
                     high = middle
             if low and self.written[low - 1].end > begin:
                 raise ValueError(f"{self.grad_name(i)} must not overlap "
-                                 f"{self.written_name(self.written[low - 1].array)} in memory")
+                                 f"{self.written_name(self.written[low - 1].array)} in memory; "
+                                 "pass a copy")
         self.seen_grads[i] = data
         return 0
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, ValuesView
 from typing import Any
 
-__all__ = ["flatten", "is_groups", "match", "settled"]
+import numpy as np
+
+__all__ = ["flatten", "is_groups", "match", "settled", "without_memmaps"]
 
 
 def settled(tree: Any) -> Any:
@@ -20,6 +22,17 @@ def settled(tree: Any) -> Any:
         return dict(tree)
     if isinstance(tree, (list, tuple)):
         return tree[:]
+    return tree
+
+
+def without_memmaps(tree: Any) -> Any:
+    """The same memory in plain arrays, for what was loaded with ``mmap_mode``."""
+    if isinstance(tree, np.memmap):
+        return tree.view(np.ndarray)
+    if isinstance(tree, dict):
+        return {key: without_memmaps(value) for key, value in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        return type(tree)(map(without_memmaps, tree))
     return tree
 
 

@@ -158,7 +158,7 @@ static void check_tensors(fo_rule rule)
     if (info->needs_step)
         CHECK(fo_update_states(rule, FO_FLOAT64, N, b.now[0], b.now[1], b.state, FO_MAX_STATES, 0,
                                hyper) == FO_BAD_STEP);
-    CHECK(fo_update_states(rule, (fo_dtype)2, N, b.now[0], b.now[1], b.state, FO_MAX_STATES, 1,
+    CHECK(fo_update_states(rule, FO_FORMAT_COUNT, N, b.now[0], b.now[1], b.state, FO_MAX_STATES, 1,
                            hyper) == FO_BAD_FORMAT);
     CHECK(unchanged(&b));
 

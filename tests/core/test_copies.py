@@ -145,3 +145,72 @@ def test_a_step_of_another_thread_while_an_optimizer_is_pickled_is_an_error():
     ):
         pickle.dump(opt, Slow())
     assert stepped
+
+
+@pytest.mark.parametrize("make", CLASSES)
+def test_what_is_loaded_into_read_only_memory_is_read_and_refuses_to_step(make):
+    w = np.ones(5)
+    opt = make(w, lr=0.1)
+    opt.step(np.ones(5))
+    buffers = []
+    text = pickle.dumps((w, opt), protocol=5, buffer_callback=buffers.append)
+    v, other = pickle.loads(text, buffers=[bytes(buffer) for buffer in buffers])
+    assert not v.flags.writeable
+    before = v.copy()
+    for twin in (other, pickle.loads(pickle.dumps(other))):
+        assert twin.state[0]["step"] == 1
+        assert twin.lr == 0.1
+        assert repr(twin) == repr(opt)
+        for mine, theirs in zip(twin.state_dict()["state"], opt.state_dict()["state"], strict=True):
+            assert {k: np.asarray(a).tobytes() for k, a in mine.items()} == {
+                k: np.asarray(a).tobytes() for k, a in theirs.items()
+            }
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"must be writeable, got a read-only array"):
+            other.step(np.ones(5))
+    assert v.tobytes() == before.tobytes()
+    assert other.state[0]["step"] == 1
+    earlier = other.state_dict()
+    earlier["state"][0]["step"] = 7
+    if len(earlier["state"][0]) > 1:
+        with pytest.raises(ValueError, match=r"of state\[0\] must be writeable"):
+            other.load_state_dict(earlier)
+        assert other.state[0]["step"] == 1
+    # A copy has memory of its own.
+    copied_array, copied = copy.deepcopy((v, other))
+    copied.step(np.ones(5))
+    opt.step(np.ones(5))
+    assert copied_array.tobytes() == w.tobytes()
+
+
+@pytest.mark.parametrize("mode", ["r", "c", "r+"])
+def test_an_optimizer_of_memory_mapped_arrays_can_be_loaded(mode, tmp_path):
+    """As joblib.load(..., mmap_mode=mode) does: the arrays become np.memmap on the way."""
+
+    def mapped(array, name):
+        np.save(tmp_path / name, array)
+        return np.load(tmp_path / name, mmap_mode=mode)
+
+    opt = fastopt.Adam({"w": np.ones(4)}, lr=0.1)
+    opt.step({"w": np.ones(4)})
+    parts = opt.__getstate__()
+    w = mapped(parts["param_groups"][0]["params"]["w"], "w.npy")
+    parts["param_groups"] = [{**parts["param_groups"][0], "params": {"w": w}}]
+    parts["states"] = [[mapped(a, f"{i}.npy") for i, a in enumerate(parts["states"][0])]]
+    other = fastopt.Adam.__new__(fastopt.Adam)
+    other.__setstate__(parts)
+    assert np.shares_memory(other.param_groups[0]["params"]["w"], w)
+    if mode == "r":
+        with pytest.raises(ValueError, match=r"params\['w'\] must be writeable, got a read-only"):
+            other.step({"w": np.ones(4)})
+    else:
+        other.step({"w": np.ones(4)})
+        opt.step({"w": np.ones(4)})
+        assert w.tobytes() == opt.param_groups[0]["params"]["w"].tobytes()
+
+
+def test_read_only_arrays_are_refused_where_an_optimizer_is_made():
+    w = np.ones(3)
+    w.flags.writeable = False
+    with pytest.raises(ValueError, match="params must be writeable"):
+        fastopt.SGD(w, lr=0.1)

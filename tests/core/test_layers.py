@@ -36,13 +36,14 @@ def name_of(path):
 
 
 FILES = {name_of(path): path for path in ROOT.rglob("*.py")}
+TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FILES.items()}
 MODULES = {*FILES, "fastopt._core"}
 
 
 def imports(name):
     """The package's modules that a module's import statements name, in functions too."""
     package = name if FILES[name].name == "__init__.py" else name.rpartition(".")[0]
-    for node in ast.walk(ast.parse(FILES[name].read_text(encoding="utf-8"))):
+    for node in ast.walk(TREES[name]):
         if isinstance(node, ast.Import):
             found = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -82,3 +83,46 @@ def test_no_modules_import_each_other_in_a_circle():
         for name in leaves:
             del left[name]
     assert not left
+
+
+FACES = ["fastopt._optimizer", f"{TUNE}.study"]
+INTEGRATIONS = [name for name in GRAPH if within(name, ["fastopt.integrations"])]
+
+
+def library(name):
+    """The integration that a module belongs to; one with an underscore is a part of another."""
+    return [*name.split("."), ""][2].removeprefix("_").partition("_")[0]
+
+
+@pytest.mark.parametrize("name", INTEGRATIONS)
+def test_no_integration_knows_another(name):
+    others = {module for module in GRAPH[name] if within(module, ["fastopt.integrations"])}
+    assert {library(module) for module in others} <= {library(name)}
+
+
+def private(name):
+    """The private attributes that a module's classes define, and those that it reads of others."""
+    defined, read = set(), set()
+    for node in ast.walk(TREES[name]):
+        if isinstance(node, ast.FunctionDef):
+            defined.add(node.name)
+        elif isinstance(node, ast.Attribute):
+            own = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+            (defined if own else read).add(node.attr)
+    return [{x for x in names if x[0] == "_" and x[:2] != "__"} for names in (defined, read)]
+
+
+@pytest.mark.parametrize("name", INTEGRATIONS)
+def test_no_integration_reads_a_private_attribute_of_a_study_or_an_optimizer(name):
+    parts = [part for part in INTEGRATIONS if library(part) == library(name)]
+    below = set().union(*(private(module)[0] for module in FACES))
+    own = set().union(*(private(part)[0] for part in parts))
+    assert not private(name)[1] & below - own
+
+
+@pytest.mark.parametrize("name", GRAPH)
+def test_no_private_name_is_imported_from_another_module(name):
+    for node in ast.walk(TREES[name]):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("fastopt."):
+            names = [alias.name for alias in node.names]
+            assert [x for x in names if x[0] == "_" and x[:2] != "__"] == []

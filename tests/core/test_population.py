@@ -405,6 +405,13 @@ def test_amsgrad_cannot_be_switched_on_later():
         models.step(np.ones((2, 2)))
 
 
+def test_a_hyper_parameter_that_is_gone_is_named():
+    models = fastopt.Population("sgd", np.zeros((2, 2)), lr=0.1)
+    del models.hypers["maximize"]
+    with pytest.raises(ValueError, match="hypers must have 'maximize'"):
+        models.step(np.ones((2, 2)))
+
+
 def test_it_shows_how_many_rows_and_what_differs():
     models = fastopt.Population("sgd", [np.zeros((3, 2))], lr=[0.1, 0.2, 0.3])
     assert repr(models).startswith("Population('sgd', 3 rows of 1 arrays, lr=array of 3, ")

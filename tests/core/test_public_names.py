@@ -39,6 +39,16 @@ def test_an_attribute_that_is_not_there_is_an_attribute_error():
         _ = fastopt.tuna
 
 
+@pytest.mark.parametrize(
+    ("wrong", "meant"), [("fastopt.adamWW", "adamw"), ("fastopt.tune.Categoric", "Categorical")]
+)
+def test_python_says_which_attribute_was_probably_meant(wrong, meant):
+    done = subprocess.run(
+        [sys.executable, "-c", f"import fastopt; {wrong}"], capture_output=True, text=True
+    )
+    assert done.stderr.rstrip().lower().endswith(f"did you mean: '{meant}'?".lower())
+
+
 def test_public_names_belong_to_the_package_that_documents_them():
     for name in fastopt.__all__:
         module = getattr(getattr(fastopt, name), "__module__", "fastopt")

@@ -1,10 +1,13 @@
 """Where fastopt.integrations.torch reads and writes: layouts, aliases, and what it refuses."""
 
 import copy
+import os
 import weakref
 
 import pytest
 import torch
+from processes import run_python
+from torch.testing._internal.two_tensor import TwoTensor
 from torch_cases import (
     NAMES,
     assert_close,
@@ -119,6 +122,30 @@ def test_other_devices_and_layouts_are_refused():
     for tensor in (torch.zeros(3, device="meta"), torch.zeros(3).to_sparse()):
         with pytest.raises(TypeError, match=r"params\[0\] must be a strided tensor on the CPU"):
             ours("Adam", [tensor.requires_grad_()])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_wrapper_subclass_is_refused_at_its_first_step(name):
+    param = TwoTensor(torch.ones(3), torch.ones(3)).requires_grad_()
+    plain = torch.ones(3, requires_grad=True)
+    optimizer = ours(name, [plain, param], lr=0.1)
+    plain.grad, param.grad = torch.ones(3), TwoTensor(torch.ones(3), torch.ones(3))
+    with pytest.raises(TypeError, match=r"params\[1\] must be a strided tensor"):
+        optimizer.step()
+    assert torch.equal(plain, torch.ones(3))
+    assert torch.equal(param.a, torch.ones(3))
+
+
+@pytest.mark.filterwarnings("ignore:optimizer contains a parameter group with duplicate")
+def test_what_is_written_twice_is_refused():
+    param = torch.ones(3, requires_grad=True)
+    param.grad = torch.ones(3)
+    with pytest.raises(ValueError, match=r"params\[1\] must not overlap params\[0\]"):
+        ours("Adam", [param, param]).step()
+    param.grad = param.detach()
+    with pytest.raises(ValueError, match=r"grads\[0\] must not overlap params\[0\]"):
+        ours("Adam", [param]).step()
+    assert torch.equal(param, torch.ones(3))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -253,3 +280,28 @@ def test_states_of_adagrad_can_be_shared_before_the_first_step():
             assert optimizer.state[param]["sum"].is_shared()
         run(optimizer, params, 3)
     assert_close(a, b)
+
+
+THREADS = """
+import os, sys
+import torch, fastopt
+from fastopt.integrations.torch import SGD
+
+torch.set_num_threads(int(sys.argv[1]))
+fastopt.set_num_threads(2)
+weight = torch.ones(4_000_000, requires_grad=True)
+weight.grad = torch.ones(4_000_000)
+optimizer = SGD([weight], lr=0.1, foreach=False)
+before = len(os.listdir("/proc/self/task"))
+for _ in range(20):
+    optimizer.step()
+print(len(os.listdir("/proc/self/task")) - before, fastopt.get_num_threads())
+"""
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="no list of threads")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_step_uses_no_more_threads_than_torch(threads):
+    done = run_python("-c", THREADS, str(threads), FASTOPT_NUM_THREADS="2")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [str(threads - 1), "2"]

@@ -262,16 +262,16 @@ def test_it_beats_random_search_by_far(name):
 
 def test_noise_does_not_hide_the_optimum():
     errors = []
-    for seed in range(10):
+    for seed in range(6):
         generator = np.random.default_rng(seed)
         driver = Driver(PLANE, seed=seed)
-        driver.run(lambda p, g=generator: (p["x"] - 0.3) ** 2 + 0.05 * g.standard_normal(), 40)
-        late = [trial.params["x"] for trial in driver.finished[-15:]]
+        driver.run(lambda p, g=generator: (p["x"] - 0.3) ** 2 + 0.05 * g.standard_normal(), 30)
+        late = [trial.params["x"] for trial in driver.finished[-10:]]
         errors.append(abs(np.median(late) - 0.3))
     # 0.2 from the optimum a value is worse by less than the noise; points drawn at random have a
     # median of 0.2 from it
     assert np.median(errors) < 0.06
-    assert sum(error < 0.15 for error in errors) >= 9
+    assert sum(error < 0.15 for error in errors) >= 5
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])

@@ -15,14 +15,24 @@ from processes import run_code
 from fastopt.tune.strategies.bayes import blas
 from fastopt.tune.strategies.bayes.blas import _threads, one_blas_thread
 
+# So many trials that BLAS would share the work out.
 SEARCH = """
+import random
 from fastopt import tune
+
+
+def objective(params):
+    return sum((x - 0.1 * i) ** 2 for i, x in enumerate(params.values()))
+
 
 space = {f"x{i}": tune.Float(0.0, 1.0) for i in range(6)}
 study = tune.Study(space, seed=3)
 for _ in range(70):
+    params = {name: random.Random(f"{name} {len(study.trials)}").random() for name in space}
+    study.add(params, objective(params))
+for _ in range(5):
     trial = study.ask()
-    study.tell(trial, sum((x - 0.1 * i) ** 2 for i, x in enumerate(trial.params.values())))
+    study.tell(trial, objective(trial.params))
 print([x.hex() for trial in study.trials for x in trial.params.values()])
 """
 

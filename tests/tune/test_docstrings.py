@@ -38,6 +38,8 @@ NO_VALUE = {
     "CurrentTrial",
     "Dimension",
     "ImprovementSpent",
+    "Moment",
+    "Scheduler",
     "SpaceExhausted",
     "Strategy",
     "Trial",

@@ -82,7 +82,7 @@ def test_the_intervals_hold_the_shares_and_shrink_with_the_noise():
     for noise in (0.0, 0.3):
         chance = np.random.default_rng(0)
         study = tune.Study(CUBE, strategy="sobol")
-        for _ in range(48):
+        for _ in range(32):
             trial = study.ask()
             study.tell(trial, bowl(trial.params) + noise * chance.standard_normal())
         shares = study.importance()

@@ -357,6 +357,47 @@ def test_curves_show_what_was_yielded():
     assert [line.get_ydata().tolist() for line in lines] == [t.values for t in study.trials]
 
 
+def trained(scheduler, last, n_trials=27):
+    def objective(params):
+        for epoch in range(1, last + 1):
+            yield params["x"] + 1.0 / epoch
+
+    study = tune.Study({"x": tune.Int(0, n_trials - 1)}, strategy="random")
+    study.run(objective, scheduler=scheduler)
+    return study
+
+
+@needs_matplotlib
+def test_curves_mark_the_rungs_and_who_was_stopped():
+    study = trained(tune.Halving(), 81)
+    axes = study.plot.curves().axes[0]
+    lengths = [len(trial.values) for trial in study.trials]
+    marks = {text.xy[0]: text.get_text() for text in axes.texts}
+    assert set(marks) == {1, 3, 9}
+    for rung, text in marks.items():
+        reached = sum(length >= rung for length in lengths)
+        assert text == f"{sum(length > rung for length in lengths)} of {reached}\ngo on"
+    assert axes.get_xscale() == "log"
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["1", "3", "9", "81"]
+    curves = axes.lines[: len(lengths)]
+    assert [list(line.get_xdata()) for line in curves] == [[*range(1, n + 1)] for n in lengths]
+    ringed = [line.get_marker() == "o" for line in curves]
+    assert ringed == [trial.state == "stopped" for trial in study.trials]
+    draw(axes.figure)
+
+
+@needs_matplotlib
+def test_curves_have_no_marks_that_would_overlap():
+    for scheduler, last, marks in [
+        (tune.Median(trials=2), 30, 0),
+        (tune.TopK(3, after=4), 10, 1),
+        (None, 10, 0),
+    ]:
+        axes = trained(scheduler, last).plot.curves().axes[0]
+        assert len(axes.texts) == marks
+        assert axes.get_xscale() == "linear"
+
+
 @needs_matplotlib
 def test_the_report_has_curves_short_numbers_and_is_small(tmp_path):
     def objective(params):
@@ -376,3 +417,22 @@ def test_the_report_has_curves_short_numbers_and_is_small(tmp_path):
     best = study.best.params["p3"]
     assert f"<td>{best:.6g}</td>" in text
     assert repr(best) not in text
+
+
+@needs_matplotlib
+def test_on_a_narrow_screen_long_texts_are_broken_and_numbers_are_not(tmp_path):
+    def objective(params):
+        if params["x"] > 0.8:
+            raise OSError("/a/path/without/a/space/" + "x" * 200)
+        return params["x"]
+
+    study = tune.Study({"x": tune.Float(0.0, 1.0)}, strategy="sobol", name="n" * 60)
+    study.run(objective, 20)
+    study.report(tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    assert f"<td>{study.best.value:.6g}</td>" in text
+    assert '<td class="long">OSError: /a/path' in text
+    assert "h1, .facts { overflow-wrap: anywhere; }" in text
+    # Whatever is wide is in a box that scrolls by itself.
+    assert text.count("<table>") == text.count('<div class="wide">\n<table>')
+    assert text.count("<img") == len(re.findall(r'<div class="wide( broad)?"><img', text))

@@ -90,13 +90,13 @@ def test_a_locked_file_does_not_hold_up_the_objective(tmp_path):
     def report_while_locked(connection):
         for value in (1.0, 2.0):
             study._ledger._next_writing = 0.0
-            study._ledger.report(trial.number, value)
+            study._ledger.report({trial.number: value})
 
     other._ledger.storage.transact(report_while_locked)
     assert trial.values == [1.0, 2.0]
     assert other.trials[0].values == []
     study._ledger._next_writing = 0.0
-    study._ledger.report(trial.number, 3.0)
+    study._ledger.report({trial.number: 3.0})
     assert other.trials[0].values == [1.0, 2.0, 3.0]
 
 

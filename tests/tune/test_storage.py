@@ -47,12 +47,12 @@ def test_a_killed_study_goes_on_as_if_nothing_had_happened(tmp_path, strategy, l
     assert said >= 6
     assert len(told(resumed)) >= said
 
-    while len(told(resumed)) < 24:
+    while len(told(resumed)) < 18:
         trial = resumed.ask()
         resumed.tell(trial, smooth(trial.params))
     process.wait()  # only now: a zombie, or one on its way there, is dead too
     straight = tune.Study(SPACE, strategy=strategy, seed=11)
-    straight.run(smooth, 24)
+    straight.run(smooth, 18)
     assert [(t.number, t.params, t.value) for t in resumed.trials] == [
         (t.number, t.params, t.value) for t in straight.trials
     ]

@@ -3,8 +3,11 @@
 import contextlib
 import http.client
 import json
+import re
 import shutil
+import signal
 import subprocess
+import sys
 import threading
 import time
 
@@ -190,6 +193,19 @@ def test_a_browser_shows_the_study_and_runs_nothing_of_its_texts(path, width):
     assert page.count("<canvas") == 2 + len(SPACE)
     assert "as of " in page
     assert "No answer" not in page
+
+
+def test_it_is_started_from_the_command_line_and_ended_by_ctrl_c(path):
+    command = [sys.executable, "-u", "-m", "fastopt", "watch", path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            address = process.stdout.readline()
+            port = int(re.match(r"http://127\.0\.0\.1:(\d+)/", address)[1])
+            assert get(port)[0].status == 200
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=60) == 0
+        finally:
+            process.kill()
 
 
 def test_a_browser_that_goes_away_ends_nothing(path):

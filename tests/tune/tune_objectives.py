@@ -140,6 +140,59 @@ def epochs(params):
         yield params["a"] + 1.0 / (1 + epoch)
 
 
+def learning(params):
+    """Nine epochs in which trials cross each other."""
+    for epoch in range(1, 10):
+        yield (params["a"] * 7 % 5) / epoch + params["a"] / 10
+
+
+def learning_together(params):
+    """The same as a batched objective."""
+    a = params["a"]
+    for epoch in range(1, 10):
+        rows = yield (a * 7 % 5) / epoch + a / 10
+        a = a[rows]
+
+
+def dies_in_a_batch(params):
+    """The first worker dies when it has answered thrice."""
+    steps = learning_together(params)
+    rows = None
+    for epoch in itertools.count():
+        if epoch == 3 and not os.path.exists(params["flag"][0]):
+            open(params["flag"][0], "w").close()
+            os._exit(3)
+        try:
+            rows = yield next(steps) if rows is None else steps.send(rows)
+        except StopIteration:
+            return
+
+
+def until_stopped(params):
+    """Goes on until a scheduler stops it, and cleans up."""
+    try:
+        for _ in itertools.count():
+            time.sleep(0.001)
+            yield params["a"]
+    finally:
+        open(os.path.join(params["folder"], f"{params['a']}"), "w").close()
+
+
+def hangs_after_a_value(params):
+    yield 1.0
+    time.sleep(600)
+
+
+class StopsAfter:
+    """A scheduler that lets nobody have more than so many values."""
+
+    def __init__(self, epochs):
+        self.epochs = epochs
+
+    def decide(self, moment):
+        return "stop" if moment.epochs >= self.epochs else "go"
+
+
 def epochs_without_end(params):
     for epoch in itertools.count():
         time.sleep(0.01)
@@ -216,6 +269,19 @@ class Say:
 
     def on_trial_end(self, study, trial):
         print(trial.number, flush=True)
+
+
+def run_scheduled(path, batch):
+    """A run with a scheduler that says each report; somebody kills it."""
+
+    class SayReports:
+        def on_report(self, study, trial, step, value):
+            print(trial.number, step, flush=True)
+
+    study = tune.Study(LARGE, strategy="random", storage=path)
+    objective = learning_together if int(batch) else learning
+    options = {"batch": int(batch)} if int(batch) else {}
+    study.run(objective, 24, scheduler=tune.Halving(), callbacks=[SayReports()], **options)
 
 
 def run_until_killed(path, n_jobs):

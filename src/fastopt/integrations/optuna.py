@@ -1,4 +1,5 @@
-"""Optuna: ``FastoptSampler``, the strategies of :mod:`fastopt.tune` in an Optuna study.
+"""Optuna: ``FastoptSampler``, the strategies of :mod:`fastopt.tune` in an Optuna study, and
+``to_optuna``, a study of ours as one of Optuna's.
 
 Storages, dashboards, pruners and distributed runs stay Optuna's.
 """
@@ -32,6 +33,7 @@ except ImportError as error:
         name="optuna",
     ) from error
 
+from fastopt.integrations._optuna_export import to_optuna
 from fastopt.integrations._optuna_history import (
     History,
     TrialReader,
@@ -43,7 +45,7 @@ from fastopt.integrations._optuna_history import (
 from fastopt.tune.strategies.by_name import make_strategy
 from fastopt.tune.strategies.driver import Driver
 
-__all__ = ["FastoptSampler"]
+__all__ = ["FastoptSampler", "to_optuna"]
 
 # Each suggestion that is foreseen costs as much as one that is made.
 FORESEEN = 8
@@ -147,7 +149,7 @@ class FastoptSampler(BaseSampler):
         self._lock = threading.Lock()
 
     def reseed_rng(self) -> None:
-        """Called by Optuna in every parallel worker, lest they all draw the same.
+        """Called by Optuna in every parallel worker, so that they draw different points.
 
         The seed stays: trials differ by their numbers.
         """

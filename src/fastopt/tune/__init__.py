@@ -9,13 +9,19 @@ Examples
 (1, True)
 """
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from fastopt.tune._minimize import maximize, minimize
 from fastopt.tune._open import open, studies
 from fastopt.tune.running.current import CurrentTrial, current_trial, note
 from fastopt.tune.running.stoppers import Budget, Patience, TargetValue
+from fastopt.tune.schedulers.halving import Halving
+from fastopt.tune.schedulers.hyperband import Hyperband
 from fastopt.tune.schedulers.median import Median
+from fastopt.tune.schedulers.population_based import PopulationBased
+from fastopt.tune.schedulers.protocol import Moment, Scheduler
+from fastopt.tune.schedulers.top_k import TopK
 from fastopt.tune.space import Categorical, Dimension, Float, Int, Space, Trial
 from fastopt.tune.strategies.grid import Grid
 from fastopt.tune.strategies.protocol import ImprovementSpent, SpaceExhausted, Strategy, View
@@ -36,17 +42,23 @@ __all__ = [
     "Dimension",
     "Float",
     "Grid",
+    "Halving",
+    "Hyperband",
     "ImprovementSpent",
     "Int",
     "Median",
+    "Moment",
     "Patience",
+    "PopulationBased",
     "Random",
+    "Scheduler",
     "Sobol",
     "Space",
     "SpaceExhausted",
     "Strategy",
     "Study",
     "TargetValue",
+    "TopK",
     "Trial",
     "View",
     "current_trial",
@@ -59,7 +71,7 @@ __all__ = [
 
 
 for _name in __all__:
-    # Where a class is documented and imported from is here, whichever room it lives in.
+    # Classes are documented and imported from here, whichever room holds them.
     if _name in globals():
         globals()[_name].__module__ = __name__
 
@@ -74,4 +86,7 @@ def __getattr__(name: str) -> Any:
         from fastopt.tune.strategies.bayes.strategy import Bayes
 
         return Bayes
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # With these two Python adds which name was probably meant.
+    raise AttributeError(
+        f"module {__name__!r} has no attribute {name!r}", name=name, obj=sys.modules[__name__]
+    )

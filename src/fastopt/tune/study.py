@@ -16,7 +16,6 @@ from fastopt.tune.ledger.encoding import name_strategy
 from fastopt.tune.ledger.ledger import MISSING, Ledger, Resume
 from fastopt.tune.ledger.revisions import correct, delete, invalidate
 from fastopt.tune.running.loop import Run
-from fastopt.tune.schedulers.median import Median
 from fastopt.tune.space import Parameter, Space, Trial
 from fastopt.tune.space.parameters import copy_containers
 from fastopt.tune.strategies.protocol import Direction, Name, Strategy
@@ -200,7 +199,7 @@ class Study:
 
     @property
     def seed(self) -> int:
-        """The seed; for None the one that was drawn, or that of the file."""
+        """The seed. For ``seed=None`` it is the one that was drawn, or the file's."""
         return self._ledger.seed
 
     @property
@@ -275,7 +274,7 @@ class Study:
             If there is nothing left to suggest; ImprovementSpent, which is one, if the strategy
             expects too little of it.
         """
-        return self._ledger.ask(partial(self._notify, "on_trial_start"))
+        return self._ledger.ask(partial(self._notify, "on_trial_start"))[0]
 
     def tell(
         self,
@@ -527,7 +526,9 @@ class Study:
         executor: Any = None,
         timeout: float | None = None,
         trial_timeout: float | None = None,
-        stopper: Median | None = None,
+        batch: int | None = None,
+        scheduler: Any = None,
+        stopper: Any = None,
         max_failures: int | None = 3,
         progress: bool | None = None,
         callbacks: Iterable[Any] = (),
@@ -567,8 +568,21 @@ class Study:
             In a worker the process is killed, with those that it has started. In this process the
             objective is interrupted (in the main thread, and not inside a call into C). In an
             executor it is only given up.
-        stopper : Median, optional
-            Ends poor trials of generator objectives early; their state is ``"stopped"``.
+        batch : int, optional
+            The objective is a batched one, which trains so many trials at once. Its ``params`` are
+            arrays, of one value for each trial. It is a generator that yields an array of their
+            losses after each epoch; ``rows = yield losses`` are the indices of those that go on,
+            which alone have losses from then on, and ``rows.params`` their params. A loss that is not
+            finite ends its own row only.
+            What it returns in the end are the results, or else the last losses are. With ``n_jobs``
+            each worker has a batch.
+        scheduler : object, optional
+            Ends poor trials of generator objectives early: :class:`Halving`, :class:`Hyperband`,
+            :class:`TopK`, :class:`Median` or another :class:`Scheduler`. Their state is
+            ``"stopped"``. In an executor, which brings back nothing before the end, what is known
+            when a trial starts decides.
+        stopper : object, optional
+            The older name of ``scheduler``.
         max_failures : int or None, default 3
             While no trial of the study has succeeded, the run ends with an error after as many
             failures, or when all of its trials have failed: such an objective has a fault. Values
@@ -606,6 +620,8 @@ class Study:
             n_trials=n_trials,
             timeout=timeout,
             trial_timeout=trial_timeout,
+            batch=batch,
+            scheduler=scheduler,
             stopper=stopper,
             max_failures=max_failures,
         )

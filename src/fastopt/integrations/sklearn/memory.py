@@ -62,7 +62,7 @@ class Memory:
 
     def known(self) -> tune.Trial | None:
         """A trial that is known already, if possible one with fits that succeeded."""
-        trials = self._study.trials
+        trials = {trial.number: trial for trial in self._study.trials}
         done = [number for number in self._splits if trials[number].state == "done"]
         return trials[done[0]] if done else None
 
@@ -98,7 +98,7 @@ class Memory:
 
     def all(self) -> tuple[list[Any], list[Any]]:
         """All candidates, and all of their splits in scikit-learn's form."""
-        trials = self._study.trials
+        trials = {trial.number: trial for trial in self._study.trials}
         candidates = [trials[number].params for number in self._splits]
         splits = [split for splits in self._splits.values() for split in splits]
         # A failed fit has one score for all metrics, whose names may come with the first success.

@@ -345,7 +345,7 @@ class SearchCV(BaseSearchCV):
 
 
 def _ask(study: tune.Study, count: int) -> Iterator[tune.Trial]:
-    """Up to so many trials: fewer when the space is used up."""
+    """At most ``count`` trials; fewer when the space is used up."""
     for _ in range(count):
         try:
             yield study.ask()

@@ -215,7 +215,7 @@ class Plan:
             if rules != self.rules or self.optional != list(map(_has_optional, rules, self.groups)):
                 return False
             self._read_settings(optimizer)
-        stepped = self.tensors.step_params(self.hypers)
+        stepped = self.tensors.step_params(self.hypers, torch.get_num_threads())
         if stepped is None:
             return False
         torch.autograd.graph.increment_version(stepped)

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import IO, Any
 
 from fastopt import tune
 from fastopt.tune.command_line.text import clean, describe, list_studies, list_trials
@@ -103,7 +103,7 @@ def _report(options: argparse.Namespace) -> None:
 
 
 @contextmanager
-def _file(path: str, mode: str) -> Iterator[TextIO]:
+def _file(path: str, mode: str) -> Iterator[IO[str]]:
     if path == "-":
         yield sys.stdin if mode == "r" else sys.stdout
         return
@@ -135,7 +135,7 @@ def _import(options: argparse.Namespace) -> None:
         content, space, trials = read_json(file)
     from fastopt.tune.strategies.by_name import restore_strategy
 
-    facts = {name: content[name] for name in ("direction", "seed")}
+    facts: dict[str, Any] = {name: content[name] for name in ("direction", "seed")}
     name = options.name or content["name"]
     strategy = restore_strategy(content["strategy"])
     with tune.Study(space, strategy=strategy, storage=options.file, name=name, **facts) as study:
@@ -144,18 +144,16 @@ def _import(options: argparse.Namespace) -> None:
 
 def _add(study: tune.Study, trials: Sequence[tune.Trial]) -> None:
     """All or none: what a study would refuse is found before the first is added."""
-    twin = tune.Study(study.space, strategy="random", direction=study.direction)
+    direction: Any = study.direction
+    twin = tune.Study(study.space, strategy="random", direction=direction)
     for target in (twin, study):
         for trial in trials:
-            value = {} if trial.state == "failed" else {"value": trial.value}
-            target.add(
-                trial.params,
-                **value,
-                state=trial.state,
-                error=trial.error,
-                values=trial.values,
-                notes=trial.notes,
-            )
+            facts: dict[str, Any] = {
+                name: getattr(trial, name) for name in ("state", "error", "values", "notes")
+            }
+            if trial.state != "failed":
+                facts["value"] = trial.value
+            target.add(trial.params, **facts)
     print(f"{len(trials)} trials added to {clean(study.name, 200)!r}", file=sys.stderr)
 
 

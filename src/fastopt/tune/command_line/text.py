@@ -46,7 +46,7 @@ def _ranked(study: Any) -> list[Trial]:
 
 def list_studies(studies: Iterable[tuple[str, Any]]) -> str:
     """One line for each name and study, or the error that opening it has raised."""
-    rows = []
+    rows: list[list[Any]] = []
     for name, study in studies:
         if isinstance(study, Exception):
             rows.append([name, "", "", "", str(study)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -14,6 +14,8 @@ from fastopt.tune.space.space import Space
 __all__ = [
     "describe",
     "differences",
+    "lineage_from_json",
+    "lineage_to_json",
     "name_strategy",
     "name_value",
     "params_from_json",
@@ -48,6 +50,16 @@ def params_from_json(space: Space, text: str) -> dict[str, Any]:
             value = parameter.check(value)
         params[name] = copy_containers(value)
     return params
+
+
+def lineage_to_json(space: Space, lineage: Sequence[Mapping[str, Any]]) -> str:
+    """What became of a trial's params, as JSON."""
+    return json.dumps([{**c, "params": params_to_json(space, c["params"])} for c in lineage])
+
+
+def lineage_from_json(space: Space, text: str) -> list[dict[str, Any]]:
+    """The inverse of :func:`lineage_to_json`."""
+    return [{**c, "params": params_from_json(space, c["params"])} for c in json.loads(text)]
 
 
 def name_value(value: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Hashable
 
-from fastopt.tune.ledger.encoding import params_from_json
+from fastopt.tune.ledger.encoding import lineage_from_json, params_from_json
 from fastopt.tune.ledger.liveness import is_alive
 from fastopt.tune.ledger.sqlite import Storage
 from fastopt.tune.space.space import Space
@@ -26,6 +26,8 @@ class History:
         Who runs each running trial.
     taken : set
         Keys of all trials.
+    decided : dict of int to int
+        Values of each trial that a scheduler has decided about, those of earlier attempts included.
     best : Trial or None
     deleted : set of int
         Numbers of trials that are no more.
@@ -42,6 +44,8 @@ class History:
         self.finished: list[Trial] = []
         self.owners: dict[int, str | None] = {}
         self.taken: set[Hashable] = set()
+        self.decided: dict[int, int] = {}
+        self._followers: list[dict[int, Trial]] = []
         self.best: Trial | None = None
         self.deleted: set[int] = set()
         self.revision = 0
@@ -69,6 +73,8 @@ class History:
         finished: float | None,
         owner: str | None,
         notes: str,
+        decided: int,
+        lineage: str,
         version: int,
     ) -> None:
         trial = self.trials.get(number)
@@ -85,6 +91,10 @@ class History:
         trial.started, trial.finished = started, finished
         trial.values[:] = json.loads(epochs)
         trial.notes = json.loads(notes)
+        trial.lineage[:] = lineage_from_json(self._space, lineage)
+        self.decided[number] = decided
+        for changed in self._followers:
+            changed[number] = trial
         if state == "running":
             self.owners[number] = owner
         else:
@@ -123,7 +133,17 @@ class History:
         """The running trials, by number."""
         return [self.trials[number] for number in sorted(self.owners)]
 
-    def orphan(self) -> int | None:
-        """The first running trial that nobody runs."""
+    def orphans(self) -> list[int]:
+        """The running trials whose process is gone, ascending."""
         alive = {owner: is_alive(owner) for owner in set(self.owners.values())}
-        return min((n for n, owner in self.owners.items() if not alive[owner]), default=None)
+        return sorted(n for n, owner in self.owners.items() if not alive[owner])
+
+    def follow(self) -> dict[int, Trial]:
+        """A dict that holds all trials, and gets each that changes, for its owner to clear."""
+        changed = dict(self.trials)
+        self._followers.append(changed)
+        return changed
+
+    def unfollow(self, changed: dict[int, Trial]) -> None:
+        """Leave the dict alone from now on."""
+        self._followers = [other for other in self._followers if other is not changed]

@@ -9,19 +9,22 @@ import sqlite3
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 from fastopt import _checks
-from fastopt.tune.ledger.encoding import describe, differences, params_to_json
+from fastopt.tune.ledger.decisions import Decisions
+from fastopt.tune.ledger.encoding import describe, differences, lineage_to_json, params_to_json
 from fastopt.tune.ledger.extend import extend
 from fastopt.tune.ledger.history import History
 from fastopt.tune.ledger.liveness import register
 from fastopt.tune.ledger.restore import pack_space
 from fastopt.tune.ledger.sqlite import Access, Storage
 from fastopt.tune.ledger.values import plain_notes, read_value
+from fastopt.tune.schedulers.driver import SchedulerDriver
+from fastopt.tune.schedulers.protocol import Decision
 from fastopt.tune.space import Parameter, Space, Trial
 from fastopt.tune.strategies.by_name import make_strategy
 from fastopt.tune.strategies.driver import Driver
@@ -31,7 +34,7 @@ __all__ = ["MISSING", "Ledger", "Resume"]
 
 MISSING = object()
 Resume = Literal["same", "extend"]
-# What running trials report is written at most this often, in units of the time that takes.
+# Reported values are written at most this often, in units of the time that takes.
 WRITE_EVERY = 20
 
 # State, value, error, values, notes as JSON, traceback: as Storage.finish takes them.
@@ -46,7 +49,7 @@ class Ledger:
     Attributes
     ----------
     space, strategy, direction, seed, name, constraint
-        As in the study. A seed of None has become the one that was drawn, or that of the file.
+        As in the study. For ``seed=None`` the seed is the one that was drawn, or the file's.
     storage : Storage
     """
 
@@ -175,60 +178,166 @@ class Ledger:
         """How many of these have failed."""
         return sum(trial.state == "failed" for trial in self._history.finished)
 
-    def ask(self, announce: Callable[[Trial], Any], most: int | None = None) -> Trial:
-        """The next trial to evaluate, now running; ``announce`` has been called with it.
+    def ask(
+        self, announce: Callable[[Trial], Any], count: int = 1, most: int | None = None
+    ) -> list[Trial]:
+        """The next trials to evaluate together, now running; ``announce`` was called with each.
 
-        A study that holds ``most`` trials gets no other, whichever process asks.
+        There are fewer than ``count`` where trials are queued again, which come alone, or where
+        there is nothing more to suggest. A study that holds ``most`` trials gets no other,
+        whichever process asks.
         """
         taken: list[int] = []
         try:
             with self._lock:
                 self._write_kept()
-                self.storage.transact(partial(self._take, taken, most))
+                self.storage.transact(partial(self._take, taken, count, most))
                 self._history.refresh()
-                trial = self._history.trials[taken[0]]
-            announce(trial)
+                trials = [self._history.trials[number] for number in taken]
+            for trial in trials:
+                announce(trial)
         except BaseException:
-            # Ctrl-C, and nobody gets the trial.
+            # Ctrl-C: no caller gets the trials.
             if taken:
                 with self._lock:
                     self._history.refresh()
                     self.release([n for n in taken if self._history.owners.get(n) == self._owner])
             raise
-        return trial
+        return trials
 
-    def _take(self, taken: list[int], most: int | None, connection: sqlite3.Connection) -> None:
-        """Make the next trial ours, and add its number to ``taken``."""
+    def _take(
+        self, taken: list[int], count: int, most: int | None, connection: sqlite3.Connection
+    ) -> None:
+        """Make the next trials ours, and add their numbers to ``taken``."""
         self._check_description(connection)
         self._history.refresh()
-        number = self._history.orphan()
-        if number is not None:
-            taken.append(number)
+        orphans = self._history.orphans()[:count]
+        taken += orphans
+        for number in orphans:
             self.storage.claim(connection, number, self._owner)
-            return
+        while not orphans and len(taken) < count:
+            try:
+                self._take_new(taken, most, connection)
+            except SpaceExhausted:
+                if not taken:
+                    raise
+                return
+            self._history.refresh()
+
+    def _take_new(self, taken: list[int], most: int | None, connection: sqlite3.Connection) -> None:
         number = self._history.next_number()
         if most is not None and len(self._history.trials) >= most:
             raise SpaceExhausted(f"the study holds {most} trials, and no more are wanted")
         queue_id, params = self.storage.next_enqueued() or (None, None)
         if params is None:
-            params = params_to_json(self.space, self._suggest(number))
+            params = params_to_json(self.space, self._suggest(number, len(taken)))
         taken.append(number)
         self.storage.insert(connection, number, params, self._owner, queue_id)
 
-    def _suggest(self, number: int) -> dict[str, Any]:
+    def _suggest(self, number: int, row: int) -> dict[str, Any]:
         history = self._history
         if history.revision != self._revision:
             self._revision = history.revision
             self._driver.forget()
-        return self._driver.ask(number, history.finished, history.pending(), history.taken)
+        return self._driver.ask(number, history.finished, history.pending(), history.taken, row)
 
-    def report(self, number: int, value: float) -> None:
-        """Add a value to a running trial; the file has it soon, so a kill loses little."""
+    def report(
+        self,
+        values: Mapping[int, float],
+        decisions: Decisions | None = None,
+        notes: Mapping[str, Any] = MappingProxyType({}),
+    ) -> dict[int, Decision]:
+        """Add a value to each of some running trials; what was decided about them.
+
+        The file has them soon, so a kill loses little. Where a scheduler has something to decide,
+        it has them now, together with the decisions: trials that are stopped have ended, with the
+        ``notes``.
+        """
+        text = json.dumps(plain_notes(notes))
         with self._lock:
-            self._history.trials[number].values.append(value)
-            self._unwritten.add(number)
-            if time.monotonic() >= self._next_writing:
+            trials = [self._history.trials[number] for number in values]
+            for trial, value in zip(trials, values.values(), strict=True):
+                trial.values.append(value)
+            self._unwritten.update(values)
+            decided: dict[int, Decision] = {}
+            if decisions is not None and decisions.are_due(trials):
+                try:
+                    decided = self.storage.transact(partial(self._decide, trials, decisions, text))
+                except BaseException:
+                    for trial in trials:
+                        trial.values.pop()
+                    decisions.forget(trials)
+                    raise
+                self._history.refresh()
+                self._unwritten.difference_update(values)
+            elif time.monotonic() >= self._next_writing:
                 self._write_values()
+            return decided
+
+    def _decide(
+        self,
+        trials: Sequence[Trial],
+        decisions: Decisions,
+        notes: str,
+        connection: sqlite3.Connection,
+    ) -> dict[int, Decision]:
+        # What other processes have written counts.
+        self._history.refresh()
+        # One that was queued again may be somebody else's by now.
+        trials = [t for t in trials if self._history.owners.get(t.number) == self._owner]
+        decided = decisions.decide(trials)
+        for trial in trials:
+            # A paused trial comes to its rung again if it has to start anew.
+            epochs = 0 if decided[trial.number] == "pause" else len(trial.values)
+            epochs = max(self._history.decided[trial.number], epochs)
+            self.storage.report(connection, trial.number, self._owner, trial.values, epochs)
+        going = [trial for trial in trials if decided[trial.number] == "go"]
+        for target, source, params in decisions.exchange(going):
+            trial = self._history.trials[target]
+            change = {"epoch": len(trial.values), "source": source, "params": params}
+            lineage = lineage_to_json(self.space, [*trial.lineage, change])
+            self.storage.exchange(connection, target, lineage)
+        for trial in trials:
+            if decided[trial.number] == "stop":
+                outcome = "stopped", trial.values[-1], None, trial.values, notes, None
+                self.storage.finish(connection, trial.number, *outcome)
+        return decided
+
+    def resume(self, paused: Iterable[int], more: bool, decisions: Decisions) -> int | None:
+        """The number of a paused trial that goes on, which is stored, if one does."""
+
+        def choose(connection: sqlite3.Connection) -> int | None:
+            self._history.refresh()
+            number = decisions.resume([self._history.trials[n] for n in paused], more)
+            if number is not None:
+                values = self._history.trials[number].values
+                self.storage.report(connection, number, self._owner, values, len(values))
+            return number
+
+        with self._lock:
+            number = self.storage.transact(choose)
+            self._history.refresh()
+            return number
+
+    def has_orphans(self) -> bool:
+        """Whether trials are queued again."""
+        with self._lock:
+            self._history.refresh()
+            return bool(self._history.orphans())
+
+    def decisions(self, scheduler: Any) -> Decisions:
+        """The scheduler at work on this study; close it when nothing is to be decided any more."""
+        return Decisions(
+            SchedulerDriver(scheduler, self.space, self.direction, self.seed, self.constraint),
+            self._history,
+        )
+
+    def restart(self, trials: Iterable[Trial]) -> None:
+        """These running trials start from the beginning."""
+        with self._lock:
+            for trial in trials:
+                trial.values.clear()
+                self._unwritten.add(trial.number)
 
     def _write_values(self) -> None:
         start = time.monotonic()
@@ -247,7 +356,8 @@ class Ledger:
     def _store_values(self, connection: sqlite3.Connection) -> None:
         for number in self._unwritten:
             values = self._history.trials[number].values
-            self.storage.report(connection, number, self._owner, values)
+            decided = self._history.decided[number]
+            self.storage.report(connection, number, self._owner, values, decided)
 
     def tell(
         self,
@@ -286,9 +396,9 @@ class Ledger:
         number = trial.number if isinstance(trial, Trial) else trial
         text = json.dumps(plain_notes(notes))
         with self._lock:
-            self._kept[number] = (state, value, error, list(values), text, traceback)
-            self._unwritten.discard(number)
             try:
+                self._kept[number] = (state, value, error, list(values), text, traceback)
+                self._unwritten.discard(number)
                 self._write_kept(number)
                 self._history.refresh()
                 return self._history.trials[number]

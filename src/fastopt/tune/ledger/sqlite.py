@@ -26,11 +26,11 @@ Access = Literal["create", "write", "read"]
 
 APPLICATION_ID = 0x466F7074  # "Fopt", in the header of the file
 SCHEMA_VERSION = 1
-# In place of the number of the process whose connection to a file it is.
+# The key of a connection to memory; one to a file has the ID of its process.
 IN_MEMORY = 0
 # Seconds between two looks at a lock; it is held for some milliseconds.
 POLL = 0.0002
-# What is in the log goes into the file itself at most this often, in units of the time that takes.
+# The log is written into the file at most this often, in units of the time that takes.
 SETTLE_EVERY = 20
 SCHEMA = (
     """CREATE TABLE studies (
@@ -53,6 +53,8 @@ SCHEMA = (
         asked INTEGER NOT NULL,
         version INTEGER NOT NULL,
         notes TEXT NOT NULL DEFAULT '{}',
+        decided INTEGER NOT NULL DEFAULT 0,
+        lineage TEXT NOT NULL DEFAULT '[]',
         PRIMARY KEY (study, number)
     )""",
     "CREATE UNIQUE INDEX trial_versions ON trials (study, version)",
@@ -79,7 +81,11 @@ TRACEBACKS = """CREATE TABLE IF NOT EXISTS tracebacks (
 )"""
 
 # Columns of the table of trials which also came later.
-ADDED_LATER = {"notes": "TEXT NOT NULL DEFAULT '{}'"}
+ADDED_LATER = {
+    "notes": "TEXT NOT NULL DEFAULT '{}'",
+    "decided": "INTEGER NOT NULL DEFAULT 0",
+    "lineage": "TEXT NOT NULL DEFAULT '[]'",
+}
 
 
 class Storage:
@@ -288,11 +294,11 @@ class Storage:
         """Call ``body`` with the connection: all or nothing, and alone among all processes.
 
         When this has returned, what was written survives the death of the process; if ``durable``,
-        that of the machine too, at the price of waiting for the disk. Without ``wait`` it is a
+        a power cut too, which costs waiting for the disk. Without ``wait`` it is a
         TimeoutError at once if another process writes.
 
         This is no context manager, because Ctrl-C may strike on the way into its methods, where
-        nobody would end the transaction.
+        nothing would end the transaction.
         """
         if self._access == "read":
             raise PermissionError(
@@ -420,7 +426,7 @@ class Storage:
 
     def rows(self) -> dict[str, list[dict[str, Any]]]:
         """All that the study has in the tables, by table."""
-        found = {}
+        found: dict[str, list[dict[str, Any]]] = {}
         with self._errors():
             connection = self._connection()
             connection.execute("BEGIN")  # one reading of all tables
@@ -594,13 +600,33 @@ class Storage:
         return cursor.rowcount == 1
 
     def report(
-        self, connection: sqlite3.Connection, number: int, owner: str, values: list[float]
+        self,
+        connection: sqlite3.Connection,
+        number: int,
+        owner: str,
+        values: list[float],
+        decided: int,
     ) -> None:
         """Store what a trial has reported so far, if it still is that owner's."""
         connection.execute(
-            "UPDATE trials SET epochs = ?, version = ?"
+            "UPDATE trials SET epochs = ?, decided = ?, version = ?"
             " WHERE study = ? AND number = ? AND state = 'running' AND owner = ?",
-            (json.dumps(values), self._next_version(connection), self._study, number, owner),
+            (
+                json.dumps(values),
+                decided,
+                self._next_version(connection),
+                self._study,
+                number,
+                owner,
+            ),
+        )
+
+    def exchange(self, connection: sqlite3.Connection, number: int, lineage: str) -> None:
+        """Store what became of a running trial's params."""
+        connection.execute(
+            "UPDATE trials SET lineage = ?, version = ?"
+            " WHERE study = ? AND number = ? AND state = 'running'",
+            (lineage, self._next_version(connection), self._study, number),
         )
 
     def finish(
@@ -649,7 +675,7 @@ def _tables(connection: sqlite3.Connection) -> set[str]:
 
 
 def _forget(connections: dict[int, sqlite3.Connection]) -> None:
-    """When nobody has the storage any more: of a study in memory nothing is left then."""
+    """Close what is open when the storage is garbage; a study in memory is gone then."""
     _close(connections)
     in_memory = connections.pop(IN_MEMORY, None)
     if in_memory is not None:

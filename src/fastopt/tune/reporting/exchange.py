@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, TextIO
+from typing import IO, Any
 
 from fastopt.tune.ledger.encoding import name_strategy, params_from_json, params_to_json
 from fastopt.tune.ledger.restore import pack_space, unpack_space
@@ -19,7 +19,7 @@ VERSION = 1
 FIELDS = ("number", "state", "value", "error", "values", "notes", "started", "finished")
 
 
-def write_json(study: Any, file: TextIO) -> None:
+def write_json(study: Any, file: IO[str]) -> None:
     """All of a study: what it searches, and its trials."""
     space = study.space
     trials = [
@@ -43,7 +43,7 @@ def write_json(study: Any, file: TextIO) -> None:
     file.write("\n")
 
 
-def read_json(file: TextIO) -> tuple[dict[str, Any], Space, list[Trial]]:
+def read_json(file: IO[str]) -> tuple[dict[str, Any], Space, list[Trial]]:
     """What :func:`write_json` wrote: the whole, and of it the space and the trials.
 
     Raises
@@ -68,7 +68,7 @@ def read_json(file: TextIO) -> tuple[dict[str, Any], Space, list[Trial]]:
     return content, space, trials
 
 
-def write_csv(names: Iterable[str], trials: Iterable[Trial], file: TextIO) -> None:
+def write_csv(names: Iterable[str], trials: Iterable[Trial], file: IO[str]) -> None:
     """One line for each trial: ``param_NAME`` for params, ``note_NAME`` for notes, as JSON."""
     names, trials = list(names), list(trials)
     notes = list(dict.fromkeys(name for trial in trials for name in trial.notes))
@@ -93,7 +93,7 @@ def write_csv(names: Iterable[str], trials: Iterable[Trial], file: TextIO) -> No
         )
 
 
-def read_csv(space: Space, file: TextIO) -> Iterator[Trial]:
+def read_csv(space: Space, file: IO[str]) -> Iterator[Trial]:
     """The trials that have ended of a table with columns ``param_NAME`` and ``value``.
 
     ``state``, ``error`` and ``note_NAME`` are read too, other columns are not. Choices are told

@@ -156,7 +156,7 @@ def _grow(
 def _split(
     points: np.ndarray, values: np.ndarray, rng: np.random.Generator
 ) -> tuple[int, float] | None:
-    """The best of one random cut per coordinate, by what it takes off the squared error."""
+    """Of one random cut per coordinate, the one that reduces the squared error most."""
     best, least = None, values.var() * len(values) * (1 - 1e-9)
     low, high = points.min(axis=0), points.max(axis=0)
     for j in np.flatnonzero(high > low):

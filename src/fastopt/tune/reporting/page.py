@@ -42,12 +42,24 @@ figure { margin: 0; }
 img { max-width: 100%; height: auto; }
 figcaption, .note { color: #5b6470; font-size: .85rem; }
 .wide { overflow-x: auto; max-width: 100%; }
-td { overflow-wrap: anywhere; min-width: 3rem; }
+h1, .facts { overflow-wrap: anywhere; }
+th, td { white-space: nowrap; }
+td.long { white-space: normal; overflow-wrap: anywhere; min-width: 12rem; }
+@media (max-width: 40rem) { .broad img { width: 44rem; max-width: none; } }
 """
+
+# Cells with more characters than this are broken into lines; a number never is.
+LONG = 20
+# Pictures of several panels or axes, which a narrow screen scrolls instead of making them tiny.
+BROAD = {"slices", "parallel"}
 
 PICTURES = {
     "history": ("History", "Value of each trial and the best so far."),
-    "curves": ("Learning curves", "What each trial yielded; dashed ones were stopped."),
+    "curves": (
+        "Learning curves",
+        "What each trial yielded, the best in red. Rings are where trials were stopped, lines "
+        "where they were compared.",
+    ),
     "slices": ("Each parameter", "Dark points came late, the best trial is red."),
     "parallel": ("All parameters together", "One line per trial: dark is good, red is the best."),
     "importance": (
@@ -63,11 +75,16 @@ PICTURES = {
 }
 
 
+def _cell(text: str) -> str:
+    long = ' class="long"' if len(text) > LONG else ""
+    return f"<td{long}>{escape(text)}</td>"
+
+
 def _table(header: Iterable[str], rows: Iterable[Iterable[str]], first: str = "") -> str:
     head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
     lines = [f"<table><tr>{head}</tr>"]
     for i, row in enumerate(rows):
-        cells = "".join(f"<td>{escape(cell)}</td>" for cell in row)
+        cells = "".join(map(_cell, row))
         lines.append(
             f'<tr class="{first}">{cells}</tr>' if i == 0 and first else f"<tr>{cells}</tr>"
         )
@@ -80,7 +97,7 @@ def _params(params: Mapping[str, Any]) -> str:
 
 
 def _draw(figure: Any) -> tuple[str, bytes]:
-    """A picture and its kind: lines and letters as SVG, what would be too large so as PNG."""
+    """A picture and its kind: SVG, or PNG where the SVG would be too large."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     if buffer.tell() <= LARGEST_SVG:
@@ -108,7 +125,7 @@ def _facts(about: str, trials: Sequence[Trial]) -> str:
 
 
 def _ranked(direction: str, trials: Sequence[Trial]) -> list[tuple[float, Trial]]:
-    """The done trials with their values, from the best on."""
+    """The done trials with their values, the best first."""
     sign = 1.0 if direction == "minimize" else -1.0
     done = [(t.value, t) for t in trials if t.state == "done" and t.value is not None]
     return sorted(done, key=lambda item: (sign * item[0], item[1].number))
@@ -135,7 +152,11 @@ def _pictures(plots: Plots, done: int, coordinates: int, curves: bool) -> list[s
             return parts
         picture = _picture(getattr(plots, name), f"{title}. {caption}")
         parts.append(f"<h2>{escape(title)}</h2>")
-        parts.append(f"<figure>{picture}<figcaption>{escape(caption)}</figcaption></figure>")
+        broad = "wide broad" if name in BROAD else "wide"
+        parts.append(
+            f'<figure><div class="{broad}">{picture}</div>'
+            f"<figcaption>{escape(caption)}</figcaption></figure>"
+        )
     return parts
 
 

@@ -34,6 +34,9 @@ from fastopt.tune.space import Categorical, Space, Trial
 
 __all__ = ["Plots"]
 
+# Epochs at which trials are stopped are not marked if two are closer than this share of the axis.
+# It is logarithmic if the longest curve is so many times as long as the first of them.
+CLOSE, FAR = 0.09, 20
 # Trials times parameters for which a picture may take eight times as long.
 INTERVALS_UP_TO = 500
 
@@ -144,25 +147,58 @@ class Plots:
         return axes.figure
 
     def curves(self, axes: Any = None) -> Any:
-        """What generator objectives yielded, by epoch; the best is red, stopped ones are dashed."""
+        """What generator objectives yielded, by epoch; the best is red, failed trials are grey.
+
+        A stopped trial ends in a ring. Where trials were stopped, a line says how many of those
+        that came so far went on, unless there are too many such epochs to be told apart. The axis
+        of the epochs is logarithmic if the first of them is early in the longest curve.
+        """
         done = self._done()
         drawn = [trial for trial in self._trials() if trial.values]
         if not drawn:
             raise ValueError("there are no curves to plot: the objective yields no values")
-        axes = new_axes(7.0, 4.0)[0, 0] if axes is None else axes
+        axes = new_axes(7.0, 4.2)[0, 0] if axes is None else axes
         first = done[self._best(done)].number
+        faint = max(0.2, min(0.55, 20.0 / len(drawn)))
         for trial in drawn:
-            best = trial.number == first
+            best, stopped = trial.number == first, trial.state == "stopped"
             axes.plot(
-                trial.values, color=BEST if best else POINT, lw=2.2 if best else 0.9,
-                alpha=1.0 if best else 0.5, zorder=3 if best else 2, marker="o",
-                ls="--" if trial.state == "stopped" else "-", markersize=2.5,
+                range(1, len(trial.values) + 1), trial.values, lw=2.2 if best else 0.9,
+                color=BEST if best else TEXT if trial.state == "failed" else POINT,
+                alpha=1.0 if best else faint if stopped else max(0.4, faint),
+                zorder=4 if best else 2, marker="o" if stopped or len(trial.values) == 1 else None,
+                markevery=[-1], markersize=3.5, markerfacecolor="none", markeredgewidth=0.9,
             )  # fmt: skip
         self._show_range(axes, np.concatenate([trial.values for trial in drawn]))
         axes.set(xlabel="epoch", ylabel="value")
         axes.xaxis.get_major_locator().set_params(integer=True)
         clean(axes)
+        self._mark_rungs(axes, drawn)
         return axes.figure
+
+    def _mark_rungs(self, axes: Any, drawn: list[Trial]) -> None:
+        """A line wherever trials were stopped, and how many went on there."""
+        lengths = np.array([len(trial.values) for trial in drawn])
+        ends = np.array([len(t.values) for t in drawn if t.state == "stopped"], dtype=int)
+        rungs = np.unique(ends)
+        longest = int(lengths.max())
+        far = len(rungs) > 0 and longest > rungs[0] * FAR
+        places = np.log(rungs) / np.log(longest) if far else rungs / longest
+        if len(rungs) == 0 or (np.diff(places) < CLOSE).any():
+            return
+        if far:
+            axes.set_xscale("log")
+            ticks = sorted({*rungs.tolist(), longest})
+            axes.set_xticks(ticks, [str(tick) for tick in ticks])
+            axes.set_xticks([], minor=True)
+        for rung in rungs:
+            reached = int((lengths >= rung).sum())
+            axes.axvline(rung, color=FAINT, lw=1, zorder=1)
+            axes.annotate(
+                f"{reached - int((ends == rung).sum())} of {reached}\ngo on", (rung, 1.0),
+                xytext=(0, 4), xycoords=axes.get_xaxis_transform(), textcoords="offset points",
+                ha="center", va="bottom", fontsize=8, color=TEXT, annotation_clip=False,
+            )  # fmt: skip
 
     def _ticks(self, name: str) -> tuple[list[float], list[str]]:
         """Places in the unit interval, and what stands there: round numbers."""

@@ -27,7 +27,7 @@ __all__ = ["shares", "surface"]
 
 # Trials that the process needs, at least and per parameter, and parameters that it can tell apart.
 FEWEST, PER_PARAMETER, DIMENSIONS = 20, 3, 20
-# Share of the values' variance that it has to foretell of trials that are left out.
+# Share of the values' variance that it must predict for trials that are left out.
 FORETOLD = 0.5
 # No smooth function has this factor between two trials' distances from the median, one by one.
 GAP = 1e3
@@ -51,7 +51,7 @@ def _diverged(targets: np.ndarray) -> bool:
 
 
 def _foretold(posterior: Posterior, targets: np.ndarray) -> float:
-    """Share of the variance that is foretold when each trial in turn is left out."""
+    """Share of the variance that is predicted when each trial in turn is left out."""
     precision = (posterior.inverse_factor**2).sum(axis=0)
     residuals = posterior.weights / precision
     return 1.0 - float(residuals @ residuals) / max(float(targets @ targets), 1e-300)

@@ -1,4 +1,4 @@
-"""How many workers there is room for."""
+"""How many workers the machine has CPUs for."""
 
 from __future__ import annotations
 

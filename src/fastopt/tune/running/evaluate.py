@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from fastopt.tune.ledger.values import cut, has_diverged, read_value
 from fastopt.tune.running.current import within
 
-__all__ = ["Event", "Objective", "Outcome", "evaluate", "evaluate_fully", "explain"]
+__all__ = ["Event", "Objective", "Outcome", "Steps", "evaluate", "evaluate_fully", "explain"]
 
 
 Objective = Callable[[dict[str, Any]], Any]
 Event = tuple[str, int, Any]
-"""What a backend says of a trial: "report", "restart" or "end"; its number; the content."""
+"""What a backend says of a task: "report", "restart" or "end"; its number; the content."""
 
 
 @dataclass
@@ -33,6 +33,10 @@ class Outcome:
     traceback: str | None = None
     diverged: bool = False
     notes: dict[str, Any] = field(default_factory=dict)
+
+
+Steps = Generator[Any, Any, Outcome]
+"""An objective at work: yields what it reports, takes the answer, returns the outcome."""
 
 
 def explain(error: BaseException) -> str:
@@ -51,41 +55,36 @@ def explain(error: BaseException) -> str:
     return line
 
 
-def _trace(error: BaseException) -> str:
-    """The traceback below this module's own frame, its end if it is long."""
+def trace(error: BaseException) -> str:
+    """The traceback below our own frame, its end if it is long."""
     below = error.__traceback__ and error.__traceback__.tb_next
     text = "".join(traceback.format_exception(type(error), error, below))
     return cut(text.encode("utf-8", "backslashreplace").decode())
 
 
-def evaluate(
-    objective: Callable[[dict[str, Any]], Any],
-    params: dict[str, Any],
-    limits: Sequence[float],
-    direction: str,
-) -> Generator[float, None, Outcome]:
-    """Run the objective; yields each value that it reports, returns the outcome.
+def evaluate(objective: Objective, params: dict[str, Any]) -> Steps:
+    """Run the objective of one trial; yields each value that it reports, returns the outcome.
 
-    Parameters
-    ----------
-    limits : sequence of float
-        At each epoch, the worst that the best value reported so far may be; a worse one stops the
-        trial.
+    A value comes together with the trial's notes, or None if these are as before. The answer is
+    None, or "stop", which ends the trial.
     """
     objective, params, notes = within(objective, params)
-    outcome = yield from _evaluate(objective, params, limits, direction)
-    outcome.notes = notes
-    return outcome
+    steps = _evaluate(objective, params)
+    answer = None
+    known: dict[str, Any] = {}
+    while True:
+        try:
+            value = steps.send(answer)
+        except StopIteration as end:
+            end.value.notes = notes
+            return end.value
+        news = None if notes == known else dict(notes)
+        known = news or known
+        answer = yield value, news
 
 
-def _evaluate(
-    objective: Callable[[dict[str, Any]], Any],
-    params: dict[str, Any],
-    limits: Sequence[float],
-    direction: str,
-) -> Generator[float, None, Outcome]:
+def _evaluate(objective: Objective, params: dict[str, Any]) -> Steps:
     values: list[float] = []
-    best = min if direction == "minimize" else max
     try:
         result = objective(params)
         if isinstance(result, Iterator):
@@ -101,11 +100,8 @@ def _evaluate(
                     diverged = has_diverged(report)
                     return Outcome("failed", error=error, values=values, diverged=diverged)
                 values.append(value)
-                yield value
-                if len(values) <= len(limits):
-                    so_far, limit = best(values), limits[len(values) - 1]
-                    if so_far != limit and best(so_far, limit) == limit:
-                        return Outcome("stopped", value, values=values)
+                if (yield value) == "stop":
+                    return Outcome("stopped", value, values=values)
             if result is None:
                 if not values:
                     return Outcome("failed", error="the objective yielded nothing")
@@ -116,19 +112,29 @@ def _evaluate(
             return Outcome("failed", error=error, values=values, diverged=has_diverged(result))
         return Outcome("done", value, values=values)
     except (Exception, SystemExit) as error:
-        return Outcome("failed", error=explain(error), values=values, traceback=_trace(error))
+        return Outcome("failed", error=explain(error), values=values, traceback=trace(error))
 
 
 def evaluate_fully(
-    objective: Callable[[dict[str, Any]], Any],
-    params: dict[str, Any],
-    limits: Sequence[float],
-    direction: str,
+    objective: Objective, params: dict[str, Any], limits: Mapping[int, float], direction: str
 ) -> Outcome:
-    """:func:`evaluate` in one call, for executors that return only once."""
-    steps = evaluate(objective, params, limits, direction)
+    """:func:`evaluate` in one call, for executors that return only once.
+
+    Parameters
+    ----------
+    limits : dict of int to float
+        After so many values, the worst that the best of them may be; a worse one stops the trial.
+    """
+    steps = evaluate(objective, params)
+    best = min if direction == "minimize" else max
+    values: list[float] = []
+    answer = None
     while True:
         try:
-            next(steps)
+            value, _ = steps.send(answer)
         except StopIteration as end:
             return end.value
+        values.append(value)
+        limit = limits.get(len(values))
+        if limit is not None and best(*values, limit) == limit != best(values):
+            answer = "stop"

@@ -1,4 +1,4 @@
-"""Trials in somebody's executor."""
+"""Trials in an executor that the user gives."""
 
 from __future__ import annotations
 
@@ -34,6 +34,8 @@ class Futures:
     with. Which one it was shows when they run again, each with nothing beside it.
     """
 
+    answers = False
+
     def __init__(self, objective: Objective, executor: Any, capacity: int) -> None:
         self._capacity = capacity
         self._objective = _sendable(objective, executor)
@@ -61,7 +63,7 @@ class Futures:
         try:
             future = self._executor.submit(evaluate_fully, self._objective, *self._tasks[number])
         except concurrent.futures.BrokenExecutor as error:
-            # It broke while idle, or under another trial whose end has not been seen yet.
+            # It broke while idle, or during another trial whose end has not been seen yet.
             future = concurrent.futures.Future()
             future.set_exception(error)
         self._futures[future] = number
@@ -92,7 +94,7 @@ class Futures:
                 outcome = Outcome("failed", error=reason)
             self._forget(number)
             for value in outcome.values:
-                yield "report", number, value
+                yield "report", number, (value, None)
             yield "end", number, outcome
 
     def _forget(self, number: int) -> None:
@@ -101,9 +103,9 @@ class Futures:
             self._alone = None
 
     def _renew(self) -> None:
-        """A process pool that broke stays so; go on with a new one of its kind."""
+        """A broken process pool stays broken: go on with a new one of the same kind."""
         old = self._executor
-        # The standard library's, and loky's, which joblib has a copy of.
+        # The pools of the standard library and of loky, of which joblib has a copy.
         pool = next((c for c in type(old).__mro__ if c.__name__ == "ProcessPoolExecutor"), None)
         if pool is None:
             return

@@ -1,4 +1,4 @@
-"""One run of a study: when trials start, and when the run ends."""
+"""One run of a study: when trials start, what they are answered, and when the run ends."""
 
 from __future__ import annotations
 
@@ -6,21 +6,22 @@ import math
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from fastopt import _checks
+from fastopt.tune.ledger.decisions import Decisions
 from fastopt.tune.ledger.ledger import Ledger
-from fastopt.tune.running.cpus import usable_cpus
+from fastopt.tune.running.backends import make_backend
+from fastopt.tune.running.batch import diverged_outcome, row_outcome, stack
 from fastopt.tune.running.current import Given, folder_of
 from fastopt.tune.running.evaluate import Objective, Outcome
-from fastopt.tune.running.futures import Futures
 from fastopt.tune.running.interrupts import Interrupts
-from fastopt.tune.running.processes import Processes
 from fastopt.tune.running.progress import Progress
 from fastopt.tune.running.serial import Serial
-from fastopt.tune.schedulers.median import Median
+from fastopt.tune.schedulers.driver import check_scheduler
 from fastopt.tune.space import Trial
 from fastopt.tune.space.parameters import copy_containers
 from fastopt.tune.strategies.protocol import ImprovementSpent, SpaceExhausted
@@ -28,30 +29,34 @@ from fastopt.tune.strategies.protocol import ImprovementSpent, SpaceExhausted
 __all__ = ["Run", "Total"]
 
 
-def _make_backend(
-    objective: Objective, n_jobs: int | None, executor: Any, most: float = math.inf
-) -> Any:
-    """A backend for ``n_jobs`` trials at once, of which there are ``most``."""
-    if not callable(objective):
-        raise TypeError(f"objective must be callable, got {objective!r}")
-    if executor is not None:
-        if callable(getattr(executor, "get_executor", None)):  # a Dask client
-            executor = executor.get_executor(pure=False)
-        if not callable(getattr(executor, "submit", None)):
-            raise TypeError(f"executor must have a method submit, got {executor!r}")
-        if n_jobs is None:
-            n_jobs = getattr(executor, "_max_workers", 1)
-    n_jobs = 1 if n_jobs is None else _checks.integer("n_jobs", n_jobs)
-    n_jobs = usable_cpus() if n_jobs == -1 else _checks.integer("n_jobs", n_jobs, least=1)
-    if executor is not None:
-        return Futures(objective, executor, n_jobs)
-    return Serial(objective) if n_jobs == 1 else Processes(objective, int(min(n_jobs, most)))
-
-
 class Total(int):
-    """A number of trials that the study shall hold in the end, those from before a run included."""
+    """A number of trials that the study holds in the end, including those from before the run."""
 
     __slots__ = ()
+
+
+@dataclass
+class _Task:
+    """What a backend runs: one trial, or the rows of a batch.
+
+    Attributes
+    ----------
+    trials : list of Trial
+        All that it began with.
+    rows : list of Trial
+        Those that the objective holds now, in the order of its arrays.
+    deadline : float
+    params : dict of int to dict
+        The params of each trial by its number, as they are now.
+    notes : dict
+        Those of a single trial, so far.
+    """
+
+    trials: list[Trial]
+    rows: list[Trial]
+    deadline: float
+    params: dict[int, dict[str, Any]]
+    notes: dict[str, Any] = field(default_factory=dict)
 
 
 class Run:
@@ -69,30 +74,52 @@ class Run:
         n_trials: int | None,
         timeout: float | None,
         trial_timeout: float | None,
-        stopper: Median | None,
+        batch: int | None,
+        scheduler: Any,
+        stopper: Any,
         max_failures: int | None,
     ) -> None:
         if n_trials is not None and not isinstance(n_trials, Total):
             n_trials = _checks.integer("n_trials", n_trials, least=0)
         self._timeout = _checks.seconds("timeout", timeout)
         self._trial_timeout = _checks.seconds("trial_timeout", trial_timeout)
-        if stopper is not None and not callable(getattr(stopper, "limits", None)):
-            raise TypeError(f"stopper must have a method limits, got {stopper!r}")
+        self._batch = None if batch is None else _checks.integer("batch", batch, least=1)
+        if stopper is not None:
+            if scheduler is not None:
+                raise TypeError("stopper is an older name of scheduler: give one of them")
+            scheduler = check_scheduler("stopper", stopper)
+        elif scheduler is not None:
+            check_scheduler("scheduler", scheduler)
+        if hasattr(scheduler, "exchange") and batch is None:
+            raise TypeError(f"scheduler: {scheduler!r} is for batched objectives, needs batch=")
+        if hasattr(scheduler, "check"):
+            scheduler.check(ledger.space)
+        self._scheduler = scheduler
         self._ledger = ledger
         self._notify = notify
         self._stop = stop
-        self._stopper = stopper
         self._n_trials = n_trials
         self._whole = n_trials if isinstance(n_trials, Total) else None
         if max_failures is not None:
             max_failures = _checks.integer("max_failures", max_failures, least=1)
         self._max_failures = math.inf if max_failures is None else max_failures
         self._failures: list[tuple[int, Outcome]] = []
+        # As many, but rows that have failed together count once.
+        self._incidents = 0
         self._warned = False
         self._ended = 0
-        # The number of each running trial, and when its time is over.
-        self._running: dict[int, tuple[Trial, float]] = {}
+        # By the number of its first trial. One of which all trials have ended stays until the
+        # backend is done with it.
+        self._tasks: dict[int, _Task] = {}
+        self._paused: dict[int, _Task] = {}
+        self._running: dict[int, Trial] = {}
         self._more = True
+
+    def _refuse_to_pause(self) -> None:
+        raise TypeError(
+            f"scheduler: {self._scheduler!r} pauses trials, whose generators wait in this process; "
+            "it goes without batch=, n_jobs= and executor= only"
+        )
 
     def _left(self) -> float:
         """How many trials may still be started."""
@@ -104,16 +131,26 @@ class Run:
     def __call__(
         self, objective: Objective, n_jobs: int | None, executor: Any, progress: bool | None
     ) -> None:
+        batched = self._batch is not None
+        if getattr(self._scheduler, "pause", False) is True and (
+            batched or executor is not None or n_jobs not in (None, 1)
+        ):
+            self._refuse_to_pause()
         left = self._left()
         if left <= 0:
             # Workers take a second to start.
-            self._backend = Serial(objective)
+            self._backend = make_backend(objective, None, None, batched=batched)
         else:
             most = min(left, max(1, self._ledger.space.size))
-            self._backend = _make_backend(objective, n_jobs, executor, most)
+            if self._batch is not None and most < math.inf:
+                most = -(-most // self._batch)
+            self._backend = make_backend(objective, n_jobs, executor, most, batched)
         self._progress = Progress(progress, None if left == math.inf else int(left))
         self._stop.clear()
+        self._decisions: Decisions | None = None
         try:
+            if self._scheduler is not None:
+                self._decisions = self._ledger.decisions(self._scheduler)
             self._notify("on_study_start")
             with Interrupts() as interrupts:
                 self._loop(interrupts)
@@ -123,6 +160,8 @@ class Run:
             try:
                 self._ledger.release(self._running)
             finally:
+                if self._decisions is not None:
+                    self._decisions.close()
                 self._backend.close()
                 self._progress.close()
                 self._notify("on_study_end")
@@ -134,18 +173,19 @@ class Run:
             if not isinstance(self._backend, Serial):
                 interrupts.check()
             self._start()
-            if not self._running:
-                self._check_failures(enough=self._ended)
+            if not self._running and not (self._tasks and self._wants_more()):
+                self._check_failures(at_end=True)
                 return
             self._wait(deadline)
         # They are queued again, as after Ctrl-C.
-        for number in self._running:
+        for number in self._tasks:
             self._backend.cancel(number)
 
-    def _check_failures(self, enough: float) -> None:
-        """Raise if nothing has ever succeeded and ``enough`` trials of this run have failed."""
+    def _check_failures(self, at_end: bool = False) -> None:
+        """Raise if nothing has ever succeeded, and enough has failed or all of it."""
         failures = self._failures
-        if self._max_failures == math.inf or not failures or len(failures) < enough:
+        enough = bool(failures) if at_end else self._incidents >= self._max_failures
+        if self._max_failures == math.inf or not enough:
             return
         if self._ended > len(failures) or self._ledger.best() is not None:
             return
@@ -156,52 +196,163 @@ class Run:
             f"{outcome.traceback or outcome.error}"
         )
 
+    def _wants_more(self) -> bool:
+        return self._more and not self._stop.is_set() and self._left() > 0
+
     def _start(self) -> None:
-        ledger = self._ledger
-        while (
-            self._more
-            and not self._stop.is_set()
-            and len(self._running) < self._backend.capacity
-            and self._left() > 0
-        ):
-            try:
-                trial = ledger.ask(partial(self._notify, "on_trial_start"), self._whole)
-            except SpaceExhausted as end:
-                # Points used up are so for good: a trial that ends does not give its point back.
-                # The improvement to expect may rise again with the result of a running trial.
-                self._more = isinstance(end, ImprovementSpent)
-                return
-            self._running[trial.number] = (trial, time.monotonic() + self._trial_timeout)
-            limits = []
-            if self._stopper is not None:
-                limits = self._stopper.limits(ledger.direction, ledger.finished())
-            folder = folder_of(ledger.storage.path, ledger.name, trial.number)
-            params = Given(copy_containers(trial.params), trial.number, folder)
-            self._backend.submit(trial.number, params, limits, ledger.direction)
+        while len(self._tasks) < self._backend.capacity:
+            if not (self._resume(self._wants_more()) or self._ask() or self._resume(more=False)):
+                break
+        if not self._tasks:
+            # They wait for others in vain.
+            for number in list(self._paused):
+                notes = self._paused.pop(number).notes
+                values = [*self._running[number].values]
+                self._end(number, Outcome("stopped", values[-1], values=values, notes=notes))
+
+    def _ask(self) -> bool:
+        """Start a new trial, or a batch of them; False if there is none."""
+        if not self._wants_more():
+            return False
+        count = int(min(self._batch or 1, self._left()))
+        try:
+            announce = partial(self._notify, "on_trial_start")
+            trials = self._ledger.ask(announce, count, self._whole)
+        except SpaceExhausted as end:
+            # Points used up are so for good: a trial that ends does not give its point back.
+            # The improvement to expect may rise again with the result of a running trial.
+            self._more = isinstance(end, ImprovementSpent)
+            return False
+        self._running.update((trial.number, trial) for trial in trials)
+        deadline = time.monotonic() + self._trial_timeout
+        params = {trial.number: trial.params for trial in trials}
+        self._tasks[trials[0].number] = _Task(trials, trials, deadline, params)
+        self._backend.submit(trials[0].number, *self._describe(trials))
+        return True
+
+    def _resume(self, more: bool) -> bool:
+        """Go on with a paused trial; False if there is none that may."""
+        if not self._paused or self._stop.is_set() or self._decisions is None:
+            return False
+        # Those of a run that was broken off come first: they were compared with.
+        if more and self._ledger.has_orphans():
+            return False
+        number = self._ledger.resume(list(self._paused), more, self._decisions)
+        if number is None:
+            return False
+        task = self._tasks[number] = self._paused.pop(number)
+        task.deadline = time.monotonic() + self._trial_timeout
+        self._backend.resume(number)
+        return True
+
+    def _describe(self, trials: Sequence[Trial]) -> tuple:
+        """What the backend needs to know of a task."""
+        limits = {} if self._decisions is None else self._decisions.start(trials)
+        params = [copy_containers(trial.params) for trial in trials]
+        if self._batch is not None:
+            return stack(self._ledger.space, params), len(params)
+        storage, number = self._ledger.storage, trials[0].number
+        given = Given(params[0], number, folder_of(storage.path, self._ledger.name, number))
+        if self._backend.answers:
+            return (given,)
+        if limits is None:
+            raise TypeError(
+                f"scheduler: {self._scheduler!r} cannot tell its limits in advance (it has no "
+                "method thresholds), and an executor answers nothing later; use n_jobs="
+            )
+        return given, limits, self._ledger.direction
 
     def _wait(self, deadline: float) -> None:
-        until = min([deadline, *(end for _, end in self._running.values())])
+        until = min([deadline, *(task.deadline for task in self._tasks.values())])
         timeout = None if until == math.inf else max(0.0, until - time.monotonic())
         for event, number, content in self._backend.events(timeout):
-            trial = self._running[number][0]
+            task = self._tasks[number]
             if event == "restart":
-                trial.values.clear()
-                self._running[number] = (trial, time.monotonic() + self._trial_timeout)
+                task.rows = task.trials
+                task.params = {trial.number: trial.params for trial in task.trials}
+                task.deadline = time.monotonic() + self._trial_timeout
+                self._ledger.restart([t for t in task.rows if t.number in self._running])
             elif event == "report":
-                self._ledger.report(number, content)
-                self._notify("on_report", trial, len(trial.values) - 1, content)
+                self._report(number, task, content)
             else:
-                self._end(number, content)
+                del self._tasks[number]
+                self._finish(task, content)
         now = time.monotonic()
-        for number, (_, end) in list(self._running.items()):
-            if end <= now < deadline:
+        for number, task in list(self._tasks.items()):
+            if task.deadline <= now < deadline:
                 self._give_up(number)
+
+    def _report(self, number: int, task: _Task, content: Any) -> None:
+        """Store what a trial or a batch has reported, and answer."""
+        losses = content
+        if self._batch is None:
+            value, notes = content
+            losses = [value]
+            task.notes = task.notes if notes is None else notes
+        reported, diverged = {}, []
+        for trial, loss in zip(task.rows, losses):  # noqa: B905 (a stopped trial has no row)
+            if trial.number in self._running:
+                if math.isfinite(loss):
+                    reported[trial.number] = loss
+                else:
+                    diverged.append((trial.number, diverged_outcome(trial, loss)))
+        decisions = self._decisions if self._backend.answers else None
+        decided = self._ledger.report(reported, decisions, task.notes)
+        alone = self._batch is None and isinstance(self._backend, Serial)
+        if not alone and "pause" in decided.values():
+            self._refuse_to_pause()
+        for reporting, loss in reported.items():
+            trial = self._running[reporting]
+            self._notify("on_report", trial, len(trial.values) - 1, loss)
+            if trial.state == "stopped":
+                self._note_end(trial)
+        for failed, outcome in diverged:
+            self._end(failed, outcome)
+        kept = [i for i, trial in enumerate(task.rows) if trial.number in self._running]
+        before, task.rows = task.rows, [task.rows[i] for i in kept]
+        if before and not kept:
+            self._backend.answer(number, "stop")
+        elif self._batch is not None:
+            self._backend.answer(number, (kept, *self._exchange(task)))
+        elif decided.get(number) == "pause":
+            self._paused[number] = self._tasks.pop(number)
+            self._backend.pause(number)
+
+    def _exchange(self, task: _Task) -> tuple[list[int], dict[str, Any] | None]:
+        """From which row of the task each goes on, and all params, if some have changed."""
+        places = {trial.number: place for place, trial in enumerate(task.rows)}
+        sources = list(range(len(task.rows)))
+        changed = False
+        for place, trial in enumerate(task.rows):
+            for change in trial.lineage:
+                if change["epoch"] == len(trial.values):
+                    task.params[trial.number] = change["params"]
+                    sources[place] = places.get(change["source"], place)
+                    changed = True
+        if not changed:
+            return sources, None
+        rows = [copy_containers(task.params[trial.number]) for trial in task.rows]
+        return sources, stack(self._ledger.space, rows)
+
+    def _finish(self, task: _Task, outcome: Outcome) -> None:
+        """End the trials that the task still has."""
+        before = len(self._failures)
+        for i, trial in enumerate(task.rows):
+            if trial.number in self._running:
+                single = self._batch is None
+                self._end(trial.number, outcome if single else row_outcome(outcome, i, trial))
+        if len(self._failures) > before:
+            self._incidents += 1
+            self._check_failures()
 
     def _give_up(self, number: int) -> None:
         self._backend.cancel(number)
-        values = list(self._running[number][0].values)
+        task = self._tasks.pop(number)
         error = f"not finished within its timeout of {self._trial_timeout:g} s"
-        self._end(number, Outcome("failed", error=error, values=values))
+        outcome = Outcome("failed", error=error, notes=task.notes)
+        if self._batch is None and task.rows:
+            outcome.values = [*task.rows[0].values]
+        self._finish(task, outcome)
 
     def _end(self, number: int, outcome: Outcome) -> None:
         trial = self._ledger.finish(
@@ -213,20 +364,22 @@ class Run:
             outcome.notes,
             outcome.traceback,
         )
-        self._notify("on_trial_end", trial)
-        del self._running[number]
-        self._ended += 1
-        best = self._ledger.best()
-        self._progress.update(outcome.state == "failed", None if best is None else best.value)
+        self._note_end(trial)
         if outcome.state != "failed":
             return
         if not outcome.diverged:
             self._failures.append((number, outcome))
-            self._check_failures(enough=self._max_failures)
         if not self._warned:
             self._warned = True
             warnings.warn(
                 f"trial {number} failed, the run goes on: {outcome.error}",
                 RuntimeWarning,
-                stacklevel=6,  # who called Study.run
+                stacklevel=7,  # who called Study.run
             )
+
+    def _note_end(self, trial: Trial) -> None:
+        self._notify("on_trial_end", trial)
+        del self._running[trial.number]
+        self._ended += 1
+        best = self._ledger.best()
+        self._progress.update(trial.state == "failed", None if best is None else best.value)

@@ -13,13 +13,13 @@ __all__ = ["Sent", "dumps", "not_picklable"]
 
 
 def _main_is_a_file() -> bool:
-    """Whether a spawned process can import what stands in ``__main__``, as it tries to."""
+    """Whether a spawned process can import the ``__main__`` module, as it tries to."""
     main = sys.modules["__main__"]
     return getattr(main, "__spec__", None) is not None or hasattr(main, "__file__")
 
 
 def dumps(value: Any) -> bytes:
-    """``value`` pickled: by the standard library where it can, else by cloudpickle if it is there.
+    """``value`` pickled: by the standard library where it can, else by cloudpickle if installed.
 
     In a notebook and at a prompt cloudpickle comes first. Pickle would send no more than the name
     of what was defined there, and the other process could not find it.

@@ -63,7 +63,7 @@ class _Worker:
         try:
             with _one_thread():
                 self.process.start()
-        except BaseException:  # Ctrl-C, say: nobody would ever dismiss this worker
+        except BaseException:  # such as Ctrl-C: nothing else would end this worker
             if self.process.pid is not None:
                 self.process.kill()
             raise
@@ -71,11 +71,13 @@ class _Worker:
             # Only the worker holds the other end now: the pipe ends when the worker does.
             theirs.close()
         self.number: int | None = None
+        # Whether it was told to end its trial, and has not yet.
+        self.stops = False
 
     def end(self) -> str:
         """Kill the process and what the objective started in it; how it ended."""
         self.process.kill()
-        # Before the process is waited for: until then nobody else can have its number.
+        # Before waiting for the process: until then its process ID cannot be given to another.
         assert self.process.pid is not None  # 0 would be our own group
         with suppress(ProcessLookupError, PermissionError):  # it had no time to make a group
             os.killpg(self.process.pid, signal.SIGKILL)
@@ -89,10 +91,12 @@ class _Worker:
 class Processes:
     """Trials in ``capacity`` spawned processes; see :mod:`fastopt.tune.running`."""
 
-    def __init__(self, objective: Objective, capacity: int) -> None:
+    answers = True
+
+    def __init__(self, objective: Objective, capacity: int, batched: bool) -> None:
         self.capacity = capacity
         try:
-            self._payload = dumps(objective)
+            self._payload = dumps((objective, batched))
         except Exception as error:
             raise not_picklable(f"n_jobs={capacity}", error) from error
         self._workers: list[_Worker] = []
@@ -132,12 +136,20 @@ class Processes:
         worker = next(worker for worker in self._workers if worker.number is None)
         worker.number = number
         try:
-            worker.pipe.send_bytes(dumps(task))
+            worker.pipe.send_bytes(dumps(("run", number, task)))
         except OSError:
             pass  # it died while idle: its end is found by events()
         except Exception as error:
             worker.number = None
             self._tasks[number] = (Outcome("failed", error=f"its parameters: {explain(error)}"),)
+
+    def answer(self, number: int, answer: Any) -> None:
+        """Send the worker what its objective gets for its report."""
+        for worker in self._workers:
+            if worker.number == number:
+                worker.stops = answer == "stop"
+                with suppress(OSError):  # its end is found by events()
+                    worker.pipe.send(("answer", number, answer))
 
     def events(self, timeout: float | None) -> Iterator[Event]:
         """Wait for the next messages of the workers, or for one's death."""
@@ -166,7 +178,7 @@ class Processes:
         if message[0] == "report":
             yield "report", number, message[1]
         elif message[0] == "end":
-            worker.number = None
+            worker.number, worker.stops = None, False
             del self._tasks[number]
             yield "end", number, message[1]
         elif message[0] == "broken":
@@ -177,7 +189,9 @@ class Processes:
         how = worker.end()
         self._workers.remove(worker)
         task = self._tasks.pop(number)
-        if number in self._retried:
+        if worker.stops:
+            yield "end", number, Outcome("stopped")
+        elif number in self._retried:
             error = f"its worker process died, twice ({how})"
             yield "end", number, Outcome("failed", error=error)
         else:
@@ -193,14 +207,14 @@ class Processes:
             self._workers.remove(worker)
 
     def close(self) -> None:
-        """Dismiss idle workers, kill the others."""
+        """Dismiss workers that are idle or end a stopped trial, kill the others."""
         for worker in self._workers:
-            if worker.number is None:
+            if worker.number is None or worker.stops:
                 with suppress(OSError):
                     worker.pipe.send(None)
         deadline = time.monotonic() + 2.0
         for worker in self._workers:
-            if worker.number is None:
+            if worker.number is None or worker.stops:
                 left = max(0.0, deadline - time.monotonic())
                 connection.wait([worker.process.sentinel], left)
             worker.end()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from fastopt.tune.running.evaluate import Event, Objective, evaluate
+from fastopt.tune.running.evaluate import Event, Objective, Steps
 
 __all__ = ["Serial"]
 
@@ -20,11 +20,11 @@ class _TimeIsUp(BaseException):
 
 @contextmanager
 def _alarm(seconds: float | None) -> Iterator[None]:
-    """Interrupt the block after so many seconds, where the system and the thread allow it."""
+    """Interrupt the block after this many seconds, where the system and the thread allow it."""
     if (
         seconds is None
         or threading.current_thread() is not threading.main_thread()
-        or signal.getitimer(signal.ITIMER_REAL)[0] != 0.0  # somebody else's alarm
+        or signal.getitimer(signal.ITIMER_REAL)[0] != 0.0  # an alarm of other code
     ):
         yield
         return
@@ -53,13 +53,33 @@ class Serial:
 
     capacity = 1
 
-    def __init__(self, objective: Objective) -> None:
+    answers = True
+
+    def __init__(self, objective: Objective, begin: Callable[..., Steps]) -> None:
         self._objective = objective
-        self._task: tuple[int, Any] | None = None
+        self._begin = begin
+        self._task: tuple[int, Steps] | None = None
+        self._answer: Any = None
+        self._paused: dict[int, Steps] = {}
 
     def submit(self, number: int, *task: Any) -> None:
         """Make ready; it runs inside of ``events``."""
-        self._task = (number, evaluate(self._objective, *task))
+        self._task = (number, self._begin(self._objective, *task))
+        self._answer = None
+
+    def answer(self, number: int, answer: Any) -> None:
+        """What the objective gets for its report."""
+        self._answer = answer
+
+    def pause(self, number: int) -> None:
+        """Keep the trial, which has reported, for later."""
+        assert self._task is not None
+        self._paused[number] = self._task[1]
+        self._task = None
+
+    def resume(self, number: int) -> None:
+        """Go on with a trial that was paused."""
+        self._task, self._answer = (number, self._paused.pop(number)), None
 
     def events(self, timeout: float | None) -> Iterator[Event]:
         """Run the trial to its end, or until the time is over."""
@@ -67,19 +87,20 @@ class Serial:
             return
         number, steps = self._task
         deadline = None if timeout is None else time.monotonic() + timeout
-        while True:
+        while self._task is not None:
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0.0:
                 return
             try:
                 # Only the objective is interrupted, never what is done with its reports.
                 with _alarm(left):
-                    value = next(steps)
+                    value = steps.send(self._answer)
             except _TimeIsUp:
                 return
             except StopIteration as end:
                 yield "end", number, end.value
                 return
+            self._answer = None
             yield "report", number, value
 
     def cancel(self, number: int) -> None:
@@ -87,4 +108,6 @@ class Serial:
         self._task = None
 
     def close(self) -> None:
-        """Nothing to do."""
+        """Forget all."""
+        self._task = None
+        self._paused.clear()

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Sequence
+from bisect import insort
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from math import inf
 
 from fastopt import _checks
+from fastopt.tune.schedulers.protocol import Decision, Moment, best_so_far
 from fastopt.tune.space.trial import Trial
 
 __all__ = ["Median"]
+
+# New values up to which putting each in its place is quicker than to sort.
+FEW = 16
 
 
 @dataclass(frozen=True)
@@ -19,9 +24,8 @@ class Median:
 
     For objectives that yield a value per epoch. What is compared is the best of all values up to
     that epoch, the trial's own and the others', so a single bad epoch stops nobody. Nor is anybody
-    stopped at the last epoch that any earlier trial has reached: there is nothing left to save. The
-    limits are taken when a trial starts, so they reach any worker and a serial run is reproducible.
-    A stopped trial never becomes the best.
+    stopped at the last epoch that any earlier trial has reached: there is nothing left to save.
+    Earlier trials are those that have ended. A stopped trial never becomes the best.
 
     Parameters
     ----------
@@ -53,18 +57,84 @@ class Median:
 
     def limits(self, direction: str, finished: Sequence[Trial]) -> list[float]:
         """The worst that the best value so far may be, by epoch, as far as enough trials came."""
-        none = float("inf") if direction == "minimize" else float("-inf")
-        best = min if direction == "minimize" else max
-        curves = [
-            list(accumulate(trial.values, best))
-            for trial in finished
-            if trial.values and trial.state != "failed"
-        ]
-        limits: list[float] = []
-        last = max(map(len, curves), default=0) - 1
-        for epoch in range(last):
-            reached = [curve[epoch] for curve in curves if len(curve) > epoch]
-            if len(reached) < self.trials:
+        curves = _Curves(1.0 if direction == "minimize" else -1.0)
+        for trial in finished:
+            curves.take(trial)
+        return list(self._limits(curves))
+
+    def _limits(self, curves: _Curves) -> Iterator[float]:
+        for epoch in range(curves.longest - 1):
+            limit = self._limit(curves, epoch)
+            if limit is None:
                 break
-            limits.append(none if epoch < self.epochs else statistics.median(reached))
-        return limits
+            yield curves.sign * limit
+
+    def _limit(self, curves: _Curves, epoch: int) -> float | None:
+        """As a value to be minimised; None where too few trials came, or at the last epoch."""
+        if epoch >= curves.longest - 1:
+            return None
+        reached = curves.at(epoch)
+        if len(reached) < self.trials:
+            return None
+        return inf if epoch < self.epochs else _middle(reached)
+
+    def _curves(self, moment: Moment) -> _Curves:
+        return moment.cache.setdefault("curves", _Curves(moment.sign))
+
+    def tell(self, moment: Moment, trial: Trial) -> None:
+        """Take note of a trial that has ended."""
+        if trial.state != "running":
+            self._curves(moment).take(trial)
+
+    def decide(self, moment: Moment) -> Decision:
+        """``"stop"`` if the best value so far is worse than the median."""
+        limit = self._limit(self._curves(moment), moment.epochs - 1)
+        best = best_so_far(moment, moment.trial, moment.epochs)
+        return "stop" if limit is not None and best > limit else "go"
+
+    def thresholds(self, moment: Moment) -> dict[int, float]:
+        """The medians as they are when the trial starts."""
+        return dict(enumerate(self._limits(self._curves(moment)), start=1))
+
+
+class _Curves:
+    """What the trials that have ended had reached at each epoch."""
+
+    def __init__(self, sign: float) -> None:
+        self.sign = sign
+        self.longest = 0
+        self._best: list[list[float]] = []
+        # As many of each are sorted.
+        self._sorted: list[int] = []
+        self._known: set[int] = set()
+
+    def take(self, trial: Trial) -> None:
+        if trial.state == "failed" or trial.number in self._known:
+            return
+        self._known.add(trial.number)
+        while len(self._best) < len(trial.values):
+            self._best.append([])
+            self._sorted.append(0)
+        self.longest = len(self._best)
+        best = accumulate((self.sign * value for value in trial.values), min)
+        for reached, value in zip(self._best, best, strict=False):
+            reached.append(value)
+
+    def at(self, epoch: int) -> list[float]:
+        """The best values up to the epoch, ascending."""
+        reached, n = self._best[epoch], self._sorted[epoch]
+        if len(reached) - n > FEW:
+            reached.sort()
+        else:
+            new = reached[n:]
+            del reached[n:]
+            for value in new:
+                insort(reached, value)
+        self._sorted[epoch] = len(reached)
+        return reached
+
+
+def _middle(ordered: list[float]) -> float:
+    """:func:`statistics.median` of what is sorted already."""
+    half = len(ordered) // 2
+    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2

@@ -22,11 +22,14 @@ class Trial:
     value : float or None
         The result, always finite; None while running and after a failure.
     state : {"running", "done", "failed", "stopped"}
-        ``"stopped"``: ended early by a stopper; ``value`` is then the last one reported.
+        ``"stopped"``: ended early by a scheduler; ``value`` is then the last one reported.
     error : str or None
         Why the trial failed.
     values : list of float
         What a generator objective yielded, one per epoch; of a running trial, so far.
+    lineage : list of dict
+        Of a row that went on from another (:class:`PopulationBased`): the ``"epoch"`` of each time,
+        the ``"source"``, which is a trial's number, and the ``"params"`` from then on.
     started, finished : float or None
         Seconds since 1970.
     notes : dict
@@ -39,6 +42,7 @@ class Trial:
     state: str = "running"
     error: str | None = None
     values: list[float] = field(default_factory=list)
+    lineage: list[dict[str, Any]] = field(default_factory=list)
     started: float | None = None
     finished: float | None = None
     notes: dict[str, Any] = field(default_factory=dict)

@@ -14,6 +14,9 @@ from fastopt.tune.strategies.tpe.strategy import TPE
 
 __all__ = ["Unknown", "make_strategy", "restore_strategy"]
 
+# All but the one whose import is slow.
+CLASSES: dict[str, Any] = {"grid": Grid, "random": Random, "sobol": Sobol, "tpe": TPE}
+
 
 def make_strategy(strategy: Name | Strategy) -> Any:
     """The strategy of that name with its default options; a strategy is returned as it is."""
@@ -23,7 +26,7 @@ def make_strategy(strategy: Name | Strategy) -> Any:
             from fastopt.tune.strategies.bayes.strategy import Bayes
 
             return Bayes()
-        return {"grid": Grid, "random": Random, "sobol": Sobol, "tpe": TPE}[strategy]()
+        return CLASSES[strategy]()
     if not callable(getattr(strategy, "ask", None)):
         raise TypeError(f"strategy must be a name or an object with ask(view), got {strategy!r}")
     return strategy
@@ -49,7 +52,7 @@ class Unknown:
 
 def restore_strategy(text: str) -> Any:
     """The strategy of which a study's file holds the description."""
-    classes = {"Grid": Grid, "Random": Random, "Sobol": Sobol, "TPE": TPE}
+    classes = {kind.__name__: kind for kind in CLASSES.values()}
     try:
         call = ast.parse(text, mode="eval").body
         assert isinstance(call, ast.Call)

@@ -50,13 +50,14 @@ class Driver:
         finished: Sequence[Trial],
         pending: Sequence[Trial],
         taken: AbstractSet[Hashable],
+        row: int = 0,
     ) -> dict[str, Any]:
         """The strategy's suggestion for trial ``number``, checked against the space.
 
         Parameters
         ----------
         number : int
-        finished, pending, taken
+        finished, pending, taken, row
             As in :class:`View`. ``finished`` only grows between two calls, but for :meth:`forget`.
 
         Raises
@@ -74,6 +75,7 @@ class Driver:
             finished=finished,
             pending=pending,
             taken=taken,
+            row=row,
             constraint=self._constraint,
             cache=self._cache,
         )

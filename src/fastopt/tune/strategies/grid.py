@@ -90,5 +90,5 @@ def _spread(parameter: Float, number: int) -> list[float]:
         units = [(i + 0.5) / number for i in range(number)]
     else:
         units = [i / (number - 1) for i in range(number)]
-    # Bounds a few rounding errors apart do not hold so many values.
+    # Between bounds a few rounding errors apart there are not enough values.
     return list(dict.fromkeys(parameter.from_unit(u) for u in units))

@@ -88,6 +88,7 @@ class View:
     taken: AbstractSet[Hashable]
     constraint: Callable[[dict[str, Any]], Any] | None
     cache: dict[Any, Any]
+    row: int = 0
 
     def allows(self, params: Mapping[str, Any]) -> bool:
         """Whether the user's constraint accepts ``params``."""

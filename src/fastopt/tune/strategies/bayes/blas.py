@@ -13,8 +13,8 @@ import scipy.linalg
 
 __all__ = ["one_blas_thread"]
 
-# OpenBLAS as the wheels of NumPy and SciPy have it, with 64-bit integers or 32-bit ones, and as
-# systems do.
+# The names in NumPy's and SciPy's wheels, with 64-bit and with 32-bit integers, and in a system's
+# own OpenBLAS.
 NAMES = (
     "scipy_openblas_{}_num_threads64_",
     "scipy_openblas_{}_num_threads",
@@ -69,7 +69,7 @@ class _Threads:
                 self.before = None
 
     def _forget_callers(self) -> None:
-        # those of the parent's other threads are not there to leave, or to release the lock
+        # a forked child lacks the parent's other threads, which would leave or release the lock
         self.lock = threading.RLock()
         self.callers.clear()
         self.leave(None)

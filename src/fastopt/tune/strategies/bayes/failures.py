@@ -1,4 +1,4 @@
-"""What a failed trial says about its place: much where others fail too, nothing among successes.
+"""How much a failed trial counts: fully where others fail too, not at all among successes.
 
 Some failures belong to their place: the learning rate that diverges, the batch that does not fit.
 Others strike anywhere: a lost node, a full disk. The neighbours tell them apart.
@@ -12,7 +12,7 @@ __all__ = ["weigh"]
 
 NEIGHBOURS = 3
 RADIUS = 0.15
-"""Of a neighbourhood, in units of the square root of the number of parameters."""
+"""Radius of a neighbourhood, in units of the square root of the number of parameters."""
 
 
 def weigh(points: np.ndarray, values: np.ndarray, how: str) -> tuple[np.ndarray, np.ndarray]:

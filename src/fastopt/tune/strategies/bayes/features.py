@@ -13,7 +13,7 @@ import math
 import numpy as np
 
 ENUMERATED = 16
-"""Ordered coordinates of up to so many levels are searched exhaustively."""
+"""Ordered coordinates of at most this many levels are searched exhaustively."""
 
 
 class Encoding:

@@ -11,7 +11,7 @@ import numpy as np
 from fastopt.tune.strategies.bayes import gaussian_process, warp
 
 REFIT_ALWAYS = 50
-"""Below so many observations the kernel is fitted anew at every one."""
+"""With fewer observations the kernel is fitted anew at each."""
 FIT_LIMIT = 200
 """Observations that a fit looks at; its cost grows with their cube."""
 MODEL_LIMIT = 500

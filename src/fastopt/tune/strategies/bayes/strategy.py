@@ -24,22 +24,26 @@ from fastopt.tune.strategies.bayes.model import (
     last_refit,
     representative,
 )
+from fastopt.tune.strategies.bayes.stopped import results
 from fastopt.tune.strategies.protocol import ImprovementSpent, View
 from fastopt.tune.strategies.sobol import Sobol
 
 ENUMERATED_SPACE = 2048
-"""Spaces of up to so many points are searched exhaustively."""
+"""Spaces of at most this many points are searched exhaustively."""
 LOG2_SOBOL = 10
 PERTURBATIONS = 256
 STARTS = 10
 TIES = 0.1
 """Share of repeated values from which on an objective counts as stepped."""
 STALLED = 8
-"""Trials without improvement after which every other point of a stepped objective is Sobol's."""
+"""Trials without improvement, after which a stepped objective gets every other point from Sobol."""
 REFINED = 4
-"""Trials in a row with the incumbent's discrete coordinates after which one with others comes."""
+"""After this many trials with the incumbent's discrete coordinates one with others follows."""
+REFINED_ROWS = 8
+"""Rows of a batch from which on the best candidate is taken as it is: the model knows less and less
+of what the rows before it will bring, and a batch may have hundreds."""
 LITTLE_NOISE = 0.01
-"""Noise variance, in units of that of the targets, up to which refining beats exploring."""
+"""Up to this ratio of noise variance to target variance, refining beats exploring."""
 
 
 SOBOL_BITS = 30
@@ -202,12 +206,12 @@ class _Suggestion:
         return begun < n_initial or not any(trial.value is not None for trial in view.finished)
 
     def _is_stuck(self):
-        """Whether values repeat, as on a plateau or in steps, and the best is long ago.
+        """Whether values repeat, as on a plateau or in steps, and the best is many trials old.
 
         Such a model is misled: the warp of the values magnifies the steps among the best, which
         mean nothing, until whatever lies elsewhere seems hopeless in units of them.
         """
-        values = [trial.value for trial in self.view.finished if trial.value is not None]
+        values = [trial.value for trial in self.view.finished if trial.state == "done"]
         if not values or len(set(values)) > (1.0 - TIES) * len(values):
             return False
         best = min(values) if self.view.direction == "minimize" else max(values)
@@ -232,30 +236,34 @@ class _Suggestion:
         """The first Sobol point that is not taken, or whatever is left of a finite space."""
         return Sobol().ask(replace(self.view, cache=self.view.cache.setdefault("sobol", {})))
 
-    def _history(self):
-        """Points and values (to be minimised, NaN for failures) of the finished trials."""
+    def _history(self, n=None):
+        """Points and values (to be minimised, NaN for failures) of the first n finished trials.
+
+        What is assumed of a stopped trial depends on the others: the values of fewer trials are not
+        the first ones of more.
+        """
         finished, cache = self.view.finished, self.view.cache
         known = cache.get("points", np.empty((0, len(self.space))))
         if len(known) < len(finished):
             rows = [self.space.encode(trial.params) for trial in finished[len(known) :]]
             known = cache["points"] = np.concatenate([known, rows])
+        n = len(finished) if n is None else n
         sign = 1.0 if self.view.direction == "minimize" else -1.0
-        values = [np.nan if trial.value is None else sign * trial.value for trial in finished]
-        return known[: len(finished)], np.array(values)
+        return known[:n], results(finished[:n], sign)
 
-    def _kernel(self, points, values):
+    def _kernel(self):
         """The kernel of the last scheduled refit, from memory if it was fitted in this session."""
-        n = last_refit(len(points))
+        n = last_refit(len(self.view.finished))
         cache = self.view.cache
         if cache.get("fitted") != n:
-            told = weigh(points[:n], values[:n], self.strategy.failures)
+            told = weigh(*self._history(n), self.strategy.failures)
             cache["kernel"] = fit_kernel(self.encoding, *told, self.model_options)
             cache["fitted"] = n
         return cache["kernel"]
 
     def _prospect(self) -> _Prospect:
         points, values = self._history()
-        kernel = self._kernel(points, values)
+        kernel = self._kernel()
         points, values = weigh(points, values, self.strategy.failures)
         targets = self.model_options.outputs(values)
         unit = unit_at_best(values, targets)
@@ -329,21 +337,28 @@ class _Suggestion:
         search = prospect.search
         candidates = self._candidates(prospect)
         scores = search.values(candidates)
+        if self.view.row >= REFINED_ROWS:
+            return self._first_new(candidates, scores)[0]
         starts = self._starts(candidates, scores)
         starts = starts[np.isfinite(scores[starts])]
         found, found_scores = search.refine(candidates[starts], scores[starts])
         pool = np.concatenate([found, candidates])
         scores = np.concatenate([found_scores, scores])
+        params, score = self._first_new(pool, scores)
+        if params is not None and search.avoided is None:
+            self._check_improvement(score, prospect.unit)
+        return params
+
+    def _first_new(self, points, scores):
+        """The params of the best point that is new, and its score; None if there is none."""
         for i in np.argsort(-scores, kind="stable"):
-            params = self._new(pool[i])
+            params = self._new(points[i])
             if params is not None:
-                if search.avoided is None:
-                    self._check_improvement(float(scores[i]), prospect.unit)
-                return params
-        return None
+                return params, float(scores[i])
+        return None, -math.inf
 
     def _check_improvement(self, score, unit):
-        """Raise when the best suggestion promises less than the user asks for."""
+        """Raise if the best suggestion is expected to improve less than the user's minimum."""
         expected = math.exp(score) * unit
         if expected < self.strategy.min_improvement:
             raise ImprovementSpent(

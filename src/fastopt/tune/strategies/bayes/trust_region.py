@@ -1,4 +1,4 @@
-"""A trust region, for spaces of so many dimensions that the model is only good near the best point.
+"""A trust region, for spaces of many dimensions, where the model is good only near the best point.
 
 As TuRBO-1 (Eriksson et al. 2019, arXiv 1910.01739), but replayed from the values told, so that it
 is a function of the history and needs no state of its own.

@@ -73,7 +73,7 @@ class TPE:
         history.read(view.finished)
         if history.n_values >= self.n_initial:
             better, worse = history.split()
-            pending = [view.space.encode(trial.params) for trial in view.pending]
+            pending = [view.space.encode(trial.params) for trial in view.pending[-MOST_WORSE:]]
             worse = np.concatenate([worse, *[row[None] for row in pending]])
             rng = np.random.default_rng((view.seed, view.number))
             groups = _densities(view.space, better, worse)

@@ -1,0 +1,121 @@
+"""A study of :mod:`fastopt.tune` as one of Optuna's, for its dashboard and its plots."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from fastopt import tune
+
+__all__ = ["to_optuna"]
+
+STATES = {
+    "done": TrialState.COMPLETE,
+    "failed": TrialState.FAIL,
+    "stopped": TrialState.PRUNED,
+    "running": TrialState.RUNNING,
+}
+# What Optuna stores of choices as it is.
+PLAIN = (bool, int, float, str, type(None))
+
+
+def to_optuna(
+    study: tune.Study, storage: Any = None, *, study_name: str | None = None
+) -> optuna.Study:
+    """Write a study's trials into a storage of Optuna's.
+
+    Parameters
+    ----------
+    study : fastopt.tune.Study
+        Of a file it may be opened by :func:`fastopt.tune.open`.
+    storage : str or storage of Optuna's, optional
+        As for ``optuna.create_study``; by default in memory.
+    study_name : str, optional
+        By default the study's own.
+
+    Returns
+    -------
+    optuna.Study
+
+    Raises
+    ------
+    optuna.exceptions.DuplicatedStudyError
+        If the storage holds a study of that name.
+
+    Notes
+    -----
+    Notes and the reason of a failure become user attributes, values by epoch intermediate values.
+    Choices that Optuna cannot store are written as their text. Optuna numbers the trials anew where
+    some have been deleted.
+
+    Examples
+    --------
+    >>> import optuna
+    >>> from fastopt import tune
+    >>> from fastopt.integrations.optuna import to_optuna
+    >>> optuna.logging.set_verbosity(optuna.logging.WARNING)
+    >>> study = tune.Study({"x": tune.Int(0, 4)}, strategy="grid")
+    >>> study.run(lambda params: (params["x"] - 3) ** 2)
+    >>> to_optuna(study).best_params
+    {'x': 3}
+    """
+    made = optuna.create_study(
+        storage=storage,
+        study_name=study.name if study_name is None else study_name,
+        direction=optuna.study.StudyDirection[study.direction.upper()],
+    )
+    distributions = {
+        name: _distribution(parameter) for name, parameter in study.space.parameters.items()
+    }
+    made.add_trials([_trial(trial, distributions) for trial in study.trials])
+    return made
+
+
+def _distribution(parameter: Any) -> BaseDistribution:
+    if isinstance(parameter, tune.Categorical):
+        return CategoricalDistribution([_choice(choice) for choice in parameter.choices])
+    # Where a step does not divide the range, or a distribution has no end.
+    low, high = parameter.from_unit(0.0), parameter.from_unit(1.0)
+    if isinstance(parameter, tune.Int):
+        # Optuna has no steps under a logarithm.
+        return IntDistribution(
+            low, high, log=parameter.log, step=1 if parameter.log else parameter.step
+        )
+    step = None if parameter.log or parameter.distribution is not None else parameter.step
+    return FloatDistribution(low, high, log=parameter.log, step=step)
+
+
+def _choice(choice: Any) -> Any:
+    return choice if type(choice) in PLAIN else repr(choice)
+
+
+def _trial(trial: tune.Trial, distributions: dict[str, BaseDistribution]) -> FrozenTrial:
+    params = {
+        name: _choice(value) if isinstance(distributions[name], CategoricalDistribution) else value
+        for name, value in trial.params.items()
+    }
+    attributes = dict(trial.notes)
+    if trial.error is not None:
+        attributes["error"] = trial.error
+    frozen = create_trial(
+        state=STATES[trial.state],
+        value=trial.value,
+        params=params,
+        distributions={name: distributions[name] for name in params},
+        user_attrs=attributes,
+        intermediate_values=dict(enumerate(trial.values)),
+    )
+    for name in ("start", "complete"):
+        seconds = trial.started if name == "start" else trial.finished
+        if seconds is not None:
+            setattr(frozen, f"datetime_{name}", datetime.fromtimestamp(seconds))
+    return frozen

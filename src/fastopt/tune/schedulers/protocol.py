@@ -1,0 +1,115 @@
+"""What a scheduler is, and what it is shown.
+
+All that a moment holds is in the study's file, in which values, decisions and results are written
+together: whoever resumes a killed study decides as it would have. ``decide`` runs while the file is
+locked, so that no two processes decide at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Protocol
+
+from fastopt.tune.space.space import Space
+from fastopt.tune.space.trial import Trial
+from fastopt.tune.strategies.protocol import satisfies
+
+__all__ = ["Copy", "Decision", "Moment", "Scheduler", "best_so_far"]
+
+Decision = Literal["go", "stop", "pause"]
+
+
+class Copy(NamedTuple):
+    """A row of a batch that goes on from what another holds, with other params."""
+
+    target: int
+    source: int
+    params: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A study at the moment at which a trial has reported. Read it, never write to it.
+
+    Attributes
+    ----------
+    trial : Trial
+        Its ``values`` end with those that have just come.
+    decided : int
+        How many of its values have been decided about before.
+    space : Space
+    direction : {"minimize", "maximize"}
+    seed : int
+    constraint : callable or None
+        Use :meth:`allows`.
+    finished : sequence of Trial
+        Done, failed and stopped trials in the order in which they ended.
+    running : sequence of Trial
+        Trials that are running or queued again, this one among them, by number.
+    cache : dict
+        Scratch memory of this scheduler, kept for one ``run``; it may save time but must never
+        change a decision.
+    """
+
+    trial: Trial
+    decided: int
+    space: Space
+    direction: str
+    seed: int
+    constraint: Callable[[dict[str, Any]], Any] | None
+    finished: Sequence[Trial]
+    running: Sequence[Trial]
+    cache: dict[Any, Any]
+
+    @property
+    def sign(self) -> float:
+        """1 if small values are good, else -1."""
+        return 1.0 if self.direction == "minimize" else -1.0
+
+    @property
+    def epochs(self) -> int:
+        """How many values the trial has reported."""
+        return len(self.trial.values)
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The params with which the trial got its last value."""
+        earlier = [change for change in self.trial.lineage if change["epoch"] < self.epochs]
+        return dict(earlier[-1]["params"] if earlier else self.trial.params)
+
+    def allows(self, params: Mapping[str, Any]) -> bool:
+        """Whether the user's constraint accepts ``params``."""
+        return satisfies(self.constraint, params)
+
+
+def best_so_far(moment: Moment, trial: Trial, epochs: int) -> float:
+    """The best of a trial's first values, its sign changed where large ones are good."""
+    values = trial.values[:epochs]
+    return min(values) if moment.sign > 0 else -max(values)
+
+
+class Scheduler(Protocol):
+    """The one method that every scheduler has.
+
+    It may also have ``tell(moment, trial)``, called before the next ``decide`` with every trial
+    that has got values, has started anew or has ended since; ``is_due(number, decided, epochs)``,
+    false where there is nothing to decide about trial ``number`` after so many values, of which so
+    many were decided about before; and, for executors, ``thresholds(moment)``: a dict from a number
+    of values to the worst that the best of them may be, as things stand when a trial starts.
+
+    In a run without workers it may also decide ``"pause"``: the trial waits, its generator in
+    memory, and ``resume(moments, more)``, which gives the number of one of those that wait or None,
+    is asked whenever a trial could start, with ``more`` saying whether new ones can. What waits in
+    the end is stopped.
+
+    One for batched objectives may have ``exchange(moments)``, which is called with all rows that go
+    on and gives a list of (target, source, params): the trial ``target`` goes on from what the
+    trial ``source`` holds, with other params. ``check(space)`` may raise ValueError beforehand.
+
+    Decisions must be a pure function of what the moment holds, its ``cache`` excepted.
+    """
+
+    def decide(self, moment: Moment) -> Decision:
+        """Whether the trial goes on after the values that it has just reported."""
+        ...
