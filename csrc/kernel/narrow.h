@@ -229,15 +229,18 @@ FO_INLINE size_t run_narrow(fo_format param, fo_format grad, fo_format state, in
         buffers[k] = all_buffers[k];
     /* Conversions keep the multipliers busy, so that roots are best left to the divider. */
     const group_plan plan = {FO_ROOT_COST ? 2 : 4, 0};
+    /* Few instances: where float32 stands beside bfloat16, multiplications by 1 cost little. */
+    const int is_rounded =
+        (param == FO_BFLOAT16 && !split) || (state == FO_BFLOAT16 && state_count(s));
     const fo_draws own = draws ? *draws : (fo_draws){0, 0, 0};
-    if (call->preparation == FO_AS_GIVEN) {
+    if (by.interleaved && call->preparation == FO_AS_GIVEN) {
         s.preparation = FO_AS_GIVEN;
-        return draws ? step_narrow_groups(s, by, plan, &own, n, buffers)
-                     : step_narrow_groups(s, by, plan, NULL, n, buffers);
+        return draws && is_rounded ? step_narrow_groups(s, by, plan, &own, n, buffers)
+                                   : step_narrow_groups(s, by, plan, NULL, n, buffers);
     }
     s.preparation = FO_GRAD_PREPARED;
-    return draws ? step_narrow_groups(s, by, plan, &own, n, buffers)
-                 : step_narrow_groups(s, by, plan, NULL, n, buffers);
+    return draws && is_rounded ? step_narrow_groups(s, by, plan, &own, n, buffers)
+                               : step_narrow_groups(s, by, plan, NULL, n, buffers);
 }
 
 #define FO_NARROW(name, param, grad, state, split)                                                 \
