@@ -40,7 +40,8 @@ extern "C" {
 #define FO_VERSION (10000 * FO_VERSION_MAJOR + 100 * FO_VERSION_MINOR + FO_VERSION_PATCH)
 FO_API int fo_version(void);
 
-/* How a buffer stores its numbers. The rows of formats.def: FO_FLOAT32 (float), FO_FLOAT64 (double), ... */
+/* How a buffer stores its numbers. The rows of formats.def: FO_FLOAT32 (float), FO_FLOAT64 (double), and,
+ * 16 bits in a uint16_t, FO_BFLOAT16 and FO_FLOAT16. */
 typedef enum fo_format {
 #define FO_FORMAT(NAME, ...) FO_##NAME,
 #include "formats.def"
@@ -48,6 +49,12 @@ typedef enum fo_format {
     FO_MIXED = 255 /* of a tensor: each of its buffers says its own */
 } fo_format;
 typedef fo_format fo_dtype;
+
+/* How numbers are rounded that are stored in bfloat16. float16 is always rounded to nearest even. */
+typedef enum fo_rounding {
+    FO_NEAREST, /* ties to even */
+    FO_STOCHASTIC /* up or down with the probabilities that keep the mean; by seed, step and position */
+} fo_rounding;
 
 /* The rows of rules.def: FO_RULE_sgd, FO_RULE_adam, ... */
 typedef enum fo_rule {
@@ -89,8 +96,17 @@ typedef struct fo_tensor {
     const void *grad;
     void *state[FO_MAX_STATES]; /* in the order of rules.def; an optional state may be NULL */
     uint64_t step;              /* counts from 1 to 2^53; rules that need no count take 0 as well */
-    /* Read only where dtype is FO_MIXED. */
+    /* Read only where dtype is FO_MIXED. A buffer of float64 goes with buffers of float64 alone. */
     fo_format param_format, grad_format, state_format[FO_MAX_STATES];
+    fo_rounding rounding;
+    /* Where param is FO_BFLOAT16, or NULL: how far the float32 parameter is from param, in units of its
+     * last place. With it the step is that of a float32 parameter. Starts at zero. */
+    int16_t *remainder;
+    /* Where param is FO_FLOAT32, or NULL: gets the bfloat16 nearest to the new parameter. */
+    uint16_t *copy;
+    /* What stochastic rounding is a function of, with step, which for it rules without a count have as well:
+     * any number, and the place of the first element among all that are stepped with this number. */
+    uint64_t seed, position;
 } fo_tensor;
 
 /* What a step does besides updating. */
@@ -130,8 +146,8 @@ typedef enum fo_status {
     FO_BAD_TENSOR, /* a NULL buffer, an unknown dtype or group */
     FO_BAD_STEP,   /* step outside 1 … 2^53 */
     FO_NO_MEMORY,
-    FO_BAD_VERSION, /* the caller was compiled with the header of another version */
-    FO_BAD_FORMAT,  /* the formats of a tensor's buffers are a combination that is not offered */
+    FO_BAD_VERSION,     /* the caller was compiled with the header of another version */
+    FO_BAD_FORMAT,      /* a tensor's buffers have formats that do not go together */
     FO_UNREPRESENTABLE, /* a hyper-parameter, or both grad_scale multiplied, is not 0 but becomes 0 or
                          * infinity in the type that the tensor computes in */
     FO_BAD_BUILD /* the library was compiled with flags that change floating-point arithmetic */
@@ -370,6 +386,7 @@ typedef struct fo_rule_info {
     int needs_step;             /* whether the formula has t in it */
     const fo_hyper_entry *hypers;
     int hyper_count;
+    unsigned squares; /* bit k: state k is an average, sum or maximum of squares */
 } fo_rule_info;
 
 /* A row of formats.def. */

@@ -144,7 +144,7 @@ const char *fo_status_text(fo_status status)
         [FO_BAD_STEP] = "step must be from 1 to 2^53",
         [FO_NO_MEMORY] = "out of memory",
         [FO_BAD_VERSION] = "the caller was compiled with the fastopt.h of another version",
-        [FO_BAD_FORMAT] = "no kernel is compiled for these formats of a tensor's buffers",
+        [FO_BAD_FORMAT] = "the formats of a tensor's buffers do not go together",
         [FO_UNREPRESENTABLE] = "a number that is not 0 becomes 0 or infinity in the type that the "
                                "tensor computes in",
         [FO_BAD_BUILD] = "fastopt was compiled with flags that change floating-point arithmetic: "

@@ -214,8 +214,12 @@ FO_INLINE void add_squares(fo_format format, wide *to, const void *grad, size_t 
     wide sums[ACCUMULATORS / WIDE];
     __builtin_memcpy(sums, to, sizeof sums);
     for (size_t i = 0; i < n; i += ACCUMULATORS)
-        for (size_t k = 0; k < ACCUMULATORS / WIDE; k++)
-            sums[k] = add_square(sums[k], widen(format, g + (i + k * WIDE) * size));
+        for (size_t k = 0; k < ACCUMULATORS / WIDE; k += 2) {
+            wide low, high;
+            load_wide(format, g + (i + k * WIDE) * size, &low, &high);
+            sums[k] = add_square(sums[k], low);
+            sums[k + 1] = add_square(sums[k + 1], high);
+        }
     __builtin_memcpy(to, sums, sizeof sums);
 }
 

@@ -4,12 +4,14 @@
 
 #include "hyper.h"
 #include "library.h"
+#include "narrow.h"
 #include "norm.h"
 #include "tensor.h"
 #include "threads/pool.h"
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* Bytes of param up to which a single thread steps tensor by tensor, without cutting the work into chunks. */
 enum { SMALL = 1 << 20 };
@@ -24,23 +26,30 @@ enum { SMALL = 1 << 20 };
 typedef struct call {
     const fo_group *groups;
     double scale; /* of the gradients, besides the groups' own */
-    size_t bytes; /* of all parameters */
+    size_t bytes; /* of all parameters, in the type that they compute in */
 } call;
 
 /* A loop and what it needs besides the buffers. Tensors share it if they have the same group, step and
- * layout. */
+ * formats. */
 typedef struct bound_loop {
-    uint32_t group;
-    fo_dtype dtype;
-    uint64_t step;
+    const fo_tensor *tensor; /* the first of them */
+    int is_narrow;           /* loop is for buffers of float32, which the tensor's are not */
+    fo_narrow_loop *in_registers;
     fo_loop *loop;
     fo_loop_call with;
 } bound_loop;
 
 static int fits(const bound_loop *it, const fo_tensor *tensor)
 {
-    return it->group == tensor->group && it->step == tensor->step && it->dtype == tensor->dtype &&
-           it->dtype != FO_MIXED;
+    const fo_tensor *first = it->tensor;
+    if (first->group != tensor->group || first->step != tensor->step ||
+        first->dtype != tensor->dtype)
+        return 0;
+    return tensor->dtype != FO_MIXED ||
+           (first->param_format == tensor->param_format &&
+            first->grad_format == tensor->grad_format &&
+            !memcmp(first->state_format, tensor->state_format, sizeof tensor->state_format) &&
+            !first->remainder == !tensor->remainder && !first->copy == !tensor->copy);
 }
 
 /* From memory, shorter bursts are faster, and with more buffers still shorter ones. */
@@ -85,10 +94,15 @@ fo_loop *fo_loop_of(fo_rule rule, const fo_tensor *tensor)
 static void bind(bound_loop *to, const call *call, const fo_tensor *tensor)
 {
     const fo_group *group = &call->groups[tensor->group];
-    to->group = tensor->group;
-    to->dtype = tensor->dtype;
-    to->step = tensor->step;
+    const fo_rule_info *info = fo_rule_describe(group->rule);
+    to->tensor = tensor;
     to->loop = fo_loop_of(group->rule, tensor);
+    to->is_narrow = !to->loop;
+    if (to->is_narrow) {
+        const fo_kernel *kernel = fo_kernels[group->rule];
+        to->in_registers = fo_narrow_loop_of(kernel, info, tensor);
+        to->loop = kernel->loop[fo_isa_in_use()][FO_LAYOUT_float32];
+    }
     fo_fill_loop_call(&to->with, group, tensor->step, call->scale, call->bytes);
 }
 
@@ -96,6 +110,11 @@ static void update_elements(const bound_loop *it, const call *call, const fo_ten
                             size_t begin, size_t end)
 {
     const fo_rule_info *info = fo_rule_describe(call->groups[tensor->group].rule);
+    if (it->is_narrow) {
+        const fo_narrow_step how = {it->loop, it->in_registers, &it->with, info};
+        fo_step_narrow(&how, tensor, begin, end);
+        return;
+    }
     const int has_optional = fo_has_optional(info, tensor);
     void *buffers[2 + FO_MAX_STATES];
     buffers[0] = (char *)tensor->param + begin * fo_size_of(fo_param_format(tensor));
@@ -198,10 +217,9 @@ fo_status fo_check_tensor(const fo_group *groups, size_t group_count, const fo_t
     if (tensor->group >= group_count)
         return FO_BAD_TENSOR;
     const fo_rule_info *info = fo_rule_describe(groups[tensor->group].rule);
-    const fo_layout layout = fo_layout_of(tensor, info);
-    if (layout == FO_LAYOUT_COUNT)
+    if (!fo_formats_fit(tensor, info))
         return FO_BAD_FORMAT;
-    *is_double = fo_layouts[layout].is_double;
+    *is_double = fo_param_format(tensor) == FO_FLOAT64;
     if (!fo_is_step_of(info, tensor->step))
         return FO_BAD_STEP;
     if (!tensor->n)
@@ -214,7 +232,8 @@ fo_status fo_check_tensor(const fo_group *groups, size_t group_count, const fo_t
     return FO_OK;
 }
 
-/* Every tensor that has a gradient; counts their parameters' bytes. held: as of check_groups. */
+/* Every tensor that has a gradient; counts their parameters' bytes in the type that they compute in. held: as
+ * of check_groups. */
 static fo_status check_tensors(const fo_group *groups, size_t group_count, const fo_tensor *tensors,
                                size_t count, double scale, int held, fo_result *result,
                                size_t *bytes)
@@ -229,7 +248,7 @@ static fo_status check_tensors(const fo_group *groups, size_t group_count, const
         result->tensor = i;
         if (status != FO_OK)
             return status;
-        *bytes += tensor->n * fo_size_of(fo_param_format(tensor));
+        *bytes += tensor->n * (is_double ? sizeof(double) : sizeof(float));
         if (!held && !is_double) {
             const int lost = fo_first_lost(&groups[tensor->group], scale);
             if (lost < FO_HYPER_COUNT) {

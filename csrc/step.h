@@ -45,7 +45,7 @@ static inline double fo_clip_factor(double norm, double max_norm)
 void fo_fill_loop_call(fo_loop_call *with, const fo_group *group, uint64_t step, double grad_scale,
                        size_t bytes);
 
-/* The loop for the formats of a tensor's buffers, or NULL if there is none. */
+/* The loop for the formats of a tensor's buffers, or NULL if there is none: then narrow.h steps them. */
 fo_loop *fo_loop_of(fo_rule rule, const fo_tensor *tensor);
 
 fo_status fo_check_tensor(const fo_group *groups, size_t group_count, const fo_tensor *tensor,

@@ -20,6 +20,22 @@ static inline fo_format fo_state_format(const fo_tensor *tensor, int k)
     return tensor->dtype == FO_MIXED ? tensor->state_format[k] : tensor->dtype;
 }
 
+/* What only mixed tensors have. */
+static inline int16_t *fo_remainder(const fo_tensor *tensor)
+{
+    return tensor->dtype == FO_MIXED ? tensor->remainder : NULL;
+}
+
+static inline uint16_t *fo_copy(const fo_tensor *tensor)
+{
+    return tensor->dtype == FO_MIXED ? tensor->copy : NULL;
+}
+
+static inline fo_rounding fo_rounding_of(const fo_tensor *tensor)
+{
+    return tensor->dtype == FO_MIXED ? tensor->rounding : FO_NEAREST;
+}
+
 /* The states that a tensor has: the optional one is there if its pointer is. */
 static inline int fo_has_optional(const fo_rule_info *info, const fo_tensor *tensor)
 {
@@ -28,19 +44,56 @@ static inline int fo_has_optional(const fo_rule_info *info, const fo_tensor *ten
 
 typedef struct fo_layout_formats {
     fo_format param, grad, state;
-    int is_double; /* what it computes in */
 } fo_layout_formats;
+
+static const fo_layout_formats fo_layouts[FO_LAYOUT_COUNT] = {
+#define FO_LAYOUT(name, compute, param, grad, state) {param, grad, state},
+#include "formats.def"
+};
 
 #define FO_IS_DOUBLE_f32 0
 #define FO_IS_DOUBLE_f64 1
-static const fo_layout_formats fo_layouts[FO_LAYOUT_COUNT] = {
-#define FO_LAYOUT(name, compute, param, grad, state) {param, grad, state, FO_IS_DOUBLE_##compute},
+
+/* Whether buffers of this format take part in a step that computes in float32. */
+static inline int fo_is_narrow(fo_format format)
+{
+    switch ((unsigned)format) {
+#define FO_FORMAT(NAME, name, element, compute)                                                    \
+    case FO_##NAME:                                                                                \
+        return !FO_IS_DOUBLE_##compute;
 #include "formats.def"
-};
+    default:
+        return 0;
+    }
+}
+
+/* Whether the tensor's buffers go together. */
+static inline int fo_formats_fit(const fo_tensor *tensor, const fo_rule_info *info)
+{
+    if (tensor->dtype == FO_FLOAT32 || tensor->dtype == FO_FLOAT64)
+        return 1;
+    const int states = info->state_count + fo_has_optional(info, tensor);
+    const fo_format param = fo_param_format(tensor);
+    const int narrow = fo_is_narrow(param);
+    if ((!narrow && param != FO_FLOAT64) || (unsigned)fo_rounding_of(tensor) > FO_STOCHASTIC)
+        return 0;
+    if ((fo_remainder(tensor) && param != FO_BFLOAT16) || (fo_copy(tensor) && param != FO_FLOAT32))
+        return 0;
+    if (narrow ? !fo_is_narrow(fo_grad_format(tensor)) : fo_grad_format(tensor) != param)
+        return 0;
+    for (int k = 0; k < states; k++) {
+        const fo_format state = fo_state_format(tensor, k);
+        if (narrow ? !fo_is_narrow(state) : state != param)
+            return 0;
+    }
+    return 1;
+}
 
 /* The row of formats.def that has the formats of the tensor's buffers, or FO_LAYOUT_COUNT. */
 static inline fo_layout fo_layout_of(const fo_tensor *tensor, const fo_rule_info *info)
 {
+    if (fo_remainder(tensor) || fo_copy(tensor))
+        return FO_LAYOUT_COUNT;
     const int states = info->state_count + fo_has_optional(info, tensor);
     for (int i = 0; i < FO_LAYOUT_COUNT; i++) {
         const fo_layout_formats *row = &fo_layouts[i];

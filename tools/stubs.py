@@ -6,16 +6,19 @@ Run it where the built package can be imported, after every change of the table:
 """
 
 import ast
+import json
 import sys
 from pathlib import Path
 
 import fastopt
+from fastopt._storage import KEYWORDS
 
 STUB = Path(__file__).resolve().parent.parent / "src" / "fastopt" / "__init__.pyi"
 
 OPENING = """\
 # Made by tools/stubs.py; do not edit.
-from typing import Any, ClassVar, TypeVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +26,8 @@ from numpy.typing import NDArray
 """
 
 TYPES = """
-# One dtype a call.
-_Scalar = TypeVar("_Scalar", np.float32, np.float64)
+# One dtype a call, as far as a type checker sees: NumPy has no type for bfloat16.
+_Scalar = TypeVar("_Scalar", np.float32, np.float64, np.float16)
 """
 
 
@@ -79,8 +82,21 @@ def function(rule):
     return signature(rule.name, [*arrays, "*", *keywords], "")
 
 
+STORAGE = {
+    "state_format": "str | Mapping[str, str] | None",
+    "master_weights": "bool",
+    "rounding": 'Literal["stochastic", "nearest"]',
+    "seed": "int | np.integer[Any]",
+}
+
+
 def optimizer_class(rule):
     keywords = [keyword(*item, lr="Rate") for item in rule.class_hypers.items()]
+    keywords += [
+        f"{name}: {STORAGE[name]} = "
+        + (json.dumps(value) if isinstance(value, str) else repr(value))
+        for name, value in KEYWORDS.items()
+    ]
     constructor = signature("__init__", ["self", "params: Params", "*", *keywords], "    ")
     return f"class {rule.class_name}(Optimizer):\n    rule: ClassVar[Rule]\n{constructor}"
 

@@ -8,6 +8,7 @@
 #include "kernel/names.h"
 #include "kernel/simd.h"
 #include "kernel/formats.h"
+#include "kernel/rounding.h"
 #include FO_TEMPLATE
 #undef FO_COMPUTE
 #undef FO_DOUBLE

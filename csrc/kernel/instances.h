@@ -43,7 +43,14 @@
 #define FO_VOCABULARY FO_GENERIC
 #endif
 #define FO_VECTOR_BYTES 16
+#if defined(__aarch64__)
+#define FO_IN_REGISTERS 1
+#else
+#define FO_IN_REGISTERS 0
+#endif
 #include "kernel/instance.h"
+#undef FO_IN_REGISTERS
+#define FO_IN_REGISTERS 1
 
 #if FO_HAS_AVX
 

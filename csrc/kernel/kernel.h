@@ -6,6 +6,7 @@
 
 #include "fastopt.h"
 #include "isa.h"
+#include "kernel/draws.h"
 
 #define FO_UNUSED __attribute__((unused))
 
@@ -56,9 +57,35 @@ typedef struct fo_loop_call {
 /* buffers: param, grad, states. */
 typedef void fo_loop(const fo_loop_call *call, int has_optional, size_t n, void *const *buffers);
 
+/* Buffers behind the states: what only some storage has, or NULL. */
+enum { FO_REMAINDER = 2 + FO_MAX_STATES, FO_COPY, FO_BUFFERS };
+
+/* Where conversions in registers are compiled: with the vectors of the oldest CPUs they are not worth it. */
+#if defined(__aarch64__)
+#define FO_NARROW_ISAS(X, x) X(FO_ISA_NEON, neon, x)
+#elif FO_HAS_AVX
+#define FO_NARROW_ISAS(X, x) X(FO_ISA_AVX2, avx2, x) X(FO_ISA_AVX512, avx512, x)
+#else
+#define FO_NARROW_ISAS(X, x)
+#endif
+
+/* The rows of formats.def with FO_NARROW. */
+typedef enum fo_narrow_layout {
+#define FO_NARROW(name, ...) FO_NARROW_##name,
+#include "formats.def"
+    FO_NARROW_COUNT
+} fo_narrow_layout;
+
+/* Steps whole groups of vectors, converting in registers, and returns the number of elements; the rest is for
+ * others. buffers has FO_BUFFERS entries; draws is NULL where bfloat16 is rounded to nearest. Without the
+ * optional state. */
+typedef size_t fo_narrow_loop(const fo_loop_call *call, const fo_draws *draws, size_t n,
+                              void *const *buffers);
+
 typedef struct fo_kernel {
     void (*coefficients)(const fo_hyper *hyper, uint64_t step, double *c);
     fo_loop *loop[FO_ISA_COUNT][FO_LAYOUT_COUNT];
+    fo_narrow_loop *in_registers[FO_ISA_COUNT][FO_NARROW_COUNT]; /* some are NULL */
 } fo_kernel;
 
 /* What the table says about each rule, as constants: FO_STATES_adam, FO_HAS_OPTIONAL_adam. */

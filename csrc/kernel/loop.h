@@ -197,3 +197,5 @@ FO_INLINE void run_layout(fo_format param, fo_format grad, fo_format state,
         run_layout(param, grad, state, call, has_optional, n, buffers);                            \
     })
 #include "formats.def"
+
+#include "kernel/narrow.h"

@@ -34,6 +34,28 @@
 #define maximum FO_NAME(maximum)
 
 /* formats.h */
+#undef words
+#define words FO_NAME(words)
+#undef halves
+#define halves FO_NAME(halves)
+#undef load_halves
+#define load_halves FO_NAME(load_halves)
+#undef store_halves
+#define store_halves FO_NAME(store_halves)
+#undef load_first_halves
+#define load_first_halves FO_NAME(load_first_halves)
+#undef store_first_halves
+#define store_first_halves FO_NAME(store_first_halves)
+#undef select_words
+#define select_words FO_NAME(select_words)
+#undef join
+#define join FO_NAME(join)
+#undef split
+#define split FO_NAME(split)
+#undef from_float16
+#define from_float16 FO_NAME(from_float16)
+#undef to_float16
+#define to_float16 FO_NAME(to_float16)
 #undef load
 #define load FO_NAME(load)
 #undef store
@@ -48,6 +70,24 @@
 #define narrow FO_NAME(narrow)
 #undef widen
 #define widen FO_NAME(widen)
+#undef load_wide
+#define load_wide FO_NAME(load_wide)
+
+/* rounding.h */
+#undef quiet_nans
+#define quiet_nans FO_NAME(quiet_nans)
+#undef round_to_nearest
+#define round_to_nearest FO_NAME(round_to_nearest)
+#undef round_at_random
+#define round_at_random FO_NAME(round_at_random)
+#undef first_word
+#define first_word FO_NAME(first_word)
+#undef next_word
+#define next_word FO_NAME(next_word)
+#undef lane_numbers
+#define lane_numbers FO_NAME(lane_numbers)
+#undef random_half
+#define random_half FO_NAME(random_half)
 
 /* roots.h */
 #undef rounds_to_nearest
@@ -117,6 +157,44 @@
 #undef run_layout
 #define run_layout FO_NAME(run_layout)
 
+/* narrow.h */
+#undef nans_seen
+#define nans_seen FO_NAME(nans_seen)
+#undef add_nans
+#define add_nans FO_NAME(add_nans)
+#undef any_nan
+#define any_nan FO_NAME(any_nan)
+#undef spread_halves
+#define spread_halves FO_NAME(spread_halves)
+#undef storage
+#define storage FO_NAME(storage)
+#undef unaligned_words
+#define unaligned_words FO_NAME(unaligned_words)
+#undef load_bfloat16_pair
+#define load_bfloat16_pair FO_NAME(load_bfloat16_pair)
+#undef store_bfloat16_pair
+#define store_bfloat16_pair FO_NAME(store_bfloat16_pair)
+#undef load_pair
+#define load_pair FO_NAME(load_pair)
+#undef store_pair
+#define store_pair FO_NAME(store_pair)
+#undef load_split_pair
+#define load_split_pair FO_NAME(load_split_pair)
+#undef store_split_pair
+#define store_split_pair FO_NAME(store_split_pair)
+#undef vector_of
+#define vector_of FO_NAME(vector_of)
+#undef load_operand_pair
+#define load_operand_pair FO_NAME(load_operand_pair)
+#undef store_operand_pair
+#define store_operand_pair FO_NAME(store_operand_pair)
+#undef step_narrow_group
+#define step_narrow_group FO_NAME(step_narrow_group)
+#undef step_narrow_groups
+#define step_narrow_groups FO_NAME(step_narrow_groups)
+#undef run_narrow
+#define run_narrow FO_NAME(run_narrow)
+
 /* norm.c */
 #undef all_finite
 #define all_finite FO_NAME(all_finite)
@@ -130,3 +208,13 @@
 #define sum_one FO_NAME(sum_one)
 #undef sum_pair
 #define sum_pair FO_NAME(sum_pair)
+
+/* convert.c */
+#undef join_buffers
+#define join_buffers FO_NAME(join_buffers)
+#undef split_buffer
+#define split_buffer FO_NAME(split_buffer)
+#undef widen_buffer
+#define widen_buffer FO_NAME(widen_buffer)
+#undef narrow_buffer
+#define narrow_buffer FO_NAME(narrow_buffer)

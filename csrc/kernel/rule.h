@@ -46,6 +46,13 @@ enum { ARGUMENT = FO_MAX_STATES, ROOT };
 #define FO_LOOP(isa, name, layout) [isa][FO_LAYOUT_##layout] = FO_LOOP_(layout, name),
 #define FO_LAYOUT(layout, ...) FO_ISAS(FO_LOOP, layout)
 const fo_kernel FO_CAT(fo_kernel, FO_KERNEL) = {.coefficients = coefficients,
-                                                .loop = {
+                                                .loop =
+                                                    {
+#include "formats.def"
+                                                    },
+#define FO_NARROW_LOOP_(layout, name) in_registers_##layout##_##name
+#define FO_NARROW_LOOP(isa, name, layout) [isa][FO_NARROW_##layout] = FO_NARROW_LOOP_(layout, name),
+#define FO_NARROW(layout, ...) FO_NARROW_ISAS(FO_NARROW_LOOP, layout)
+                                                .in_registers = {
 #include "formats.def"
                                                 }};

@@ -1,5 +1,6 @@
 # Made by tools/stubs.py; do not edit.
-from typing import Any, ClassVar, TypeVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,8 +57,8 @@ __all__ = [
     "tune",
 ]
 
-# One dtype a call.
-_Scalar = TypeVar("_Scalar", np.float32, np.float64)
+# One dtype a call, as far as a type checker sees: NumPy has no type for bfloat16.
+_Scalar = TypeVar("_Scalar", np.float32, np.float64, np.float16)
 
 def sgd(
     param: NDArray[_Scalar],
@@ -181,6 +182,10 @@ class SGD(Optimizer):
         weight_decay: Number = 0.0,
         decoupled: bool = False,
         maximize: bool = False,
+        state_format: str | Mapping[str, str] | None = None,
+        master_weights: bool = False,
+        rounding: Literal["stochastic", "nearest"] = "stochastic",
+        seed: int | np.integer[Any] = 0,
     ) -> None: ...
 
 class Momentum(Optimizer):
@@ -195,6 +200,10 @@ class Momentum(Optimizer):
         weight_decay: Number = 0.0,
         decoupled: bool = False,
         maximize: bool = False,
+        state_format: str | Mapping[str, str] | None = None,
+        master_weights: bool = False,
+        rounding: Literal["stochastic", "nearest"] = "stochastic",
+        seed: int | np.integer[Any] = 0,
     ) -> None: ...
 
 class NAG(Optimizer):
@@ -208,6 +217,10 @@ class NAG(Optimizer):
         weight_decay: Number = 0.0,
         decoupled: bool = False,
         maximize: bool = False,
+        state_format: str | Mapping[str, str] | None = None,
+        master_weights: bool = False,
+        rounding: Literal["stochastic", "nearest"] = "stochastic",
+        seed: int | np.integer[Any] = 0,
     ) -> None: ...
 
 class Adagrad(Optimizer):
@@ -224,6 +237,10 @@ class Adagrad(Optimizer):
         decoupled: bool = False,
         maximize: bool = False,
         initial_accumulator_value: Number = 0.0,
+        state_format: str | Mapping[str, str] | None = None,
+        master_weights: bool = False,
+        rounding: Literal["stochastic", "nearest"] = "stochastic",
+        seed: int | np.integer[Any] = 0,
     ) -> None: ...
 
 class Adadelta(Optimizer):
@@ -238,6 +255,10 @@ class Adadelta(Optimizer):
         weight_decay: Number = 0.0,
         decoupled: bool = False,
         maximize: bool = False,
+        state_format: str | Mapping[str, str] | None = None,
+        master_weights: bool = False,
+        rounding: Literal["stochastic", "nearest"] = "stochastic",
+        seed: int | np.integer[Any] = 0,
     ) -> None: ...
 
 class Adam(Optimizer):
@@ -255,6 +276,10 @@ class Adam(Optimizer):
         decoupled: bool = False,
         maximize: bool = False,
         amsgrad: bool = False,
+        state_format: str | Mapping[str, str] | None = None,
+        master_weights: bool = False,
+        rounding: Literal["stochastic", "nearest"] = "stochastic",
+        seed: int | np.integer[Any] = 0,
     ) -> None: ...
 
 class AdamW(Optimizer):
@@ -271,6 +296,10 @@ class AdamW(Optimizer):
         weight_decay: Number = 0.01,
         maximize: bool = False,
         amsgrad: bool = False,
+        state_format: str | Mapping[str, str] | None = None,
+        master_weights: bool = False,
+        rounding: Literal["stochastic", "nearest"] = "stochastic",
+        seed: int | np.integer[Any] = 0,
     ) -> None: ...
 
 class RMSprop(Optimizer):
@@ -286,4 +315,8 @@ class RMSprop(Optimizer):
         weight_decay: Number = 0.0,
         decoupled: bool = False,
         maximize: bool = False,
+        state_format: str | Mapping[str, str] | None = None,
+        master_weights: bool = False,
+        rounding: Literal["stochastic", "nearest"] = "stochastic",
+        seed: int | np.integer[Any] = 0,
     ) -> None: ...

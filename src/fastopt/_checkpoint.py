@@ -18,6 +18,16 @@ from numpy.typing import NDArray
 from fastopt import _checks, _statefile
 from fastopt._core import Rule, TensorList
 from fastopt._statefile import File, StateFileError
+from fastopt._storage import (
+    DEFAULT,
+    FORMATS,
+    KEYWORDS,
+    Storage,
+    from_keywords,
+    join,
+    name_of_dtype,
+    split,
+)
 from fastopt._trees import flatten
 
 __all__ = [
@@ -40,6 +50,10 @@ Groups = list[dict[str, Any]]
 
 # What a parameter is called in a file, where the states have their own names.
 PARAM = "param"
+# What a bfloat16 parameter's remainder is called beside its states.
+_REMAINDER = "remainder"
+# Keys that a state_dict has only where they say something.
+_OPTIONAL = ("skipped_steps", "storage")
 
 
 def state_names(rule: Rule, group: Mapping[str, Any]) -> tuple[str, ...]:
@@ -67,16 +81,23 @@ def rate(lr: Any, step: int) -> Any:
 
 
 def state(rule: Rule, groups: Groups, tensors: TensorList) -> list[dict[str, Any]]:
-    """For each parameter in order, a dict of its step count and its state arrays themselves."""
+    """For each parameter in order, a dict of its step count and its state arrays themselves, the
+    remainder of a bfloat16 parameter among them."""
     owners = [group for group in groups for _ in flatten(group["params"], "")[0]]
     return [
-        {"step": step, **dict(zip(state_names(rule, group), arrays, strict=True))}
-        for step, arrays, group in zip(tensors.steps, tensors.states, owners, strict=True)
+        {
+            "step": step,
+            **dict(zip(state_names(rule, group), arrays, strict=True)),
+            **({} if remainder is None else {_REMAINDER: remainder}),
+        }
+        for step, arrays, remainder, group in zip(
+            tensors.steps, tensors.states, tensors.remainders, owners, strict=True
+        )
     ]
 
 
 def state_dict(
-    rule: Rule, groups: Groups, tensors: TensorList, skipped_steps: int
+    rule: Rule, groups: Groups, tensors: TensorList, storage: Storage, skipped_steps: int
 ) -> dict[str, Any]:
     """Everything but the parameters, copied. A schedule is replaced by its latest rate."""
     numbered, start = [], 0
@@ -92,6 +113,8 @@ def state_dict(
             for entry in state(rule, groups, tensors)
         ]
     result: dict[str, Any] = {"rule": rule.name, "param_groups": numbered, "state": entries}
+    if storage != DEFAULT:
+        result["storage"] = storage._asdict()
     if skipped_steps:
         result["skipped_steps"] = skipped_steps
     return result
@@ -103,9 +126,11 @@ def restore(
     groups: Groups,
     tensors: TensorList,
     params: Sequence[NDArray[Any]] | None = None,
-) -> int:
-    """Write a `state_dict`, and parameters if given, into the parts; the count of skipped steps."""
-    require_keys(found, ("rule", "param_groups", "state"), "state_dict", ("skipped_steps",))
+    convert: bool = False,
+) -> tuple[int, Storage]:
+    """Write a `state_dict`, and parameters if given, into the parts; the count of skipped steps,
+    and the storage, of which rounding and seed now hold."""
+    require_keys(found, ("rule", "param_groups", "state"), "state_dict", _OPTIONAL)
     if found["rule"] != rule.name:
         raise ValueError(
             f"state_dict is of the rule {found['rule']!r}, this optimizer is {rule.name!r}"
@@ -115,35 +140,85 @@ def restore(
         raise ValueError(
             f"state_dict['skipped_steps'] must be an integer >= 0, got {skipped_steps!r}"
         )
+    storage = _storage_of(found.get("storage", {}), rule)
     own_state = state(rule, groups, tensors)
     for key, length in (("param_groups", len(groups)), ("state", len(own_state))):
         if not isinstance(found[key], list) or len(found[key]) != length:
             raise ValueError(f"state_dict[{key!r}] must be a list of {length} dicts")
     new_groups = _groups_like(found["param_groups"], rule, groups)
     for index, (entry, own) in enumerate(zip(found["state"], own_state, strict=True)):
-        require_keys(entry, own, f"state_dict['state'][{index}]")
-        for name, value in own.items():
-            if name != "step":
-                require_like(entry[name], value, f"{name} of state_dict['state'][{index}]")
-    require_params(params, tensors.params)
+        name = f"state_dict['state'][{index}]"
+        _require_remainder(entry, own, name, convert)
+        wanted = [key for key in own if key != _REMAINDER]
+        require_keys(entry, wanted, name, (_REMAINDER,))
+        for key, value in own.items():
+            if key != "step" and key in entry:
+                require_like(entry[key], value, f"{key} of {name}", convert)
+    require_params(params, tensors.params, convert)
     _require_writeable(own_state)
     with tensors:
-        before = tensors.steps
+        before = tensors.steps, tensors.seed
         try:
+            tensors.seed = storage.seed_of_rounding
             tensors.check([{**group, "lr": rate(group["lr"], 1)} for group in new_groups])
             tensors.steps = [entry["step"] for entry in found["state"]]
         except (TypeError, ValueError) as error:
-            tensors.steps = before
+            tensors.steps, tensors.seed = before
             raise ValueError(f"state_dict does not fit: {error}") from error
         for group, new in zip(groups, new_groups, strict=True):
             group.update(new)
-        for entry, own in zip(found["state"], own_state, strict=True):
+        for index, (entry, own) in enumerate(zip(found["state"], own_state, strict=True)):
             for name, value in own.items():
-                if name != "step":
-                    value[...] = entry[name]
-        for param, content in zip(tensors.params, params or (), strict=False):
-            param[...] = content
-    return skipped_steps
+                if name not in ("step", _REMAINDER):
+                    _write(value, entry[name])
+            _write_param(
+                tensors.params[index],
+                tensors.remainders[index],
+                None if params is None else params[index],
+                entry.get(_REMAINDER),
+            )
+    return skipped_steps, storage
+
+
+def _write(to: NDArray[Any], content: NDArray[Any]) -> None:
+    # By way of float32, from which and to which every dtype can be cast.
+    to[...] = content if content.dtype == to.dtype else content.astype(np.float32)
+
+
+def _write_param(
+    param: NDArray[Any],
+    remainder: NDArray[Any] | None,
+    content: NDArray[Any] | None,
+    content_remainder: NDArray[Any] | None,
+) -> None:
+    """A parameter, where there is new content, and what is left of it where it has a remainder."""
+    if content is None:
+        if remainder is not None and content_remainder is not None:
+            remainder[...] = content_remainder
+        return
+    if content_remainder is not None:
+        content = join(content, content_remainder)
+    if remainder is None:
+        _write(param, content)
+    else:
+        param[...], remainder[...] = split(content.astype(np.float32), param.dtype)
+
+
+def _storage_of(found: Any, rule: Rule) -> Storage:
+    if not isinstance(found, dict) or not found.keys() <= KEYWORDS.keys():
+        raise ValueError(f"state_dict['storage'] must be a dict of {list(KEYWORDS)}, got {found!r}")
+    try:
+        return from_keywords(rule, found)
+    except TypeError as error:
+        raise ValueError(f"state_dict does not fit: {error}") from error
+
+
+def _require_remainder(entry: Any, own: Mapping[str, Any], name: str, convert: bool) -> None:
+    if convert or not isinstance(entry, dict) or (_REMAINDER in entry) == (_REMAINDER in own):
+        return
+    has, lacks = "has a remainder (master_weights=True)", "has none"
+    first, second = (has, lacks) if _REMAINDER in entry else ("has no remainder", "has one")
+    raise ValueError(f"{name} {first}, this optimizer {second}; convert=True takes what there is")
 
 
 def _require_writeable(own_state: Sequence[dict[str, Any]]) -> None:
@@ -179,13 +254,15 @@ def _groups_like(found: list[Any], rule: Rule, groups: Groups) -> Groups:
     return result
 
 
-def require_params(found: Sequence[NDArray[Any]] | None, own: Sequence[NDArray[Any]]) -> None:
+def require_params(
+    found: Sequence[NDArray[Any]] | None, own: Sequence[NDArray[Any]], convert: bool = False
+) -> None:
     if found is None:
         return
     if len(found) != len(own):
         raise ValueError(f"there are {len(found)} parameters, this optimizer has {len(own)}")
     for index, (array, param) in enumerate(zip(found, own, strict=True)):
-        require_like(array, param, f"parameter {index}")
+        require_like(array, param, f"parameter {index}", convert)
         if not param.flags.writeable:
             raise ValueError(f"parameter {index} of this optimizer is read-only")
 
@@ -205,8 +282,7 @@ def save(file: File, content: Mapping[str, Any], params: Iterable[NDArray[Any]] 
     ]
     steps = [entry["step"] for entry in content["state"]]
     header = {"rule": content["rule"], "param_groups": groups, "steps": steps}
-    if "skipped_steps" in content:
-        header["skipped_steps"] = content["skipped_steps"]
+    header.update((key, content[key]) for key in _OPTIONAL if key in content)
     _statefile.write(file, header, arrays)
 
 
@@ -214,7 +290,7 @@ def load(file: File) -> tuple[dict[str, Any], list[NDArray[Any]] | None]:
     """The `state_dict` in a file, and the parameters, if it has them."""
     header, arrays = _statefile.read(file)
     try:
-        require_keys(header, ("rule", "param_groups", "steps"), "the header", ("skipped_steps",))
+        require_keys(header, ("rule", "param_groups", "steps"), "the header", _OPTIONAL)
         steps = header.pop("steps")
         if not isinstance(steps, list):
             raise ValueError(f"steps must be a list, got {steps!r:.80}")
@@ -251,13 +327,21 @@ def require_keys(
     raise ValueError(f"{name} must be a dict with the keys {wanted}, got {what}")
 
 
-def require_like(array: Any, own: NDArray[Any], name: str) -> None:
+def require_like(array: Any, own: NDArray[Any], name: str, convert: bool = False) -> None:
     if not isinstance(array, np.ndarray):
         raise ValueError(f"{name} must be a numpy.ndarray, got {type(array).__name__}")
+    if convert and array.shape == own.shape and _is_float(array) and _is_float(own):
+        return
     if array.shape != own.shape or array.dtype != own.dtype:
+        hint = "; convert=True casts" if array.shape == own.shape and _is_float(array) else ""
         raise ValueError(
-            f"{name} must be {own.dtype} of shape {own.shape}, got {array.dtype} of {array.shape}"
+            f"{name} must be {name_of_dtype(own.dtype)} of shape {own.shape}, "
+            f"got {name_of_dtype(array.dtype)} of {array.shape}{hint}"
         )
+
+
+def _is_float(array: NDArray[Any]) -> bool:
+    return name_of_dtype(array.dtype) in ("float64", *FORMATS)
 
 
 def as_json(value: Any, name: str) -> Any:

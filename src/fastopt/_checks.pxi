@@ -73,31 +73,71 @@ cdef int raise_status(fo_status status, const fo_group *groups, const fo_options
 
 cdef int numpy_types[FO_FORMAT_COUNT]
 for _index in range(FO_FORMAT_COUNT):
-    numpy_types[_index] = numpy.dtype(text(fo_format_describe(_index).name)).num
+    # NumPy has no bfloat16, and whoever brings one gets a number for it when it is first imported.
+    numpy_types[_index] = (-1 if _index == FO_BFLOAT16 else
+                           numpy.dtype(text(fo_format_describe(_index).name)).num)
 
 
 cdef str format_names():
-    return " or ".join([text(fo_format_describe(i).name) for i in range(FO_FORMAT_COUNT)])
+    *names, last = [text(fo_format_describe(i).name) for i in range(FO_FORMAT_COUNT)]
+    return f"{', '.join(names)} or {last}"
 
 
-cdef int check_type(str name, object array, int *format) except -1:
-    """Exactly an ndarray in native byte order; the first array of a call sets the format."""
-    cdef int found = 0, numpy_type
+cdef int format_of_type(cnp.ndarray array) noexcept:
+    """The format of an array's elements, or FO_FORMAT_COUNT."""
+    cdef int found = 0, numpy_type = cnp.PyArray_TYPE(array)
+    if not cnp.PyArray_ISNOTSWAPPED(array):
+        return FO_FORMAT_COUNT
+    while found < FO_FORMAT_COUNT and numpy_types[found] != numpy_type:
+        found += 1
+    if (found == FO_FORMAT_COUNT and cnp.PyArray_ITEMSIZE(array) == 2
+            and (<object>array).dtype.type.__name__ == "bfloat16"):
+        found = FO_BFLOAT16
+        numpy_types[FO_BFLOAT16] = numpy_type
+    return found
+
+
+cdef int check_type(str name, object array) except -1:
+    """The format of what must be exactly an ndarray, in native byte order."""
+    cdef int found
     if not cnp.PyArray_CheckExact(array):
         hint = "; numpy.asarray makes a plain view" if isinstance(array, cnp.ndarray) else ""
         raise TypeError(f"{name} must be a numpy.ndarray, got {type(array).__name__}{hint}")
-    numpy_type = cnp.PyArray_TYPE(<cnp.ndarray>array)
-    while found < FO_FORMAT_COUNT and numpy_types[found] != numpy_type:
-        found += 1
-    if found == FO_FORMAT_COUNT or not cnp.PyArray_ISNOTSWAPPED(<cnp.ndarray>array):
+    found = format_of_type(<cnp.ndarray>array)
+    if found == FO_FORMAT_COUNT:
+        hint = "; view it as ml_dtypes.bfloat16 if it is that" if (
+            (<object>array).dtype == numpy.uint16) else ""
         raise TypeError(f"{name} must have dtype {format_names()} in native byte order, "
-                        f"got {(<object>array).dtype!r}")
-    if format[0] < 0:
-        format[0] = found
-    elif format[0] != found:
+                        f"got {(<object>array).dtype!r}{hint}")
+    return found
+
+
+cdef int check_goes_with(str name, int format, int param_format) except -1:
+    """All else than float64 computes in float32 and may be mixed."""
+    if (format == FO_FLOAT64) != (param_format == FO_FLOAT64):
         raise TypeError(f"{name} must have the dtype of param, "
-                        f"{text(fo_format_describe(format[0]).name)}, "
-                        f"got {(<object>array).dtype.name}")
+                        f"{text(fo_format_describe(param_format).name)}, "
+                        f"got {text(fo_format_describe(format).name)}")
+    return 0
+
+
+cdef int check_squares(Rule rule, const fo_hyper *hyper, int state, int format, str name) except -1:
+    """An average of squares in bfloat16 by rounding to nearest needs a decay that is above half of
+    bfloat16's last place, or it never decays."""
+    cdef double kept
+    if format != FO_BFLOAT16 or not rule.info.squares >> state & 1:
+        return 0
+    if rule.kept_share < 0:
+        raise ValueError(f"{name} is a sum of squares, which stops growing where each addition is "
+                         "rounded to the nearest bfloat16; take rounding='stochastic', as the "
+                         "classes do by default, or float32")
+    kept = (<const double *>hyper)[rule.kept_share]
+    if kept > 0.99:
+        raise ValueError(f"{name} would never decay with "
+                         f"{text(fo_hyper_describe(rule.kept_share).name)}={kept!r}, as each step "
+                         "changes it by less than half of the last place of bfloat16, and is rounded "
+                         "to the nearest; take rounding='stochastic', as the classes do by default, "
+                         "float32, or at most 0.99")
     return 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from fastopt import _checks
+from fastopt import _checks, _storage
 from fastopt._core import RULES, Rule
 from fastopt._documentation import describe_class
 from fastopt._optimizer import Optimizer, Params
@@ -37,6 +37,10 @@ def _make_class(rule: Rule) -> type[Optimizer]:
                     default=parameter.empty if value is None else value,
                 )
                 for name, value in rule.class_hypers.items()
+            ),
+            *(
+                parameter(name, parameter.KEYWORD_ONLY, default=value)
+                for name, value in _storage.KEYWORDS.items()
             ),
         ]
     )

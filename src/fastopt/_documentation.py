@@ -34,20 +34,38 @@ HYPERS = {
     "initial_accumulator_value": "What the first state starts with, >= 0.",
 }
 
+STORAGE = """\
+state_format : str or dict, optional
+    ``"float32"``, ``"bfloat16"`` or ``"float16"``: what the states of parameters that compute in
+    float32 are stored as, or a dict that says it for single states by name. float32 by default.
+    bfloat16 needs the package ml_dtypes.
+master_weights : bool, default False
+    Keep what bfloat16 parameters lack of float32 in 16 further bits, ``remainder`` among the
+    states: the step is then that of float32 parameters.
+rounding : {"stochastic", "nearest"}, default "stochastic"
+    How numbers are rounded to bfloat16: up or down with the probabilities that keep the mean, or
+    to nearest. float16 is always rounded to nearest.
+seed : int, default 0
+    Of the stochastic rounding, which is a function of it, the step and the place of the element.
+"""
+
 ARRAYS = """\
 param : ndarray of float32 or float64
-    The parameter, any shape, C-contiguous, aligned and writeable; updated in place.
+    The parameter, any shape, C-contiguous, aligned and writeable; updated in place. Also float16
+    and ml_dtypes.bfloat16, which compute in float32 and are rounded to nearest.
 grad : ndarray
-    Its gradient: same shape and dtype, C-contiguous; never written.
+    Its gradient: same shape, C-contiguous; never written. float64 with float64 alone; float32 and
+    narrower arrays may be mixed.
 """
 
 RAISES = """\
 TypeError
-    If an array is not a plain ndarray of float32 or float64 in native byte order, if dtypes are
-    mixed, or if a number is of a wrong type.
+    If an array is not a plain ndarray of such a dtype in native byte order, if float64 is mixed
+    with others, or if a number is of a wrong type.
 ValueError
     If an array has another shape, is not C-contiguous, misaligned, read-only, or overlaps another
-    one, or if a number is out of range. Nothing has been written then.
+    one, if a number is out of range, or if an average of squares is in bfloat16, where rounding to
+    nearest would keep it from ever decaying. Nothing has been written then.
 """
 
 
@@ -113,10 +131,12 @@ def describe_class(rule: Rule) -> str:
     parameters = (
         "params : ndarray, list, dict, or list of group dicts\n"
         "    What to optimize, in place: one array, a list or a dict of arrays, or a list of\n"
-        "    dicts that each have ``params`` and hyper-parameters of their own. float32 and\n"
-        "    float64 may be mixed. No array may stand twice or overlap another.\n"
+        "    dicts that each have ``params`` and hyper-parameters of their own. float64, float32,\n"
+        "    float16 and ml_dtypes.bfloat16 may be mixed. No array may stand twice or overlap\n"
+        "    another.\n"
     )
     parameters += "".join(_parameter(name, value) for name, value in rule.class_hypers.items())
+    parameters += STORAGE
     given = "" if rule.class_hypers["lr"] is not None else ", lr=0.1"
     example = (
         ">>> import fastopt\n>>> import numpy as np\n>>> weights = np.array([1.0, -2.0])\n"

@@ -215,7 +215,7 @@ cdef class ExchangeList(TensorList):
         cdef int64_t *layouts
         cdef size_t nbytes
         for i in range(self.count):
-            number = i * (1 + FO_MAX_STATES)
+            number = i * WRITTEN
             if not self.read(self.params[i], &view) or self.is_lazy(self.params[i]):
                 raise TypeError(f"{self.names[i]} must be a strided tensor of float32 or float64, "
                                 "aligned in the memory of the CPU, got one that holds its values "

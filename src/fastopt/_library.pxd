@@ -1,5 +1,5 @@
 from libc.stddef cimport size_t
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int16_t, uint16_t, uint32_t, uint64_t
 
 
 cdef extern from "fastopt.h" nogil:
@@ -8,6 +8,14 @@ cdef extern from "fastopt.h" nogil:
         FO_FORMAT_COUNT
         FO_FLOAT32
         FO_FLOAT64
+        FO_BFLOAT16
+        FO_FLOAT16
+        FO_MIXED
+
+    ctypedef int fo_rounding
+    enum:
+        FO_NEAREST
+        FO_STOCHASTIC
 
     ctypedef int fo_rule
     ctypedef int fo_hyper_index
@@ -32,6 +40,14 @@ cdef extern from "fastopt.h" nogil:
         const void *grad
         void *state[3]  # FO_MAX_STATES
         uint64_t step
+        fo_format param_format
+        fo_format grad_format
+        fo_format state_format[3]  # FO_MAX_STATES
+        fo_rounding rounding
+        int16_t *remainder
+        uint16_t *copy
+        uint64_t seed
+        uint64_t position
 
     ctypedef struct fo_options:
         double grad_scale
@@ -102,6 +118,7 @@ cdef extern from "fastopt.h" nogil:
         int needs_step
         const fo_hyper_entry *hypers
         int hyper_count
+        unsigned squares
 
     int fo_version()
     fo_hyper fo_defaults(fo_rule rule)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fastopt import _checkpoint, _checks
+from fastopt import _checkpoint, _checks, _storage
 from fastopt._copies import Whole, attributes_of_subclasses
 from fastopt._core import Rule, TensorList
 from fastopt._groups import ParameterGroups, complete, refuse_unknown, with_rates
@@ -23,7 +23,7 @@ __all__ = ["Number", "Optimizer", "Params", "Rate"]
 Number: TypeAlias = float | np.floating[Any] | np.integer[Any]
 # A number, or the number of every step.
 Rate: TypeAlias = Number | Callable[[int], Any]
-Array: TypeAlias = NDArray[np.float32] | NDArray[np.float64]
+Array: TypeAlias = NDArray[np.float32] | NDArray[np.float64] | NDArray[np.float16]
 # A sequence is of arrays or of groups; spelled out, a literal list of groups would not be accepted.
 Params: TypeAlias = (
     Array | Sequence[Any] | Mapping[Any, Array] | Iterator[Array] | ValuesView[Array]
@@ -87,7 +87,9 @@ class Optimizer:
 
     def __init__(self, params: Params, **hypers: Any) -> None:
         rule = self._rule
-        refuse_unknown(rule, hypers)
+        refuse_unknown(rule, hypers, tuple(_storage.KEYWORDS))
+        kept = {name: hypers.pop(name) for name in _storage.KEYWORDS if name in hypers}
+        self._storage = _storage.from_keywords(rule, kept)
         self._defaults = {**rule.class_hypers, **hypers}
         tree = settled(params)
         grouped = is_groups(tree)
@@ -107,6 +109,7 @@ class Optimizer:
         grouped: bool,
         states: Sequence[list[NDArray[Any]]] = (),
         steps: Sequence[int] = (),
+        remainders: Sequence[NDArray[Any] | None] = (),
         *,
         read_only: bool = False,
     ) -> None:
@@ -116,13 +119,31 @@ class Optimizer:
         params, names, owners = parameters.arrays, parameters.names, parameters.owners
         states = list(states)
         new = slice(len(states), None)
-        counts = [len(_checkpoint.state_names(rule, groups[owner])) for owner in owners[new]]
-        layouts = [Layout(array.ctypes.data, array.shape, array.dtype) for array in params[new]]
-        states += zeros_in_one_block(layouts, counts)
+        storage = self._storage
+        layouts = [
+            [
+                Layout(array.ctypes.data, array.shape, dtype)
+                for dtype in storage.dtypes(
+                    _checkpoint.state_names(rule, groups[owner]), array.dtype, name
+                )
+            ]
+            for array, name, owner in zip(params[new], names[new], owners[new], strict=True)
+        ]
+        states += zeros_in_one_block(layouts)
+        remainders = [*remainders, *map(storage.remainder, params[new], names[new])]
         flag = rule.optional_flag
         optional = [flag is not None and group[flag] for group in groups]
-        rules = [rule] * len(groups)
-        tensors = TensorList(rules, params, states, owners, names, optional, None, read_only)
+        tensors = TensorList(
+            [rule] * len(groups),
+            params,
+            states,
+            owners,
+            names,
+            optional,
+            read_only=read_only,
+            remainders=remainders,
+            seed=storage.seed_of_rounding,
+        )
         tensors.check(with_rates(groups, 1))
         if rule.initial_value is not None:
             for state, owner in list(zip(states, owners, strict=True))[len(steps) :]:
@@ -273,6 +294,7 @@ class Optimizer:
             True,
             self._tensors.states,
             self._tensors.steps,
+            self._tensors.remainders,
         )
 
     # Saving and loading.
@@ -304,17 +326,20 @@ class Optimizer:
         """
         self._params.look()
         return _checkpoint.state_dict(
-            self._rule, self._params.groups, self._tensors, self.skipped_steps
+            self._rule, self._params.groups, self._tensors, self._storage, self.skipped_steps
         )
 
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state_dict: Mapping[str, Any], *, convert: bool = False) -> None:
         """Go on from where `state_dict` was taken. The parameters are not part of it.
 
         Parameters
         ----------
         state_dict : dict
             Of an optimizer of the same class with parameters of the same shapes and dtypes, in the
-            same groups. Where this optimizer has a schedule, the schedule stays.
+            same groups. Where this optimizer has a schedule, the schedule stays. Rounding and seed
+            are those of the state_dict from then on.
+        convert : bool, default False
+            Cast arrays of another floating-point dtype; without, they are refused.
 
         Raises
         ------
@@ -332,10 +357,15 @@ class Optimizer:
         >>> other.lr, other.state[0]["step"]
         (0.001, 1)
         """
+        _checks.flag("convert", convert)
         self._params.look()
-        self.skipped_steps = _checkpoint.restore(
-            state_dict, self._rule, self._params.groups, self._tensors
+        self._take_over(state_dict, None, convert)
+
+    def _take_over(self, content: Any, params: Any, convert: bool) -> None:
+        self.skipped_steps, storage = _checkpoint.restore(
+            content, self._rule, self._params.groups, self._tensors, params, convert
         )
+        self._storage = self._storage._replace(rounding=storage.rounding, seed=storage.seed)
 
     def save(self, file: File, *, params: bool = False) -> None:
         """Write the state to a file: atomically, and so that it is on the disk on return.
@@ -377,7 +407,7 @@ class Optimizer:
         content = self.state_dict()
         _checkpoint.save(file, content, self._tensors.params if params else ())
 
-    def load(self, file: File, *, params: bool | None = None) -> None:
+    def load(self, file: File, *, params: bool | None = None, convert: bool = False) -> None:
         """Go on from a file that `save` wrote.
 
         Parameters
@@ -386,6 +416,8 @@ class Optimizer:
         params : bool, optional
             Whether to read the parameters: True requires the file to have them, False leaves the
             optimizer's own alone. By default they are read if the file has them.
+        convert : bool, default False
+            Cast arrays of another floating-point dtype; without, such a file is refused.
 
         Raises
         ------
@@ -396,18 +428,13 @@ class Optimizer:
         """
         if params is not None:
             _checks.flag("params", params)
+        _checks.flag("convert", convert)
         self._params.look()
         content, arrays = _checkpoint.load(file)
         try:
             if params and arrays is None:
                 raise ValueError("it was saved without params=True")
-            self.skipped_steps = _checkpoint.restore(
-                content,
-                self._rule,
-                self._params.groups,
-                self._tensors,
-                None if params is False else arrays,
-            )
+            self._take_over(content, None if params is False else arrays, convert)
         except (TypeError, ValueError) as error:
             raise StateFileError(f"{name_of(file)}: {error}") from error
 
@@ -420,6 +447,8 @@ class Optimizer:
             "grouped": self._params.grouped,
             "param_groups": self._params.groups,
             "states": self._tensors.states,
+            "remainders": self._tensors.remainders,
+            "storage": tuple(self._storage),
             "steps": self._tensors.steps,
             "skipped_steps": self.skipped_steps,
             "attributes": attributes_of_subclasses(self, _ATTRIBUTES),
@@ -432,6 +461,9 @@ class Optimizer:
         ]
         with self._tensors:
             parts["states"] = [[state.copy() for state in states] for states in parts["states"]]
+            parts["remainders"] = [
+                None if array is None else array.copy() for array in parts["remainders"]
+            ]
             parts["steps"] = self._tensors.steps
         new = type(self).__new__(type(self))
         new.__setstate__(parts)
@@ -453,6 +485,9 @@ class Optimizer:
             setattr(self, name, value)
         self._defaults = state["defaults"]
         self.skipped_steps = state["skipped_steps"]
+        # Pickles of before there were formats have neither.
+        self._storage = _storage.Storage(*state.get("storage", _storage.DEFAULT))
+        remainders = state.get("remainders", [None] * len(state["steps"]))
         # joblib, for one, loads arrays into memory that cannot be written. Whoever only predicts by
         # them has nothing against that.
         groups = state["param_groups"]
@@ -463,6 +498,7 @@ class Optimizer:
             state["grouped"],
             without_memmaps(state["states"]),
             state["steps"],
+            without_memmaps(remainders),
             read_only=True,
         )
 
@@ -475,4 +511,4 @@ class Optimizer:
 
 
 # What an optimizer has itself; all else belongs to a subclass of the user's.
-_ATTRIBUTES = {"_defaults", "_params", "_tensors", "skipped_steps"}
+_ATTRIBUTES = {"_defaults", "_params", "_storage", "_tensors", "skipped_steps"}

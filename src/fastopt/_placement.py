@@ -18,9 +18,9 @@ _LARGE = 32768
 
 
 class Layout(NamedTuple):
-    """Of a parameter and its states; without strides they are contiguous."""
+    """Of a state; without strides it is contiguous."""
 
-    address: int
+    address: int  # of the parameter
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     strides: tuple[int, ...] | None = None
@@ -40,20 +40,18 @@ class Layout(NamedTuple):
         return start + (self.address - start) % (_PAGE if self.nbytes >= _LARGE else _CACHE_LINE)
 
 
-def zeros_in_one_block(
-    layouts: Iterable[Layout], counts: Iterable[int]
-) -> list[list[NDArray[Any]]]:
-    """For each layout its count of arrays of zeros, all in one block of memory.
+def zeros_in_one_block(layouts: Iterable[Iterable[Layout]]) -> list[list[NDArray[Any]]]:
+    """An array of zeros for each layout, all in one block of memory.
 
     The system backs a large block with large pages, small arrays not; fewer entries of the address
     translation then serve a step over arrays that no cache holds.
     """
-    layouts = list(layouts)
+    layouts = [list(of_param) for of_param in layouts]
     starts: list[list[int]] = []
     end = 0
-    for layout, count in zip(layouts, counts, strict=True):
+    for of_param in layouts:
         starts.append([])
-        for _ in range(count):
+        for layout in of_param:
             starts[-1].append(layout.place(end))
             end = starts[-1][-1] + layout.nbytes
     alignment = _PAGE if end >= _LARGE else _CACHE_LINE
@@ -65,7 +63,7 @@ def zeros_in_one_block(
             np.zeros(shape, dtype)
             if dtype.hasobject
             else np.ndarray(shape, dtype, block, start, strides)
-            for start in of_layout
+            for (_, shape, dtype, strides), start in zip(of_param, of_starts, strict=True)
         ]
-        for (_, shape, dtype, strides), of_layout in zip(layouts, starts, strict=True)
+        for of_param, of_starts in zip(layouts, starts, strict=True)
     ]

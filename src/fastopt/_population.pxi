@@ -35,6 +35,18 @@ cdef class RowList(TensorList):
         free(self.counts_of)
         free(self.columns)
 
+    cdef int attach(self) except -1:
+        cdef Py_ssize_t i
+        for i in range(self.count):
+            self.check_plain(self.names[i], check_type(self.names[i], self.params[i]))
+        return TensorList.attach(self)
+
+    cdef int check_plain(self, str name, int format) except -1:
+        if format != FO_FLOAT32 and format != FO_FLOAT64:
+            raise TypeError(f"{name} must have dtype float32 or float64, as a population steps no "
+                            f"narrower arrays, got {text(fo_format_describe(format).name)}")
+        return 0
+
     cdef bint is_column(self, object value) noexcept:
         """Whether it is K doubles that can be copied as they are."""
         cdef int wanted = cnp.NPY_ARRAY_C_CONTIGUOUS | cnp.NPY_ARRAY_ALIGNED
@@ -168,6 +180,8 @@ cdef class RowList(TensorList):
                 self.of_rows[i].grad = NULL
             else:
                 self.check_grad(i, grad)
+                self.check_plain(self.grad_name(i), self.tensors[i].grad_format)
+                self.of_rows[i].grad_format = self.tensors[i].grad_format
                 self.of_rows[i].grad = cnp.PyArray_DATA(<cnp.ndarray>grad)
         norms = None
         if options.clip or options.skip_nonfinite:

@@ -116,9 +116,10 @@ class Population:
         count = _require_rows(params, names)
         is_new = states is None
         if states is None:
-            layouts = [Layout(array.ctypes.data, array.shape, array.dtype) for array in params]
             number = len(_checkpoint.state_names(rule, hypers))
-            states = zeros_in_one_block(layouts, [number] * len(params))
+            states = zeros_in_one_block(
+                [Layout(array.ctypes.data, array.shape, array.dtype)] * number for array in params
+            )
         optional = rule.optional_flag is not None and hypers[rule.optional_flag]
         tensors = RowList([rule], params, states, [0] * len(params), names, [optional])
         first = np.ones(count, np.int64)

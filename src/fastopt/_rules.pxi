@@ -43,6 +43,8 @@ cdef class Rule:
         The arrays that are always needed, in positional order after ``param`` and ``grad``.
     optional_state, optional_flag : str or None
         A further array that switches a variant on, and the flag of the class for it.
+    squares : tuple of str
+        The states, the optional one included, that are averages, sums or maxima of squares.
     hypers : dict
         Keywords of the function and their defaults; None where one must be given.
     class_hypers : dict
@@ -55,6 +57,7 @@ cdef class Rule:
     cdef readonly str class_name
     cdef readonly str kernel
     cdef readonly tuple states
+    cdef readonly tuple squares
     cdef readonly str optional_state
     cdef readonly str optional_flag
     cdef readonly str initial_value
@@ -71,6 +74,7 @@ cdef class Rule:
     cdef int indices[MAX_KEYWORDS]
     cdef tuple group_keys    # the hyper-parameters that a parameter group holds
     cdef int group_indices[MAX_KEYWORDS]
+    cdef int kept_share      # the hyper-parameter that says how much of an average of squares stays
 
     def __cinit__(self, int index):
         cdef const fo_hyper_entry *entry
@@ -91,6 +95,8 @@ cdef class Rule:
         arrays = ["param", "grad", *self.states]
         if self.optional_state is not None:
             arrays.append(self.optional_state)
+        self.squares = tuple([name for i, name in enumerate(arrays[2:])
+                              if self.info.squares >> i & 1])
         self.arrays = tuple([sys.intern(name) for name in arrays])
         keywords = list(self.arrays)
         keyword_count = len(keywords)
@@ -129,6 +135,11 @@ cdef class Rule:
             self.group_indices[group_count] = OPTIONAL_FLAG
         if self.initial_value is not None:
             self.class_hypers[self.initial_value] = 0.0
+        self.kept_share = -1
+        for i in range(FO_HYPER_COUNT):
+            if text(fo_hyper_describe(i).name) in ("beta2", "alpha", "rho") and (
+                    text(fo_hyper_describe(i).name) in self.hypers):
+                self.kept_share = i
         self.keywords = tuple(keywords)
         self.group_keys = tuple(group_keys)
 
@@ -164,6 +175,20 @@ def rule_named(name):
     return RULES[name]
 
 
+cdef void set_formats(fo_tensor *tensor, const int *formats, int count) noexcept:
+    """Of param, grad and states; rounded to nearest, and with nothing besides."""
+    cdef int i
+    tensor.dtype = FO_MIXED
+    tensor.param_format = formats[0]
+    tensor.grad_format = formats[1]
+    for i in range(FO_MAX_STATES):
+        tensor.state_format[i] = formats[2 + i] if 2 + i < count else FO_FLOAT32
+    tensor.rounding = FO_NEAREST
+    tensor.remainder = NULL
+    tensor.copy = NULL
+    tensor.seed = tensor.position = 0
+
+
 cdef int keyword_index(Rule rule, PyObject *keyword, int hint) except -1:
     """The place of a keyword: by identity, which interned names have; else by comparison."""
     cdef int i, count = <int>PyTuple_GET_SIZE(rule.keywords)
@@ -185,6 +210,7 @@ cdef object call_rule(PyObject *self, PyObject *const *args, Py_ssize_t position
     """What every function of a rule does: sort the arguments, check them all, take the step."""
     cdef Rule rule = <Rule>self
     cdef PyObject *arrays[MAX_ARRAYS]
+    cdef int formats[MAX_ARRAYS]
     cdef fo_group group = rule.defaults
     cdef fo_tensor tensor
     cdef fo_result result
@@ -192,8 +218,8 @@ cdef object call_rule(PyObject *self, PyObject *const *args, Py_ssize_t position
     cdef double *hyper = <double *>&group.hyper
     cdef int array_count = <int>PyTuple_GET_SIZE(rule.arrays)
     cdef int needed = 2 + rule.info.state_count
-    cdef int i, k, index, hint, format = -1
-    cdef bint has_step = False
+    cdef int i, k, index, hint
+    cdef bint has_step = False, is_mixed = False
     cdef cnp.ndarray param, array, other
 
     if positional > array_count:
@@ -235,7 +261,11 @@ cdef object call_rule(PyObject *self, PyObject *const *args, Py_ssize_t position
     for i in range(array_count):
         if arrays[i] == NULL:
             raise TypeError(f"{rule.name}() needs the argument {rule.arrays[i]}")
-        check_type(rule.arrays[i], <object>arrays[i], &format)
+        formats[i] = check_type(rule.arrays[i], <object>arrays[i])
+        check_goes_with(rule.arrays[i], formats[i], formats[0])
+        is_mixed = is_mixed or formats[i] != formats[0]
+        if i > 1:
+            check_squares(rule, &group.hyper, i - 2, formats[i], rule.arrays[i])
     param = <cnp.ndarray>arrays[0]
     for i in range(array_count):
         array = <cnp.ndarray>arrays[i]
@@ -248,7 +278,10 @@ cdef object call_rule(PyObject *self, PyObject *const *args, Py_ssize_t position
                 raise ValueError(f"{rule.arrays[i]} must not overlap {rule.arrays[k]} in memory")
 
     tensor.group = 0
-    tensor.dtype = format
+    if is_mixed:
+        set_formats(&tensor, formats, array_count)
+    else:
+        tensor.dtype = formats[0]
     tensor.n = cnp.PyArray_SIZE(param)
     tensor.param = cnp.PyArray_DATA(param)
     tensor.grad = cnp.PyArray_DATA(<cnp.ndarray>arrays[1])

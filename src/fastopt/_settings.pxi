@@ -5,12 +5,10 @@ def norm(array):
     """The Euclidean norm of an array, as clipping takes it: in double, on all threads."""
     cdef fo_tensor tensor
     cdef double total = 0.0
-    cdef int format = -1
     cdef fo_status status
-    check_type("array", array, &format)
+    tensor.dtype = check_type("array", array)
     check_layout("array", array, False)
     tensor.group = 0
-    tensor.dtype = format
     tensor.n = cnp.PyArray_SIZE(<cnp.ndarray>array)
     tensor.grad = cnp.PyArray_DATA(<cnp.ndarray>array)
     with nogil:

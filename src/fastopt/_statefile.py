@@ -16,8 +16,9 @@ offset bytes    content
 last   32       SHA-256 of everything before it
 ====== ======== =====================================================================
 
-The dtypes are ``float32``, ``float64`` and ``int64``. There are no offsets in the header: each
-array starts where the one before it ends, so no two can overlap.
+The dtypes are ``float32``, ``float64``, ``int64``, ``float16``, ``int16`` and ``bfloat16``, which
+the package ml_dtypes reads. There are no offsets in the header: each array starts where the one
+before it ends, so no two can overlap.
 
 Nothing that is read is ever executed, and nothing is allocated for a size that the file only
 claims: every length is compared with the real length of the file first, and the header may not be
@@ -46,6 +47,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastopt._atomic import replace, write_all
+from fastopt._storage import name_of_dtype, named_dtype
 
 __all__ = ["MAX_HEADER_BYTES", "VERSION", "File", "StateFileError", "name_of", "read", "write"]
 
@@ -60,9 +62,15 @@ _PREFIX = struct.Struct("<8sIIQ")
 _ALIGNMENT = 64
 _CHUNK_BYTES = 2**16
 _DIGEST_BYTES = hashlib.sha256().digest_size
-_DTYPES = {name: np.dtype(name).newbyteorder("<") for name in ("float32", "float64", "int64")}
+_DTYPES = {
+    name: np.dtype(name).newbyteorder("<")
+    for name in ("float32", "float64", "int64", "float16", "int16")
+}
 # Keyed by the native dtypes, since the attribute `name` of a dtype is slow.
 _NAMES = {np.dtype(name): name for name in _DTYPES}
+# NumPy knows no bfloat16: as an integer of its bits until the file has been verified.
+_BFLOAT16 = "bfloat16"
+_BITS = np.dtype("<u2")
 
 
 class StateFileError(ValueError):
@@ -90,8 +98,9 @@ def write(file: File, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -
     header : dict
         Anything that comes back from JSON as it went in: no tuples, no NaN, only string keys.
     arrays : dict of str to ndarray
-        float32, float64 or int64 in native byte order, of any shape. Contiguous arrays are written
-        from where they are, without a copy; they must not change meanwhile.
+        float16, float32, float64, bfloat16, int16 or int64 in native byte order, of any shape.
+        Contiguous arrays are written from where they are, without a copy; they must not change
+        meanwhile.
 
     Raises
     ------
@@ -286,6 +295,8 @@ def _parse(file: BinaryIO, size: int) -> tuple[dict[str, object], dict[str, NDAr
             _read_into(file, part)
             digest.update(part)
         arrays[name] = array.astype(dtype.newbyteorder("="), copy=False)
+        if dtype == _BITS:
+            arrays[name] = arrays[name].view(named_dtype(_BFLOAT16))
     stored = bytearray(_DIGEST_BYTES)
     _read_into(file, stored)
     if stored != digest.digest():
@@ -303,7 +314,11 @@ def _encode_header(header: dict[str, object], arrays: dict[str, NDArray[Any]]) -
     if json.loads(text) != header:
         raise TypeError("header must come back from JSON unchanged: string keys, no tuples")
     entries = [
-        [name, _NAMES[array.dtype.newbyteorder("=")], list(array.shape)]
+        [
+            name,
+            _BFLOAT16 if array.dtype == _BITS else _NAMES[array.dtype.newbyteorder("=")],
+            list(array.shape),
+        ]
         for name, array in arrays.items()
     ]
     encoded = f'{{"header": {text}, "arrays": {json.dumps(entries)}}}'.encode()
@@ -341,12 +356,13 @@ def _decode_entry(entry: object) -> tuple[str, np.dtype[Any], tuple[int, ...], i
             pass
         case _:
             raise StateFileError(f"describes an array as {entry!r:.80}, not [name, dtype, shape]")
-    if dtype not in _DTYPES:
-        raise StateFileError(f"has dtype {dtype!r:.80}, not one of {list(_DTYPES)}")
+    if dtype not in _DTYPES and dtype != _BFLOAT16:
+        raise StateFileError(f"has dtype {dtype!r:.80}, not one of {[*_DTYPES, _BFLOAT16]}")
     if not all(type(length) is int and length >= 0 for length in shape):
         raise StateFileError(f"has array {name!r} of shape {shape!r:.80}")
     # Python integers: the product cannot wrap around.
-    return name, _DTYPES[dtype], tuple(shape), math.prod(shape) * _DTYPES[dtype].itemsize
+    stored = _DTYPES.get(dtype, _BITS)
+    return name, stored, tuple(shape), math.prod(shape) * stored.itemsize
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -367,9 +383,11 @@ def _checked(name: str, array: NDArray[Any]) -> NDArray[Any]:
         raise TypeError(f"names of arrays must be strings, got {name!r}")
     if type(array) is not np.ndarray:
         raise TypeError(f"array {name!r} must be a numpy.ndarray, got {type(array).__name__}")
+    if name_of_dtype(array.dtype) == _BFLOAT16:
+        return np.asarray(array.view(np.uint16), dtype=_BITS, order="C")
     if array.dtype not in _NAMES:
         raise TypeError(
-            f"array {name!r} must be one of {list(_DTYPES)} in native byte order, "
+            f"array {name!r} must be one of {[*_DTYPES, _BFLOAT16]} in native byte order, "
             f"got {array.dtype.str}"
         )
     return np.asarray(array, dtype=_DTYPES[_NAMES[array.dtype]], order="C")

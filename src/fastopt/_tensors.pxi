@@ -12,6 +12,11 @@ cdef int by_address(const void *a, const void *b) noexcept nogil:
     return (first > second) - (first < second)
 
 
+cdef enum:
+    # A parameter, its states, its remainder.
+    WRITTEN = 2 + FO_MAX_STATES
+
+
 cdef class TensorList:
     """Parameters with their states and step counts, checked once, and again only where they changed.
 
@@ -32,11 +37,16 @@ cdef class TensorList:
         What a subclass reads its tensors with.
     read_only : bool
         Take arrays that cannot be written, too: a step then refuses them.
+    remainders : list of ndarray or None, optional
+        For each parameter, what makes a bfloat16 parameter an exact float32.
+    seed : int, optional
+        Of the stochastic rounding to bfloat16; without one it is to nearest.
     """
 
     cdef list rules
     cdef readonly list params
     cdef readonly list states
+    cdef readonly list remainders  # for each parameter an array or None
     cdef list names
     cdef list optional          # for each group, whether its tensors have the optional state
     cdef list seen_hypers       # for each group, the objects that its C struct was made from
@@ -49,26 +59,29 @@ cdef class TensorList:
     cdef Py_ssize_t written_count
     cdef const void **seen_grads  # where each gradient was when it was last found to overlap nothing
     cdef bint busy
+    cdef bint is_stochastic
     cdef bint read_only
     cdef readonly bint skipped
 
     def __cinit__(self, list rules not None, list params not None, list states not None,
                   list groups not None, list names not None, list optional not None,
-                  object source=None, bint read_only=False):
+                  object source=None, bint read_only=False, list remainders=None,
+                  object seed=None):
         cdef Py_ssize_t i
         cdef Rule rule
         self.rules = rules
         self.read_only = read_only
         self.params = params
         self.states = states
-        self.names = names
         self.count = len(params)
+        self.remainders = [None] * self.count if remainders is None else remainders
+        self.names = names
         self.group_count = len(optional)
         self.optional = optional
         self.seen_hypers = [[None] * len((<Rule>rule).group_keys) for rule in rules]
         self.tensors = <fo_tensor *>calloc(self.count + 1, sizeof(fo_tensor))
         self.groups = <fo_group *>calloc(self.group_count + 1, sizeof(fo_group))
-        self.written = <interval *>calloc(self.count * (1 + FO_MAX_STATES) + 1, sizeof(interval))
+        self.written = <interval *>calloc(self.count * WRITTEN + 1, sizeof(interval))
         self.seen_grads = <const void **>calloc(self.count + 1, sizeof(void *))
         if not (self.tensors and self.groups and self.written and self.seen_grads):
             raise MemoryError
@@ -77,8 +90,9 @@ cdef class TensorList:
             self.groups[i] = rule.defaults
         for i in range(self.count):
             self.tensors[i].group = groups[i]
+        self.seed = seed
 
-    def __init__(self, *args):
+    def __init__(self, *args, **keywords):
         self.attach()
         self.read_only = False
 
@@ -89,40 +103,71 @@ cdef class TensorList:
         free(self.seen_grads)
 
     cdef str written_name(self, Py_ssize_t array):
-        cdef Py_ssize_t per = 1 + FO_MAX_STATES
-        cdef Rule rule = self.rules[self.tensors[array // per].group]
-        name = self.names[array // per]
-        return f"{rule.arrays[1 + array % per]} of {name}" if array % per else name
+        cdef Py_ssize_t place = array % WRITTEN
+        cdef Rule rule = self.rules[self.tensors[array // WRITTEN].group]
+        name = self.names[array // WRITTEN]
+        if not place:
+            return name
+        return f"{'remainder' if place == WRITTEN - 1 else rule.arrays[1 + place]} of {name}"
 
     cdef int attach(self) except -1:
         """Check every parameter and state, and note where they are."""
-        cdef Py_ssize_t i, k, n = 0
-        cdef int format
+        cdef Py_ssize_t i, k, n = 0, number
+        cdef fo_tensor *tensor
         cdef cnp.ndarray param
         self.elements = 0
         formats = []
         for i in range(self.count):
-            format = -1
-            check_type(self.names[i], self.params[i], &format)
-            param = self.params[i]
+            param_format = check_type(self.names[i], self.params[i])
+            formats.append([param_format])
             for k, state in enumerate(self.states[i]):
-                check_type(self.written_name(i * (1 + FO_MAX_STATES) + 1 + k), state, &format)
-            formats.append(format)
+                name = self.written_name(i * WRITTEN + 1 + k)
+                formats[i].append(check_type(name, state))
+                check_goes_with(name, formats[i][1 + k], param_format)
         for i in range(self.count):
+            tensor = &self.tensors[i]
+            number = i * WRITTEN
             param = self.params[i]
             self.seen_grads[i] = NULL
-            self.tensors[i].n = cnp.PyArray_SIZE(param)
-            self.tensors[i].dtype = formats[i]
+            tensor.n = cnp.PyArray_SIZE(param)
+            tensor.position = self.elements
+            tensor.param_format = tensor.grad_format = formats[i][0]
             self.elements += cnp.PyArray_SIZE(param)
-            n = self.attach_array(param, i * (1 + FO_MAX_STATES), n)
-            self.tensors[i].param = cnp.PyArray_DATA(param)
+            n = self.attach_array(param, number, n)
+            tensor.param = cnp.PyArray_DATA(param)
             for k, state in enumerate(self.states[i]):
+                number += 1
                 if not same_shape(state, param):
-                    raise_shape(self.written_name(i * (1 + FO_MAX_STATES) + 1 + k), state,
-                                self.names[i], param)
-                n = self.attach_array(state, i * (1 + FO_MAX_STATES) + 1 + k, n)
-                self.tensors[i].state[k] = cnp.PyArray_DATA(<cnp.ndarray>state)
+                    raise_shape(self.written_name(number), state, self.names[i], param)
+                n = self.attach_array(state, number, n)
+                tensor.state[k] = cnp.PyArray_DATA(<cnp.ndarray>state)
+                tensor.state_format[k] = formats[i][1 + k]
+            tensor.remainder = NULL
+            if self.remainders[i] is not None:
+                n = self.attach_remainder(i, self.remainders[i], n)
+            self.set_dtype(i)
         return self.check_apart(n)
+
+    cdef void set_dtype(self, Py_ssize_t i) noexcept:
+        """One for all buffers where they have one: that is checked fastest."""
+        cdef fo_tensor *tensor = &self.tensors[i]
+        cdef fo_format format = tensor.param_format
+        cdef Py_ssize_t k
+        cdef bint same = ((format == FO_FLOAT32 or format == FO_FLOAT64)
+                          and tensor.grad_format == format)
+        for k in range(PyList_GET_SIZE(<list>PyList_GET_ITEM(self.states, i))):
+            same = same and tensor.state_format[k] == format
+        tensor.dtype = format if same else FO_MIXED
+
+    cdef Py_ssize_t attach_remainder(self, Py_ssize_t i, cnp.ndarray array, Py_ssize_t n) except -1:
+        cdef Py_ssize_t number = i * WRITTEN + WRITTEN - 1
+        if (self.tensors[i].param_format != FO_BFLOAT16 or cnp.PyArray_TYPE(array) != cnp.NPY_INT16
+                or not cnp.PyArray_ISNOTSWAPPED(array)
+                or not same_shape(array, <cnp.ndarray>self.params[i])):
+            raise ValueError(f"{self.written_name(number)} must be int16 of the shape of {self.names[i]}, "
+                             "which must be bfloat16")
+        self.tensors[i].remainder = <int16_t *>cnp.PyArray_DATA(array)
+        return self.attach_array(array, number, n)
 
     cdef int check_apart(self, Py_ssize_t n) except -1:
         """Sort the n written buffers; none may overlap another."""
@@ -149,7 +194,8 @@ cdef class TensorList:
             n += 1
         return n
 
-    cdef bint is_unchanged(self, cnp.ndarray array, fo_tensor *tensor, const void *data) noexcept:
+    cdef bint is_unchanged(self, cnp.ndarray array, fo_tensor *tensor, const void *data,
+                           int numpy_type) noexcept:
         """Whether an array that was checked once is still what it was. NumPy lets owners change all
         of this in place."""
         cdef int wanted = (cnp.NPY_ARRAY_C_CONTIGUOUS | cnp.NPY_ARRAY_ALIGNED
@@ -157,38 +203,59 @@ cdef class TensorList:
         return (cnp.PyArray_DATA(array) == data
                 and cnp.PyArray_FLAGS(array) & wanted == wanted
                 and cnp.PyArray_SIZE(array) == <Py_ssize_t>tensor.n
-                and cnp.PyArray_TYPE(array) == numpy_types[tensor.dtype]
+                and cnp.PyArray_TYPE(array) == numpy_type
                 and cnp.PyArray_ISNOTSWAPPED(array))
 
     cdef int check_unchanged(self) except -1:
         cdef Py_ssize_t i, k
         cdef list states
+        cdef fo_tensor *tensor
         for i in range(self.count):
-            if not self.is_unchanged(<cnp.ndarray>PyList_GET_ITEM(self.params, i),
-                                     &self.tensors[i], self.tensors[i].param):
+            tensor = &self.tensors[i]
+            if not self.is_unchanged(<cnp.ndarray>PyList_GET_ITEM(self.params, i), tensor,
+                                     tensor.param, numpy_types[tensor.param_format]):
                 return self.attach()
             states = <list>PyList_GET_ITEM(self.states, i)
             for k in range(PyList_GET_SIZE(states)):
-                if not self.is_unchanged(<cnp.ndarray>PyList_GET_ITEM(states, k),
-                                         &self.tensors[i], self.tensors[i].state[k]):
+                if not self.is_unchanged(<cnp.ndarray>PyList_GET_ITEM(states, k), tensor,
+                                         tensor.state[k], numpy_types[tensor.state_format[k]]):
                     return self.attach()
+            if tensor.remainder != NULL and not self.is_unchanged(
+                    <cnp.ndarray>PyList_GET_ITEM(self.remainders, i), tensor, tensor.remainder,
+                    cnp.NPY_INT16):
+                return self.attach()
+        return 0
+
+    cdef int check_narrow(self, Py_ssize_t group, const fo_hyper *hyper) except -1:
+        """The states of a group, which are rounded to nearest, against its hyper-parameters."""
+        cdef Py_ssize_t i, k
+        for i in range(self.count):
+            if <Py_ssize_t>self.tensors[i].group != group:
+                continue
+            for k in range(len(self.states[i])):
+                check_squares(self.rules[group], hyper, k, self.tensors[i].state_format[k],
+                              self.written_name(i * WRITTEN + 1 + k))
         return 0
 
     cdef int check_grad(self, Py_ssize_t i, object grad) except -1:
         cdef cnp.ndarray param = <cnp.ndarray>PyList_GET_ITEM(self.params, i)
         cdef fo_tensor *tensor = &self.tensors[i]
-        cdef int format = tensor.dtype
         # The whole test in the common case: the names are made only for a message.
         if not (cnp.PyArray_CheckExact(grad)
-                and cnp.PyArray_TYPE(<cnp.ndarray>grad) == numpy_types[format]
+                and cnp.PyArray_TYPE(<cnp.ndarray>grad) == numpy_types[tensor.grad_format]
                 and cnp.PyArray_ISNOTSWAPPED(<cnp.ndarray>grad)
                 and cnp.PyArray_FLAGS(<cnp.ndarray>grad) & cnp.NPY_ARRAY_C_CONTIGUOUS
                 and cnp.PyArray_FLAGS(<cnp.ndarray>grad) & cnp.NPY_ARRAY_ALIGNED
                 and same_shape(<cnp.ndarray>grad, param)):
             name = self.grad_name(i)
-            check_type(name, grad, &format)
+            format = check_type(name, grad)
+            check_goes_with(name, format, tensor.param_format)
             check_layout(name, grad, False)
-            raise_shape(name, grad, self.names[i], param)
+            if not same_shape(<cnp.ndarray>grad, param):
+                raise_shape(name, grad, self.names[i], param)
+            tensor.grad_format = format
+            self.set_dtype(i)
+            self.seen_grads[i] = NULL
         return self.check_grad_apart(i, cnp.PyArray_DATA(<cnp.ndarray>grad),
                                      cnp.PyArray_NBYTES(<cnp.ndarray>grad))
 
@@ -267,6 +334,8 @@ cdef class TensorList:
             status = fo_check_hyper(&scratch, &result.hyper)
             if status != FO_OK:
                 raise_status(status, &scratch, NULL, &result)
+            if not self.is_stochastic:
+                self.check_narrow(i, &scratch.hyper)
             self.groups[i] = scratch
             self.seen_hypers[i] = fresh
         return 0
@@ -358,3 +427,17 @@ cdef class TensorList:
             raise ValueError(f"steps must have {self.count} numbers, got {len(counts)}")
         for i, value in enumerate(counts):
             self.tensors[i].step = value
+
+    @property
+    def seed(self):
+        """Of the stochastic rounding to bfloat16, or None where it is to nearest. What a new one goes
+        with is checked by the next `check` or `step`."""
+        return self.tensors[0].seed if self.is_stochastic else None
+
+    @seed.setter
+    def seed(self, value):
+        self.is_stochastic = value is not None
+        for i in range(self.count):
+            self.tensors[i].rounding = FO_STOCHASTIC if self.is_stochastic else FO_NEAREST
+            self.tensors[i].seed = value if self.is_stochastic else 0
+        self.seen_hypers = [[None] * len(seen) for seen in self.seen_hypers]

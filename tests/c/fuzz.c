@@ -13,7 +13,9 @@
 #include <stdlib.h>
 
 static const uint64_t last_step_allowed = (uint64_t)1 << 53;
-enum { SMALL = 300, LARGE = 300000, BLOCK = 4096, GUARD = 64, BUFFERS = 2 + FO_MAX_STATES };
+enum { SMALL = 300, LARGE = 300000, BLOCK = 4096, GUARD = 64 };
+/* Of a tensor: param, grad, states, and perhaps a remainder and a copy. */
+enum { BUFFERS = 2 + FO_MAX_STATES + 2 };
 
 /* The bytes of an input, and zeros after its end. */
 typedef struct input {
@@ -54,21 +56,30 @@ static void set_element(fo_dtype dtype, void *buffer, size_t i, uint64_t bits, u
         if (kind == 1)
             memcpy(&x, &bits, sizeof x);
         ((double *)buffer)[i] = x;
-    } else {
-        float y = (float)x;
-        if (kind == 1)
-            memcpy(&y, &bits, sizeof y);
-        ((float *)buffer)[i] = y;
+        return;
     }
+    float y = (float)x;
+    if (kind == 1)
+        memcpy(&y, &bits, sizeof y);
+    uint32_t word;
+    memcpy(&word, &y, sizeof word);
+    if (dtype == FO_FLOAT32)
+        ((float *)buffer)[i] = y;
+    else if (dtype == FO_BFLOAT16)
+        ((uint16_t *)buffer)[i] = (uint16_t)(word >> 16);
+    else /* of any size that it has */
+        ((uint16_t *)buffer)[i] = (uint16_t)(nonnegative ? word >> 16 & 0x7fff : word >> 16);
 }
 
 typedef struct scene {
     fo_group group;
     fo_options options;
-    fo_dtype dtype;
-    uint64_t step;
-    size_t n, size; /* elements; bytes of one */
-    int buffers;
+    fo_format format[BUFFERS];
+    fo_rounding rounding;
+    uint64_t step, seed, position;
+    size_t n;
+    int buffers, states;
+    int remainder, copy;  /* which buffer it is, or 0 */
     char *start[BUFFERS]; /* the content before the step */
 } scene;
 
@@ -86,6 +97,36 @@ static void *allocate(size_t size)
     return memory;
 }
 
+static size_t size_of(const scene *of, int buffer)
+{
+    return fo_format_describe(of->format[buffer])->bytes;
+}
+
+/* n elements from begin on. */
+static fo_tensor tensor_of(const scene *of, char *const *at, size_t begin, size_t n)
+{
+    char *from[BUFFERS];
+    for (int b = 0; b < of->buffers; b++)
+        from[b] = at[b] + begin * size_of(of, b);
+    fo_tensor tensor = {.dtype = FO_MIXED,
+                        .n = n,
+                        .param = from[0],
+                        .grad = from[1],
+                        .step = of->step,
+                        .param_format = of->format[0],
+                        .grad_format = of->format[1],
+                        .rounding = of->rounding,
+                        .seed = of->seed,
+                        .position = of->position + begin};
+    for (int k = 0; k < of->states; k++) {
+        tensor.state[k] = from[2 + k];
+        tensor.state_format[k] = of->format[2 + k];
+    }
+    tensor.remainder = of->remainder ? (int16_t *)from[of->remainder] : NULL;
+    tensor.copy = of->copy ? (uint16_t *)from[of->copy] : NULL;
+    return tensor;
+}
+
 /* One step under one arrangement: elements of offset from the cache line, pieces of the buffers. */
 static void run(const scene *of, fo_isa_index isa, int threads, unsigned offset, size_t piece,
                 outcome *to)
@@ -93,9 +134,10 @@ static void run(const scene *of, fo_isa_index isa, int threads, unsigned offset,
     enum { MAX_PIECES = 512 };
     static fo_tensor tensors[MAX_PIECES];
     char *memory[BUFFERS], *at[BUFFERS];
-    const size_t bytes = of->n * of->size;
     for (int b = 0; b < of->buffers; b++) {
-        const size_t shift = GUARD + (offset + 3 * (unsigned)b * (offset != 0)) % 16 * of->size;
+        const size_t bytes = of->n * size_of(of, b);
+        const size_t shift =
+            GUARD + (offset + 3 * (unsigned)b * (offset != 0)) % 16 * size_of(of, b);
         memory[b] = allocate(bytes + shift + GUARD);
         memset(memory[b], 0xa5, bytes + shift + GUARD);
         at[b] = memory[b] + shift;
@@ -105,18 +147,14 @@ static void run(const scene *of, fo_isa_index isa, int threads, unsigned offset,
     for (size_t begin = 0; begin < of->n || !count; count++) {
         const size_t left = of->n - begin;
         const size_t n = count + 1 < MAX_PIECES && piece < left ? piece : left;
-        fo_tensor *tensor = &tensors[count];
-        *tensor = (fo_tensor){.dtype = of->dtype, .n = n, .step = of->step};
-        tensor->param = at[0] + begin * of->size;
-        tensor->grad = at[1] + begin * of->size;
-        for (int b = 2; b < of->buffers; b++)
-            tensor->state[b - 2] = at[b] + begin * of->size;
+        tensors[count] = tensor_of(of, at, begin, n);
         begin += n;
     }
     in_use = isa;
     fo_set_num_threads(threads);
     to->status = fo_step(&of->group, 1, tensors, count, &of->options, &to->result);
     for (int b = 0; b < of->buffers; b++) {
+        const size_t bytes = of->n * size_of(of, b);
         for (char *p = memory[b]; p < at[b]; p++)
             if (*p != (char)0xa5)
                 abort();
@@ -137,10 +175,17 @@ static int same_element(fo_dtype dtype, const char *a, const char *b, size_t i)
         memcpy(&y, b + i * sizeof y, sizeof y);
         return memcmp(&x, &y, sizeof x) == 0 || (isnan(x) && isnan(y));
     }
-    float x, y;
+    if (dtype == FO_FLOAT32) {
+        float x, y;
+        memcpy(&x, a + i * sizeof x, sizeof x);
+        memcpy(&y, b + i * sizeof y, sizeof y);
+        return memcmp(&x, &y, sizeof x) == 0 || (isnan(x) && isnan(y));
+    }
+    const uint16_t infinity = dtype == FO_BFLOAT16 ? 0x7f80 : 0x7c00;
+    uint16_t x, y;
     memcpy(&x, a + i * sizeof x, sizeof x);
     memcpy(&y, b + i * sizeof y, sizeof y);
-    return memcmp(&x, &y, sizeof x) == 0 || (isnan(x) && isnan(y));
+    return x == y || ((x & 0x7fff) > infinity && (y & 0x7fff) > infinity);
 }
 
 static void require_same(const scene *of, const outcome *a, const outcome *b, const char *name)
@@ -150,10 +195,13 @@ static void require_same(const scene *of, const outcome *a, const outcome *b, co
         same_element(FO_FLOAT64, (const char *)&a->result.norm, (const char *)&b->result.norm, 0);
     for (int k = 0; k < of->buffers; k++)
         for (size_t i = 0; i < of->n; i++)
-            same &= same_element(of->dtype, a->content[k], b->content[k], i);
+            same &= same_element(of->format[k], a->content[k], b->content[k], i);
     if (!same) {
-        fprintf(stderr, "%s, %zu elements of %zu bytes: %s differs\n",
-                fo_rule_describe(of->group.rule)->name, of->n, of->size, name);
+        fprintf(stderr, "%s, %zu elements: %s differs; formats",
+                fo_rule_describe(of->group.rule)->name, of->n, name);
+        for (int k = 0; k < of->buffers; k++)
+            fprintf(stderr, " %s", fo_format_describe(of->format[k])->name);
+        fprintf(stderr, "\n");
         abort();
     }
 }
@@ -162,7 +210,7 @@ static void require_unchanged(const scene *of, const outcome *it)
 {
     for (int b = 0; b < of->buffers; b++)
         if ((b == 1 || it->status != FO_OK || it->result.skipped) &&
-            memcmp(it->content[b], of->start[b], of->n * of->size) != 0) {
+            memcmp(it->content[b], of->start[b], of->n * size_of(of, b)) != 0) {
             fprintf(stderr, "buffer %d was written\n", b);
             abort();
         }
@@ -184,6 +232,31 @@ static double take_hyper(input *from, fo_domain domain)
     return (kind >> 3 & 7) == 7 || domain == FO_FINITE ? x : fabs(x);
 }
 
+/* All float64, or any mixture of the others; the combinations that have loops of their own more often. */
+static void decode_formats(input *from, scene *to, int is_double)
+{
+    static const fo_format any[] = {FO_FLOAT32, FO_BFLOAT16, FO_FLOAT16};
+    static const fo_format usual[][3] = {{FO_FLOAT32, FO_FLOAT32, FO_FLOAT32},
+                                         {FO_BFLOAT16, FO_BFLOAT16, FO_BFLOAT16},
+                                         {FO_FLOAT32, FO_FLOAT32, FO_BFLOAT16},
+                                         {FO_FLOAT32, FO_BFLOAT16, FO_FLOAT32},
+                                         {FO_BFLOAT16, FO_BFLOAT16, FO_FLOAT32}};
+    const unsigned kind = (unsigned)take(from, 1) % 8, choice = (unsigned)take(from, 1);
+    for (int b = 0; b < to->buffers; b++)
+        to->format[b] = is_double  ? FO_FLOAT64
+                        : kind < 5 ? usual[kind][b < 2 ? b : 2]
+                                   : any[(choice >> b & 3) % 3];
+    to->rounding = choice & 64 ? FO_STOCHASTIC : FO_NEAREST;
+    to->seed = take(from, 1);
+    /* At times near a place where the upper half of positions changes. */
+    to->position = (uint64_t)take(from, 1) << 32;
+    to->position -= to->position ? take(from, 1) : 0;
+    if (choice & 128 && to->format[0] == FO_BFLOAT16)
+        to->format[to->remainder = to->buffers++] = FO_FLOAT16; /* 16 bits */
+    if (choice & 128 && to->format[0] == FO_FLOAT32)
+        to->format[to->copy = to->buffers++] = FO_BFLOAT16;
+}
+
 static void decode(input *from, scene *to)
 {
     memset(to, 0, sizeof *to);
@@ -191,9 +264,9 @@ static void decode(input *from, scene *to)
     to->group.hyper = fo_defaults(to->group.rule);
     const fo_rule_info *info = fo_rule_describe(to->group.rule);
     const unsigned flags = (unsigned)take(from, 1);
-    to->dtype = flags & 1 ? FO_FLOAT64 : FO_FLOAT32;
-    to->size = flags & 1 ? sizeof(double) : sizeof(float);
-    to->buffers = 2 + info->state_count + (info->optional_state && flags & 2);
+    to->states = info->state_count + (info->optional_state && flags & 2);
+    to->buffers = 2 + to->states;
+    decode_formats(from, to, flags & 1);
     to->options = (fo_options)FO_DEFAULT_OPTIONS;
     to->options.clip = !!(flags & 4);
     to->options.skip_nonfinite = !!(flags & 8);
@@ -215,11 +288,11 @@ static void decode(input *from, scene *to)
     const unsigned rarity = 1u << take(from, 1) % 12;
     uint64_t seed = take(from, 8);
     for (int b = 0; b < to->buffers; b++) {
-        to->start[b] = allocate(to->n * to->size);
+        to->start[b] = allocate(to->n * size_of(to, b));
         const int nonnegative = b > 1 && !(flags & 64);
         for (size_t i = 0; i < to->n; i++)
-            set_element(to->dtype, to->start[b], i, from->size ? take(from, 8) : scramble(&seed),
-                        rarity, nonnegative);
+            set_element(to->format[b], to->start[b], i,
+                        from->size ? take(from, 8) : scramble(&seed), rarity, nonnegative);
     }
 }
 

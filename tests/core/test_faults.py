@@ -48,7 +48,7 @@ FAULTS = [
         5,
         "another dtype",
         TypeError,
-        ("int64", "int32", "uint8", "bool", "complex64", "object", "float16", "longdouble"),
+        ("int64", "int32", "uint8", "bool", "complex64", "object", "uint16", "longdouble"),
     ),
     Row(6, "float32 and float64 mixed", TypeError, ("other float",)),
     Row(7, "byte-swapped", TypeError, ("byte-swapped",)),

@@ -310,12 +310,13 @@ def _make_states(fresh: list[tuple[torch.Tensor, Entry, list[str], Group]]) -> N
     fresh : for each parameter, itself, where its states are to be, their names, its group.
     """
     layouts = []
-    for param, _, _, _ in fresh:
+    for param, _, names, _ in fresh:
         strides = torch.empty_like(param, device="meta").stride()
         bytes_apart = tuple(stride * param.element_size() for stride in strides)
         dtype = NUMPY_DTYPES[param.dtype]
-        layouts.append(Layout(param.data_ptr(), tuple(param.shape), dtype, bytes_apart))
-    blocks = zeros_in_one_block(layouts, [len(names) for _, _, names, _ in fresh])
+        layout = Layout(param.data_ptr(), tuple(param.shape), dtype, bytes_apart)
+        layouts.append([layout] * len(names))
+    blocks = zeros_in_one_block(layouts)
     for (_, entry, names, group), arrays in zip(fresh, blocks, strict=True):
         # Tensors of their own, and not views of one: each is saved without the others.
         entry.update(zip(names, map(torch.from_numpy, arrays), strict=True))

@@ -1,0 +1,116 @@
+/* Buffers of any format that computes in float32, to float32 and back. */
+#ifndef FO_TEMPLATE
+
+#include "build.h"
+
+#include "convert.h"
+
+typedef struct conversions {
+    void (*to_float32)(fo_format format, const void *from, const int16_t *remainder, float *to,
+                       size_t n);
+    void (*from_float32)(const fo_narrowing *how, const float *from, size_t n);
+} conversions;
+
+#define FO_TEMPLATE "convert.c"
+#include "kernel/instances.h"
+
+#define FO_CONVERSIONS(isa, name, unused) [isa] = &conversions_##name,
+static const conversions *const conversions_of[FO_ISA_COUNT] = {FO_ISAS(FO_CONVERSIONS, )};
+
+void fo_widen(fo_format format, const void *from, const int16_t *remainder, float *to, size_t n)
+{
+    conversions_of[fo_isa_in_use()]->to_float32(format, from, remainder, to, n);
+}
+
+void fo_narrow(const fo_narrowing *how, const float *from, size_t n)
+{
+    conversions_of[fo_isa_in_use()]->from_float32(how, from, n);
+}
+
+#elif !FO_DOUBLE
+
+FO_INLINE void widen_buffer(fo_format format, const void *from, float *to, size_t n)
+{
+    const char *at = from;
+    const size_t size = fo_size_of(format);
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        store_native(to + i, load(format, 0, at + i * size));
+    if (i < n)
+        store_native(to + i, load_first(format, at + i * size, n - i));
+}
+
+FO_INLINE void join_buffers(const uint16_t *high, const uint16_t *low, float *to, size_t n)
+{
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        store_native(to + i, join(load_halves(high + i), load_halves(low + i)));
+    if (i < n)
+        store_native(to + i, join(load_first_halves(high + i, n - i, 0x3f80),
+                                  load_first_halves(low + i, n - i, 0)));
+}
+
+FO_INLINE void split_buffer(const float *from, uint16_t *high, uint16_t *low, size_t n)
+{
+    words above, below;
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        split(quiet_nans(load_native(from + i)), &above, &below);
+        store_halves(high + i, above);
+        store_halves(low + i, below);
+    }
+    if (i < n) {
+        split(quiet_nans(load_first_native(from + i, n - i)), &above, &below);
+        store_first_halves(high + i, above, n - i);
+        store_first_halves(low + i, below, n - i);
+    }
+}
+
+static void FO_CAT(to_float32, FO_ISA)(fo_format format, const void *from, const int16_t *remainder,
+                                       float *to, size_t n)
+{
+    if (remainder)
+        join_buffers(from, (const uint16_t *)remainder, to, n);
+    else if (format == FO_BFLOAT16)
+        widen_buffer(FO_BFLOAT16, from, to, n);
+    else
+        widen_buffer(FO_FLOAT16, from, to, n);
+}
+
+FO_INLINE void narrow_buffer(fo_format format, fo_rounding rounding, const fo_narrowing *how,
+                             const float *from, size_t n)
+{
+    char *to = how->to;
+    const size_t size = fo_size_of(format);
+    for (size_t i = 0; i < n; i += LANES) {
+        const size_t count = n - i < LANES ? n - i : LANES;
+        vec x = count == LANES ? load_native(from + i) : load_first_native(from + i, count);
+        if (format == FO_BFLOAT16)
+            x = quiet_nans(x);
+        if (format == FO_BFLOAT16)
+            x = rounding == FO_STOCHASTIC
+                    ? round_at_random(x, random_half(&how->draws, i, how->number))
+                    : round_to_nearest(x);
+        if (count == LANES)
+            store(format, to + i * size, x);
+        else
+            store_first(format, to + i * size, x, count);
+    }
+}
+
+static void FO_CAT(from_float32, FO_ISA)(const fo_narrowing *how, const float *from, size_t n)
+{
+    if (how->remainder)
+        split_buffer(from, how->to, (uint16_t *)how->remainder, n);
+    else if (how->format == FO_FLOAT16)
+        narrow_buffer(FO_FLOAT16, FO_NEAREST, how, from, n);
+    else if (how->rounding == FO_STOCHASTIC)
+        narrow_buffer(FO_BFLOAT16, FO_STOCHASTIC, how, from, n);
+    else
+        narrow_buffer(FO_BFLOAT16, FO_NEAREST, how, from, n);
+}
+
+static const conversions FO_CAT(conversions, FO_ISA) = {FO_CAT(to_float32, FO_ISA),
+                                                        FO_CAT(from_float32, FO_ISA)};
+
+#endif

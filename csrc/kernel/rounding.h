@@ -1,0 +1,57 @@
+/* From float32 to what the narrow formats keep of it, and the random words of stochastic rounding. A bfloat16
+ * is the upper half of what these return. */
+#if !FO_DOUBLE
+
+/* NaN made quiet, and of its own upper half alone, to which what rounding adds cannot carry. */
+FO_INLINE vec quiet_nans(vec x)
+{
+    return (vec)select_words(x != x, ((words)x | 0x400000) & 0xffff0000, (words)x);
+}
+
+/* The following are for what quiet_nans has seen. */
+FO_INLINE vec round_to_nearest(vec x)
+{
+    return (vec)((words)x + 0x7fff + ((words)x >> 16 & 1));
+}
+
+/* random: 16 bits in each lane. */
+FO_INLINE vec round_at_random(vec x, words random)
+{
+    return (vec)((words)x + random);
+}
+
+/* Two elements side by side, the first at an even position, have a word in common, of which the first takes the
+ * lower half. Of words at consecutive places the product is one addition. */
+#define FO_FIRST_FACTOR 0x9e3779b1u
+
+/* The first word of a place, multiplied by FO_FIRST_FACTOR and with half of the key added. */
+FO_INLINE words first_word(words product, uint32_t key)
+{
+    words x = (product ^ product >> 16 ^ key) * 0x85ebca6b;
+    return x ^ x >> 15;
+}
+
+FO_INLINE words next_word(words x)
+{
+    x *= 0xc2b2ae35;
+    return x ^ x >> 15;
+}
+
+FO_INLINE words lane_numbers(void)
+{
+    words lane;
+    for (uint32_t k = 0; k < LANES; k++)
+        lane[k] = k;
+    return lane;
+}
+
+/* The 16 bits of the number-th buffer that is rounded, at elements from the i-th on. */
+FO_INLINE words random_half(const fo_draws *draws, size_t i, int number)
+{
+    const words position = lane_numbers() + (draws->position + (uint32_t)i);
+    words x = first_word((position >> 1) * FO_FIRST_FACTOR + draws->add, draws->key);
+    for (int k = 0; k < number; k++)
+        x = next_word(x);
+    return select_words((mask)(position & 1) != 0, x >> 16, x & 0xffff);
+}
+#endif

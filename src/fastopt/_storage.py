@@ -1,0 +1,160 @@
+"""How an optimizer stores what it keeps: the keywords of the classes, and what they lead to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastopt import _checks
+from fastopt._core import Rule
+
+__all__ = [
+    "DEFAULT",
+    "FORMATS",
+    "KEYWORDS",
+    "Storage",
+    "from_keywords",
+    "join",
+    "name_of_dtype",
+    "named_dtype",
+    "split",
+]
+
+FORMATS = ("float32", "bfloat16", "float16")
+ROUNDINGS = ("stochastic", "nearest")
+
+# The keywords and their defaults.
+KEYWORDS: dict[str, Any] = {
+    "state_format": None,
+    "master_weights": False,
+    "rounding": "stochastic",
+    "seed": 0,
+}
+
+
+def named_dtype(name: str) -> np.dtype[Any]:
+    """The dtype of a format; NumPy has none for bfloat16."""
+    if name != "bfloat16":
+        return np.dtype(name)
+    try:
+        import ml_dtypes
+    except ImportError as error:
+        raise ImportError(
+            "bfloat16 arrays need the package ml_dtypes: pip install ml_dtypes"
+        ) from error
+    return np.dtype(ml_dtypes.bfloat16)
+
+
+def name_of_dtype(dtype: np.dtype[Any]) -> str:
+    """What a dtype is called, whoever has registered it."""
+    return dtype.type.__name__ if dtype.itemsize == 2 and dtype.kind not in "iu" else dtype.name
+
+
+class Storage(NamedTuple):
+    """Of an optimizer.
+
+    Attributes
+    ----------
+    state_format : str, dict of str to str, or None
+        Of all states, or of those named; None where float32 parameters and narrower ones have
+        float32 states.
+    master_weights : bool
+        Whether bfloat16 parameters have a remainder.
+    rounding : str
+    seed : int
+    """
+
+    state_format: Any
+    master_weights: bool
+    rounding: str
+    seed: int
+
+    @property
+    def seed_of_rounding(self) -> int | None:
+        return self.seed if self.rounding == "stochastic" else None
+
+    def dtypes(self, names: Sequence[str], param: np.dtype[Any], called: str) -> list[Any]:
+        """Those of the states of these names, for a parameter that messages call so."""
+        if name_of_dtype(param) not in FORMATS:
+            if self.state_format is not None:
+                raise ValueError(
+                    f"state_format={self.state_format!r} is for parameters that compute in "
+                    f"float32 (float32, bfloat16, float16), {called} is {param.name}"
+                )
+            return [param] * len(names)
+        chosen = self.state_format
+        if not isinstance(chosen, dict):
+            chosen = dict.fromkeys(names, chosen or "float32")
+        return [named_dtype(chosen.get(name, "float32")) for name in names]
+
+    def remainder(self, param: NDArray[Any], called: str) -> NDArray[Any] | None:
+        """A new one for a parameter, where it has one."""
+        name = name_of_dtype(param.dtype)
+        if not self.master_weights or name in ("float32", "float64"):
+            return None
+        if name != "bfloat16":
+            raise ValueError(
+                f"master_weights=True is for parameters in bfloat16 (and changes nothing for "
+                f"float32 and float64), {called} is {name}"
+            )
+        return np.zeros(param.shape, np.int16)
+
+
+DEFAULT = Storage(**KEYWORDS)
+
+
+def from_keywords(rule: Rule, given: Mapping[str, Any]) -> Storage:
+    """Checked, with the defaults for those that are not given."""
+    chosen = {**KEYWORDS, **given}
+    seed = _checks.integer("seed", chosen["seed"], least=0, most=2**64 - 1)
+    return Storage(
+        _state_format(rule, chosen["state_format"]),
+        _checks.flag("master_weights", chosen["master_weights"]),
+        _checks.choice("rounding", chosen["rounding"], ROUNDINGS),
+        seed,
+    )
+
+
+def _state_format(rule: Rule, value: Any) -> Any:
+    """A dict by names is taken as it is; one name for all may not mean what cannot work."""
+    if value is None:
+        return None
+    if isinstance(value, Mapping):
+        names = [*rule.states, *([rule.optional_state] if rule.optional_state else [])]
+        return {
+            _checks.choice("a key of state_format", name, names): _checks.choice(
+                f"state_format[{name!r}]", format, FORMATS
+            )
+            for name, format in value.items()
+        }
+    _checks.choice("state_format", value, FORMATS)
+    if value == "float16" and rule.squares:
+        listed = ", ".join(rule.squares)
+        raise ValueError(
+            f"state_format='float16' does not suit {listed}: squares of gradients below 0.0002 "
+            "become 0 there, and those above 256 infinity; take 'bfloat16', or name the states "
+            f"that are to have it, as in state_format={{{rule.squares[0]!r}: 'float16'}}"
+        )
+    return str(value)
+
+
+def join(high: NDArray[Any], low: NDArray[Any]) -> NDArray[np.float32]:
+    """The float32 parameter that a bfloat16 and its remainder are."""
+    bits = high.view(np.uint16).astype(np.uint32) << np.uint32(16)
+    return (bits + low.astype(np.int32).view(np.uint32)).view(np.float32)
+
+
+def split(values: NDArray[np.float32], dtype: np.dtype[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The bfloat16 and the remainder that float32 parameters are."""
+    bits = values.reshape(-1).view(np.uint32)
+    quiet = (bits | np.uint32(0x400000)) & np.uint32(0xFFFF0000)
+    bits = np.where(np.isnan(values.reshape(-1)), quiet, bits)
+    high = ((bits + np.uint32(0x8000)) >> np.uint32(16)).astype(np.uint16)
+    low = (bits & np.uint32(0xFFFF)).astype(np.uint16)
+    return (
+        high.view(dtype).reshape(values.shape),
+        low.view(np.int16).reshape(values.shape),
+    )

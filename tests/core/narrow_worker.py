@@ -1,0 +1,172 @@
+"""Steps of the classes over narrow formats, against their twins, under the ISA of this process.
+
+    python narrow_worker.py
+
+Prints one JSON object: how many buffers were compared, and the first that differed.
+"""
+
+import json
+import sys
+
+import formats
+import ml_dtypes
+import numpy as np
+from cases import RULES, class_of, class_variants, numbers
+
+import fastopt
+from fastopt._storage import named_dtype
+
+SEED = 2**63 + 12345
+STEPS = 3
+# Lengths about vectors, groups of them and tiles, and one that several threads share.
+LENGTHS = (1, 0, 7, 16, 31, 64, 129, 515, 1029)
+LARGE = 70_001
+
+# param, grad, states, master_weights
+COMBINATIONS = (
+    ("bfloat16", "bfloat16", "bfloat16", False),
+    ("bfloat16", "bfloat16", "bfloat16", True),
+    ("float32", "float32", "bfloat16", False),
+    ("float32", "bfloat16", "float32", False),
+    ("bfloat16", "bfloat16", "float32", False),
+    ("bfloat16", "float32", "float32", True),
+    ("float16", "bfloat16", "bfloat16", False),
+    ("bfloat16", "float16", None, True),
+    ("float32", "float16", None, False),
+)
+
+
+def as_array(stored, format):
+    return stored.view(named_dtype(format))
+
+
+def formats_of(rule, names, state):
+    """A mixture where there is no one format."""
+    return [state or ("float16", "float32", "bfloat16")[k % 3] for k, _ in enumerate(names)]
+
+
+class Case:
+    """An optimizer of several tensors and what its twin makes of the same buffers."""
+
+    def __init__(self, rule, keywords, combination, rounding, lengths):
+        self.rule, self.combination, self.rounding = rule, combination, rounding
+        param, grad, state, master = combination
+        optional = bool(rule.optional_flag and keywords[rule.optional_flag])
+        names = [*rule.states, rule.optional_state] if optional else rule.states
+        self.names = names
+        states = formats_of(rule, names, state)
+        self.formats = [param, grad, *states]
+        self.lengths = lengths
+        self.grads = [
+            [formats.store(grad, numbers(7 * t + i, n, np.float32)) for i, n in enumerate(lengths)]
+            for t in range(STEPS)
+        ]
+        self.params = [
+            formats.store(param, numbers(100 + i, n, np.float32)) for i, n in enumerate(lengths)
+        ]
+        self.expected = [
+            [p.copy(), None, *(formats.store(f, np.zeros(p.size, np.float32)) for f in states)]
+            for p in self.params
+        ]
+        self.remainders = [np.zeros(p.size, np.int16) if master else None for p in self.params]
+        self.optimizer = class_of(rule)(
+            [as_array(p, param) for p in self.params],
+            **keywords,
+            state_format=dict(zip(names, states, strict=True)),
+            master_weights=master,
+            rounding=rounding,
+            seed=SEED,
+        )
+        self.keywords = keywords
+        start = keywords.get(rule.initial_value)
+        if start is not None:
+            for buffers in self.expected:
+                filled = np.full(buffers[2].size, start, np.float32)
+                buffers[2][...] = formats.store(states[0], filled)
+
+    def step_both(self, t):
+        self.optimizer.step([as_array(grad, self.formats[1]) for grad in self.grads[t]])
+        hypers = {name: self.keywords.get(name, 1.0) for name in self.rule.hypers if name != "step"}
+        if self.keywords.get("lr_decay"):
+            hypers["lr"] = hypers["lr"] / (1 + t * self.keywords["lr_decay"])
+        if t == 0 and "dampening" in hypers:
+            hypers["dampening"] = 0.0  # as the class does
+        if "step" in self.rule.hypers:
+            hypers["step"] = t + 1
+        position = 0
+        for buffers, remainder, grad in zip(
+            self.expected, self.remainders, self.grads[t], strict=True
+        ):
+            buffers[1] = grad
+            formats.step(
+                self.rule.name,
+                buffers,
+                self.formats,
+                hypers,
+                remainder=remainder,
+                seed=SEED if self.rounding == "stochastic" else None,
+                count=t + 1,
+                position=position,
+            )
+            position += grad.size
+
+    def pairs(self):
+        """Each buffer's name, and its bits here and there."""
+        for i, (state, buffers) in enumerate(zip(self.optimizer.state, self.expected, strict=True)):
+            yield f"param {i}", self.params[i], buffers[0]
+            for name, twin in zip(self.names, buffers[2:], strict=True):
+                yield f"{name} {i}", state[name], twin
+            if self.remainders[i] is not None:
+                yield f"remainder {i}", state["remainder"], self.remainders[i]
+
+
+def keywords_of(rule, turn):
+    """Every choice of flags in turn; shares of squares that all formats bear."""
+    variants = class_variants(rule)
+    keywords = dict(variants[turn % len(variants)])
+    keywords.update({name: 0.9 for name in ("beta2",) if name in keywords})
+    keywords.pop("grad_scale", None)
+    return keywords
+
+
+def cases():
+    turn = 0
+    for rule in RULES:
+        print(rule.name, file=sys.stderr, flush=True)
+        for combination in COMBINATIONS:
+            for rounding in ("stochastic", "nearest"):
+                if (
+                    rule.kernel == "adagrad"
+                    and rounding == "nearest"
+                    and combination[2] != "float32"
+                ):
+                    continue
+                for lengths in (LENGTHS, (LARGE,)):
+                    turn += 5
+                    yield Case(rule, keywords_of(rule, turn), combination, rounding, lengths)
+
+
+def main():
+    compared, differ = 0, []
+    for turn, case in enumerate(cases()):
+        fastopt.set_num_threads(1 + turn % 3)
+        for t in range(STEPS):
+            case.step_both(t)
+        for name, got, twin in case.pairs():
+            compared += 1
+            if got.tobytes() != twin.tobytes():
+                differ.append(
+                    [
+                        case.rule.name,
+                        *map(str, case.combination),
+                        case.rounding,
+                        name,
+                        str(case.keywords),
+                    ]
+                )
+    print(json.dumps({"isa": fastopt.isa(), "compared": compared, "differ": differ[:20]}))
+
+
+if __name__ == "__main__":
+    assert ml_dtypes
+    main()
