@@ -570,8 +570,8 @@ class Study:
             objective is interrupted (in the main thread, and not inside a call into C). In an
             executor it is only given up.
         batch : int, optional
-            The objective is a batched one, which trains so many trials at once. Its ``params`` are
-            arrays, of one value for each trial. It is a generator that yields an array of their
+            How many trials a batched objective trains at once. Its ``params`` are arrays with one
+            value for each trial. It is a generator that yields an array of their
             losses after each epoch; ``rows = yield losses`` are the indices of those that go on,
             which alone have losses from then on, and ``rows.params`` their params. A loss that is
             not finite ends its own row only. What it returns in the end are the results, or else
