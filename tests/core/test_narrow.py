@@ -393,3 +393,13 @@ def test_states_named_one_by_one_may_be_float16():
     opt.step(np.ones(5, np.float32))
     assert opt.state[0]["exp_avg"].dtype == np.float32
     assert opt.state[0]["exp_avg_sq"].dtype == np.float16
+
+
+def test_a_population_refuses_narrow_arrays_by_name():
+    with pytest.raises(TypeError, match=r"params must have dtype float32 or float64.*float16"):
+        fastopt.Population("sgd", np.zeros((2, 3), np.float16), lr=0.1)
+    models = fastopt.Population("sgd", np.zeros((2, 3), np.float32), lr=0.1)
+    with pytest.raises(TypeError, match=r"grads must have dtype float32 or float64.*float16"):
+        models.step(np.ones((2, 3), np.float16))
+    models.step(np.ones((2, 3), np.float32))
+    assert (models.steps == 1).all()
