@@ -65,21 +65,27 @@ cdef bint is_dense(const fo_dltensor *view) noexcept:
     return filled == n or n == 0
 
 
-cdef double read_number(const fo_dltensor *view) noexcept:
-    if view.type_code == FO_DL_INT:
-        return <double>(<int64_t *>view.data)[0]
-    if view.type_bits == 64:
-        return (<double *>view.data)[0]
-    return (<float *>view.data)[0]
+ctypedef struct counter:
+    char *data  # NULL if there is none
+    bint is_int
+    bint is_float64
 
 
-cdef void write_number(const fo_dltensor *view, double number) noexcept:
-    if view.type_code == FO_DL_INT:
-        (<int64_t *>view.data)[0] = <int64_t>number
-    elif view.type_bits == 64:
-        (<double *>view.data)[0] = number
+cdef double read_number(const counter *place) noexcept:
+    if place.is_int:
+        return <double>(<int64_t *>place.data)[0]
+    if place.is_float64:
+        return (<double *>place.data)[0]
+    return (<float *>place.data)[0]
+
+
+cdef void write_number(const counter *place, double number) noexcept:
+    if place.is_int:
+        (<int64_t *>place.data)[0] = <int64_t>number
+    elif place.is_float64:
+        (<double *>place.data)[0] = number
     else:
-        (<float *>view.data)[0] = <float>number
+        (<float *>place.data)[0] = <float>number
 
 
 cdef fo_format format_of(const fo_dltensor *view) noexcept:
@@ -114,6 +120,7 @@ cdef class ExchangeList(TensorList):
     cdef int64_t *layouts    # of all parameters, one after another: shape, strides
     cdef int *ndims
     cdef list counted_by     # for each parameter the tensor that counts its steps, or None
+    cdef counter *places     # where the counters are; no longer than until Python's code runs again
 
     def __cinit__(self, rules, params, states, groups, names, optional, tuple source not None):
         cdef fo_exchange *exchange
@@ -126,12 +133,14 @@ cdef class ExchangeList(TensorList):
                               f"for borrowed tensors, got that of DLPack {exchange.major}")
         self.dltensor_from = exchange.dltensor_from
         self.ndims = <int *>calloc(self.count + 1, sizeof(int))
-        if not self.ndims:
+        self.places = <counter *>calloc(self.count + 1, sizeof(counter))
+        if not (self.ndims and self.places):
             raise MemoryError
 
     def __dealloc__(self):
         free(self.layouts)
         free(self.ndims)
+        free(self.places)
 
     @property
     def counters(self):
@@ -146,28 +155,33 @@ cdef class ExchangeList(TensorList):
             raise ValueError(f"counters must have {self.count} tensors, got {len(tensors)}")
         self.counted_by = tensors
 
-    cdef bint read_counter(self, Py_ssize_t i, fo_dltensor *view) noexcept:
-        """Whether the counter of parameter i is one number in the CPU's memory, and where."""
-        counter = <object>PyList_GET_ITEM(self.counted_by, i)
-        if not PyObject_TypeCheck(counter, <PyTypeObject *>self.tensor_class):
+    cdef bint find_counter(self, Py_ssize_t i) noexcept:
+        """Note where the counter of parameter i is; false if it is not one number on the CPU."""
+        cdef fo_dltensor view
+        tensor = <object>PyList_GET_ITEM(self.counted_by, i)
+        if not PyObject_TypeCheck(tensor, <PyTypeObject *>self.tensor_class):
             return False
-        if self.dltensor_from(<void *>counter, view) != 0:
+        if self.dltensor_from(<void *>tensor, &view) != 0:
             PyErr_Clear()
             return False
-        view.data += view.byte_offset
-        return (view.device_type == FO_DL_CPU and view.data != NULL and element_count(view) == 1
+        self.places[i].data = view.data + view.byte_offset
+        self.places[i].is_int = view.type_code == FO_DL_INT
+        self.places[i].is_float64 = view.type_bits == 64
+        return (view.device_type == FO_DL_CPU and view.data != NULL and element_count(&view) == 1
                 and view.type_lanes == 1 and (view.type_bits == 64 or view.type_bits == 32)
                 and (view.type_code == FO_DL_FLOAT
                      or view.type_code == FO_DL_INT and view.type_bits == 64)
-                and <uintptr_t>view.data % (<unsigned>view.type_bits // 8) == 0)
+                and <uintptr_t>self.places[i].data % (<unsigned>view.type_bits // 8) == 0)
 
     cdef int check_counter(self, Py_ssize_t i) except -1:
-        cdef fo_dltensor view
         cdef double count
-        if not self.read_counter(i, &view):
+        self.places[i].data = NULL
+        if PyList_GET_ITEM(self.counted_by, i) == <PyObject *>None:
+            return self.check_step(i)
+        if not self.find_counter(i):
             raise TypeError(f"step of {self.names[i]} must be a tensor of one element on the CPU, of "
                             f"float32, float64 or int64, got {self.counted_by[i]!r}")
-        count = read_number(&view)
+        count = read_number(&self.places[i])
         # Not written so that NaN passes.
         if not (0 <= count < <double>LAST_STEP and count == <double><int64_t>count):
             raise ValueError(f"step of {self.names[i]} must be a whole number from 0 to 2**53 - 1, "
@@ -176,12 +190,12 @@ cdef class ExchangeList(TensorList):
 
     cdef void count_step(self, Py_ssize_t i) noexcept:
         """Add one to the counter, and step with what it then holds: float32 ends at 2**24."""
-        cdef fo_dltensor view
-        if self.counted_by[i] is None:
+        cdef const counter *place = &self.places[i]
+        if place.data == NULL:
             self.tensors[i].step += 1
-        elif self.read_counter(i, &view):
-            write_number(&view, read_number(&view) + 1)
-            self.tensors[i].step = <int64_t>read_number(&view)
+        else:
+            write_number(place, read_number(place) + 1)
+            self.tensors[i].step = <int64_t>read_number(place)
 
     cdef bint read(self, object tensor, fo_dltensor *view) noexcept:
         """Whether it is a tensor of float32 or float64 in the CPU's memory, and where."""
@@ -286,10 +300,6 @@ cdef class ExchangeList(TensorList):
                 raise TypeError(f"{self.grad_name(i)} must be like {self.names[i]}")
         grads.append(grad)
         self.check_grad_apart(i, view.data, self.tensors[i].n * (view.type_bits // 8))
-        if self.counted_by[i] is None:
-            self.check_step(i)
-        else:
-            self.check_counter(i)
         # Tensors of no elements have no memory, but they take part in the step and are counted.
         self.tensors[i].grad = view.data if view.data != NULL else <char *>self.tensors
         return 0
@@ -312,6 +322,11 @@ cdef class ExchangeList(TensorList):
         for i in range(self.count):
             self.take_grad(i, layout, grads)
             layout += 2 * self.ndims[i]
+        # A gradient's copy or a subclass may run Python's code, which can move a counter. From here
+        # on none runs, so that each counter is found once and is still there when it is written.
+        for i in range(self.count):
+            if self.tensors[i].grad != NULL:
+                self.check_counter(i)
         for i in range(self.count):
             if self.tensors[i].grad != NULL:
                 self.count_step(i)

@@ -68,7 +68,7 @@ class Optimizer(optimizers.Optimizer):
         if self.L2_is_weight_decay and kept > 0:
             # fastopt's decay precedes the step: kept*(p - update) is kept*p - kept*update
             hypers |= {"lr": kept * lr, "weight_decay": decay / kept, "decoupled": True}
-        are_taken = kept > 0 and all(map(_is_taken, (decay, limit, *hypers.values())))
+        are_taken = kept > 0 and _are_taken(decay, limit, *hypers.values())
         is_adam = 0 < beta1 < 1 and 0 < beta2 < 1 and not self.use_radam
         if not (is_adam and are_taken and self._is_ours(key, weights, gradient)):
             return super().__call__(key, weights, gradient, lr_scale=lr_scale)
@@ -98,20 +98,24 @@ class Optimizer(optimizers.Optimizer):
     def _is_ours(self, key: tuple[int, str], weights: Any, gradient: Any) -> bool:
         """Whether fastopt's kernels take all that a call writes."""
         arrays = {"weights": weights, "gradient": gradient}
-        for name in ("mom1", "mom2", "averages"):
-            store = getattr(self, name)
+        for name, store in (("mom1", self.mom1), ("mom2", self.mom2), ("averages", self.averages)):
             if store and key in store:
                 arrays[name] = store[key]
-        if not all(
-            _is_plain(array) and array.size == weights.size > 0 for array in arrays.values()
-        ):
-            return False
+        size, read_only = weights.size, None
         for name, array in arrays.items():
-            if not array.flags.writeable:
-                raise ValueError(f"{name} must be writeable, got a read-only array")
+            if not (type(array) is np.ndarray and array.dtype == DTYPE and array.size == size > 0):
+                return False
+            flags = array.flags
+            if not flags.c_contiguous:
+                return False
+            if not flags.writeable:
+                read_only = read_only or name
+        if read_only:
+            raise ValueError(f"{read_only} must be writeable, got a read-only array")
         return True
 
 
+DTYPE = np.dtype(np.float32)
 SETTINGS = ("b1", "b2", "learn_rate", "L2", "eps", "grad_clip")
 
 if hasattr(optimizers.Optimizer, "last_score"):
@@ -165,10 +169,9 @@ FLOAT32 = np.finfo(np.float32)
 LEAST, MOST = float(FLOAT32.tiny), float(FLOAT32.max)
 
 
-def _is_taken(number: float) -> bool:
-    """Whether a step takes a number: neither negative nor beyond float32."""
-    return number == 0 or LEAST <= number <= MOST
-
-
-def _is_plain(array: Any) -> bool:
-    return type(array) is np.ndarray and array.dtype == np.float32 and array.flags.c_contiguous
+def _are_taken(*numbers: float) -> bool:
+    """Whether a step takes the numbers: none negative or beyond float32."""
+    for number in numbers:  # a loop, since this is in each call
+        if not (LEAST <= number <= MOST or number == 0):
+            return False
+    return True
