@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import fastopt
-from fastopt._storage import KEYWORDS
+from fastopt._formats import KEYWORDS
 
 STUB = Path(__file__).resolve().parent.parent / "src" / "fastopt" / "__init__.pyi"
 

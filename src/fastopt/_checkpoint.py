@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 
 from fastopt import _checks, _statefile
 from fastopt._core import Rule, TensorList
-from fastopt._statefile import File, StateFileError
-from fastopt._storage import (
+from fastopt._formats import (
     DEFAULT,
     FORMATS,
     KEYWORDS,
@@ -28,6 +27,7 @@ from fastopt._storage import (
     name_of_dtype,
     split,
 )
+from fastopt._statefile import File, StateFileError
 from fastopt._trees import flatten
 
 __all__ = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from fastopt import _checks, _storage
+from fastopt import _checks, _formats
 from fastopt._core import RULES, Rule
 from fastopt._documentation import describe_class
 from fastopt._optimizer import Optimizer, Params
@@ -40,7 +40,7 @@ def _make_class(rule: Rule) -> type[Optimizer]:
             ),
             *(
                 parameter(name, parameter.KEYWORD_ONLY, default=value)
-                for name, value in _storage.KEYWORDS.items()
+                for name, value in _formats.KEYWORDS.items()
             ),
         ]
     )

@@ -47,7 +47,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastopt._atomic import replace, write_all
-from fastopt._storage import name_of_dtype, named_dtype
+from fastopt._formats import name_of_dtype, named_dtype
 
 __all__ = ["MAX_HEADER_BYTES", "VERSION", "File", "StateFileError", "name_of", "read", "write"]
 

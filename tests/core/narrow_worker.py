@@ -14,7 +14,7 @@ import numpy as np
 from cases import RULES, class_of, class_variants, numbers
 
 import fastopt
-from fastopt._storage import named_dtype
+from fastopt._formats import named_dtype
 
 SEED = 2**63 + 12345
 STEPS = 3

@@ -15,7 +15,7 @@ from processes import available_isas, run_python
 
 import fastopt
 from fastopt._core import norm
-from fastopt._storage import named_dtype
+from fastopt._formats import named_dtype
 
 needs_bfloat16 = pytest.mark.needs("ml_dtypes")
 

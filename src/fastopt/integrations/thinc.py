@@ -171,7 +171,7 @@ LEAST, MOST = float(FLOAT32.tiny), float(FLOAT32.max)
 
 def _are_taken(*numbers: float) -> bool:
     """Whether a step takes the numbers: none negative or beyond float32."""
-    for number in numbers:  # a loop, since this is in each call
+    for number in numbers:  # noqa: SIM110 (a loop is quicker, and this is in each call)
         if not (LEAST <= number <= MOST or number == 0):
             return False
     return True
