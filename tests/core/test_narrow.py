@@ -393,3 +393,12 @@ def test_states_named_one_by_one_may_be_float16():
     opt.step(np.ones(5, np.float32))
     assert opt.state[0]["exp_avg"].dtype == np.float32
     assert opt.state[0]["exp_avg_sq"].dtype == np.float16
+
+
+@pytest.mark.parametrize("rows", [(), (3,)])
+def test_states_are_aligned_where_the_parameter_is_aligned_to_less(rows):
+    """A float16 parameter may begin in the middle of a float32."""
+    param = np.zeros(48, np.float16)[1:46].reshape(*rows, -1)
+    optimizer = fastopt.Population("adam", param) if rows else fastopt.Adam(param)
+    optimizer.step(np.ones_like(param))
+    assert (param != 0).all()

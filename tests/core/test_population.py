@@ -88,6 +88,23 @@ def test_what_is_kept_beside_narrow_arrays_moves_with_their_rows(dtype, storage,
     assert twins.differing() is None
 
 
+@pytest.mark.needs("ml_dtypes")
+def test_the_row_that_keeps_most_decides_whether_rounding_to_nearest_can_work():
+    def population(beta2):
+        options = {"state_format": "bfloat16", "rounding": "nearest", "beta2": beta2}
+        return fastopt.Population("adam", np.zeros((3, 2), np.float32), **options)
+
+    for beta2 in (0.999, [0.9, 0.995, 0.9]):
+        with pytest.raises(
+            ValueError, match=r"exp_avg_sq of params would never decay with beta2=0"
+        ):
+            population(beta2)
+    models = population([0.9, 0.99, 0.9])
+    models.hypers["beta2"][2] = 0.999
+    with pytest.raises(ValueError, match="would never decay"):
+        models.step(np.zeros((3, 2), np.float32))
+
+
 def test_wrong_seeds_are_named():
     weights = np.zeros((3, 2), np.float32)
     with pytest.raises(
