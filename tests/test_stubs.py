@@ -27,8 +27,8 @@ ALLOWED = [
     # What a narrowed type is called within mypy.
     r"fastopt\.schedules\.(__all__|<callable subtype of object>)",
     # Unions of Literal, which stubtest takes for functions at run time.
+    r"fastopt\.(_rule_names\.RuleName|tune\.ledger\.ledger\.Resume|tune\.ledger\.sqlite\.Access)",
     r"fastopt\.tune\.strategies\.protocol\.(Direction|Name)",
-    r"fastopt\._rule_names\.RuleName",
     # The name of an exception that was caught on import; Python deletes it.
     r"fastopt\.integrations\.\w+\.error",
     # Classes of packages without types, whose metaclass mypy cannot know, and their methods with a
@@ -84,6 +84,7 @@ for name in fastopt.RULES:
     fastopt.create(name, np.zeros(3), lr=0.1)
     fastopt.minimize(bowl, param, method=name, jac=lambda x: 2 * x, lr=0.1)
     fastopt.methods[name]
+    fastopt.Population(name, np.zeros((4, 3)), lr=np.linspace(0.1, 0.4, 4))
 chosen: dict[str, Any] = {"rule": "adam", "lr": 0.1}
 fastopt.create(chosen.pop("rule"), param, **chosen)
 
@@ -141,6 +142,7 @@ WRONG = {
     "fastopt.create('adamm', np.zeros(3))": "arg-type",
     "fastopt.minimize(np.sum, [1.0], method='L-BFGS-B')": "arg-type",
     "fastopt.methods['bfgs']": "index",
+    "fastopt.Population('adma', np.zeros((2, 3)))": "arg-type",
     "tune.Study({}, strategy='grdi')": "arg-type",
     "tune.Study({}, direction='min')": "arg-type",
     "tune.Study({}).optimize(len)": "attr-defined",

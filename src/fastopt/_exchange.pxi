@@ -297,7 +297,8 @@ cdef class ExchangeList(TensorList):
     def step_params(self, list groups not None, int max_threads=0):
         """One step of every parameter that has a gradient; a list of those parameters.
 
-        It uses `max_threads` at most, if that is not 0. None, and no step, if a parameter or a state is no longer what or where it was.
+        It uses `max_threads` threads at most, if that is not 0. None, and no step, if a parameter or
+        a state is no longer what or where it was.
         """
         cdef Py_ssize_t i
         cdef const int64_t *layout = self.layouts

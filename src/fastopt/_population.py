@@ -17,6 +17,7 @@ from fastopt._groups import refuse_unknown
 from fastopt._optimizer import Grads, Number, Params
 from fastopt._placement import Layout, zeros_in_one_block
 from fastopt._rows import has_schedule, indices, of_rows, owned, rates, seeds_of, storage_of
+from fastopt._rule_names import RuleName
 from fastopt._statefile import File, StateFileError, name_of
 from fastopt._storage import Storage
 from fastopt._trees import flatten, is_groups, match, settled
@@ -86,7 +87,7 @@ class Population:
 
     skipped_steps: NDArray[np.int64]
 
-    def __init__(self, rule: str, params: Params, **hypers: Any) -> None:
+    def __init__(self, rule: RuleName, params: Params, **hypers: Any) -> None:
         self.rule: Rule = rule_of("rule", rule)
         refuse_unknown(self.rule, hypers, tuple(_storage.KEYWORDS))
         kept = {name: hypers.pop(name) for name in _storage.KEYWORDS if name in hypers}

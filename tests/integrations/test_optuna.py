@@ -111,7 +111,7 @@ def test_failed_pruned_and_infinite_trials_count_as_in_a_study_of_ours():
             ours.tell(expected, float("inf"))
             study.tell(trial, float("inf"))
         elif i == 4:
-            # for the strategies a stopped trial is as good as its last value
+            # with no other that reported as often, a stopped trial is as good as its best value
             ours.tell(expected, value)
             trial.report(value, step=3)
             trial.report(9.0, step=1)

@@ -261,6 +261,22 @@ def test_ctrl_c_anywhere_in_tell_leaves_all_or_nothing(tmp_path):
         assert [trial.number for trial in known.finished] == list(range(place))
 
 
+@pytest.mark.parametrize("revise", ["delete", "correct"])
+def test_ctrl_c_anywhere_in_a_revision_leaves_all_or_nothing(tmp_path, revise):
+    path = tmp_path / "study.db"
+    study, other = grid(LARGE, storage=path), grid(LARGE, storage=path)
+    place, reached = 0, True
+    while reached:
+        place += 3
+        trial = study.ask()
+        study.tell(trial, 1.0)
+        call = {"delete": study.delete, "correct": partial(study.correct, value=0.5)}[revise]
+        reached, _ = interrupt_at(place, partial(call, trial))
+        assert [each.number for each in study.finished] == [e.number for e in other.finished]
+        assert [each.value for each in study.trials] == [each.value for each in other.trials]
+    assert place > 30
+
+
 def test_an_objective_may_keep_ctrl_c_to_itself():
     """As one that ends its training early, in this thread."""
 

@@ -14,6 +14,7 @@ from tune_objectives import (
     hangs_after_a_value,
     learning,
     learning_together,
+    notes_each_value,
     somewhere,
     until_stopped,
 )
@@ -312,3 +313,15 @@ def test_a_worker_that_was_told_to_stop_and_hangs_is_replaced():
     study = tune.Study(A, strategy="grid")
     study.run(hangs_after_a_value, 3, n_jobs=2, trial_timeout=5.0, scheduler=StopsAfter(1))
     assert [trial.state for trial in study.trials] == ["stopped"] * 3
+
+
+@pytest.mark.parametrize(
+    ("n_jobs", "scheduler"),
+    [(1, StopsAfter(2)), (1, tune.TopK(1, after=2, pause=True)), (2, StopsAfter(2))],
+)
+def test_a_stopped_trial_keeps_what_it_has_noted(n_jobs, scheduler):
+    study = tune.Study({"a": tune.Int(1, 3)}, strategy="grid")
+    study.run(notes_each_value, n_jobs=n_jobs, scheduler=scheduler)
+    stopped = [trial for trial in study.trials if trial.state == "stopped"]
+    assert len(stopped) >= 2
+    assert all(trial.notes == {"steps": 2, "a": trial.params["a"]} for trial in stopped)

@@ -183,6 +183,13 @@ def hangs_after_a_value(params):
     time.sleep(600)
 
 
+def notes_each_value(params):
+    tune.note(a=params["a"])
+    for step in range(1, 5):
+        tune.note(steps=step)
+        yield params["a"]
+
+
 class StopsAfter:
     """A scheduler that lets nobody have more than so many values."""
 

@@ -145,7 +145,8 @@ class TrialReader:
             value = frozen.value if frozen.state == TrialState.COMPLETE else None
             if frozen.state == TrialState.PRUNED and frozen.last_step is not None:
                 value = frozen.intermediate_values[frozen.last_step]
-                trial.values = [float(v) for _, v in sorted(frozen.intermediate_values.items())]
+            values = [float(v) for _, v in sorted(frozen.intermediate_values.items())]
+            trial.values = values if all(map(math.isfinite, values)) else []
             if value is None or not math.isfinite(value):
                 trial.state = "failed"
             else:

@@ -83,14 +83,14 @@ class FastoptSampler(BaseSampler):
 
     Notes
     -----
-    A failed trial, and one with an infinite value, counts as worse than all others; a pruned one
-    has the value that it reported last. A parameter that a trial did not ask for counts as it was
-    suggested. ``seed`` may be the same everywhere: workers see each other's suggestions in the
-    storage, foresee those which are being drawn, and draw again where two met nevertheless. Under
-    :class:`optuna.pruners.HyperbandPruner` every bracket learns from its own results, and none
-    repeats a point of another. A used-up grid ends ``optimize``, and so does a Bayesian search with
-    ``min_improvement`` that expects less; the other strategies draw the points of a used-up space
-    at random again. Integers beyond 2**53 are sampled independently.
+    A failed trial, and one with an infinite value, counts as worse than all others; a pruned one by
+    how it stood among those that have reported as often. A parameter that a trial did not ask for
+    counts as it was suggested. ``seed`` may be the same everywhere: workers see each other's
+    suggestions in the storage, foresee those which are being drawn, and draw again where two met
+    nevertheless. Under :class:`optuna.pruners.HyperbandPruner` every bracket learns from its own
+    results, and none repeats a point of another. A used-up grid ends ``optimize``, and so does a
+    Bayesian search with ``min_improvement`` that expects less; the other strategies draw the points
+    of a used-up space at random again. Integers beyond 2**53 are sampled independently.
 
     Examples
     --------

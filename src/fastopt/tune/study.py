@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from fastopt.tune.reporting.plots import Plots
+    from fastopt.tune.schedulers.protocol import Scheduler
 
 __all__ = ["Study"]
 
@@ -527,7 +528,7 @@ class Study:
         timeout: float | None = None,
         trial_timeout: float | None = None,
         batch: int | None = None,
-        scheduler: Any = None,
+        scheduler: Scheduler | None = None,
         stopper: Any = None,
         max_failures: int | None = 3,
         progress: bool | None = None,
@@ -569,13 +570,12 @@ class Study:
             objective is interrupted (in the main thread, and not inside a call into C). In an
             executor it is only given up.
         batch : int, optional
-            The objective is a batched one, which trains so many trials at once. Its ``params`` are
-            arrays, of one value for each trial. It is a generator that yields an array of their
+            How many trials a batched objective trains at once. Its ``params`` are arrays with one
+            value for each trial. It is a generator that yields an array of their
             losses after each epoch; ``rows = yield losses`` are the indices of those that go on,
-            which alone have losses from then on, and ``rows.params`` their params. A loss that is not
-            finite ends its own row only.
-            What it returns in the end are the results, or else the last losses are. With ``n_jobs``
-            each worker has a batch.
+            which alone have losses from then on, and ``rows.params`` their params. A loss that is
+            not finite ends its own row only. What it returns in the end are the results, or else
+            the last losses are. With ``n_jobs`` each worker has a batch.
         scheduler : object, optional
             Ends poor trials of generator objectives early: :class:`Halving`, :class:`Hyperband`,
             :class:`TopK`, :class:`Median` or another :class:`Scheduler`. Their state is

@@ -114,12 +114,14 @@ class History:
         self.revision += 1
 
     def _delete(self, number: int, trial: Trial | None) -> None:
-        self.deleted.add(number)
+        # In this order, for after Ctrl-C in between the row is taken again.
         if trial is not None:
-            del self.trials[number]
-            trial.state = "deleted"
             self._withdraw(trial)
-            self.taken = {self._space.key(other.params) for other in self.trials.values()}
+            trial.state = "deleted"
+            others = (other for other in self.trials.values() if other is not trial)
+            self.taken = {self._space.key(other.params) for other in others}
+            del self.trials[number]
+        self.deleted.add(number)
 
     def next_number(self) -> int:
         """The number of the next new trial; that of a deleted one is not given again."""

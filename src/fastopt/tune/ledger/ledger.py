@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 from fastopt import _checks
-from fastopt.tune.ledger.decisions import Decisions
+from fastopt.tune.ledger.decider import Decider
 from fastopt.tune.ledger.encoding import describe, differences, lineage_to_json, params_to_json
 from fastopt.tune.ledger.extend import extend
 from fastopt.tune.ledger.history import History
@@ -23,8 +23,6 @@ from fastopt.tune.ledger.liveness import register
 from fastopt.tune.ledger.restore import pack_space
 from fastopt.tune.ledger.sqlite import Access, Storage
 from fastopt.tune.ledger.values import plain_notes, read_value
-from fastopt.tune.schedulers.driver import SchedulerDriver
-from fastopt.tune.schedulers.protocol import Decision
 from fastopt.tune.space import Parameter, Space, Trial
 from fastopt.tune.strategies.by_name import make_strategy
 from fastopt.tune.strategies.driver import Driver
@@ -152,6 +150,11 @@ class Ledger:
         if not satisfies(self.constraint, params):
             raise ValueError(f"constraint: {what} does not satisfy it: {params!r}")
 
+    @property
+    def history(self) -> History:
+        """This process's copy of what the storage holds."""
+        return self._history
+
     def trials(self) -> list[Trial]:
         """All trials by number, those of other processes included."""
         with self._lock:
@@ -244,9 +247,9 @@ class Ledger:
     def report(
         self,
         values: Mapping[int, float],
-        decisions: Decisions | None = None,
+        decider: Decider | None = None,
         notes: Mapping[str, Any] = MappingProxyType({}),
-    ) -> dict[int, Decision]:
+    ) -> Mapping[int, str]:
         """Add a value to each of some running trials; what was decided about them.
 
         The file has them soon, so a kill loses little. Where a scheduler has something to decide,
@@ -259,14 +262,14 @@ class Ledger:
             for trial, value in zip(trials, values.values(), strict=True):
                 trial.values.append(value)
             self._unwritten.update(values)
-            decided: dict[int, Decision] = {}
-            if decisions is not None and decisions.are_due(trials):
+            decided: Mapping[int, str] = {}
+            if decider is not None and decider.are_due(trials):
                 try:
-                    decided = self.storage.transact(partial(self._decide, trials, decisions, text))
+                    decided = self.storage.transact(partial(self._decide, trials, decider, text))
                 except BaseException:
                     for trial in trials:
                         trial.values.pop()
-                    decisions.forget(trials)
+                    decider.forget(trials)
                     raise
                 self._history.refresh()
                 self._unwritten.difference_update(values)
@@ -277,22 +280,22 @@ class Ledger:
     def _decide(
         self,
         trials: Sequence[Trial],
-        decisions: Decisions,
+        decider: Decider,
         notes: str,
         connection: sqlite3.Connection,
-    ) -> dict[int, Decision]:
+    ) -> Mapping[int, str]:
         # What other processes have written counts.
         self._history.refresh()
         # One that was queued again may be somebody else's by now.
         trials = [t for t in trials if self._history.owners.get(t.number) == self._owner]
-        decided = decisions.decide(trials)
+        decided = decider.decide(trials)
         for trial in trials:
             # A paused trial comes to its rung again if it has to start anew.
             epochs = 0 if decided[trial.number] == "pause" else len(trial.values)
             epochs = max(self._history.decided[trial.number], epochs)
             self.storage.report(connection, trial.number, self._owner, trial.values, epochs)
         going = [trial for trial in trials if decided[trial.number] == "go"]
-        for target, source, params in decisions.exchange(going):
+        for target, source, params in decider.exchange(going):
             trial = self._history.trials[target]
             change = {"epoch": len(trial.values), "source": source, "params": params}
             lineage = lineage_to_json(self.space, [*trial.lineage, change])
@@ -303,12 +306,12 @@ class Ledger:
                 self.storage.finish(connection, trial.number, *outcome)
         return decided
 
-    def resume(self, paused: Iterable[int], more: bool, decisions: Decisions) -> int | None:
+    def resume(self, paused: Iterable[int], more: bool, decider: Decider) -> int | None:
         """The number of a paused trial that goes on, which is stored, if one does."""
 
         def choose(connection: sqlite3.Connection) -> int | None:
             self._history.refresh()
-            number = decisions.resume([self._history.trials[n] for n in paused], more)
+            number = decider.resume([self._history.trials[n] for n in paused], more)
             if number is not None:
                 values = self._history.trials[number].values
                 self.storage.report(connection, number, self._owner, values, len(values))
@@ -324,13 +327,6 @@ class Ledger:
         with self._lock:
             self._history.refresh()
             return bool(self._history.orphans())
-
-    def decisions(self, scheduler: Any) -> Decisions:
-        """The scheduler at work on this study; close it when nothing is to be decided any more."""
-        return Decisions(
-            SchedulerDriver(scheduler, self.space, self.direction, self.seed, self.constraint),
-            self._history,
-        )
 
     def restart(self, trials: Iterable[Trial]) -> None:
         """These running trials start from the beginning."""

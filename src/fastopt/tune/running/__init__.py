@@ -3,7 +3,8 @@
 ``loop`` is one run of a study. It gives tasks, each a trial or the rows of a batch, to one of three
 backends, which ``backends`` chooses: ``serial`` (this process), ``processes`` (workers, whose side
 is ``worker``) or ``futures`` (the user's executor). ``evaluate`` is one trial, wherever it runs,
-``batch`` one batch. ``stoppers`` are callbacks that end a run. The backends have the same methods:
+``batch`` one batch; ``decisions`` asks a scheduler what becomes of them. ``stoppers`` are callbacks
+that end a run. The backends have the same methods:
 
 ``capacity``
     how many tasks may run at once

@@ -133,7 +133,7 @@ def current_trial() -> CurrentTrial:
     Raises
     ------
     RuntimeError
-        Outside of an objective that a study runs.
+        Outside of an objective that a study runs, and in a batched one, which has many trials.
 
     Examples
     --------

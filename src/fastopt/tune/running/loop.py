@@ -12,11 +12,11 @@ from functools import partial
 from typing import Any
 
 from fastopt import _checks
-from fastopt.tune.ledger.decisions import Decisions
 from fastopt.tune.ledger.ledger import Ledger
 from fastopt.tune.running.backends import make_backend
 from fastopt.tune.running.batch import diverged_outcome, row_outcome, stack
 from fastopt.tune.running.current import Given, folder_of
+from fastopt.tune.running.decisions import Decisions
 from fastopt.tune.running.evaluate import Objective, Outcome
 from fastopt.tune.running.interrupts import Interrupts
 from fastopt.tune.running.progress import Progress
@@ -150,7 +150,7 @@ class Run:
         self._decisions: Decisions | None = None
         try:
             if self._scheduler is not None:
-                self._decisions = self._ledger.decisions(self._scheduler)
+                self._decisions = Decisions(self._scheduler, self._ledger)
             self._notify("on_study_start")
             with Interrupts() as interrupts:
                 self._loop(interrupts)

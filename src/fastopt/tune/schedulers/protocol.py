@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
+from fastopt.tune.space.constraint import satisfies
 from fastopt.tune.space.space import Space
 from fastopt.tune.space.trial import Trial
-from fastopt.tune.strategies.protocol import satisfies
 
 __all__ = ["Copy", "Decision", "Moment", "Scheduler", "best_so_far"]
 

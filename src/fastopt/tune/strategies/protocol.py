@@ -26,7 +26,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from fastopt import _checks
+from fastopt.tune.space.constraint import satisfies
 from fastopt.tune.space.space import Space
 from fastopt.tune.space.trial import Trial
 
@@ -93,19 +93,6 @@ class View:
     def allows(self, params: Mapping[str, Any]) -> bool:
         """Whether the user's constraint accepts ``params``."""
         return satisfies(self.constraint, params)
-
-
-def satisfies(
-    constraint: Callable[[dict[str, Any]], Any] | None, params: Mapping[str, Any]
-) -> bool:
-    """Whether a user's constraint accepts ``params``.
-
-    A number is refused: SciPy's constraints, which are met where they are not negative, give one,
-    and nearly every number is true.
-    """
-    return constraint is None or _checks.flag(
-        "what the constraint returns", constraint(dict(params))
-    )
 
 
 class Strategy(Protocol):

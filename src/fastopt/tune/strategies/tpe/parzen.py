@@ -80,24 +80,17 @@ def _widths(places: np.ndarray) -> np.ndarray:
 
 
 def _upper_tail(x: np.ndarray) -> np.ndarray:
-    """The probability that a standard normal exceeds ``x``.
+    """About the probability that a standard normal exceeds ``x``, to 2e-4.
 
-    Abramowitz, Stegun: Handbook of mathematical functions, 26.2.17.
+    Bowling, Khasawneh, Kaewkuekool, Cho: A logistic approximation to the cumulative normal
+    distribution, Journal of Industrial Engineering and Management 2, 2009.
     """
-    size = np.abs(x)
-    t = 1.0 / (1.0 + 0.2316419 * size)
-    tail = t * (
-        0.319381530 + t * (-0.356563782 + t * (1.781477937 + t * (-1.821255978 + t * 1.330274429)))
-    )
-    tail *= np.exp(-0.5 * size * size) / math.sqrt(2.0 * math.pi)
-    return np.where(x < 0.0, 1.0 - tail, tail)
+    return 1.0 / (1.0 + np.exp(np.minimum(x * (1.5976 + 0.07056 * x * x), 700.0)))
 
 
 def _between(low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """The probability that a standard normal lies between ``low`` and ``high``."""
-    # In the upper half, where a small difference is one of small numbers.
-    left = low + high < 0.0
-    return _upper_tail(np.where(left, -high, low)) - _upper_tail(np.where(left, -low, high))
+    return _upper_tail(low) - _upper_tail(high)
 
 
 class _Numbers:

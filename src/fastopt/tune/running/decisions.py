@@ -1,10 +1,11 @@
-"""A scheduler at work on a ledger: what it is shown, and when it is asked."""
+"""A scheduler at work on a study: what it is shown, and when it is asked."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
-from fastopt.tune.ledger.history import History
+from fastopt.tune.ledger.ledger import Ledger
 from fastopt.tune.schedulers.driver import SchedulerDriver
 from fastopt.tune.schedulers.protocol import Copy, Decision
 from fastopt.tune.space.trial import Trial
@@ -19,11 +20,13 @@ class Decisions:
     goes on without asking. By then others have been compared with it.
     """
 
-    def __init__(self, driver: SchedulerDriver, history: History) -> None:
-        self._driver = driver
-        self._history = history
-        self._changed = history.follow()
-        self._revision = history.revision
+    def __init__(self, scheduler: Any, ledger: Ledger) -> None:
+        self._driver = SchedulerDriver(
+            scheduler, ledger.space, ledger.direction, ledger.seed, ledger.constraint
+        )
+        self._history = ledger.history
+        self._changed = self._history.follow()
+        self._revision = self._history.revision
 
     def close(self) -> None:
         """Nothing is decided any more."""
