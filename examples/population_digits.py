@@ -1,16 +1,17 @@
 """Train hundreds of networks at once on handwritten digits: python examples/population_digits.py
 
 A small neural network in plain NumPy learns to read the 8x8 digits that scikit-learn ships. For
-each of six update rules, 162 networks with learning rates of their own are trained in one program:
-every array has a row for each network, and one call of fastopt.Population steps all of them. After
-epochs 1, 3 and 9 the better third goes on (successive halving), and the others are dropped from the
-arrays.
+each of six update rules a study tries 162 learning rates. Their networks are trained in one
+program: every array has a row for each network, and one call of fastopt.Population steps all of
+them. After epochs 1, 3 and 9 the better third goes on (tune.Halving), and the others are dropped
+from the arrays.
 
 The function `train_alone` is the same training for one network. The program runs it for some of the
 networks too, prints how much longer that takes, and whether the losses have the same bits.
 """
 
 import argparse
+import functools
 import os
 import time
 from pathlib import Path
@@ -21,6 +22,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 
 import fastopt
+from fastopt import tune
 
 RULES = ("sgd", "momentum", "nag", "adagrad", "adadelta", "adam")
 HIDDEN, BATCH = 32, 32
@@ -74,9 +76,8 @@ def gradients(params, images, targets):
 
 
 def loss(params, images, targets):
-    """The mean cross-entropy of each network; infinite if it has diverged."""
-    found = -(forward(params, images)[1] * targets).sum(axis=-1).mean(axis=-1)
-    return np.where(np.isfinite(found), found, np.inf)
+    """The mean cross-entropy of each network."""
+    return -(forward(params, images)[1] * targets).sum(axis=-1).mean(axis=-1)
 
 
 def epoch(params, optimizer, data, number):
@@ -88,20 +89,33 @@ def epoch(params, optimizer, data, number):
         optimizer.step(gradients(params, images[chosen], targets[chosen]))
 
 
-def train_together(rule, rates, data):
-    """The validation losses of all networks, a row for each epoch; NaN where one was dropped."""
-    params = networks(len(rates))
-    population = fastopt.Population(rule, params, lr=rates)
-    rows = np.arange(len(rates))
-    losses = np.full((EPOCHS, len(rates)), np.nan)
+def train_together(rule, data, params):
+    """A batched objective: yields the losses of all networks after each epoch, and drops some."""
+    arrays = networks(len(params["lr"]))
+    population = fastopt.Population(rule, arrays, lr=params["lr"])
     for number in range(EPOCHS):
-        epoch(params, population, data, number)
-        losses[number, rows] = now = loss(params, *data[2:])
-        if number + 1 in RUNGS:
-            better = np.argsort(now, kind="stable")[: len(rows) // 3]
-            params = population.select(better)
-            rows = rows[better]
-    return losses
+        epoch(arrays, population, data, number)
+        rows = yield loss(arrays, *data[2:])
+        if len(rows) < len(population):
+            arrays = population.select(rows)
+
+
+def search(rule, count, data):
+    """The learning rates, and the losses of their networks: a row for each epoch, NaN from where
+    one was dropped or diverged."""
+    study = tune.Study({"lr": tune.Float(1e-4, 10.0, log=True)}, strategy=tune.Grid(points=count))
+    study.run(
+        functools.partial(train_together, rule, data),
+        n_trials=count,
+        batch=count,
+        scheduler=tune.Halving(eta=3, last=EPOCHS),
+        progress=False,
+    )
+    trials = sorted(study.trials, key=lambda trial: trial.params["lr"])
+    losses = np.full((EPOCHS, count), np.nan)
+    for k, trial in enumerate(trials):
+        losses[: len(trial.values), k] = trial.values
+    return np.array([trial.params["lr"] for trial in trials]), losses
 
 
 def train_alone(rule, rate, data, epochs):
@@ -177,14 +191,14 @@ def main():
     if options.networks < 3 ** len(RUNGS):
         parser.error(f"--networks must be at least {3 ** len(RUNGS)}, got {options.networks}")
     data = load_digits()
-    rates = np.geomspace(1e-4, 10, options.networks)
     curves = {}
     print(f"{'rule':<10}{'best loss':>10}{'its lr':>10}{'seconds':>10}{'alone':>10}  same bits")
-    # Too large a learning rate overflows; those networks are dropped at the first rung.
+    # Too large a learning rate overflows. The loss is NaN then, and the network's trial has failed.
     with np.errstate(over="ignore", invalid="ignore"):
         for rule in RULES:
             start = time.perf_counter()
-            curves[rule] = losses = train_together(rule, rates, data)
+            rates, losses = search(rule, options.networks, data)
+            curves[rule] = losses
             seconds = time.perf_counter() - start
             alone, same = compare(rule, rates, losses, data)
             best = np.nanargmin(losses[-1])
