@@ -113,12 +113,18 @@ extern const fo_kernel *const fo_kernels[FO_RULE_COUNT];
 static inline double fo_power(double beta, uint64_t t)
 {
     double power = 1.0;
-    for (; t; t >>= 1) {
+    for (;;) {
         if (t & 1)
             power *= beta;
+        t >>= 1;
+        if (!t)
+            return power;
+        /* The square would round to 0, and so would the power. The multiplications that lead there pass
+         * through subnormal numbers, where they take many times as long. */
+        if (beta < 0x1p-538)
+            return 0.0;
         beta *= beta;
     }
-    return power;
 }
 
 /* eps under the root or beside it. The other is a zero, which changes no bit of a sum that is not
