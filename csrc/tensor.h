@@ -70,6 +70,8 @@ static inline int fo_is_narrow(fo_format format)
 /* Whether the tensor's buffers go together. */
 static inline int fo_formats_fit(const fo_tensor *tensor, const fo_rule_info *info)
 {
+    if (tensor->dtype == FO_FLOAT32 || tensor->dtype == FO_FLOAT64)
+        return 1;
     const int states = info->state_count + fo_has_optional(info, tensor);
     const fo_format param = fo_param_format(tensor);
     const int narrow = fo_is_narrow(param);

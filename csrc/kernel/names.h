@@ -170,6 +170,10 @@
 #define storage FO_NAME(storage)
 #undef unaligned_words
 #define unaligned_words FO_NAME(unaligned_words)
+#undef load_bfloat16_pair
+#define load_bfloat16_pair FO_NAME(load_bfloat16_pair)
+#undef store_bfloat16_pair
+#define store_bfloat16_pair FO_NAME(store_bfloat16_pair)
 #undef load_pair
 #define load_pair FO_NAME(load_pair)
 #undef store_pair

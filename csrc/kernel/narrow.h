@@ -10,6 +10,33 @@ typedef struct storage {
 
 typedef words unaligned_words __attribute__((aligned(sizeof(uint16_t)), may_alias));
 
+/* Two vectors of bfloat16 in the order of their elements. With AVX-512 a permutation of halves puts each into
+ * its lane at once. */
+FO_INLINE void load_bfloat16_pair(const void *from, vec *pair)
+{
+#if FO_VOCABULARY == FO_AVX512
+    const __m512i all = _mm512_loadu_si512(from), lane = (__m512i)(lane_numbers() << 16);
+    const __m512i later = (__m512i)((words)lane + (LANES << 16));
+    pair[0] = (vec)_mm512_maskz_permutexvar_epi16(0xaaaaaaaa, lane, all);
+    pair[1] = (vec)_mm512_maskz_permutexvar_epi16(0xaaaaaaaa, later, all);
+#else
+    pair[0] = load(FO_BFLOAT16, 0, from);
+    pair[1] = load(FO_BFLOAT16, 0, (const uint16_t *)from + LANES);
+#endif
+}
+
+FO_INLINE void store_bfloat16_pair(void *to, const vec *pair)
+{
+#if FO_VOCABULARY == FO_AVX512
+    const words upper = lane_numbers() * 0x00040004 + 0x00030001;
+    _mm512_storeu_si512(
+        to, _mm512_permutex2var_epi16((__m512i)pair[0], (__m512i)upper, (__m512i)pair[1]));
+#else
+    store(FO_BFLOAT16, to, pair[0]);
+    store(FO_BFLOAT16, (uint16_t *)to + LANES, pair[1]);
+#endif
+}
+
 /* Two vectors. Where all buffers are of 16 bits, the first has the elements at even places and the second
  * those at odd ones: a formula does not mind, and no element has to move to another lane. */
 FO_INLINE void load_pair(const setting s, storage by, int buffer, size_t i, void *const *buffers,
@@ -21,6 +48,8 @@ FO_INLINE void load_pair(const setting s, storage by, int buffer, size_t i, void
         const words x = *(const unaligned_words *)from;
         pair[0] = (vec)(x << 16);
         pair[1] = (vec)(x & 0xffff0000);
+    } else if (format == FO_BFLOAT16) {
+        load_bfloat16_pair(from, pair);
     } else {
         pair[0] = load(format, 0, from);
         pair[1] = load(format, 0, from + LANES * fo_size_of(format));
@@ -34,6 +63,8 @@ FO_INLINE void store_pair(const setting s, storage by, int buffer, size_t i, voi
     char *to = element_of(s, buffers, buffer, i);
     if (by.interleaved) {
         *(unaligned_words *)to = (words)pair[0] >> 16 | ((words)pair[1] & 0xffff0000);
+    } else if (format == FO_BFLOAT16) {
+        store_bfloat16_pair(to, pair);
     } else {
         store(format, to, pair[0]);
         store(format, to + LANES * fo_size_of(format), pair[1]);
@@ -86,9 +117,9 @@ FO_INLINE void spread_halves(storage by, words x, words *random)
         random[1] = x >> 16;
     } else {
 #if FO_VOCABULARY == FO_AVX512
-        const __m512i all = (__m512i)x;
-        random[0] = (words)_mm512_cvtepu16_epi32(_mm512_castsi512_si256(all));
-        random[1] = (words)_mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(all, 1));
+        const __m512i lane = (__m512i)lane_numbers(), later = (__m512i)(lane_numbers() + LANES);
+        random[0] = (words)_mm512_maskz_permutexvar_epi16(0x55555555, lane, (__m512i)x);
+        random[1] = (words)_mm512_maskz_permutexvar_epi16(0x55555555, later, (__m512i)x);
 #elif FO_VOCABULARY == FO_AVX2
         const __m256i all = (__m256i)x;
         random[0] = (words)_mm256_cvtepu16_epi32(_mm256_castsi256_si128(all));
@@ -133,9 +164,9 @@ FO_INLINE void store_operand_pair(operands *x, const setting s, storage by, cons
         store_pair(s, by, b, i, buffers, pair);
     }
     if (s.param == FO_FLOAT32 && buffers[FO_COPY]) {
-        uint16_t *copy = (uint16_t *)buffers[FO_COPY] + i;
-        store(FO_BFLOAT16, copy, round_to_nearest(quiet_nans(x[0].p)));
-        store(FO_BFLOAT16, copy + LANES, round_to_nearest(quiet_nans(x[1].p)));
+        const vec pair[2] = {round_to_nearest(quiet_nans(x[0].p)),
+                             round_to_nearest(quiet_nans(x[1].p))};
+        store_bfloat16_pair((uint16_t *)buffers[FO_COPY] + i, pair);
     }
 }
 
@@ -229,15 +260,18 @@ FO_INLINE size_t run_narrow(fo_format param, fo_format grad, fo_format state, in
         buffers[k] = all_buffers[k];
     /* Conversions keep the multipliers busy, so that roots are best left to the divider. */
     const group_plan plan = {FO_ROOT_COST ? 2 : 4, 0};
+    /* Few instances: where float32 stands beside bfloat16, multiplications by 1 cost little. */
+    const int is_rounded =
+        (param == FO_BFLOAT16 && !split) || (state == FO_BFLOAT16 && state_count(s));
     const fo_draws own = draws ? *draws : (fo_draws){0, 0, 0};
-    if (call->preparation == FO_AS_GIVEN) {
+    if (by.interleaved && call->preparation == FO_AS_GIVEN) {
         s.preparation = FO_AS_GIVEN;
-        return draws ? step_narrow_groups(s, by, plan, &own, n, buffers)
-                     : step_narrow_groups(s, by, plan, NULL, n, buffers);
+        return draws && is_rounded ? step_narrow_groups(s, by, plan, &own, n, buffers)
+                                   : step_narrow_groups(s, by, plan, NULL, n, buffers);
     }
     s.preparation = FO_GRAD_PREPARED;
-    return draws ? step_narrow_groups(s, by, plan, &own, n, buffers)
-                 : step_narrow_groups(s, by, plan, NULL, n, buffers);
+    return draws && is_rounded ? step_narrow_groups(s, by, plan, &own, n, buffers)
+                               : step_narrow_groups(s, by, plan, NULL, n, buffers);
 }
 
 #define FO_NARROW(name, param, grad, state, split)                                                 \

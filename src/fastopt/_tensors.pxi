@@ -131,7 +131,6 @@ cdef class TensorList:
             self.seen_grads[i] = NULL
             tensor.n = cnp.PyArray_SIZE(param)
             tensor.position = self.elements
-            tensor.dtype = FO_MIXED
             tensor.param_format = tensor.grad_format = formats[i][0]
             self.elements += cnp.PyArray_SIZE(param)
             n = self.attach_array(param, number, n)
@@ -146,7 +145,19 @@ cdef class TensorList:
             tensor.remainder = NULL
             if self.remainders[i] is not None:
                 n = self.attach_remainder(i, self.remainders[i], n)
+            self.set_dtype(i)
         return self.check_apart(n)
+
+    cdef void set_dtype(self, Py_ssize_t i) noexcept:
+        """One for all buffers where they have one: that is checked fastest."""
+        cdef fo_tensor *tensor = &self.tensors[i]
+        cdef fo_format format = tensor.param_format
+        cdef Py_ssize_t k
+        cdef bint same = ((format == FO_FLOAT32 or format == FO_FLOAT64)
+                          and tensor.grad_format == format)
+        for k in range(PyList_GET_SIZE(<list>PyList_GET_ITEM(self.states, i))):
+            same = same and tensor.state_format[k] == format
+        tensor.dtype = format if same else FO_MIXED
 
     cdef Py_ssize_t attach_remainder(self, Py_ssize_t i, cnp.ndarray array, Py_ssize_t n) except -1:
         cdef Py_ssize_t number = i * WRITTEN + WRITTEN - 1
@@ -243,6 +254,7 @@ cdef class TensorList:
             if not same_shape(<cnp.ndarray>grad, param):
                 raise_shape(name, grad, self.names[i], param)
             tensor.grad_format = format
+            self.set_dtype(i)
             self.seen_grads[i] = NULL
         return self.check_grad_apart(i, cnp.PyArray_DATA(<cnp.ndarray>grad),
                                      cnp.PyArray_NBYTES(<cnp.ndarray>grad))

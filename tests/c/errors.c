@@ -314,6 +314,44 @@ static void check_norm(void)
     CHECK(fo_norm(tensors, 3, &norm) == FO_BAD_FORMAT && norm == 0);
 }
 
+/* What a remainder and a copy may stand beside, and what a copy is. */
+static void check_formats(void)
+{
+    enum { N_NARROW = 300 };
+    static float param[N_NARROW], grad[N_NARROW];
+    static uint16_t narrow[N_NARROW], copy[N_NARROW];
+    static int16_t remainder[N_NARROW];
+    fo_group group = {FO_RULE_sgd, valid(FO_RULE_sgd)};
+    group.hyper.lr = 0;
+    fo_tensor tensor = {.dtype = FO_MIXED, .n = N_NARROW, .param = param, .grad = grad};
+    tensor.remainder = remainder;
+    CHECK(fo_step(&group, 1, &tensor, 1, NULL, NULL) == FO_BAD_FORMAT);
+    tensor.param = narrow;
+    tensor.param_format = FO_BFLOAT16;
+    CHECK(fo_step(&group, 1, &tensor, 1, NULL, NULL) == FO_OK);
+    tensor.remainder = NULL;
+    tensor.copy = copy;
+    CHECK(fo_step(&group, 1, &tensor, 1, NULL, NULL) == FO_BAD_FORMAT);
+    tensor.copy = NULL;
+    tensor.rounding = (fo_rounding)2;
+    CHECK(fo_step(&group, 1, &tensor, 1, NULL, NULL) == FO_BAD_FORMAT);
+
+    /* The nearest bfloat16, ties to even: 1 + 2^-8 lies between 1 and 1 + 2^-7. */
+    for (int i = 0; i < N_NARROW; i++)
+        param[i] = i % 3 == 0 ? 1 + 0x1p-8f : i % 3 == 1 ? 1 + 3 * 0x1p-8f : 1 + 0x1.01p-8f;
+    static const uint16_t expected[] = {0x3f80, 0x3f82, 0x3f81};
+    tensor = (fo_tensor){.dtype = FO_MIXED, .n = N_NARROW, .param = param, .grad = grad};
+    tensor.copy = copy;
+    for (int narrow_grad = 0; narrow_grad < 2; narrow_grad++) {
+        tensor.grad_format = narrow_grad ? FO_BFLOAT16 : FO_FLOAT32;
+        tensor.rounding = narrow_grad ? FO_STOCHASTIC : FO_NEAREST;
+        memset(copy, 0, sizeof copy);
+        CHECK(fo_step(&group, 1, &tensor, 1, NULL, NULL) == FO_OK);
+        for (int i = 0; i < N_NARROW; i++)
+            CHECK(copy[i] == expected[i % 3]);
+    }
+}
+
 static void check_options(void)
 {
     buffers b;
@@ -417,6 +455,7 @@ int main(void)
     check_counts();
     check_superseded();
     check_norm();
+    check_formats();
     check_options();
     check_versions();
     check_rules();

@@ -116,6 +116,78 @@ static void run(fo_rule rule, fo_dtype dtype, const char *variant, const fo_hype
            (unsigned long long)h);
 }
 
+/* Values as a bfloat16, or as they are. */
+static void fill_as(fo_format format, void *buffer, size_t n)
+{
+    float *values = allocate(n * sizeof(float));
+    fill(FO_FLOAT32, values, n);
+    for (size_t i = 0; i < n; i++) {
+        uint32_t word;
+        memcpy(&word, &values[i], sizeof word);
+        if (format == FO_FLOAT32)
+            ((float *)buffer)[i] = values[i];
+        else
+            ((uint16_t *)buffer)[i] = (uint16_t)(word >> 16); /* as float16, some number or other */
+    }
+    free(values);
+}
+
+/* Every NaN counts as the same. */
+static uint64_t hash_as(uint64_t h, fo_format format, const void *buffer, size_t n)
+{
+    if (format == FO_FLOAT32)
+        return hash(h, FO_FLOAT32, buffer, n);
+    for (size_t i = 0; i < n; i++) {
+        const uint16_t bits = ((const uint16_t *)buffer)[i];
+        const int is_nan = format == FO_BFLOAT16 && (bits & 0x7fff) > 0x7f80;
+        h = (h ^ (is_nan ? 1 : bits)) * 1099511628211u;
+    }
+    return h;
+}
+
+/* Parameter and gradient, and states, in formats of their own, across a place where the upper half of the
+ * positions changes. */
+static void run_narrow(fo_rule rule, const char *variant, fo_format param, fo_format grad,
+                       fo_format state, int with_remainder, fo_rounding rounding)
+{
+    const fo_rule_info *info = fo_rule_describe(rule);
+    fo_group group = {rule, fo_defaults(rule)};
+    group.hyper.lr = 0.01;
+    fo_tensor tensor = {.dtype = FO_MIXED,
+                        .n = N,
+                        .param = allocate(N * sizeof(float)),
+                        .param_format = param,
+                        .grad_format = grad,
+                        .rounding = rounding,
+                        .seed = 7,
+                        .position = ((uint64_t)1 << 32) - 601};
+    for (int k = 0; k < info->state_count; k++) {
+        tensor.state[k] = allocate(N * sizeof(float));
+        tensor.state_format[k] = state;
+    }
+    tensor.remainder = with_remainder ? allocate(N * sizeof(int16_t)) : NULL;
+    generator = 1;
+    fill_as(param, tensor.param, N);
+    void *gradient = allocate(N * sizeof(float));
+    tensor.grad = gradient;
+    for (int t = 1; t <= STEPS; t++) {
+        fill_as(grad, gradient, N);
+        tensor.step = (uint64_t)t;
+        require(fo_step(&group, 1, &tensor, 1, NULL, NULL), info->name);
+    }
+    uint64_t h = hash_as(14695981039346656037u, param, tensor.param, N);
+    for (int k = 0; k < info->state_count; k++) {
+        h = hash_as(h, state, tensor.state[k], N);
+        free(tensor.state[k]);
+    }
+    if (with_remainder)
+        h = hash_as(h, FO_FLOAT16, tensor.remainder, N);
+    free(tensor.remainder);
+    free(tensor.param);
+    free(gradient);
+    printf("%s narrow %s %016llx\n", info->name, variant, (unsigned long long)h);
+}
+
 /* All gradients clipped by their common norm: the sum's order is part of the promise. */
 static void run_clipped(fo_rule rule)
 {
@@ -194,6 +266,12 @@ int main(void)
             }
         }
         run_clipped(rule);
+        run_narrow(rule, "stochastic", FO_BFLOAT16, FO_BFLOAT16, FO_BFLOAT16, 0, FO_STOCHASTIC);
+        run_narrow(rule, "nearest", FO_BFLOAT16, FO_BFLOAT16, FO_BFLOAT16, 0, FO_NEAREST);
+        run_narrow(rule, "remainder", FO_BFLOAT16, FO_BFLOAT16, FO_BFLOAT16, 1, FO_STOCHASTIC);
+        run_narrow(rule, "states", FO_FLOAT32, FO_FLOAT32, FO_BFLOAT16, 0, FO_STOCHASTIC);
+        run_narrow(rule, "gradient", FO_FLOAT32, FO_BFLOAT16, FO_FLOAT32, 0, FO_NEAREST);
+        run_narrow(rule, "tiles", FO_BFLOAT16, FO_FLOAT16, FO_BFLOAT16, 0, FO_STOCHASTIC);
     }
     return 0;
 }
