@@ -104,7 +104,7 @@ class Population:
                 "has none"
             )
         count = _require_rows(*flatten(tree, "params"))
-        self._storage = storage_of(self.rule, kept, count)
+        self._stored = storage_of(self.rule, kept, count)
         self._build(tree, {name: owned(value) for name, value in given.items()})
         self.skipped_steps = np.zeros(len(self), np.int64)
 
@@ -117,7 +117,7 @@ class Population:
         steps: NDArray[np.int64] | None = None,
     ) -> None:
         """Take over the arrays, with new states if there are none."""
-        rule, storage = self.rule, self._storage
+        rule, storage = self.rule, self._stored
         params, names = flatten(tree, "params")
         count = _require_rows(params, names)
         is_new = states is None
@@ -286,8 +286,8 @@ class Population:
             arrays = _arrays(before)
             moved = [array[chosen] for array in arrays]
             first = slice(len(chosen))
-            storage = self._storage
-            self._storage = storage._replace(seed=of_rows(storage.seed, chosen))
+            storage = self._stored
+            self._stored = storage._replace(seed=of_rows(storage.seed, chosen))
             try:
                 # The views are checked before anything is written into them.
                 self._build(
@@ -298,7 +298,7 @@ class Population:
                     before.steps[:, chosen],
                 )
             except BaseException:
-                self._storage = storage
+                self._stored = storage
                 raise
             for array, rows_of_it in zip(arrays, moved, strict=True):
                 array[first] = rows_of_it
@@ -369,7 +369,7 @@ class Population:
         array([0, 0])
         """
         return _rowstates.state_dict(
-            self.rule, self.hypers, self._tensors, self._storage, self.skipped_steps
+            self.rule, self.hypers, self._tensors, self._stored, self.skipped_steps
         )
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -392,7 +392,7 @@ class Population:
         self.hypers, storage, self.skipped_steps = _rowstates.restore(
             content, self.rule, self.hypers, self._tensors, params
         )
-        self._storage = self._storage._replace(rounding=storage.rounding, seed=storage.seed)
+        self._stored = self._stored._replace(rounding=storage.rounding, seed=storage.seed)
 
     def save(self, file: File, *, params: bool = False) -> None:
         """Write the state to a file, as `fastopt.Optimizer.save` does.
@@ -456,7 +456,7 @@ class Population:
             "hypers": self.hypers,
             "states": self._tensors.states,
             "remainders": self._tensors.remainders,
-            "storage": tuple(self._storage),
+            "storage": tuple(self._stored),
             "steps": self._tensors.steps,
             "skipped_steps": self.skipped_steps,
             "attributes": attributes_of_subclasses(self, _ATTRIBUTES),
@@ -491,7 +491,7 @@ class Population:
             setattr(self, name, value)
         self.rule = state["rule"]
         self.skipped_steps = state["skipped_steps"]
-        self._storage = Storage(*state["storage"])
+        self._stored = Storage(*state["storage"])
         self._build(
             state["params"], state["hypers"], state["states"], state["remainders"], state["steps"]
         )
@@ -506,7 +506,7 @@ class Population:
 
 
 # What a population has itself; all else belongs to a subclass of the user's.
-_ATTRIBUTES = {"_storage", "_tensors", "_tree", "hypers", "rule", "skipped_steps"}
+_ATTRIBUTES = {"_stored", "_tensors", "_tree", "hypers", "rule", "skipped_steps"}
 
 
 def _require_rows(params: list[Any], names: list[str]) -> int:
