@@ -189,6 +189,7 @@ typedef struct fo_rows {
     size_t count;                        /* K */
     const double *hyper[FO_HYPER_COUNT]; /* by fo_hyper_index */
     const uint64_t *const *step;         /* for each tensor its own array */
+    const uint64_t *seed;                /* of stochastic rounding */
     const double *grad_scale, *max_norm; /* as in the options; max_norm counts only with clip */
     double *norm;                        /* written where options ask for norms: of each row */
     unsigned char *skipped; /* written: 1 where skip_nonfinite left the row out, else 0 */

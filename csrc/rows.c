@@ -8,6 +8,7 @@
 
 #include "hyper.h"
 #include "library.h"
+#include "narrow.h"
 #include "norm.h"
 #include "threads/pool.h"
 
@@ -23,6 +24,8 @@ typedef struct row_tensor {
     const uint64_t *step; /* or NULL: the tensor's own */
     size_t n;
     fo_loop *loop;
+    int is_narrow; /* loop is for buffers of float32, which the tensor's are not */
+    fo_narrow_loop *in_registers;
     int has_optional, buffer_count;
     char *buffer[BUFFERS];
     size_t element_bytes[BUFFERS];
@@ -43,7 +46,7 @@ typedef struct row_call {
     const row_tensor *tensors;
     size_t count;      /* of tensors that have a gradient */
     size_t lines;      /* of a row */
-    size_t bytes;      /* of all parameters */
+    size_t bytes;      /* of all parameters, in the type that they compute in */
     double grad_scale; /* of all rows, where rows has none */
     /* Where norms are taken, else NULL. */
     const double *scale;
@@ -74,9 +77,39 @@ static void take_row(fo_group *group, const row_call *call, size_t row)
         ((double *)&group->hyper)[call->columns[i].index] = call->columns[i].values[row];
 }
 
-static void update_elements(const row_tensor *it, const fo_loop_call *with, size_t row,
-                            size_t begin, size_t end)
+static uint64_t step_of(const row_tensor *it, size_t row)
 {
+    return it->step ? it->step[row] : it->tensor->step;
+}
+
+/* A row as a tensor of its own. */
+static fo_tensor tensor_of(const row_call *call, const row_tensor *it, size_t row)
+{
+    fo_tensor tensor = *it->tensor;
+    const size_t first = row * it->n;
+    tensor.param = it->buffer[0] + first * it->element_bytes[0];
+    tensor.grad = it->buffer[1] + first * it->element_bytes[1];
+    for (int k = 2; k < it->buffer_count; k++)
+        tensor.state[k - 2] = it->buffer[k] + first * it->element_bytes[k];
+    tensor.step = step_of(it, row);
+    if (tensor.dtype == FO_MIXED) {
+        tensor.remainder = tensor.remainder ? tensor.remainder + first : NULL;
+        tensor.copy = tensor.copy ? tensor.copy + first : NULL;
+        tensor.seed = call->rows->seed ? call->rows->seed[row] : tensor.seed;
+    }
+    return tensor;
+}
+
+static void update_elements(const row_call *call, const row_tensor *it, const fo_loop_call *with,
+                            size_t row, size_t begin, size_t end)
+{
+    if (it->is_narrow) {
+        const fo_narrow_step how = {it->loop, it->in_registers, with,
+                                    fo_rule_describe(call->group->rule)};
+        const fo_tensor tensor = tensor_of(call, it, row);
+        fo_step_narrow(&how, &tensor, begin, end);
+        return;
+    }
     void *buffers[BUFFERS];
     for (int k = 0; k < it->buffer_count; k++)
         buffers[k] = it->buffer[k] + (row * it->n + begin) * it->element_bytes[k];
@@ -84,17 +117,16 @@ static void update_elements(const row_tensor *it, const fo_loop_call *with, size
 }
 
 /* The part of a row of a tensor that lies between two of the row's lines. */
-static void update_part(const row_tensor *it, const fo_loop_call *with, size_t row, size_t from,
-                        size_t to)
+static void update_part(const row_call *call, const row_tensor *it, const fo_loop_call *with,
+                        size_t row, size_t from, size_t to)
 {
-    fo_tensor of_row = *it->tensor;
-    of_row.param = it->buffer[0] + row * it->n * it->element_bytes[0];
+    const fo_tensor tensor = tensor_of(call, it, row);
     const size_t first = from > it->first_line ? from : it->first_line;
     const size_t last = to < it->end_line ? to : it->end_line;
-    const size_t begin = fo_element_at_line(&of_row, first - it->first_line);
-    const size_t end = fo_element_at_line(&of_row, last - it->first_line);
+    const size_t begin = fo_element_at_line(&tensor, first - it->first_line);
+    const size_t end = fo_element_at_line(&tensor, last - it->first_line);
     if (begin < end)
-        update_elements(it, with, row, begin, end);
+        update_elements(call, it, with, row, begin, end);
 }
 
 /* Of a batch of rows, the lines between two of each row. */
@@ -112,16 +144,16 @@ static void update_batch(const row_call *call, size_t row, size_t count, size_t 
         for (size_t k = 0; k < count; k++) {
             if (call->skipped && call->skipped[row + k])
                 continue;
-            const uint64_t now = it->step ? it->step[row + k] : it->tensor->step;
+            const uint64_t now = step_of(it, row + k);
             if (!filled || step[k] != now) {
                 take_row(&group, call, row + k);
                 fo_fill_loop_call(&with[k], &group, now, scale_of(call, row + k), call->bytes);
                 step[k] = now;
             }
             if (is_whole)
-                update_elements(it, &with[k], row + k, 0, it->n);
+                update_elements(call, it, &with[k], row + k, 0, it->n);
             else
-                update_part(it, &with[k], row + k, from, to);
+                update_part(call, it, &with[k], row + k, from, to);
         }
         filled = 1;
     }
@@ -240,16 +272,19 @@ static fo_status note_tensors(row_call *call, row_tensor *to, const fo_tensor *t
         if (status != FO_OK)
             return status;
         any_float |= !is_double;
-        fo_loop *const loop = fo_loop_of(call->group->rule, &tensor);
-        if (!loop)
-            return FO_BAD_FORMAT;
         if (!tensor.n)
             continue;
         row_tensor *it = &to[call->count++];
         it->tensor = &tensors[i];
         it->step = step;
         it->n = tensor.n;
-        it->loop = loop;
+        it->loop = fo_loop_of(call->group->rule, &tensor);
+        it->is_narrow = !it->loop;
+        if (it->is_narrow) {
+            const fo_kernel *kernel = fo_kernels[call->group->rule];
+            it->in_registers = fo_narrow_loop_of(kernel, info, &tensor);
+            it->loop = kernel->loop[fo_isa_in_use()][FO_LAYOUT_float32];
+        }
         it->has_optional = fo_has_optional(info, &tensor);
         it->buffer_count = 2 + info->state_count + it->has_optional;
         for (int k = 0; k < it->buffer_count; k++) {
@@ -264,7 +299,7 @@ static fo_status note_tensors(row_call *call, row_tensor *to, const fo_tensor *t
         const size_t per_line = FO_CACHE_LINE / it->element_bytes[0];
         it->first_line = call->lines;
         it->end_line = call->lines += (tensor.n - 1) / per_line + 2;
-        call->bytes += rows->count * tensor.n * it->element_bytes[0];
+        call->bytes += rows->count * tensor.n * (is_double ? sizeof(double) : sizeof(float));
     }
     result->tensor = 0;
     return any_float && !held ? check_float32(call, result) : FO_OK;

@@ -32,6 +32,7 @@ from fastopt._trees import flatten
 
 __all__ = [
     "PARAM",
+    "REMAINDER",
     "as_json",
     "is_schedule",
     "load",
@@ -51,7 +52,7 @@ Groups = list[dict[str, Any]]
 # What a parameter is called in a file, where the states have their own names.
 PARAM = "param"
 # What a bfloat16 parameter's remainder is called beside its states.
-_REMAINDER = "remainder"
+REMAINDER = "remainder"
 # Keys that a state_dict has only where they say something.
 _OPTIONAL = ("skipped_steps", "storage")
 
@@ -88,7 +89,7 @@ def state(rule: Rule, groups: Groups, tensors: TensorList) -> list[dict[str, Any
         {
             "step": step,
             **dict(zip(state_names(rule, group), arrays, strict=True)),
-            **({} if remainder is None else {_REMAINDER: remainder}),
+            **({} if remainder is None else {REMAINDER: remainder}),
         }
         for step, arrays, remainder, group in zip(
             tensors.steps, tensors.states, tensors.remainders, owners, strict=True
@@ -149,8 +150,8 @@ def restore(
     for index, (entry, own) in enumerate(zip(found["state"], own_state, strict=True)):
         name = f"state_dict['state'][{index}]"
         _require_remainder(entry, own, name, convert)
-        wanted = [key for key in own if key != _REMAINDER]
-        require_keys(entry, wanted, name, (_REMAINDER,))
+        wanted = [key for key in own if key != REMAINDER]
+        require_keys(entry, wanted, name, (REMAINDER,))
         for key, value in own.items():
             if key != "step" and key in entry:
                 require_like(entry[key], value, f"{key} of {name}", convert)
@@ -169,13 +170,13 @@ def restore(
             group.update(new)
         for index, (entry, own) in enumerate(zip(found["state"], own_state, strict=True)):
             for name, value in own.items():
-                if name not in ("step", _REMAINDER):
+                if name not in ("step", REMAINDER):
                     _write(value, entry[name])
             _write_param(
                 tensors.params[index],
                 tensors.remainders[index],
                 None if params is None else params[index],
-                entry.get(_REMAINDER),
+                entry.get(REMAINDER),
             )
     return skipped_steps, storage
 
@@ -214,10 +215,10 @@ def _storage_of(found: Any, rule: Rule) -> Storage:
 
 
 def _require_remainder(entry: Any, own: Mapping[str, Any], name: str, convert: bool) -> None:
-    if convert or not isinstance(entry, dict) or (_REMAINDER in entry) == (_REMAINDER in own):
+    if convert or not isinstance(entry, dict) or (REMAINDER in entry) == (REMAINDER in own):
         return
     has, lacks = "has a remainder (master_weights=True)", "has none"
-    first, second = (has, lacks) if _REMAINDER in entry else ("has no remainder", "has one")
+    first, second = (has, lacks) if REMAINDER in entry else ("has no remainder", "has one")
     raise ValueError(f"{name} {first}, this optimizer {second}; convert=True takes what there is")
 
 

@@ -65,15 +65,16 @@ class Storage(NamedTuple):
         Whether bfloat16 parameters have a remainder.
     rounding : str
     seed : int
+        In a population also an array of one for each row.
     """
 
     state_format: Any
     master_weights: bool
     rounding: str
-    seed: int
+    seed: Any
 
     @property
-    def seed_of_rounding(self) -> int | None:
+    def seed_of_rounding(self) -> Any:
         return self.seed if self.rounding == "stochastic" else None
 
     def dtypes(self, names: Sequence[str], param: np.dtype[Any], called: str) -> list[Any]:

@@ -66,6 +66,7 @@ cdef extern from "fastopt.h" nogil:
         size_t count
         const double *hyper[99]  # FO_HYPER_COUNT
         const uint64_t *const *step
+        const uint64_t *seed
         const double *grad_scale
         const double *max_norm
         double *norm

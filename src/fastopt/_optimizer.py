@@ -89,7 +89,7 @@ class Optimizer:
         rule = self._rule
         refuse_unknown(rule, hypers, tuple(_formats.KEYWORDS))
         kept = {name: hypers.pop(name) for name in _formats.KEYWORDS if name in hypers}
-        self._formats = _formats.from_keywords(rule, kept)
+        self._stored = _formats.from_keywords(rule, kept)
         self._defaults = {**rule.class_hypers, **hypers}
         tree = settled(params)
         grouped = is_groups(tree)
@@ -119,7 +119,7 @@ class Optimizer:
         params, names, owners = parameters.arrays, parameters.names, parameters.owners
         states = list(states)
         new = slice(len(states), None)
-        storage = self._formats
+        storage = self._stored
         layouts = [
             [
                 Layout(array.ctypes.data, array.shape, dtype)
@@ -326,7 +326,7 @@ class Optimizer:
         """
         self._params.look()
         return _checkpoint.state_dict(
-            self._rule, self._params.groups, self._tensors, self._formats, self.skipped_steps
+            self._rule, self._params.groups, self._tensors, self._stored, self.skipped_steps
         )
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *, convert: bool = False) -> None:
@@ -365,7 +365,7 @@ class Optimizer:
         self.skipped_steps, storage = _checkpoint.restore(
             content, self._rule, self._params.groups, self._tensors, params, convert
         )
-        self._formats = self._formats._replace(rounding=storage.rounding, seed=storage.seed)
+        self._stored = self._stored._replace(rounding=storage.rounding, seed=storage.seed)
 
     def save(self, file: File, *, params: bool = False) -> None:
         """Write the state to a file: atomically, and so that it is on the disk on return.
@@ -448,7 +448,7 @@ class Optimizer:
             "param_groups": self._params.groups,
             "states": self._tensors.states,
             "remainders": self._tensors.remainders,
-            "storage": tuple(self._formats),
+            "storage": tuple(self._stored),
             "steps": self._tensors.steps,
             "skipped_steps": self.skipped_steps,
             "attributes": attributes_of_subclasses(self, _ATTRIBUTES),
@@ -486,7 +486,7 @@ class Optimizer:
         self._defaults = state["defaults"]
         self.skipped_steps = state["skipped_steps"]
         # Pickles of before there were formats have neither.
-        self._formats = _formats.Storage(*state.get("storage", _formats.DEFAULT))
+        self._stored = _formats.Storage(*state.get("storage", _formats.DEFAULT))
         remainders = state.get("remainders", [None] * len(state["steps"]))
         # joblib, for one, loads arrays into memory that cannot be written. Whoever only predicts by
         # them has nothing against that.
@@ -511,4 +511,4 @@ class Optimizer:
 
 
 # What an optimizer has itself; all else belongs to a subclass of the user's.
-_ATTRIBUTES = {"_defaults", "_params", "_formats", "_tensors", "skipped_steps"}
+_ATTRIBUTES = {"_defaults", "_params", "_stored", "_tensors", "skipped_steps"}

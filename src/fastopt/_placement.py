@@ -37,7 +37,9 @@ class Layout(NamedTuple):
         in its page: a core takes what lies a little behind, modulo a page, for the same address.
         """
         start += -start % _CACHE_LINE
-        return start + (self.address - start) % (_PAGE if self.nbytes >= _LARGE else _CACHE_LINE)
+        apart = (self.address - start) % (_PAGE if self.nbytes >= _LARGE else _CACHE_LINE)
+        # The parameter may be aligned to smaller elements than those of the state.
+        return start + apart - apart % self.dtype.itemsize
 
 
 def zeros_in_one_block(layouts: Iterable[Iterable[Layout]]) -> list[list[NDArray[Any]]]:

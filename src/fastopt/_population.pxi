@@ -9,6 +9,7 @@ cdef class RowList(TensorList):
 
     cdef readonly Py_ssize_t rows
     cdef readonly object skipped_rows  # of the last step; an array of K bools
+    cdef cnp.ndarray row_seeds         # K numbers of 64 bits
     cdef fo_tensor *of_rows            # the tensors, with the elements of a single row
     cdef uint64_t *counts              # for each array those of its rows
     cdef const uint64_t **counts_of
@@ -16,10 +17,12 @@ cdef class RowList(TensorList):
 
     def __cinit__(self, list rules not None, list params not None, list states not None,
                   list groups not None, list names not None, list optional not None,
-                  object source=None):
+                  object source=None, bint read_only=False, list remainders=None,
+                  object seed=None):
         cdef Py_ssize_t i
         self.rows = params[0].shape[0]
         self.skipped_rows = numpy.zeros(self.rows, numpy.bool_)
+        self.row_seeds = numpy.full(self.rows, 0 if seed is None else seed, numpy.uint64)
         self.of_rows = <fo_tensor *>calloc(self.count, sizeof(fo_tensor))
         self.counts = <uint64_t *>calloc(self.count * self.rows + 1, sizeof(uint64_t))
         self.counts_of = <const uint64_t **>calloc(self.count, sizeof(uint64_t *))
@@ -35,17 +38,38 @@ cdef class RowList(TensorList):
         free(self.counts_of)
         free(self.columns)
 
-    cdef int attach(self) except -1:
-        cdef Py_ssize_t i
-        for i in range(self.count):
-            self.check_plain(self.names[i], check_type(self.names[i], self.params[i]))
-        return TensorList.attach(self)
+    @property
+    def seeds(self):
+        """Of the stochastic rounding of each row, or None where it is to nearest."""
+        return self.row_seeds.copy() if self.is_stochastic else None
 
-    cdef int check_plain(self, str name, int format) except -1:
-        if format != FO_FLOAT32 and format != FO_FLOAT64:
-            raise TypeError(f"{name} must have dtype float32 or float64, as a population steps no "
-                            f"narrower arrays, got {text(fo_format_describe(format).name)}")
-        return 0
+    @seeds.setter
+    def seeds(self, values):
+        self.seed = None if values is None else int(values[0])
+        self.row_seeds = numpy.zeros(self.rows, numpy.uint64)
+        if values is not None:
+            self.row_seeds[:] = values
+
+    cdef int check_squares(self, const fo_group *group, const fo_rows *rows) except -1:
+        """States that are rounded to nearest, against the row that keeps most of them."""
+        cdef Rule rule = self.rules[0]
+        cdef fo_group most = group[0]
+        cdef Py_ssize_t i, k
+        cdef bint is_narrow = False
+        cdef int kept = rule.kept_share
+        cdef double *share
+        for i in range(self.count):
+            for k in range(FO_MAX_STATES):
+                is_narrow = is_narrow or self.tensors[i].state_format[k] == FO_BFLOAT16
+        if not is_narrow:
+            return 0
+        if kept >= 0 and rows.hyper[kept] != NULL:
+            share = &(<double *>&most.hyper)[kept]
+            share[0] = rows.hyper[kept][0]
+            for i in range(self.rows):
+                if rows.hyper[kept][i] > share[0]:
+                    share[0] = rows.hyper[kept][i]
+        return self.check_narrow(0, &most.hyper)
 
     cdef bint is_column(self, object value) noexcept:
         """Whether it is K doubles that can be copied as they are."""
@@ -93,6 +117,7 @@ cdef class RowList(TensorList):
         memset(rows, 0, sizeof(fo_rows))
         rows.count = self.rows
         rows.step = self.counts_of
+        rows.seed = <const uint64_t *>cnp.PyArray_DATA(self.row_seeds)
         for k in range(PyTuple_GET_SIZE(rule.group_keys)):
             name = <str>PyTuple_GET_ITEM(rule.group_keys, k)
             if name not in hypers:
@@ -106,7 +131,7 @@ cdef class RowList(TensorList):
                 continue
             rows.hyper[index] = self.read(name, value, fo_hyper_describe(index).domain, index,
                                           &(<double *>&group.hyper)[index])
-        return 0
+        return 0 if self.is_stochastic else self.check_squares(group, rows)
 
     cdef int raise_row(self, fo_status status, const fo_group *group, const fo_rows *rows,
                        const fo_options *options, const fo_result *result) except -1:
@@ -175,12 +200,12 @@ cdef class RowList(TensorList):
         for i in range(self.count):
             self.of_rows[i] = self.tensors[i]
             self.of_rows[i].n //= self.rows
+            self.of_rows[i].position //= self.rows
             grad = <object>PyList_GET_ITEM(grads, i)
             if grad is None:
                 self.of_rows[i].grad = NULL
             else:
                 self.check_grad(i, grad)
-                self.check_plain(self.grad_name(i), self.tensors[i].grad_format)
                 self.of_rows[i].grad_format = self.tensors[i].grad_format
                 self.of_rows[i].grad = cnp.PyArray_DATA(<cnp.ndarray>grad)
         norms = None

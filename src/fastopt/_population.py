@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastopt import _checkpoint, _checks, _rowstates
+from fastopt import _checkpoint, _checks, _formats, _rowstates
 from fastopt._classes import rule_of
 from fastopt._copies import Whole, attributes_of_subclasses
 from fastopt._core import RowList, Rule
+from fastopt._formats import Storage
 from fastopt._groups import refuse_unknown
 from fastopt._optimizer import Grads, Number, Params
 from fastopt._placement import Layout, zeros_in_one_block
-from fastopt._rows import has_schedule, indices, of_rows, owned, rates
+from fastopt._rows import has_schedule, indices, of_rows, owned, rates, seeds_of, storage_of
 from fastopt._rule_names import RuleName
 from fastopt._statefile import File, StateFileError, name_of
 from fastopt._trees import flatten, is_groups, match, settled
@@ -42,7 +43,8 @@ class Population:
         The hyper-parameters of the rule's optimizer class. Each is one number for all rows or a
         sequence of K; flags are bools in the same way, but for ``amsgrad``, which is one bool. `lr`
         may also be a schedule, a function from the number of a step to a rate, or a list of K
-        schedules and numbers.
+        schedules and numbers. ``state_format``, ``master_weights``, ``rounding`` and ``seed`` are
+        those of the optimizer class, too; `seed` is one number or K.
 
     Attributes
     ----------
@@ -87,7 +89,8 @@ class Population:
 
     def __init__(self, rule: RuleName, params: Params, **hypers: Any) -> None:
         self.rule: Rule = rule_of("rule", rule)
-        refuse_unknown(self.rule, hypers)
+        refuse_unknown(self.rule, hypers, tuple(_formats.KEYWORDS))
+        kept = {name: hypers.pop(name) for name in _formats.KEYWORDS if name in hypers}
         given = {**self.rule.class_hypers, **hypers}
         for name, value in given.items():
             if value is None:
@@ -100,6 +103,8 @@ class Population:
                 "params must be an array, or a list or dict of arrays, got groups; a population "
                 "has none"
             )
+        count = _require_rows(*flatten(tree, "params"))
+        self._stored = storage_of(self.rule, kept, count)
         self._build(tree, {name: owned(value) for name, value in given.items()})
         self.skipped_steps = np.zeros(len(self), np.int64)
 
@@ -108,20 +113,37 @@ class Population:
         tree: Any,
         hypers: dict[str, Any],
         states: list[list[NDArray[Any]]] | None = None,
+        remainders: list[NDArray[Any] | None] | None = None,
         steps: NDArray[np.int64] | None = None,
     ) -> None:
         """Take over the arrays, with new states if there are none."""
-        rule = self.rule
+        rule, storage = self.rule, self._stored
         params, names = flatten(tree, "params")
         count = _require_rows(params, names)
         is_new = states is None
         if states is None:
-            number = len(_checkpoint.state_names(rule, hypers))
+            state_names = _checkpoint.state_names(rule, hypers)
             states = zeros_in_one_block(
-                [Layout(array.ctypes.data, array.shape, array.dtype)] * number for array in params
+                [
+                    Layout(array.ctypes.data, array.shape, dtype)
+                    for dtype in storage.dtypes(state_names, array.dtype, name)
+                ]
+                for array, name in zip(params, names, strict=True)
             )
+            remainders = list(map(storage.remainder, params, names))
         optional = rule.optional_flag is not None and hypers[rule.optional_flag]
-        tensors = RowList([rule], params, states, [0] * len(params), names, [optional])
+        seeds = seeds_of(storage, count)
+        tensors = RowList(
+            [rule],
+            params,
+            states,
+            [0] * len(params),
+            names,
+            [optional],
+            remainders=remainders,
+            seed=None if seeds is None else int(seeds[0]),
+        )
+        tensors.seeds = seeds
         first = np.ones(count, np.int64)
         tensors.check({**hypers, "lr": rates(hypers["lr"], first)})
         if rule.initial_value is not None:
@@ -261,17 +283,23 @@ class Population:
             raise ValueError("rows must name at least one row, got none")
         with self._tensors:
             before = self._tensors
-            arrays = [*before.params, *(state for states in before.states for state in states)]
+            arrays = _arrays(before)
             moved = [array[chosen] for array in arrays]
             first = slice(len(chosen))
-            tree = _map(self._tree, lambda array: array[first])
-            # The views are checked before anything is written into them.
-            self._build(
-                tree,
-                {name: of_rows(value, chosen) for name, value in self.hypers.items()},
-                [[state[first] for state in states] for states in before.states],
-                before.steps[:, chosen],
-            )
+            storage = self._stored
+            self._stored = storage._replace(seed=of_rows(storage.seed, chosen))
+            try:
+                # The views are checked before anything is written into them.
+                self._build(
+                    _map(self._tree, lambda array: array[first]),
+                    {name: of_rows(value, chosen) for name, value in self.hypers.items()},
+                    [[state[first] for state in states] for states in before.states],
+                    [None if array is None else array[first] for array in before.remainders],
+                    before.steps[:, chosen],
+                )
+            except BaseException:
+                self._stored = storage
+                raise
             for array, rows_of_it in zip(arrays, moved, strict=True):
                 array[first] = rows_of_it
             self.skipped_steps = self.skipped_steps[chosen]
@@ -306,7 +334,7 @@ class Population:
             )
         with self._tensors:
             tensors = self._tensors
-            arrays = [*tensors.params, *(state for states in tensors.states for state in states)]
+            arrays = _arrays(tensors)
             _require_writeable(arrays)
             copied = [array[chosen] for array in arrays]
             for array, rows in zip(arrays, copied, strict=True):
@@ -340,7 +368,9 @@ class Population:
         >>> models.state_dict()["state"][0]["step"]
         array([0, 0])
         """
-        return _rowstates.state_dict(self.rule, self.hypers, self._tensors, self.skipped_steps)
+        return _rowstates.state_dict(
+            self.rule, self.hypers, self._tensors, self._stored, self.skipped_steps
+        )
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Go on from where `state_dict` was taken. The parameters are not part of it.
@@ -356,9 +386,13 @@ class Population:
         ValueError
             If it does not fit. Nothing has changed then.
         """
-        self.hypers, self.skipped_steps = _rowstates.restore(
-            state_dict, self.rule, self.hypers, self._tensors
+        self._take_over(state_dict, None)
+
+    def _take_over(self, content: Any, params: Any) -> None:
+        self.hypers, storage, self.skipped_steps = _rowstates.restore(
+            content, self.rule, self.hypers, self._tensors, params
         )
+        self._stored = self._stored._replace(rounding=storage.rounding, seed=storage.seed)
 
     def save(self, file: File, *, params: bool = False) -> None:
         """Write the state to a file, as `fastopt.Optimizer.save` does.
@@ -409,13 +443,7 @@ class Population:
         try:
             if params and arrays is None:
                 raise ValueError("it was saved without params=True")
-            self.hypers, self.skipped_steps = _rowstates.restore(
-                content,
-                self.rule,
-                self.hypers,
-                self._tensors,
-                None if params is False else arrays,
-            )
+            self._take_over(content, None if params is False else arrays)
         except (TypeError, ValueError) as error:
             raise StateFileError(f"{name_of(file)}: {error}") from error
 
@@ -427,6 +455,8 @@ class Population:
             "params": self._tree,
             "hypers": self.hypers,
             "states": self._tensors.states,
+            "remainders": self._tensors.remainders,
+            "storage": tuple(self._stored),
             "steps": self._tensors.steps,
             "skipped_steps": self.skipped_steps,
             "attributes": attributes_of_subclasses(self, _ATTRIBUTES),
@@ -438,6 +468,9 @@ class Population:
             parts["params"] = self.params
             parts["hypers"] = {name: owned(value) for name, value in self.hypers.items()}
             parts["states"] = [[state.copy() for state in states] for states in parts["states"]]
+            parts["remainders"] = [
+                None if array is None else array.copy() for array in parts["remainders"]
+            ]
         new = type(self).__new__(type(self))
         new.__setstate__(parts)
         return new
@@ -458,7 +491,10 @@ class Population:
             setattr(self, name, value)
         self.rule = state["rule"]
         self.skipped_steps = state["skipped_steps"]
-        self._build(state["params"], state["hypers"], state["states"], state["steps"])
+        self._stored = Storage(*state["storage"])
+        self._build(
+            state["params"], state["hypers"], state["states"], state["remainders"], state["steps"]
+        )
 
     def __repr__(self) -> str:
         hypers = ", ".join(
@@ -470,7 +506,7 @@ class Population:
 
 
 # What a population has itself; all else belongs to a subclass of the user's.
-_ATTRIBUTES = {"_tensors", "_tree", "hypers", "rule", "skipped_steps"}
+_ATTRIBUTES = {"_stored", "_tensors", "_tree", "hypers", "rule", "skipped_steps"}
 
 
 def _require_rows(params: list[Any], names: list[str]) -> int:
@@ -493,6 +529,12 @@ def _require_rows(params: list[Any], names: list[str]) -> int:
             )
     assert count is not None
     return count
+
+
+def _arrays(tensors: RowList) -> list[NDArray[Any]]:
+    """All that is written: parameters, states, remainders."""
+    states = [state for states in tensors.states for state in states]
+    return [*tensors.params, *states, *(a for a in tensors.remainders if a is not None)]
 
 
 def _require_writeable(arrays: list[NDArray[Any]]) -> None:

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastopt import _checkpoint
+from fastopt import _checkpoint, _checks
+from fastopt._core import Rule
+from fastopt._formats import Storage, from_keywords
 
-__all__ = ["has_schedule", "indices", "of_rows", "owned", "plain", "rates"]
+__all__ = [
+    "has_schedule",
+    "indices",
+    "of_rows",
+    "owned",
+    "plain",
+    "rates",
+    "seeds_of",
+    "storage_of",
+]
 
 Indices = NDArray[np.intp]
 
@@ -61,6 +73,31 @@ def rates(lr: Any, steps: NDArray[np.int64]) -> Any:
         raise ValueError(f"lr must have {len(steps)} rates, one for each row, got {len(lr)}")
     numbers = [_checkpoint.rate(one, step) for one, step in zip(lr, steps.tolist(), strict=True)]
     return np.array(numbers)
+
+
+def storage_of(rule: Rule, given: Mapping[str, Any], count: int) -> Storage:
+    """How the rows are stored; the seed is one number, or an array of one for each row."""
+    seed = given.get("seed", 0)
+    several = isinstance(seed, (list, tuple, np.ndarray))
+    numbers = [
+        _checks.integer("seed", one, least=0, most=2**64 - 1)
+        for one in (list(seed) if several else [seed])
+    ]
+    if several and len(numbers) != count:
+        raise ValueError(
+            f"seed must have one number, or {count}, one for each row, got {len(numbers)}"
+        )
+    storage = from_keywords(rule, {**given, "seed": numbers[0]})
+    return storage._replace(seed=np.array(numbers, np.uint64)) if several else storage
+
+
+def seeds_of(storage: Storage, count: int) -> NDArray[np.uint64] | None:
+    """The seeds of the rows, or None where nothing is rounded stochastically."""
+    if storage.seed_of_rounding is None:
+        return None
+    seeds = np.empty(count, np.uint64)
+    seeds[:] = storage.seed
+    return seeds
 
 
 def plain(value: Any) -> Any:

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastopt import _checkpoint, _checks, _statefile
-from fastopt._checkpoint import PARAM, require_keys, require_like, require_params
+from fastopt._checkpoint import PARAM, REMAINDER, require_keys, require_like, require_params
 from fastopt._core import RowList, Rule
-from fastopt._rows import has_schedule, of_rows, owned, plain, rates
+from fastopt._formats import KEYWORDS, Storage
+from fastopt._rows import has_schedule, of_rows, owned, plain, rates, seeds_of, storage_of
 from fastopt._statefile import File, StateFileError
 
 __all__ = ["initial_values", "load", "restore", "save", "state", "state_dict"]
@@ -22,7 +23,7 @@ __all__ = ["initial_values", "load", "restore", "save", "state", "state_dict"]
 Hypers = dict[str, Any]
 Steps = NDArray[np.int64]
 
-_KEYS = ("rule", "rows", "hypers", "state", "skipped_steps")
+_KEYS = ("rule", "rows", "hypers", "state", "storage", "skipped_steps")
 
 
 def initial_values(name: str, hypers: Hypers, count: int) -> NDArray[np.float64]:
@@ -41,13 +42,19 @@ def state(rule: Rule, tensors: RowList) -> list[dict[str, Any]]:
     """For each array in order, a dict of its rows' step counts and its state arrays themselves."""
     names = (*rule.states, *filter(None, [rule.optional_state]))
     return [
-        {"step": steps, **dict(zip(names, arrays, strict=False))}
-        for steps, arrays in zip(tensors.steps, tensors.states, strict=True)
+        {
+            "step": steps,
+            **dict(zip(names, arrays, strict=False)),
+            **({} if remainder is None else {REMAINDER: remainder}),
+        }
+        for steps, arrays, remainder in zip(
+            tensors.steps, tensors.states, tensors.remainders, strict=True
+        )
     ]
 
 
 def state_dict(
-    rule: Rule, hypers: Hypers, tensors: RowList, skipped_steps: Steps
+    rule: Rule, hypers: Hypers, tensors: RowList, storage: Storage, skipped_steps: Steps
 ) -> dict[str, Any]:
     """Everything but the parameters, copied. A schedule is replaced by its latest rates."""
     with tensors:
@@ -60,6 +67,7 @@ def state_dict(
                 {name: value.copy() for name, value in entry.items()}
                 for entry in state(rule, tensors)
             ],
+            "storage": {**storage._asdict(), "seed": owned(storage.seed)},
             "skipped_steps": skipped_steps.copy(),
         }
 
@@ -70,9 +78,9 @@ def restore(
     hypers: Hypers,
     tensors: RowList,
     params: Sequence[NDArray[Any]] | None = None,
-) -> tuple[Hypers, Steps]:
-    """Write a `state_dict`, and parameters if given, into the arrays; the hyper-parameters and
-    counts of skipped steps that are to be."""
+) -> tuple[Hypers, Storage, Steps]:
+    """Write a `state_dict`, and parameters if given, into the arrays; the hyper-parameters, storage
+    and counts of skipped steps that are to be."""
     require_keys(found, _KEYS, "state_dict")
     if found["rule"] != rule.name:
         raise ValueError(
@@ -96,16 +104,19 @@ def restore(
     if (skipped_steps < 0).any():
         raise ValueError("state_dict['skipped_steps'] must be >= 0")
     require_params(params, tensors.params)
+    require_keys(found["storage"], KEYWORDS, "state_dict['storage']")
     with tensors:
-        before = tensors.steps
+        before = tensors.steps, tensors.seeds
         try:
+            storage = storage_of(rule, found["storage"], tensors.rows)
+            tensors.seeds = seeds_of(storage, tensors.rows)
             new = {name: owned(value) for name, value in found["hypers"].items()}
             tensors.check(new)
             if rule.initial_value is not None:
                 initial_values(rule.initial_value, new, tensors.rows)
             tensors.steps = np.array([entry["step"] for entry in found["state"]])
         except (TypeError, ValueError) as error:
-            tensors.steps = before
+            tensors.steps, tensors.seeds = before
             raise ValueError(f"state_dict does not fit: {error}") from error
         new["lr"] = _with_schedules(hypers["lr"], new["lr"], tensors.rows)
         for entry, mine in zip(found["state"], own, strict=True):
@@ -114,7 +125,7 @@ def restore(
                     value[...] = entry[name]
         for param, content in zip(tensors.params, params or (), strict=False):
             param[...] = content
-    return new, skipped_steps.copy()
+    return new, storage, skipped_steps.copy()
 
 
 def _with_schedules(own: Any, found: Any, count: int) -> Any:
@@ -146,6 +157,7 @@ def save(file: File, content: Mapping[str, Any], params: Iterable[NDArray[Any]] 
             name: _checkpoint.as_json(plain(value), f"hypers[{name!r}]")
             for name, value in content["hypers"].items()
         },
+        "storage": {name: plain(value) for name, value in content["storage"].items()},
         "arrays": len(content["state"]),
         "skipped_steps": content["skipped_steps"].tolist(),
     }
@@ -156,7 +168,7 @@ def load(file: File) -> tuple[dict[str, Any], list[NDArray[Any]] | None]:
     """The `state_dict` in a file, and the parameters, if it has them."""
     header, arrays = _statefile.read(file)
     try:
-        wanted = ("rule", "rows", "hypers", "arrays", "skipped_steps")
+        wanted = ("rule", "rows", "hypers", "storage", "arrays", "skipped_steps")
         require_keys(header, wanted, "the header of a population")
         count = _checks.integer("arrays", header.pop("arrays"), least=1, most=len(arrays))
         entries: list[dict[str, Any]] = [{} for _ in range(count)]

@@ -107,6 +107,61 @@ static void check_bits(fo_rule rule)
     CHECK(!memcmp(together.x[2], apart.x[2], sizeof together.x - 2 * sizeof together.x[0]));
 }
 
+typedef struct narrow_buffers {
+    uint16_t param[ROWS * N], state[2][ROWS * N], copy[ROWS * N];
+    int16_t remainder[ROWS * N];
+    float grad[ROWS * N], wide[ROWS * N];
+} narrow_buffers;
+
+/* Row by row from first on; parameters in bfloat16 with a remainder, or in float32 with a copy. */
+static fo_tensor narrow_tensor(narrow_buffers *b, int first, int is_wide)
+{
+    fo_tensor tensor;
+    memset(&tensor, 0, sizeof tensor);
+    tensor.dtype = FO_MIXED;
+    tensor.n = N;
+    tensor.param = is_wide ? (void *)(b->wide + first) : b->param + first;
+    tensor.param_format = is_wide ? FO_FLOAT32 : FO_BFLOAT16;
+    tensor.grad = b->grad + first;
+    tensor.grad_format = FO_FLOAT32;
+    for (int k = 0; k < 2; k++) {
+        tensor.state[k] = b->state[k] + first;
+        tensor.state_format[k] = FO_BFLOAT16;
+    }
+    tensor.rounding = FO_STOCHASTIC;
+    tensor.remainder = is_wide ? NULL : b->remainder + first;
+    tensor.copy = is_wide ? b->copy + first : NULL;
+    tensor.position = 1000;
+    return tensor;
+}
+
+static void check_narrow(int is_wide)
+{
+    static narrow_buffers together, apart;
+    memset(&together, 0, sizeof together);
+    for (int i = 0; i < ROWS * N; i++) {
+        together.grad[i] = (float)(i % 13) - 6;
+        together.wide[i] = (float)(i % 7);
+    }
+    apart = together;
+    const uint64_t step[] = {1, 5, 1000}, *const steps[] = {step}, seed[] = {3, 4, 1ull << 60};
+    fo_rows rows = three_rows();
+    rows.step = steps;
+    rows.seed = seed;
+    const fo_group group = group_of(FO_RULE_adam);
+    const fo_tensor tensor = narrow_tensor(&together, 0, is_wide);
+    CHECK(fo_step_rows(&group, &rows, &tensor, 1, NULL, NULL) == FO_OK);
+    for (int row = 0; row < ROWS; row++) {
+        fo_tensor alone = narrow_tensor(&apart, row * N, is_wide);
+        alone.step = step[row];
+        alone.seed = seed[row];
+        CHECK(fo_step(&group, 1, &alone, 1, NULL, NULL) == FO_OK);
+    }
+    CHECK(!memcmp(&together, &apart, sizeof apart));
+    CHECK(is_wide ? together.copy[0] != 0 : together.param[0] != 0);
+    CHECK(memcmp(together.state[0], together.state[0] + N, N * sizeof(uint16_t)));
+}
+
 static void check_that_nothing_is_written(void)
 {
     static buffers before, now;
@@ -195,6 +250,8 @@ int main(void)
 {
     for (int rule = 0; rule < FO_RULE_COUNT; rule++)
         check_bits((fo_rule)rule);
+    check_narrow(0);
+    check_narrow(1);
     check_that_nothing_is_written();
     return failures != 0;
 }

@@ -1,5 +1,6 @@
 """A population beside one optimizer for each of its rows, which it must equal bit for bit."""
 
+import itertools
 import json
 import sys
 
@@ -116,7 +117,7 @@ def placed(shape, dtype, random, offset):
     return array
 
 
-def run(rule, dtypes, rows, shapes, threads, seed):
+def run(rule, dtypes, rows, shapes, threads, seed, storage=None):
     """Steps of every kind; what differs, or None."""
     fastopt.set_num_threads(threads)
     random = np.random.default_rng(seed)
@@ -124,7 +125,7 @@ def run(rule, dtypes, rows, shapes, threads, seed):
         placed((rows, *shape), dtypes[i % len(dtypes)], random, i % 5)
         for i, shape in enumerate(shapes)
     ]
-    twins = Twins(rule, arrays, settings(rule, rows, random))
+    twins = Twins(rule, arrays, {**settings(rule, rows, random), **(storage or {})})
     twins.step(gradients(arrays, random))
     twins.step(gradients(arrays, random), max_norm=random.uniform(0, 2, rows))
     grads = gradients(arrays, random, special=True)
@@ -145,9 +146,28 @@ def every_case():
         yield rule, DTYPES[number % 2 :][:1], 3, ((70_001,), (5,)), 2 + number % 2, 11
 
 
+def narrow_cases():
+    """The storage formats, with rows that share a seed or have their own."""
+    from ml_dtypes import bfloat16
+
+    kinds = (
+        (np.float16, {}),
+        (bfloat16, {"seed": 7}),
+        (bfloat16, {"state_format": "bfloat16", "seed": "each"}),
+        (bfloat16, {"master_weights": True, "state_format": "bfloat16"}),
+        (np.float32, {"state_format": "bfloat16", "seed": "each"}),
+    )
+    for rule, (dtype, storage) in itertools.product(RULES, kinds):
+        for rows, shapes, threads in ((9, SHAPES, 1), (3, ((60_001,), (5,)), 2)):
+            chosen = dict(storage)
+            if chosen.get("seed") == "each":
+                chosen["seed"] = np.arange(rows) * 2**40 + 3
+            yield rule, (dtype,), rows, shapes, threads, rows, chosen
+
+
 if __name__ == "__main__":
     wrong = {}
-    for case in every_case():
+    for case in narrow_cases() if "narrow" in sys.argv else every_case():
         if (found := run(*case)) is not None:
             wrong[f"{case[0].name}, {case[2]} rows, {case[4]} threads"] = list(map(str, found))
     json.dump({"isa": fastopt.isa(), "wrong": wrong}, sys.stdout)

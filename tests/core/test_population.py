@@ -43,6 +43,80 @@ def test_each_row_has_the_bits_of_an_optimizer_of_its_own(isa):
     assert json.loads(done.stdout) == {"isa": isa, "wrong": {}}
 
 
+@pytest.mark.needs("ml_dtypes")
+@pytest.mark.parametrize("isa", available_isas())
+def test_each_row_has_the_bits_in_every_storage_format(isa):
+    """float16, bfloat16, remainders, narrow states, a seed for all rows or for each."""
+    worker = Path(__file__).with_name("population_cases.py")
+    done = run_python(str(worker), "narrow", FASTOPT_ISA=isa)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"isa": isa, "wrong": {}}
+
+
+STORAGE = [
+    (np.float16, {}),
+    ("bfloat16", {"master_weights": True, "state_format": "bfloat16", "seed": [1, 2, 3, 4, 5]}),
+]
+
+
+@pytest.mark.needs("ml_dtypes")
+@pytest.mark.parametrize(("dtype", "storage"), STORAGE, ids=["float16", "bfloat16"])
+def test_what_is_kept_beside_narrow_arrays_moves_with_their_rows(dtype, storage, random, tmp_path):
+    import ml_dtypes
+
+    dtype = getattr(ml_dtypes, dtype) if isinstance(dtype, str) else dtype
+    arrays = [random.normal(size=(5, 4)).astype(dtype), random.normal(size=(5, 1)).astype(dtype)]
+    twins = Twins(fastopt.RULES["adam"], arrays, {"lr": np.linspace(0.1, 0.5, 5), **storage})
+    twins.step(gradients(twins.arrays, random))
+    twins.select([3, 1, 4])
+    twins.copy_rows([0, 1], [1, 0])
+    twins.step(gradients(twins.arrays, random), max_norm=0.1)
+    assert twins.differing() is None
+    for copied in COPIES.values():
+        twins = copied(twins)
+        twins.step(gradients(twins.arrays, random))
+        assert twins.differing() is None
+    before = freeze(twins.population.state_dict())
+    twins.population.save(tmp_path / "state", params=True)
+    if "seed" in storage:
+        storage = {**storage, "seed": 0}
+    other = fastopt.Population("adam", [np.zeros_like(a) for a in twins.arrays], **storage)
+    other.load(tmp_path / "state")
+    assert freeze(other.state_dict()) == before
+    twins.population, twins.arrays = other, other.params
+    twins.step(gradients(twins.arrays, random))
+    assert twins.differing() is None
+
+
+@pytest.mark.needs("ml_dtypes")
+def test_the_row_that_keeps_most_decides_whether_rounding_to_nearest_can_work():
+    def population(beta2):
+        options = {"state_format": "bfloat16", "rounding": "nearest", "beta2": beta2}
+        return fastopt.Population("adam", np.zeros((3, 2), np.float32), **options)
+
+    for beta2 in (0.999, [0.9, 0.995, 0.9]):
+        with pytest.raises(
+            ValueError, match=r"exp_avg_sq of params would never decay with beta2=0"
+        ):
+            population(beta2)
+    models = population([0.9, 0.99, 0.9])
+    models.hypers["beta2"][2] = 0.999
+    with pytest.raises(ValueError, match="would never decay"):
+        models.step(np.zeros((3, 2), np.float32))
+
+
+def test_wrong_seeds_are_named():
+    weights = np.zeros((3, 2), np.float32)
+    with pytest.raises(
+        ValueError, match="seed must have one number, or 3, one for each row, got 2"
+    ):
+        fastopt.Population("adam", weights, seed=[1, 2])
+    with pytest.raises(ValueError, match="seed must be at least 0, got -1"):
+        fastopt.Population("adam", weights, seed=[1, 2, -1])
+    with pytest.raises(TypeError, match="seed must be an integer"):
+        fastopt.Population("adam", weights, seed=1.5)
+
+
 @every_rule
 def test_large_rows_and_many_steps_keep_the_bits(rule, random):
     twins = make(rule, random, rows=2, shapes=((150_000,),))
