@@ -7,6 +7,7 @@ from multiprocessing.reduction import ForkingPickler
 
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 from torch_cases import (
     NAMES,
     assert_close,
@@ -277,6 +278,23 @@ def test_a_refused_step_counts_nothing():
     with pytest.raises(TypeError, match="strided"):
         optimizer.step()
     assert counts(optimizer) == [2.0] * 4
+
+
+def test_a_count_that_moves_while_a_gradient_is_copied_is_counted_where_it_then_is():
+    params = make_params(shapes=[(5,), (3, 4)])
+    optimizer = ours("Adam", params)
+    run(optimizer, params, 3)
+    params[1].grad = torch.ones(4, 3, dtype=params[1].dtype).t()
+
+    class Move(TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            if func is torch.empty_like:
+                optimizer.state[params[0]]["step"].data = torch.tensor(30.0)
+            return func(*args, **(kwargs or {}))
+
+    with Move():
+        optimizer.step()
+    assert counts(optimizer) == [31.0, 4.0]
 
 
 def test_sgd_has_no_count_and_leaves_the_user_s_own_alone():

@@ -254,8 +254,6 @@ def test_a_run_with_two_workers_is_replayed_exactly_from_its_file(tmp_path, stra
         rows = connection.execute("SELECT number, asked, version FROM trials").fetchall()
     asks = [(asked, "ask", number) for number, asked, _ in rows]
     tells = [(version, "tell", number) for number, _, version in rows]
-    assert [number for *_, number in sorted(tells)] != list(range(18))
-
     replay = tune.Study(**options)
     for _, what, number in sorted(asks + tells):
         if what == "ask":
