@@ -11,7 +11,8 @@ from pathlib import Path, PurePosixPath
 ROOT = Path(__file__).resolve().parent.parent
 MAX_WHEEL_BYTES = 1_000_000
 SOURCE_SUFFIXES = {".c", ".h", ".def", ".pyx", ".pxi", ".pxd"}
-WRITTEN_BY_THE_BUILD = {"_core.c", "_core.pxd", "_embedding.pxi", "_formulas.py"}
+WRITTEN_AND_INSTALLED = {"_formulas.py", "_rule_names.py"}
+WRITTEN_BY_THE_BUILD = {"_core.c", "_core.pxd", "_embedding.pxi", *WRITTEN_AND_INSTALLED}
 # What others compile against.
 EMBEDDING = {"fastopt.h", "rules.def", "formats.def", "_core.pxd"}
 
@@ -53,7 +54,7 @@ def check_wheel(path):
         for name in sources()
         if name.startswith("src/") and not name.endswith((".pyx", ".pxi", ".h", ".def"))
     }
-    modules.add("fastopt/_formulas.py")
+    modules |= {f"fastopt/{name}" for name in WRITTEN_AND_INSTALLED}
     installed = {name.as_posix() for name in names}
     faults += [f"{path.name}: {name} is missing" for name in sorted(modules - installed)]
     if not any(name.match("fastopt/_core.*") and name.suffix in {".so", ".pyd"} for name in names):
