@@ -5,7 +5,7 @@
 
 #include "fastopt.h"
 
-/* A sum for each row, where the gradients have so many rows of n elements. FO_OK or FO_NO_MEMORY. */
+/* A sum for each row, where each gradient has this number of rows, of n elements each. FO_OK or FO_NO_MEMORY. */
 fo_status fo_sum_squares(const fo_tensor *tensors, size_t count, size_t rows, int threads,
                          double *sums);
 

@@ -93,8 +93,8 @@ FO_INLINE void step_group(const setting s, group_plan plan, size_t i, void *cons
 #define FO_LEAST_APART (1 << 16)
 #endif
 
-/* Whole groups from element i up to n. With a burst, in two places in turn, so many bytes of param at
- * each: while one place waits at the start of a page, or for lines that are not there yet, hardware
+/* Whole groups from element i up to n. With a burst, in two places in turn, burst bytes of param
+ * at each: while one place waits at the start of a page, or for lines that are not there yet, hardware
  * prefetchers get ahead at the other. Returns the next element. */
 FO_INLINE size_t step_groups(const setting s, group_plan plan, size_t burst_bytes, size_t i,
                              size_t n, void *const *buffers)

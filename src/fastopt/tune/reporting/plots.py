@@ -35,7 +35,7 @@ from fastopt.tune.space import Categorical, Space, Trial
 __all__ = ["Plots"]
 
 # Epochs at which trials are stopped are not marked if two are closer than this share of the axis.
-# It is logarithmic if the longest curve is so many times as long as the first of them.
+# It is logarithmic if the longest curve is this many times as long as the first rung.
 CLOSE, FAR = 0.09, 20
 # Trials times parameters for which a picture may take eight times as long.
 INTERVALS_UP_TO = 500

@@ -123,7 +123,7 @@ def evaluate_fully(
     Parameters
     ----------
     limits : dict of int to float
-        After so many values, the worst that the best of them may be; a worse one stops the trial.
+        For a number of values, the worst that the best of them may be; a worse one stops the trial.
     """
     steps = evaluate(objective, params)
     best = min if direction == "minimize" else max

@@ -26,7 +26,7 @@ class Halving(RungScheduler):
     Parameters
     ----------
     eta : int, default 3
-        One of so many goes on.
+        At each rung one trial of ``eta`` goes on.
     first : int, default 1
         Values at the first rung.
     last : int, optional

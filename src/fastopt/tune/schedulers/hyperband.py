@@ -42,7 +42,7 @@ class Hyperband(RungScheduler):
     last : int
         How many values a whole trial yields.
     eta : int, default 3
-        One of so many goes on at each rung.
+        At each rung one trial of ``eta`` goes on.
     first : int, default 1
         Values at the first rung of the first bracket.
     pause : bool, default False

@@ -23,7 +23,7 @@ TRIES = 10
 class PopulationBased:
     """Population-based training, for batched objectives.
 
-    After every so many values the worst rows of a batch are replaced by copies of the best ones,
+    After each ``every`` values the worst rows of a batch are replaced by copies of the best ones,
     whose params are changed a little: they are tuned while the models train. ``rows = yield
     losses`` then names some rows twice, and ``rows.params`` holds the params that hold from now on.
     Trials keep the params that they began with; ``trial.lineage`` says what became of them.
@@ -102,7 +102,7 @@ class PopulationBased:
                 )
 
     def is_due(self, number: int, decided: int, epochs: int) -> bool:
-        """Whether rows are exchanged after so many values."""
+        """Whether rows are exchanged after this number of values."""
         return epochs > max(decided, self.after) and epochs % self.every == 0
 
     def decide(self, moment: Moment) -> Decision:

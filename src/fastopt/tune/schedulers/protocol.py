@@ -94,9 +94,10 @@ class Scheduler(Protocol):
 
     It may also have ``tell(moment, trial)``, called before the next ``decide`` with every trial
     that has got values, has started anew or has ended since; ``is_due(number, decided, epochs)``,
-    false where there is nothing to decide about trial ``number`` after so many values, of which so
-    many were decided about before; and, for executors, ``thresholds(moment)``: a dict from a number
-    of values to the worst that the best of them may be, as things stand when a trial starts.
+    false where there is nothing to decide about trial ``number``, which has reported ``epochs``
+    values, the first ``decided`` of which were decided about before; and, for executors,
+    ``thresholds(moment)``: a dict from a number of values to the worst that the best of them may
+    be, as things stand when a trial starts.
 
     In a run without workers it may also decide ``"pause"``: the trial waits, its generator in
     memory, and ``resume(moments, more)``, which gives the number of one of those that wait or None,

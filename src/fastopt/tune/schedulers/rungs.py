@@ -1,4 +1,4 @@
-"""What trials had reached after so many values: the rungs that a trial is compared at.
+"""What trials had reached at each rung, where a trial is compared with others.
 
 A rung is a number of values. A trial is recorded there with the best of them, once it has as many,
 whether or not it goes on. Failed trials are not recorded.

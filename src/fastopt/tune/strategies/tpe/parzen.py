@@ -68,7 +68,7 @@ def _weights(n: int) -> np.ndarray:
 
 
 def _widths(places: np.ndarray) -> np.ndarray:
-    """The larger distance to a neighbour, within what is reasonable for so many kernels."""
+    """The larger distance to a neighbour, within what is reasonable for this number of kernels."""
     n = len(places)
     if n < 2:
         return np.maximum(places, 1.0 - places)

@@ -18,7 +18,7 @@ from fastopt.tune.strategies.tpe.parzen import NEWEST, Parzen
 
 __all__ = ["TPE"]
 
-# The better trials are a tenth of all, and at most so many.
+# The better trials are a tenth of all, and at most this number.
 MOST_BETTER = 25
 # Kernels for the worse trials; beyond it older trials are left out, evenly.
 MOST_WORSE = 500
