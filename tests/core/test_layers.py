@@ -12,9 +12,8 @@ TUNE = "fastopt.tune"
 # What a module of each room of the tuner may import of the package.
 SPACE = ("fastopt._checks", f"{TUNE}.space")
 STRATEGIES = (*SPACE, f"{TUNE}.strategies")
-SCHEDULERS = (*SPACE, f"{TUNE}.strategies.protocol", f"{TUNE}.schedulers")
-# What is stored is what strategies suggested and schedulers decided.
-LEDGER = (*STRATEGIES, *SCHEDULERS, f"{TUNE}.ledger")
+LEDGER = (*STRATEGIES, f"{TUNE}.ledger")
+SCHEDULERS = (*SPACE, f"{TUNE}.schedulers")
 # The longest prefix of a module's name decides. A name in the list stands for all that is in it.
 ALLOWED = {
     f"{TUNE}.space": SPACE,
@@ -22,7 +21,7 @@ ALLOWED = {
     f"{TUNE}.schedulers": SCHEDULERS,
     f"{TUNE}.ledger": LEDGER,
     f"{TUNE}.reporting": (*LEDGER, f"{TUNE}.reporting"),
-    f"{TUNE}.running": (*LEDGER, f"{TUNE}.running"),
+    f"{TUNE}.running": (*LEDGER, *SCHEDULERS, f"{TUNE}.running"),
     # How many processors there are, the extension module counts once for all.
     f"{TUNE}.running.cpus": ("fastopt._core",),
     TUNE: ("fastopt._checks", TUNE),
