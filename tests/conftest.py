@@ -41,6 +41,17 @@ def pytest_configure(config):
     config.option.all = config.option.all or config.option.rest
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config):
+    """The whole suite runs in two processes, unless -n says otherwise."""
+    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    alone = config.option.usepdb or config.option.collectonly or hasattr(config, "workerinput")
+    if whole and not alone and getattr(config.option, "numprocesses", 0) is None:
+        config.option.numprocesses = 2
+        # A file stays in one process: what its fixtures compile or open is made once.
+        config.option.dist = "loadfile" if config.option.all else "worksteal"
+
+
 def pytest_report_header(config):
     if not config.option.all:
         return "part of the tests; every one, with other libraries and compilers: pytest --all"

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from tune_objectives import dies_in_a_batch, learning, learning_together
+from tune_objectives import Diverges, dies_in_a_batch, learning, learning_together
 
 from fastopt import tune
 
@@ -103,22 +103,6 @@ def test_a_row_that_diverges_fails_alone(bad, n_jobs):
             assert "needs a finite number (epoch 2)" in trial.error
         else:
             assert (trial.state, trial.values) == ("done", [a] * 4)
-
-
-class Diverges:
-    """Rows 1, 5 and 9 do, at the third epoch."""
-
-    def __init__(self, bad):
-        self.bad = bad
-
-    def __call__(self, params):
-        a = params["a"]
-        for epoch in range(4):
-            losses = np.ma.array(a, dtype=float)
-            if epoch == 2:
-                losses[a % 4 == 1] = self.bad
-            rows = yield losses
-            a = a[rows]
 
 
 def test_a_batch_that_diverges_as_a_whole_leaves_the_next_alone():

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from tune_objectives import Training
 
 from fastopt import tune
 
@@ -12,25 +13,6 @@ SPACE = {
     "beta": tune.Float(0.0, 1.0, when={"rule": "b"}),
 }
 SCHEDULER = tune.PopulationBased(["lr", "n", "beta"], every=3, after=2)
-
-
-class Training:
-    """Keeps the whole state of each row, so that it shows where that came from."""
-
-    def __init__(self, fails=()):
-        self.fails = fails
-        self.seen = []
-
-    def __call__(self, params):
-        began = np.arange(len(params["lr"]))
-        lr, x = params["lr"], np.full(len(began), 5.0)
-        for epoch in range(1, 10):
-            x = x - lr * x
-            losses = x**2
-            losses[(epoch == 5) & np.isin(began, self.fails)] = np.nan
-            rows = yield losses
-            self.seen.append((epoch, began.tolist(), rows))
-            x, began, lr = x[rows], began[rows], rows.params["lr"]
 
 
 def run(objective, scheduler=SCHEDULER, batch=8, n_trials=8, **options):
