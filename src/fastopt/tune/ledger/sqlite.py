@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
+from fastopt.tune.ledger.schema import ADDED_LATER, check_header, create_tables, table_names
 from fastopt.tune.ledger.values import cut
 
 __all__ = ["Access", "Storage"]
@@ -24,68 +25,12 @@ __all__ = ["Access", "Storage"]
 T = TypeVar("T")
 Access = Literal["create", "write", "read"]
 
-APPLICATION_ID = 0x466F7074  # "Fopt", in the header of the file
-SCHEMA_VERSION = 1
 # The key of a connection to memory; one to a file has the ID of its process.
 IN_MEMORY = 0
 # Seconds between two looks at a lock; it is held for some milliseconds.
 POLL = 0.0002
 # The log is written into the file at most this often, in units of the time that takes.
 SETTLE_EVERY = 20
-SCHEMA = (
-    """CREATE TABLE studies (
-        id INTEGER PRIMARY KEY,
-        name TEXT NOT NULL UNIQUE,
-        description TEXT NOT NULL,
-        version INTEGER NOT NULL DEFAULT 0
-    )""",
-    """CREATE TABLE trials (
-        study INTEGER NOT NULL REFERENCES studies,
-        number INTEGER NOT NULL,
-        params TEXT NOT NULL,
-        state TEXT NOT NULL,
-        value REAL,
-        error TEXT,
-        epochs TEXT NOT NULL DEFAULT '[]',
-        started REAL NOT NULL,
-        finished REAL,
-        owner TEXT,
-        asked INTEGER NOT NULL,
-        version INTEGER NOT NULL,
-        notes TEXT NOT NULL DEFAULT '{}',
-        decided INTEGER NOT NULL DEFAULT 0,
-        lineage TEXT NOT NULL DEFAULT '[]',
-        PRIMARY KEY (study, number)
-    )""",
-    "CREATE UNIQUE INDEX trial_versions ON trials (study, version)",
-    """CREATE TABLE queue (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        study INTEGER NOT NULL REFERENCES studies,
-        params TEXT NOT NULL,
-        asked INTEGER
-    )""",
-    "CREATE INDEX queue_waiting ON queue (study, asked, id)",
-    """CREATE TABLE notes (
-        study INTEGER NOT NULL REFERENCES studies,
-        key TEXT NOT NULL,
-        content TEXT NOT NULL,
-        PRIMARY KEY (study, key)
-    )""",
-)
-# Came after the first files of this version, which earlier programs go on to read.
-TRACEBACKS = """CREATE TABLE IF NOT EXISTS tracebacks (
-    study INTEGER NOT NULL REFERENCES studies,
-    number INTEGER NOT NULL,
-    content TEXT NOT NULL,
-    PRIMARY KEY (study, number)
-)"""
-
-# Columns of the table of trials which also came later.
-ADDED_LATER = {
-    "notes": "TEXT NOT NULL DEFAULT '{}'",
-    "decided": "INTEGER NOT NULL DEFAULT 0",
-    "lineage": "TEXT NOT NULL DEFAULT '[]'",
-}
 
 
 class Storage:
@@ -225,45 +170,12 @@ class Storage:
         )
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
-        self._check_header(connection)
+        check_header(connection, self._where)
         if self._access == "read":
             return
         if self.path is not None:
             self._when_free(connection, "PRAGMA journal_mode=WAL")
-        self.transact(self._create_tables)
-
-    def _create_tables(self, connection: sqlite3.Connection) -> None:
-        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if tables == 0:
-            for statement in SCHEMA:
-                connection.execute(statement)
-            connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-        connection.execute(TRACEBACKS)
-        there = {row[1] for row in connection.execute("PRAGMA table_info(trials)")}
-        for column, kind in ADDED_LATER.items():
-            if column not in there:
-                connection.execute(f"ALTER TABLE trials ADD COLUMN {column} {kind}")
-
-    def _check_header(self, connection: sqlite3.Connection) -> None:
-        # One reading: another process may be about to make the tables and write the header.
-        connection.execute("BEGIN")
-        try:
-            (application,) = connection.execute("PRAGMA application_id").fetchone()
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
-            (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        finally:
-            connection.execute("ROLLBACK")
-        if tables and application != APPLICATION_ID:
-            raise ValueError(f"{self._where} is a SQLite file, but not one of fastopt's studies")
-        if version > SCHEMA_VERSION:
-            raise ValueError(
-                f"{self._where} was written by a newer fastopt (file version {version}, "
-                f"this one reads up to {SCHEMA_VERSION})"
-            )
-        (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-        if verdict != "ok":
-            raise ValueError(f"{self._where} is damaged: {verdict}")
+        self.transact(create_tables)
 
     def _when_free(self, connection: sqlite3.Connection, statement: str, wait: bool = True) -> None:
         """Execute a statement that takes the lock, as soon as no other process holds it.
@@ -432,7 +344,7 @@ class Storage:
             connection.execute("BEGIN")  # one reading of all tables
             try:
                 for table in ("trials", "queue", "notes", "tracebacks"):
-                    if table not in _tables(connection):
+                    if table not in table_names(connection):
                         continue  # opened for reading, and of an earlier version
                     cursor = connection.execute(
                         f"SELECT * FROM {table} WHERE study = ?", (self._study,)
@@ -492,7 +404,7 @@ class Storage:
         """That of a failed trial, if it has one."""
         with self._errors():
             connection = self._connection()
-            if "tracebacks" not in _tables(connection):
+            if "tracebacks" not in table_names(connection):
                 return None  # opened for reading, and of an earlier version
             row = connection.execute(
                 "SELECT content FROM tracebacks WHERE study = ? AND number = ?",
@@ -668,10 +580,6 @@ class Storage:
         """Close this process's connection to a file; the next use opens another."""
         _close(self._connections)
         self._place = None
-
-
-def _tables(connection: sqlite3.Connection) -> set[str]:
-    return {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
 
 
 def _forget(connections: dict[int, sqlite3.Connection]) -> None:
