@@ -314,6 +314,17 @@ static void check_norm(void)
     CHECK(fo_norm(tensors, 3, &norm) == FO_BAD_FORMAT && norm == 0);
 }
 
+static fo_tensor mixed_tensor(size_t n, void *param, void *grad)
+{
+    fo_tensor tensor;
+    memset(&tensor, 0, sizeof tensor);
+    tensor.dtype = FO_MIXED;
+    tensor.n = n;
+    tensor.param = param;
+    tensor.grad = grad;
+    return tensor;
+}
+
 /* What a remainder and a copy may stand beside, and what a copy is. */
 static void check_formats(void)
 {
@@ -323,7 +334,7 @@ static void check_formats(void)
     static int16_t remainder[N_NARROW];
     fo_group group = {FO_RULE_sgd, valid(FO_RULE_sgd)};
     group.hyper.lr = 0;
-    fo_tensor tensor = {.dtype = FO_MIXED, .n = N_NARROW, .param = param, .grad = grad};
+    fo_tensor tensor = mixed_tensor(N_NARROW, param, grad);
     tensor.remainder = remainder;
     CHECK(fo_step(&group, 1, &tensor, 1, NULL, NULL) == FO_BAD_FORMAT);
     tensor.param = narrow;
@@ -337,10 +348,11 @@ static void check_formats(void)
     CHECK(fo_step(&group, 1, &tensor, 1, NULL, NULL) == FO_BAD_FORMAT);
 
     /* The nearest bfloat16, ties to even: 1 + 2^-8 lies between 1 and 1 + 2^-7. */
+    const float half = 1.0f / 256;
     for (int i = 0; i < N_NARROW; i++)
-        param[i] = i % 3 == 0 ? 1 + 0x1p-8f : i % 3 == 1 ? 1 + 3 * 0x1p-8f : 1 + 0x1.01p-8f;
+        param[i] = i % 3 == 0 ? 1 + half : i % 3 == 1 ? 1 + 3 * half : 1 + half + half / 256;
     static const uint16_t expected[] = {0x3f80, 0x3f82, 0x3f81};
-    tensor = (fo_tensor){.dtype = FO_MIXED, .n = N_NARROW, .param = param, .grad = grad};
+    tensor = mixed_tensor(N_NARROW, param, grad);
     tensor.copy = copy;
     for (int narrow_grad = 0; narrow_grad < 2; narrow_grad++) {
         tensor.grad_format = narrow_grad ? FO_BFLOAT16 : FO_FLOAT32;
