@@ -56,7 +56,11 @@ def best(row: Row) -> list[str]:
     if row.best is None:
         return ["-", "-"]
     text = against(row, row.best)
-    marked = {"faster": text, "slower": f"**{text} slower**", "undecided": f"{text} undecided"}
+    marked = {
+        "faster": text,
+        "slower": f"**{text} slower**",
+        "undecided": f"{text.removeprefix('~')} undecided",
+    }
     return [row.best, marked[row.verdict]]
 
 
