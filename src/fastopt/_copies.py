@@ -13,7 +13,7 @@ import numpy as np
 
 from fastopt._core import TensorList
 
-__all__ = ["Whole", "attributes_of_subclasses"]
+__all__ = ["Whole", "attributes_of_subclasses", "copy_states"]
 
 
 def attributes_of_subclasses(optimizer: object, own: Collection[str]) -> dict[str, Any]:
@@ -25,6 +25,12 @@ def attributes_of_subclasses(optimizer: object, own: Collection[str]) -> dict[st
             if name not in ("__dict__", "__weakref__") and hasattr(optimizer, name):
                 found[name] = getattr(optimizer, name)
     return found
+
+
+def copy_states(parts: dict[str, Any]) -> None:
+    """Put copies of the states and remainders in their place."""
+    parts["states"] = [[state.copy() for state in states] for states in parts["states"]]
+    parts["remainders"] = [None if array is None else array.copy() for array in parts["remainders"]]
 
 
 class Whole:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastopt import _checkpoint, _checks, _formats
-from fastopt._copies import Whole, attributes_of_subclasses
+from fastopt._copies import Whole, attributes_of_subclasses, copy_states
 from fastopt._core import Rule, TensorList
 from fastopt._groups import ParameterGroups, complete, refuse_unknown, with_rates
 from fastopt._placement import Layout, zeros_in_one_block
@@ -460,10 +460,7 @@ class Optimizer:
             {**group, "params": settled(group["params"])} for group in self._params.groups
         ]
         with self._tensors:
-            parts["states"] = [[state.copy() for state in states] for states in parts["states"]]
-            parts["remainders"] = [
-                None if array is None else array.copy() for array in parts["remainders"]
-            ]
+            copy_states(parts)
             parts["steps"] = self._tensors.steps
         new = type(self).__new__(type(self))
         new.__setstate__(parts)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fastopt import _checkpoint, _checks, _formats, _rowstates
 from fastopt._classes import rule_of
-from fastopt._copies import Whole, attributes_of_subclasses
+from fastopt._copies import Whole, attributes_of_subclasses, copy_states
 from fastopt._core import RowList, Rule
 from fastopt._formats import Storage
 from fastopt._groups import refuse_unknown
@@ -467,10 +467,7 @@ class Population:
             parts = self._parts()
             parts["params"] = self.params
             parts["hypers"] = {name: owned(value) for name, value in self.hypers.items()}
-            parts["states"] = [[state.copy() for state in states] for states in parts["states"]]
-            parts["remainders"] = [
-                None if array is None else array.copy() for array in parts["remainders"]
-            ]
+            copy_states(parts)
         new = type(self).__new__(type(self))
         new.__setstate__(parts)
         return new
