@@ -15,13 +15,14 @@ from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 from fastopt import _checks
+from fastopt.tune.ledger.database import Access
 from fastopt.tune.ledger.decider import Decider
 from fastopt.tune.ledger.encoding import describe, differences, lineage_to_json, params_to_json
 from fastopt.tune.ledger.extend import extend
 from fastopt.tune.ledger.history import History
 from fastopt.tune.ledger.liveness import register
 from fastopt.tune.ledger.restore import pack_space
-from fastopt.tune.ledger.sqlite import Access, Storage
+from fastopt.tune.ledger.sqlite import Storage
 from fastopt.tune.ledger.values import plain_notes, read_value
 from fastopt.tune.space import Parameter, Space, Trial
 from fastopt.tune.strategies.by_name import make_strategy
