@@ -28,7 +28,7 @@ from fastopt.tune.strategies.by_name import make_strategy
 from fastopt.tune.strategies.driver import Driver
 from fastopt.tune.strategies.protocol import Direction, Name, SpaceExhausted, Strategy, satisfies
 
-__all__ = ["Ledger", "Outcome", "Resume"]
+__all__ = ["Ledger", "Resume"]
 
 Resume = Literal["same", "extend"]
 
