@@ -21,7 +21,7 @@ class Work:
 
     def __init__(self, study=None):
         self.calls = self.instructions = 0
-        self.connection = None if study is None else study._ledger.storage._connection()
+        self.connection = None if study is None else study._ledger.storage.database.connection()
 
     def __enter__(self):
         if self.connection is not None:

@@ -12,7 +12,7 @@ from processes import assert_session_ends
 from tune_objectives import SMALL
 
 from fastopt import tune
-from fastopt.tune.ledger import ledger
+from fastopt.tune.ledger import reports
 
 
 def open_study(path):
@@ -58,7 +58,7 @@ def test_ctrl_c_leaves_all_that_was_yielded(tmp_path):
 
 def test_quick_epochs_cost_few_writes(tmp_path, monkeypatch):
     now = 100.0
-    monkeypatch.setattr(ledger.time, "monotonic", lambda: now)
+    monkeypatch.setattr(reports.time, "monotonic", lambda: now)
     study = open_study(tmp_path / "study.db")
     seen = []
 
@@ -89,14 +89,14 @@ def test_a_locked_file_does_not_hold_up_the_objective(tmp_path):
 
     def report_while_locked(connection):
         for value in (1.0, 2.0):
-            study._ledger._next_writing = 0.0
-            study._ledger.report({trial.number: value})
+            study._ledger.reports._next_writing = 0.0
+            study._ledger.reports.add({trial.number: value})
 
     other._ledger.storage.transact(report_while_locked)
     assert trial.values == [1.0, 2.0]
     assert other.trials[0].values == []
-    study._ledger._next_writing = 0.0
-    study._ledger.report({trial.number: 3.0})
+    study._ledger.reports._next_writing = 0.0
+    study._ledger.reports.add({trial.number: 3.0})
     assert other.trials[0].values == [1.0, 2.0, 3.0]
 
 
@@ -107,7 +107,7 @@ def test_values_are_not_written_to_a_trial_that_is_somebody_elses(tmp_path):
         yield 1.0
         other.requeue(0)
         taken.append(other.ask())
-        study._ledger._next_writing = 0.0
+        study._ledger.reports._next_writing = 0.0
         yield 2.0
         assert taken[0].values == other.trials[0].values == []
         other.tell(taken[0], 5.0)

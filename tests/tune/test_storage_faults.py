@@ -201,7 +201,7 @@ def test_the_lock_of_a_process_that_was_killed_is_gone_with_it(tmp_path):
     done = run_python("-c", code, PYTHONPATH=os.pathsep.join(filter(None, sys.path)))
     assert done.returncode == -signal.SIGKILL, done.stderr
     study = tune.Study(SMALL, strategy="grid", storage=path)
-    study._ledger.storage._lock_timeout = 5
+    study._ledger.storage.database._lock_timeout = 5
     study.tell(study.ask(), 2.0)
     assert [trial.value for trial in study.trials] == [1.0, 2.0]
 

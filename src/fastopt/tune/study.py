@@ -13,7 +13,8 @@ from fastopt.tune._habits import no_attribute
 from fastopt.tune.ledger.callbacks import check_callbacks, notify
 from fastopt.tune.ledger.copies import copy_study
 from fastopt.tune.ledger.encoding import name_strategy
-from fastopt.tune.ledger.ledger import MISSING, Ledger, Resume
+from fastopt.tune.ledger.ledger import Ledger, Resume
+from fastopt.tune.ledger.results import MISSING, add, tell
 from fastopt.tune.ledger.revisions import correct, delete, invalidate
 from fastopt.tune.running.loop import Run
 from fastopt.tune.space import Parameter, Space, Trial
@@ -309,7 +310,7 @@ class Study:
         TypeError
             For both a value and an error, or neither.
         """
-        self._notify("on_trial_end", self._ledger.tell(trial, value, error, values, notes))
+        self._notify("on_trial_end", tell(self._ledger, trial, value, error, values, notes))
 
     def requeue(self, trial: Trial | int) -> None:
         """Queue a trial again: some ``ask`` will give its params out before the strategy's.
@@ -393,7 +394,7 @@ class Study:
         >>> study.best_params, study.best_value
         ({'x': 0.5}, 0.25)
         """
-        trial = self._ledger.add(params, value, state, error, values, notes)
+        trial = add(self._ledger, params, value, state, error, values, notes)
         self._notify("on_trial_end", trial)
         return trial
 

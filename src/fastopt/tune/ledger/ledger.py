@@ -7,33 +7,30 @@ import os
 import secrets
 import sqlite3
 import threading
-import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 from fastopt import _checks
-from fastopt.tune.ledger.decider import Decider
-from fastopt.tune.ledger.encoding import describe, differences, lineage_to_json, params_to_json
+from fastopt.tune.ledger.database import Access
+from fastopt.tune.ledger.encoding import describe, differences, params_to_json
 from fastopt.tune.ledger.extend import extend
 from fastopt.tune.ledger.history import History
 from fastopt.tune.ledger.liveness import register
+from fastopt.tune.ledger.reports import Reports
 from fastopt.tune.ledger.restore import pack_space
-from fastopt.tune.ledger.sqlite import Access, Storage
-from fastopt.tune.ledger.values import plain_notes, read_value
+from fastopt.tune.ledger.sqlite import Storage
+from fastopt.tune.ledger.values import plain_notes
 from fastopt.tune.space import Parameter, Space, Trial
 from fastopt.tune.strategies.by_name import make_strategy
 from fastopt.tune.strategies.driver import Driver
 from fastopt.tune.strategies.protocol import Direction, Name, SpaceExhausted, Strategy, satisfies
 
-__all__ = ["MISSING", "Ledger", "Resume"]
+__all__ = ["Ledger", "Resume"]
 
-MISSING = object()
 Resume = Literal["same", "extend"]
-# Reported values are written at most this often, in units of the time that takes.
-WRITE_EVERY = 20
 
 # State, value, error, values, notes as JSON, traceback: as Storage.finish takes them.
 Outcome = tuple[str, float | None, str | None, list[float], str, str | None]
@@ -49,6 +46,8 @@ class Ledger:
     space, strategy, direction, seed, name, constraint
         As in the study. For ``seed=None`` the seed is the one that was drawn, or the file's.
     storage : Storage
+    reports : Reports
+        The values that running trials report.
     """
 
     def __init__(
@@ -86,9 +85,6 @@ class Ledger:
         self._owner = register(self)
         # Results that could not be written yet, by trial.
         self._kept: dict[int, Outcome] = {}
-        # Running trials of this object with values that are not in the file, and when they may be.
-        self._unwritten: set[int] = set()
-        self._next_writing = 0.0
         # The description in the file that was compared last, and the revision that was shown.
         self._described: str | None = None
         self._revision = 0
@@ -97,6 +93,7 @@ class Ledger:
         )
         self._access = access
         self._history = History(self.space, self.direction, self.storage)
+        self.reports = Reports(self.space, self.storage, self._history, self._owner, self._lock)
         try:
             self._open(initial, seed is None, resume)
             self._history.refresh()
@@ -145,6 +142,12 @@ class Ledger:
                 "open it again with the new space:\n  " + "\n  ".join(lines)
             )
         self._described = text
+
+    def check(self, params: Mapping[str, Any], what: str) -> dict[str, Any]:
+        """The params as the space has them; an error unless they are a point that may be tried."""
+        checked = self.space.check(params)
+        self._check_constraint(checked, what)
+        return checked
 
     def _check_constraint(self, params: dict[str, Any], what: str) -> None:
         if not satisfies(self.constraint, params):
@@ -244,135 +247,11 @@ class Ledger:
             self._driver.forget()
         return self._driver.ask(number, history.finished, history.pending(), history.taken, row)
 
-    def report(
-        self,
-        values: Mapping[int, float],
-        decider: Decider | None = None,
-        notes: Mapping[str, Any] = MappingProxyType({}),
-    ) -> Mapping[int, str]:
-        """Add a value to each of some running trials; what was decided about them.
-
-        The file has them soon, so a kill loses little. Where a scheduler has something to decide,
-        it has them now, together with the decisions: trials that are stopped have ended, with the
-        ``notes``.
-        """
-        text = json.dumps(plain_notes(notes))
-        with self._lock:
-            trials = [self._history.trials[number] for number in values]
-            for trial, value in zip(trials, values.values(), strict=True):
-                trial.values.append(value)
-            self._unwritten.update(values)
-            decided: Mapping[int, str] = {}
-            if decider is not None and decider.are_due(trials):
-                try:
-                    decided = self.storage.transact(partial(self._decide, trials, decider, text))
-                except BaseException:
-                    for trial in trials:
-                        trial.values.pop()
-                    decider.forget(trials)
-                    raise
-                self._history.refresh()
-                self._unwritten.difference_update(values)
-            elif time.monotonic() >= self._next_writing:
-                self._write_values()
-            return decided
-
-    def _decide(
-        self,
-        trials: Sequence[Trial],
-        decider: Decider,
-        notes: str,
-        connection: sqlite3.Connection,
-    ) -> Mapping[int, str]:
-        # What other processes have written counts.
-        self._history.refresh()
-        # One that was queued again may be somebody else's by now.
-        trials = [t for t in trials if self._history.owners.get(t.number) == self._owner]
-        decided = decider.decide(trials)
-        for trial in trials:
-            # A paused trial comes to its rung again if it has to start anew.
-            epochs = 0 if decided[trial.number] == "pause" else len(trial.values)
-            epochs = max(self._history.decided[trial.number], epochs)
-            self.storage.report(connection, trial.number, self._owner, trial.values, epochs)
-        going = [trial for trial in trials if decided[trial.number] == "go"]
-        for target, source, params in decider.exchange(going):
-            trial = self._history.trials[target]
-            change = {"epoch": len(trial.values), "source": source, "params": params}
-            lineage = lineage_to_json(self.space, [*trial.lineage, change])
-            self.storage.exchange(connection, target, lineage)
-        for trial in trials:
-            if decided[trial.number] == "stop":
-                outcome = "stopped", trial.values[-1], None, trial.values, notes, None
-                self.storage.finish(connection, trial.number, *outcome)
-        return decided
-
-    def resume(self, paused: Iterable[int], more: bool, decider: Decider) -> int | None:
-        """The number of a paused trial that goes on, which is stored, if one does."""
-
-        def choose(connection: sqlite3.Connection) -> int | None:
-            self._history.refresh()
-            number = decider.resume([self._history.trials[n] for n in paused], more)
-            if number is not None:
-                values = self._history.trials[number].values
-                self.storage.report(connection, number, self._owner, values, len(values))
-            return number
-
-        with self._lock:
-            number = self.storage.transact(choose)
-            self._history.refresh()
-            return number
-
     def has_orphans(self) -> bool:
         """Whether trials are queued again."""
         with self._lock:
             self._history.refresh()
             return bool(self._history.orphans())
-
-    def restart(self, trials: Iterable[Trial]) -> None:
-        """These running trials start from the beginning."""
-        with self._lock:
-            for trial in trials:
-                trial.values.clear()
-                self._unwritten.add(trial.number)
-
-    def _write_values(self) -> None:
-        start = time.monotonic()
-        try:
-            self.storage.transact(self._store_values, wait=False)
-            # At once: a row that is read later would lack what was reported since.
-            self._history.refresh()
-        except OSError:
-            # A lock passes, and of what does not the trial's end tells, which keeps the result.
-            pass
-        else:
-            self._unwritten.clear()
-        end = time.monotonic()
-        self._next_writing = end + WRITE_EVERY * (end - start)
-
-    def _store_values(self, connection: sqlite3.Connection) -> None:
-        for number in self._unwritten:
-            values = self._history.trials[number].values
-            decided = self._history.decided[number]
-            self.storage.report(connection, number, self._owner, values, decided)
-
-    def tell(
-        self,
-        trial: Trial | int,
-        value: Any,
-        error: str | None,
-        values: Iterable[float],
-        notes: Mapping[str, Any],
-    ) -> Trial:
-        """Store a value, or an error if ``value`` is MISSING; the trial, which has ended."""
-        if (value is MISSING) is (error is None):
-            raise TypeError("tell needs either a value or error=, not both")
-        values = [float(item) for item in values]
-        if error is not None:
-            return self.finish(trial, "failed", None, str(error), values, notes)
-        number, reason = read_value(value)
-        if reason is not None:
-            return self.finish(trial, "failed", None, f"the value is {reason}", values, notes)
-        return self.finish(trial, "done", number, None, values, notes)
 
     def finish(
         self,
@@ -389,12 +268,12 @@ class Ledger:
         If the file cannot be written (it is locked, has been moved, the disk is full) the result is
         kept, and written together with whatever this object writes next.
         """
-        number = trial.number if isinstance(trial, Trial) else trial
+        number = _number(trial)
         text = json.dumps(plain_notes(notes))
         with self._lock:
             try:
                 self._kept[number] = (state, value, error, list(values), text, traceback)
-                self._unwritten.discard(number)
+                self.reports.discard(number)
                 self._write_kept(number)
                 self._history.refresh()
                 return self._history.trials[number]
@@ -443,50 +322,26 @@ class Ledger:
             f"trial {number} is not running, it is {self._history.trials[number].state}"
         )
 
-    def add(
-        self,
-        params: Mapping[str, Any],
-        value: Any,
-        state: str | None,
-        error: str | None,
-        values: Iterable[float],
-        notes: Mapping[str, Any],
-    ) -> Trial:
-        """Store a result from elsewhere as a trial of its own."""
-        if state is None:
-            state = "done" if error is None else "failed"
-        _checks.choice("state", state, ("done", "failed", "stopped"))
-        if (state == "failed") is not (value is MISSING):
-            raise TypeError("add needs a value, or for a failed trial error= or state='failed'")
-        if error is not None and state != "failed":
-            raise TypeError(f"add: error= is for failed trials, got state={state!r}")
-        result = None
-        if value is not MISSING:
-            result, reason = read_value(value)
-            if reason is not None:
-                raise ValueError(f"add: the value is {reason}")
-        facts = json.dumps(plain_notes(notes))
-        curve = [_checks.number("values", item) for item in values]
-        checked = self.space.check(params)
-        self._check_constraint(checked, "the added point")
-        text = params_to_json(self.space, checked)
+    def insert(self, params: dict[str, Any], outcome: Outcome) -> Trial:
+        """Store a new trial that has ended."""
+        text = params_to_json(self.space, params)
 
-        def insert(connection: sqlite3.Connection) -> int:
+        def write(connection: sqlite3.Connection) -> int:
             self._history.refresh()
             self._check_description(connection)
             number = self._history.next_number()
             self.storage.insert(connection, number, text, self._owner, None)
-            self.storage.finish(connection, number, state, result, error, curve, facts, None)
+            self.storage.finish(connection, number, *outcome)
             return number
 
         with self._lock:
-            number = self.storage.transact(insert, durable=True)
+            number = self.storage.transact(write, durable=True)
             self._history.refresh()
             return self._history.trials[number]
 
     def traceback(self, trial: Trial | int) -> str | None:
         """Where a failed trial raised; None if it did not."""
-        number = trial.number if isinstance(trial, Trial) else trial
+        number = _number(trial)
         with self._lock:
             return self.storage.traceback(number)
 
@@ -494,7 +349,7 @@ class Ledger:
         self, trial: Trial | int, state: str, value: float | None, error: str | None
     ) -> Trial:
         """Change what a trial that has ended came to; the trial, which is last of the finished."""
-        number = trial.number if isinstance(trial, Trial) else trial
+        number = _number(trial)
 
         def write(connection: sqlite3.Connection) -> None:
             self._history.refresh()
@@ -545,7 +400,7 @@ class Ledger:
 
     def requeue(self, trial: Trial | int) -> None:
         """Queue a running trial again, or the params of a failed one."""
-        number = trial.number if isinstance(trial, Trial) else trial
+        number = _number(trial)
         with self._lock:
             self._history.refresh()
             failed = self._history.trials.get(number)
@@ -564,8 +419,7 @@ class Ledger:
 
     def enqueue(self, params: Mapping[str, Any]) -> None:
         """Add a point to the queue."""
-        checked = self.space.check(params)
-        self._check_constraint(checked, "the enqueued point")
+        checked = self.check(params, "the enqueued point")
         with self._lock:
             self.storage.enqueue(params_to_json(self.space, checked))
             self._history.refresh()
@@ -587,12 +441,16 @@ class Ledger:
         """Queue those trials again that still run."""
 
         def disown(connection: sqlite3.Connection) -> None:
-            self._store_values(connection)
+            self.reports.store(connection)
             for number in numbers:
                 self.storage.claim(connection, number, None)
 
         with self._lock:
             self._write_kept()
             self.storage.transact(disown)
-            self._unwritten.clear()
+            self.reports.clear()
             self.storage.settle()
+
+
+def _number(trial: Trial | int) -> int:
+    return trial.number if isinstance(trial, Trial) else trial

@@ -1,4 +1,4 @@
-"""Studies in a SQLite file: every write is one durable transaction.
+"""One study of a SQLite file, row by row.
 
 Trials are read incrementally: each write to one stamps it with the study's next version, so a
 reader asks only for what is newer than the version it knows, and 10,000 trials cost as little as
@@ -11,26 +11,16 @@ import json
 import os
 import sqlite3
 import time
-import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, Literal, TypeVar
-from urllib.parse import quote
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-from fastopt.tune.ledger.schema import ADDED_LATER, check_header, create_tables, table_names
+from fastopt.tune.ledger.database import Access, Database
+from fastopt.tune.ledger.schema import ADDED_LATER, table_names
 from fastopt.tune.ledger.values import cut
 
-__all__ = ["Access", "Storage"]
+__all__ = ["Storage"]
 
 T = TypeVar("T")
-Access = Literal["create", "write", "read"]
-
-# The key of a connection to memory; one to a file has the ID of its process.
-IN_MEMORY = 0
-# Seconds between two looks at a lock; it is held for some milliseconds.
-POLL = 0.0002
-# The log is written into the file at most this often, in units of the time that takes.
-SETTLE_EVERY = 20
 
 
 class Storage:
@@ -54,148 +44,10 @@ class Storage:
         lock_timeout: float = 60.0,
         access: Access = "create",
     ) -> None:
-        self.path = None if path is None else os.fspath(path)
+        self.database = Database(path, lock_timeout, access)
+        self.path = self.database.path
         self.name = name
-        self._lock_timeout = lock_timeout
-        self._access = access
-        self._connections: dict[int, sqlite3.Connection] = {}
-        weakref.finalize(self, _forget, self._connections)
         self._study = -1
-        # Absolute, for the working folder may change.
-        self._file = None if self.path is None else os.path.abspath(self.path)
-        self._place: tuple[int, int] | None = None
-        self._settled = self._settling = 0.0
-        if self.path is not None:
-            if not self.path:
-                raise ValueError("storage must be the path of a file or None, got an empty string")
-            scheme, separator, rest = str(self.path).partition("://")
-            if separator and scheme.isalnum():
-                raise ValueError(
-                    f"storage: {self.path!r} is a URL, needs the path of a file: "
-                    f"storage={rest.lstrip('/') or 'study.db'!r}"
-                )
-            if os.path.isdir(self.path):
-                raise IsADirectoryError(f"storage: {self.path} is a folder, needs a file")
-            folder = os.path.dirname(os.path.abspath(self.path))
-            if not os.path.isdir(folder):
-                raise FileNotFoundError(f"storage: the folder of {self.path} does not exist")
-            if access != "create" and not os.path.exists(self.path):
-                raise FileNotFoundError(f"storage: there is no file {self.path}")
-        with self._errors():
-            self._prepare(self._connection())
-            self._place = self._look()
-
-    @property
-    def _where(self) -> str:
-        return "the study in memory" if self.path is None else self.path
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        """SQLite's errors as Python's own, with the file's name."""
-        try:
-            yield
-        except sqlite3.DatabaseError as error:
-            text = str(error)
-            if "locked" in text or "busy" in text:
-                raise TimeoutError(f"{self._where} is locked by another process") from error
-            if "readonly" in text or "unable to open" in text:
-                raise PermissionError(f"{self._where} cannot be written: {text}") from error
-            if "not a database" in text:
-                raise ValueError(f"{self._where} is not a SQLite file") from error
-            if "malformed" in text or "no such" in text:
-                raise ValueError(f"{self._where} is damaged: {text}") from error
-            raise OSError(f"{self._where}: {text}") from error
-
-    def _look(self) -> tuple[int, int] | None:
-        """Which file is at the path, None if there is none."""
-        if self._file is None:
-            return None
-        try:
-            status = os.stat(self._file)
-        except FileNotFoundError:
-            return None
-        return status.st_dev, status.st_ino
-
-    def _check_place(self) -> None:
-        """Raise if the open file is not the one at the path any more.
-
-        SQLite would go on with it: what is written to a deleted file is lost, and to a renamed one
-        it could come apart, for its log keeps the old name.
-        """
-        if self._file is None or self._study == -1:
-            return
-        place = self._look()
-        if place is None or (self._place is not None and place != self._place):
-            what = "is not there any more" if place is None else "is another file now"
-            raise FileNotFoundError(
-                f"{self._where} {what}: it was deleted, moved or replaced while the study was open."
-                " Move it back, or close the study and open it at its new place"
-            )
-        self._place = place
-
-    def _connection(self) -> sqlite3.Connection:
-        self._check_place()
-        # SQLite forbids to carry a connection across a fork, and closing the parent's in the child
-        # would drop the parent's locks: the child opens its own and leaves that one alone.
-        key = os.getpid() if self.path is not None else IN_MEMORY
-        if key not in self._connections:
-            self._connections[key] = self._connect()
-        return self._connections[key]
-
-    def _connect(self) -> sqlite3.Connection:
-        if self._file is None or self._access == "create":
-            return self._connect_to(":memory:" if self._file is None else self._file)
-        uri = f"file:{quote(self._file)}"
-        connection = self._connect_to(f"{uri}?mode=rw")
-        if self._access == "read":
-            try:
-                connection.execute("PRAGMA query_only=ON")
-                connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            except sqlite3.OperationalError:
-                # In a folder that cannot be written SQLite has no place for what readers share. A
-                # file that is whole by itself can be read without.
-                connection.close()
-                if os.path.exists(f"{self._file}-wal"):
-                    raise
-                connection = self._connect_to(f"{uri}?immutable=1")
-        return connection
-
-    def _connect_to(self, database: str) -> sqlite3.Connection:
-        return sqlite3.connect(
-            database,
-            timeout=self._lock_timeout,
-            isolation_level=None,
-            check_same_thread=False,
-            uri=database.startswith("file:"),
-        )
-
-    def _prepare(self, connection: sqlite3.Connection) -> None:
-        check_header(connection, self._where)
-        if self._access == "read":
-            return
-        if self.path is not None:
-            self._when_free(connection, "PRAGMA journal_mode=WAL")
-        self.transact(create_tables)
-
-    def _when_free(self, connection: sqlite3.Connection, statement: str, wait: bool = True) -> None:
-        """Execute a statement that takes the lock, as soon as no other process holds it.
-
-        SQLite's own waiting sleeps up to 100 ms between two looks, and not at all before the switch
-        to WAL: a process that asks and tells without a pause would starve all others.
-        """
-        deadline = time.monotonic() + (self._lock_timeout if wait else 0.0)
-        connection.execute("PRAGMA busy_timeout=0")
-        try:
-            while True:
-                try:
-                    connection.execute(statement).fetchone()
-                    return
-                except sqlite3.OperationalError as error:
-                    if "locked" not in str(error) or time.monotonic() > deadline:
-                        raise
-                time.sleep(POLL)
-        finally:
-            connection.execute(f"PRAGMA busy_timeout={round(1000 * self._lock_timeout)}")
 
     def transact(
         self,
@@ -203,56 +55,16 @@ class Storage:
         durable: bool = False,
         wait: bool = True,
     ) -> T:
-        """Call ``body`` with the connection: all or nothing, and alone among all processes.
-
-        When this has returned, what was written survives the death of the process; if ``durable``,
-        a power cut too, which costs waiting for the disk. Without ``wait`` it is a
-        TimeoutError at once if another process writes.
-
-        This is no context manager, because Ctrl-C may strike on the way into its methods, where
-        nothing would end the transaction.
-        """
-        if self._access == "read":
-            raise PermissionError(
-                f"{self._where} is open for reading only; tune.open(path, writable=True) opens it "
-                "for writing"
-            )
-        with self._errors():
-            connection = self._connection()
-            connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
-            try:
-                self._when_free(connection, "BEGIN IMMEDIATE", wait)
-                result = body(connection)
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
-            if time.monotonic() - self._settled >= SETTLE_EVERY * self._settling:
-                self.settle()
-            return result
+        """As :meth:`Database.transact`, which every write goes through."""
+        return self.database.transact(body, durable, wait)
 
     def settle(self) -> None:
-        """Bring what is in SQLite's log into the file itself, so that a copy of it is whole.
+        """As :meth:`Database.settle`."""
+        self.database.settle()
 
-        While another process reads or writes this is left to the next time: nothing waits for it.
-        """
-        if self._file is None or self._access == "read":
-            return
-        start = time.monotonic()
-        with self._errors():
-            connection = self._connection()
-            connection.execute("PRAGMA busy_timeout=0")
-            try:
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            except sqlite3.OperationalError as error:
-                # What has been written is safe in the log, also where the disk is full.
-                if "locked" not in str(error) and "full" not in str(error):
-                    raise
-            finally:
-                connection.execute(f"PRAGMA busy_timeout={round(1000 * self._lock_timeout)}")
-        self._settled = time.monotonic()
-        self._settling = self._settled - start
+    def close(self) -> None:
+        """Close this process's connection to a file; the next use opens another."""
+        self.database.close()
 
     def open_study(self, description: dict[str, Any], first: list[str]) -> dict[str, Any]:
         """Find the study, or make it with ``first`` in its queue; the description that it has."""
@@ -280,25 +92,20 @@ class Storage:
 
     def changes(self, version: int) -> list[tuple]:
         """Trials written since ``version``, in the order of their last write."""
-        later = ", ".join(self._added_later())
-        with self._errors():
-            return (
-                self._connection()
-                .execute(
-                    "SELECT number, params, state, value, error, epochs, started, finished, owner,"
-                    f" {later}, version FROM trials WHERE study = ? AND version > ?"
-                    " ORDER BY version",
-                    (self._study, version),
-                )
-                .fetchall()
-            )
+        with self.database.reading() as connection:
+            later = ", ".join(self._added_later(connection))
+            return connection.execute(
+                "SELECT number, params, state, value, error, epochs, started, finished, owner,"
+                f" {later}, version FROM trials WHERE study = ? AND version > ? ORDER BY version",
+                (self._study, version),
+            ).fetchall()
 
-    def _added_later(self) -> list[str]:
+    def _added_later(self, connection: sqlite3.Connection) -> list[str]:
         """The columns that earlier versions did not write; their defaults if they are not there,
         for a file that is read only does not get them."""
-        if self._access != "read":
+        if self.database.access != "read":
             return list(ADDED_LATER)
-        rows = self._connection().execute("PRAGMA table_info(trials)")
+        rows = connection.execute("PRAGMA table_info(trials)")
         there = {row[1] for row in rows}
         return [
             column if column in there else kind.rpartition(" DEFAULT ")[2]
@@ -307,21 +114,21 @@ class Storage:
 
     def names(self) -> list[str]:
         """The names of the studies in the file."""
-        with self._errors():
-            rows = self._connection().execute("SELECT name FROM studies ORDER BY id")
+        with self.database.reading() as connection:
+            rows = connection.execute("SELECT name FROM studies ORDER BY id")
             return [name for (name,) in rows]
 
     def find_study(self) -> dict[str, Any]:
         """Find the study, which must be there; the description that it has."""
-        with self._errors():
-            row = (
-                self._connection()
-                .execute("SELECT id, description FROM studies WHERE name = ?", (self.name,))
-                .fetchone()
-            )
+        with self.database.reading() as connection:
+            row = connection.execute(
+                "SELECT id, description FROM studies WHERE name = ?", (self.name,)
+            ).fetchone()
         if row is None:
             there = ", ".join(map(repr, self.names())) or "none"
-            raise ValueError(f"{self._where} holds no study {self.name!r}; there are: {there}")
+            raise ValueError(
+                f"{self.database.where} holds no study {self.name!r}; there are: {there}"
+            )
         self._study, text = row
         return json.loads(text)
 
@@ -330,7 +137,7 @@ class Storage:
 
         def write(connection: sqlite3.Connection) -> None:
             if name in self.names():
-                raise ValueError(f"{self._where} holds a study {name!r} already")
+                raise ValueError(f"{self.database.where} holds a study {name!r} already")
             connection.execute("UPDATE studies SET name = ? WHERE id = ?", (name, self._study))
 
         self.transact(write, durable=True)
@@ -339,8 +146,7 @@ class Storage:
     def rows(self) -> dict[str, list[dict[str, Any]]]:
         """All that the study has in the tables, by table."""
         found: dict[str, list[dict[str, Any]]] = {}
-        with self._errors():
-            connection = self._connection()
+        with self.database.reading() as connection:
             connection.execute("BEGIN")  # one reading of all tables
             try:
                 for table in ("trials", "queue", "notes", "tracebacks"):
@@ -380,30 +186,24 @@ class Storage:
 
     def next_enqueued(self) -> tuple[int, str] | None:
         """The first enqueued point that no trial has taken: (id, params)."""
-        with self._errors():
-            return (
-                self._connection()
-                .execute(
-                    "SELECT id, params FROM queue WHERE study = ? AND asked IS NULL"
-                    " ORDER BY id LIMIT 1",
-                    (self._study,),
-                )
-                .fetchone()
-            )
+        with self.database.reading() as connection:
+            return connection.execute(
+                "SELECT id, params FROM queue WHERE study = ? AND asked IS NULL"
+                " ORDER BY id LIMIT 1",
+                (self._study,),
+            ).fetchone()
 
     def notes(self) -> dict[str, str]:
         """What was noted about the study besides its trials."""
-        with self._errors():
-            return dict(
-                self._connection()
-                .execute("SELECT key, content FROM notes WHERE study = ?", (self._study,))
-                .fetchall()
+        with self.database.reading() as connection:
+            rows = connection.execute(
+                "SELECT key, content FROM notes WHERE study = ?", (self._study,)
             )
+            return dict(rows.fetchall())
 
     def traceback(self, number: int) -> str | None:
         """That of a failed trial, if it has one."""
-        with self._errors():
-            connection = self._connection()
+        with self.database.reading() as connection:
             if "tracebacks" not in table_names(connection):
                 return None  # opened for reading, and of an earlier version
             row = connection.execute(
@@ -575,22 +375,3 @@ class Storage:
                 (self._study, number, traceback),
             )
         return cursor.rowcount == 1
-
-    def close(self) -> None:
-        """Close this process's connection to a file; the next use opens another."""
-        _close(self._connections)
-        self._place = None
-
-
-def _forget(connections: dict[int, sqlite3.Connection]) -> None:
-    """Close what is open when the storage is garbage; a study in memory is gone then."""
-    _close(connections)
-    in_memory = connections.pop(IN_MEMORY, None)
-    if in_memory is not None:
-        in_memory.close()
-
-
-def _close(connections: dict[int, sqlite3.Connection]) -> None:
-    connection = connections.pop(os.getpid(), None)
-    if connection is not None:
-        connection.close()

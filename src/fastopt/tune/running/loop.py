@@ -237,7 +237,7 @@ class Run:
         # Those of a run that was broken off come first: they were compared with.
         if more and self._ledger.has_orphans():
             return False
-        number = self._ledger.resume(list(self._paused), more, self._decisions)
+        number = self._ledger.reports.resume(list(self._paused), more, self._decisions)
         if number is None:
             return False
         task = self._tasks[number] = self._paused.pop(number)
@@ -271,7 +271,7 @@ class Run:
                 task.rows = task.trials
                 task.params = {trial.number: trial.params for trial in task.trials}
                 task.deadline = time.monotonic() + self._trial_timeout
-                self._ledger.restart([t for t in task.rows if t.number in self._running])
+                self._ledger.reports.restart([t for t in task.rows if t.number in self._running])
             elif event == "report":
                 self._report(number, task, content)
             else:
@@ -297,7 +297,7 @@ class Run:
                 else:
                     diverged.append((trial.number, diverged_outcome(trial, loss)))
         decisions = self._decisions if self._backend.answers else None
-        decided = self._ledger.report(reported, decisions, task.notes)
+        decided = self._ledger.reports.add(reported, decisions, task.notes)
         alone = self._batch is None and isinstance(self._backend, Serial)
         if not alone and "pause" in decided.values():
             self._refuse_to_pause()

@@ -1,0 +1,276 @@
+"""A SQLite file that several processes share: every write is one durable transaction."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal, TypeVar
+from urllib.parse import quote
+
+from fastopt.tune.ledger.schema import check_header, create_tables
+
+__all__ = ["Access", "Database"]
+
+T = TypeVar("T")
+Access = Literal["create", "write", "read"]
+
+# The key of a connection to memory; one to a file has the ID of its process.
+IN_MEMORY = 0
+# Seconds between two looks at a lock; it is held for some milliseconds.
+POLL = 0.0002
+# The log is written into the file at most this often, in units of the time that takes.
+SETTLE_EVERY = 20
+
+
+class Database:
+    """A file of studies, or this process's memory if ``path`` is None.
+
+    Parameters
+    ----------
+    path : str, path or None
+    lock_timeout : float
+        Seconds to wait for other processes that write to the file.
+    access : {"create", "write", "read"}
+        ``"write"`` and ``"read"`` need a file that is there; to ``"read"`` it is never changed.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None,
+        lock_timeout: float,
+        access: Access,
+    ) -> None:
+        self.path = None if path is None else os.fspath(path)
+        self._lock_timeout = lock_timeout
+        self.access = access
+        self._connections: dict[int, sqlite3.Connection] = {}
+        weakref.finalize(self, _forget, self._connections)
+        # Absolute, for the working folder may change.
+        self._file = None if self.path is None else os.path.abspath(self.path)
+        self._place: tuple[int, int] | None = None
+        self._open = False
+        self._settled = self._settling = 0.0
+        if self.path is not None:
+            _check_path(self.path, access)
+        with self._errors():
+            self._prepare(self.connection())
+            self._place = self._look()
+        self._open = True
+
+    @property
+    def where(self) -> str:
+        """The file, as a message names it."""
+        return "the study in memory" if self.path is None else self.path
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """SQLite's errors as Python's own, with the file's name."""
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            text = str(error)
+            if "locked" in text or "busy" in text:
+                raise TimeoutError(f"{self.where} is locked by another process") from error
+            if "readonly" in text or "unable to open" in text:
+                raise PermissionError(f"{self.where} cannot be written: {text}") from error
+            if "not a database" in text:
+                raise ValueError(f"{self.where} is not a SQLite file") from error
+            if "malformed" in text or "no such" in text:
+                raise ValueError(f"{self.where} is damaged: {text}") from error
+            raise OSError(f"{self.where}: {text}") from error
+
+    def _look(self) -> tuple[int, int] | None:
+        """Which file is at the path, None if there is none."""
+        if self._file is None:
+            return None
+        try:
+            status = os.stat(self._file)
+        except FileNotFoundError:
+            return None
+        return status.st_dev, status.st_ino
+
+    def _check_place(self) -> None:
+        """Raise if the open file is not the one at the path any more.
+
+        SQLite would go on with it: what is written to a deleted file is lost, and to a renamed one
+        it could come apart, for its log keeps the old name.
+        """
+        if self._file is None or not self._open:
+            return
+        place = self._look()
+        if place is None or (self._place is not None and place != self._place):
+            what = "is not there any more" if place is None else "is another file now"
+            raise FileNotFoundError(
+                f"{self.where} {what}: it was deleted, moved or replaced while the study was open."
+                " Move it back, or close the study and open it at its new place"
+            )
+        self._place = place
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """The connection, for statements that change nothing."""
+        with self._errors():
+            yield self.connection()
+
+    def connection(self) -> sqlite3.Connection:
+        """This process's connection."""
+        self._check_place()
+        # SQLite forbids to carry a connection across a fork, and closing the parent's in the child
+        # would drop the parent's locks: the child opens its own and leaves that one alone.
+        key = os.getpid() if self.path is not None else IN_MEMORY
+        if key not in self._connections:
+            self._connections[key] = self._connect()
+        return self._connections[key]
+
+    def _connect(self) -> sqlite3.Connection:
+        if self._file is None or self.access == "create":
+            return self._connect_to(":memory:" if self._file is None else self._file)
+        uri = f"file:{quote(self._file)}"
+        connection = self._connect_to(f"{uri}?mode=rw")
+        if self.access == "read":
+            try:
+                connection.execute("PRAGMA query_only=ON")
+                connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            except sqlite3.OperationalError:
+                # In a folder that cannot be written SQLite has no place for what readers share. A
+                # file that is whole by itself can be read without.
+                connection.close()
+                if os.path.exists(f"{self._file}-wal"):
+                    raise
+                connection = self._connect_to(f"{uri}?immutable=1")
+        return connection
+
+    def _connect_to(self, database: str) -> sqlite3.Connection:
+        return sqlite3.connect(
+            database,
+            timeout=self._lock_timeout,
+            isolation_level=None,
+            check_same_thread=False,
+            uri=database.startswith("file:"),
+        )
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        check_header(connection, self.where)
+        if self.access == "read":
+            return
+        if self.path is not None:
+            self._when_free(connection, "PRAGMA journal_mode=WAL")
+        self.transact(create_tables)
+
+    def _when_free(self, connection: sqlite3.Connection, statement: str, wait: bool = True) -> None:
+        """Execute a statement that takes the lock, as soon as no other process holds it.
+
+        SQLite's own waiting sleeps up to 100 ms between two looks, and not at all before the switch
+        to WAL: a process that asks and tells without a pause would starve all others.
+        """
+        deadline = time.monotonic() + (self._lock_timeout if wait else 0.0)
+        connection.execute("PRAGMA busy_timeout=0")
+        try:
+            while True:
+                try:
+                    connection.execute(statement).fetchone()
+                    return
+                except sqlite3.OperationalError as error:
+                    if "locked" not in str(error) or time.monotonic() > deadline:
+                        raise
+                time.sleep(POLL)
+        finally:
+            connection.execute(f"PRAGMA busy_timeout={round(1000 * self._lock_timeout)}")
+
+    def transact(
+        self,
+        body: Callable[[sqlite3.Connection], T],
+        durable: bool = False,
+        wait: bool = True,
+    ) -> T:
+        """Call ``body`` with the connection: all or nothing, and alone among all processes.
+
+        When this has returned, what was written survives the death of the process; if ``durable``,
+        a power cut too, which costs waiting for the disk. Without ``wait`` it is a
+        TimeoutError at once if another process writes.
+
+        This is no context manager, because Ctrl-C may strike on the way into its methods, where
+        nothing would end the transaction.
+        """
+        if self.access == "read":
+            raise PermissionError(
+                f"{self.where} is open for reading only; tune.open(path, writable=True) opens it "
+                "for writing"
+            )
+        with self._errors():
+            connection = self.connection()
+            connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+            try:
+                self._when_free(connection, "BEGIN IMMEDIATE", wait)
+                result = body(connection)
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+            if time.monotonic() - self._settled >= SETTLE_EVERY * self._settling:
+                self.settle()
+            return result
+
+    def settle(self) -> None:
+        """Bring what is in SQLite's log into the file itself, so that a copy of it is whole.
+
+        While another process reads or writes this is left to the next time: nothing waits for it.
+        """
+        if self._file is None or self.access == "read":
+            return
+        start = time.monotonic()
+        with self._errors():
+            connection = self.connection()
+            connection.execute("PRAGMA busy_timeout=0")
+            try:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            except sqlite3.OperationalError as error:
+                # What has been written is safe in the log, also where the disk is full.
+                if "locked" not in str(error) and "full" not in str(error):
+                    raise
+            finally:
+                connection.execute(f"PRAGMA busy_timeout={round(1000 * self._lock_timeout)}")
+        self._settled = time.monotonic()
+        self._settling = self._settled - start
+
+    def close(self) -> None:
+        """Close this process's connection to a file; the next use opens another."""
+        _close(self._connections)
+        self._place = None
+
+
+def _check_path(path: str, access: Access) -> None:
+    if not path:
+        raise ValueError("storage must be the path of a file or None, got an empty string")
+    scheme, separator, rest = str(path).partition("://")
+    if separator and scheme.isalnum():
+        raise ValueError(
+            f"storage: {path!r} is a URL, needs the path of a file: "
+            f"storage={rest.lstrip('/') or 'study.db'!r}"
+        )
+    if os.path.isdir(path):
+        raise IsADirectoryError(f"storage: {path} is a folder, needs a file")
+    folder = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"storage: the folder of {path} does not exist")
+    if access != "create" and not os.path.exists(path):
+        raise FileNotFoundError(f"storage: there is no file {path}")
+
+
+def _forget(connections: dict[int, sqlite3.Connection]) -> None:
+    """Close what is open when the storage is garbage; a study in memory is gone then."""
+    _close(connections)
+    in_memory = connections.pop(IN_MEMORY, None)
+    if in_memory is not None:
+        in_memory.close()
+
+
+def _close(connections: dict[int, sqlite3.Connection]) -> None:
+    connection = connections.pop(os.getpid(), None)
+    if connection is not None:
+        connection.close()
