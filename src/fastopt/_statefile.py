@@ -1,6 +1,6 @@
 """Write and read a state file by its path, or by a file object.
 
-``_container.py`` documents the layout of its bytes. A file is replaced as a whole or not at all, see
+The layout of the bytes is in ``_container.py``. A file is replaced as a whole or not at all, see
 ``_atomic.py``. A file object gets the same bytes, and not that promise.
 """
 
@@ -64,7 +64,8 @@ def write(file: File, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -
 
     Examples
     --------
-    >>> import tempfile
+    >>> import os, tempfile
+    >>> import numpy as np
     >>> folder = tempfile.TemporaryDirectory()
     >>> path = os.path.join(folder.name, "state")
     >>> write(path, {"step": 3}, {"exp_avg": np.zeros(2, dtype=np.float32)})
