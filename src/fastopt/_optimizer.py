@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from fastopt import _checkpoint, _checks, _formats
 from fastopt._copies import Whole, attributes_of_subclasses, copy_states
-from fastopt._core import Rule, TensorList
+from fastopt._core import Rule
 from fastopt._groups import ParameterGroups, complete, refuse_unknown, with_rates
-from fastopt._placement import Layout, zeros_in_one_block
 from fastopt._statefile import File, StateFileError, name_of
+from fastopt._states import tensor_list
 from fastopt._trees import is_groups, settled, without_memmaps
 
 __all__ = ["Number", "Optimizer", "Params", "Rate"]
@@ -114,42 +114,10 @@ class Optimizer:
         read_only: bool = False,
     ) -> None:
         """Take over the groups, with new states for the parameters beyond those given."""
-        rule = self._rule
         parameters = ParameterGroups(groups, grouped)
-        params, names, owners = parameters.arrays, parameters.names, parameters.owners
-        states = list(states)
-        new = slice(len(states), None)
-        storage = self._stored
-        layouts = [
-            [
-                Layout(array.ctypes.data, array.shape, dtype)
-                for dtype in storage.dtypes(
-                    _checkpoint.state_names(rule, groups[owner]), array.dtype, name
-                )
-            ]
-            for array, name, owner in zip(params[new], names[new], owners[new], strict=True)
-        ]
-        states += zeros_in_one_block(layouts)
-        remainders = [*remainders, *map(storage.remainder, params[new], names[new])]
-        flag = rule.optional_flag
-        optional = [flag is not None and group[flag] for group in groups]
-        tensors = TensorList(
-            [rule] * len(groups),
-            params,
-            states,
-            owners,
-            names,
-            optional,
-            read_only=read_only,
-            remainders=remainders,
-            seed=storage.seed_of_rounding,
+        self._tensors = tensor_list(
+            self._rule, self._stored, parameters, states, steps, remainders, read_only=read_only
         )
-        tensors.check(with_rates(groups, 1))
-        if rule.initial_value is not None:
-            for state, owner in list(zip(states, owners, strict=True))[len(steps) :]:
-                state[0].fill(groups[owner][rule.initial_value])
-        tensors.steps = [*steps, *[0] * (len(params) - len(steps))]
-        self._tensors = tensors
         self._params = parameters
 
     @property

@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastopt import _checkpoint, _checks, _formats, _rowstates
+from fastopt import _checks, _formats, _rowstates
 from fastopt._classes import rule_of
 from fastopt._copies import Whole, attributes_of_subclasses, copy_states
 from fastopt._core import RowList, Rule
 from fastopt._formats import Storage
 from fastopt._groups import refuse_unknown
 from fastopt._optimizer import Grads, Number, Params
-from fastopt._placement import Layout, zeros_in_one_block
-from fastopt._rows import has_schedule, indices, of_rows, owned, rates, seeds_of, storage_of
+from fastopt._rows import count_rows, has_schedule, indices, of_rows, owned, rates, storage_of
 from fastopt._rule_names import RuleName
 from fastopt._statefile import File, StateFileError, name_of
+from fastopt._states import row_list
 from fastopt._trees import flatten, is_groups, match, settled
 
 __all__ = ["Population"]
@@ -103,7 +103,7 @@ class Population:
                 "params must be an array, or a list or dict of arrays, got groups; a population "
                 "has none"
             )
-        count = _require_rows(*flatten(tree, "params"))
+        count = count_rows(*flatten(tree, "params"))
         self._stored = storage_of(self.rule, kept, count)
         self._build(tree, {name: owned(value) for name, value in given.items()})
         self.skipped_steps = np.zeros(len(self), np.int64)
@@ -117,42 +117,7 @@ class Population:
         steps: NDArray[np.int64] | None = None,
     ) -> None:
         """Take over the arrays, with new states if there are none."""
-        rule, storage = self.rule, self._stored
-        params, names = flatten(tree, "params")
-        count = _require_rows(params, names)
-        is_new = states is None
-        if states is None:
-            state_names = _checkpoint.state_names(rule, hypers)
-            states = zeros_in_one_block(
-                [
-                    Layout(array.ctypes.data, array.shape, dtype)
-                    for dtype in storage.dtypes(state_names, array.dtype, name)
-                ]
-                for array, name in zip(params, names, strict=True)
-            )
-            remainders = list(map(storage.remainder, params, names))
-        optional = rule.optional_flag is not None and hypers[rule.optional_flag]
-        seeds = seeds_of(storage, count)
-        tensors = RowList(
-            [rule],
-            params,
-            states,
-            [0] * len(params),
-            names,
-            [optional],
-            remainders=remainders,
-            seed=None if seeds is None else int(seeds[0]),
-        )
-        tensors.seeds = seeds
-        first = np.ones(count, np.int64)
-        tensors.check({**hypers, "lr": rates(hypers["lr"], first)})
-        if rule.initial_value is not None:
-            initial = _rowstates.initial_values(rule.initial_value, hypers, count)
-            for state in states if is_new else ():
-                state[0][...] = initial.reshape(-1, *[1] * (state[0].ndim - 1))
-        if steps is not None:
-            tensors.steps = steps
-        self._tensors = tensors
+        self._tensors = row_list(self.rule, self._stored, tree, hypers, states, remainders, steps)
         self._tree = tree
         self.hypers = hypers
 
@@ -504,28 +469,6 @@ class Population:
 
 # What a population has itself; all else belongs to a subclass of the user's.
 _ATTRIBUTES = {"_stored", "_tensors", "_tree", "hypers", "rule", "skipped_steps"}
-
-
-def _require_rows(params: list[Any], names: list[str]) -> int:
-    """The number of rows, the same in all arrays."""
-    if not params:
-        raise ValueError("params must hold at least one array, got none")
-    count = None
-    for array, name in zip(params, names, strict=True):
-        if not isinstance(array, np.ndarray):
-            raise TypeError(f"{name} must be a numpy.ndarray, got {type(array).__name__}")
-        if not array.ndim or not array.shape[0]:
-            raise ValueError(
-                f"{name} must have a leading axis with a row for each model, got shape "
-                f"{array.shape}"
-            )
-        count = count or array.shape[0]
-        if array.shape[0] != count:
-            raise ValueError(
-                f"{name} must have as many rows as {names[0]}, {count}, got {array.shape[0]}"
-            )
-    assert count is not None
-    return count
 
 
 def _arrays(tensors: RowList) -> list[NDArray[Any]]:
