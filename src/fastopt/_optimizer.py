@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence, ValuesView
-from typing import Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastopt import _checkpoint, _checks, _formats
-from fastopt._copies import Whole, attributes_of_subclasses, copy_states
+from fastopt._copies import Whole, attributes_of_subclasses, copy_deeply, copy_states
 from fastopt._core import Rule
 from fastopt._groups import ParameterGroups, complete, refuse_unknown, with_rates
-from fastopt._statefile import File, StateFileError, name_of
+from fastopt._statefile import File, blaming
 from fastopt._states import tensor_list
 from fastopt._trees import is_groups, settled, without_memmaps
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["Number", "Optimizer", "Params", "Rate"]
 
@@ -399,12 +401,10 @@ class Optimizer:
         _checks.flag("convert", convert)
         self._params.look()
         content, arrays = _checkpoint.load(file)
-        try:
+        with blaming(file):
             if params and arrays is None:
                 raise ValueError("it was saved without params=True")
             self._take_over(content, None if params is False else arrays, convert)
-        except (TypeError, ValueError) as error:
-            raise StateFileError(f"{name_of(file)}: {error}") from error
 
     # Copies and pickles; see _copies.
 
@@ -422,7 +422,7 @@ class Optimizer:
             "attributes": attributes_of_subclasses(self, _ATTRIBUTES),
         }
 
-    def __copy__(self) -> Optimizer:
+    def __copy__(self) -> Self:
         parts = self._parts()
         parts["param_groups"] = [
             {**group, "params": settled(group["params"])} for group in self._params.groups
@@ -434,12 +434,8 @@ class Optimizer:
         new.__setstate__(parts)
         return new
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Optimizer:
-        new = memo[id(self)] = type(self).__new__(type(self))
-        with self._tensors:
-            parts = copy.deepcopy(self._parts(), memo)
-        new.__setstate__(parts)
-        return new
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return copy_deeply(self, self._tensors, self._parts, memo)
 
     def __getstate__(self) -> dict[str, Any]:
         with self._tensors:

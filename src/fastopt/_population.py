@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastopt import _checks, _formats, _rowstates
 from fastopt._classes import rule_of
-from fastopt._copies import Whole, attributes_of_subclasses, copy_states
-from fastopt._core import RowList, Rule
+from fastopt._copies import Whole, attributes_of_subclasses, copy_deeply, copy_states
+from fastopt._core import Rule
 from fastopt._formats import Storage
 from fastopt._groups import refuse_unknown
 from fastopt._optimizer import Grads, Number, Params
 from fastopt._rows import count_rows, has_schedule, indices, of_rows, owned, rates, storage_of
 from fastopt._rule_names import RuleName
-from fastopt._statefile import File, StateFileError, name_of
+from fastopt._statefile import File, blaming
 from fastopt._states import row_list
-from fastopt._trees import flatten, is_groups, match, settled
+from fastopt._trees import flatten, is_groups, map_arrays, match, settled
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["Population"]
 
@@ -248,7 +250,7 @@ class Population:
             raise ValueError("rows must name at least one row, got none")
         with self._tensors:
             before = self._tensors
-            arrays = _arrays(before)
+            arrays = _rowstates.written_arrays(before)
             moved = [array[chosen] for array in arrays]
             first = slice(len(chosen))
             storage = self._stored
@@ -256,7 +258,7 @@ class Population:
             try:
                 # The views are checked before anything is written into them.
                 self._build(
-                    _map(self._tree, lambda array: array[first]),
+                    map_arrays(lambda array: array[first], self._tree),
                     {name: of_rows(value, chosen) for name, value in self.hypers.items()},
                     [[state[first] for state in states] for states in before.states],
                     [None if array is None else array[first] for array in before.remainders],
@@ -297,16 +299,7 @@ class Population:
             raise ValueError(
                 f"source and target must be as many rows, got {len(chosen)} and {len(over)}"
             )
-        with self._tensors:
-            tensors = self._tensors
-            arrays = _arrays(tensors)
-            _require_writeable(arrays)
-            copied = [array[chosen] for array in arrays]
-            for array, rows in zip(arrays, copied, strict=True):
-                array[over] = rows
-            steps = tensors.steps
-            steps[:, over] = steps[:, chosen]
-            tensors.steps = steps
+        _rowstates.copy_rows(self._tensors, chosen, over)
 
     # Saving and loading.
 
@@ -405,12 +398,10 @@ class Population:
         if params is not None:
             _checks.flag("params", params)
         content, arrays = _rowstates.load(file)
-        try:
+        with blaming(file):
             if params and arrays is None:
                 raise ValueError("it was saved without params=True")
             self._take_over(content, None if params is False else arrays)
-        except (TypeError, ValueError) as error:
-            raise StateFileError(f"{name_of(file)}: {error}") from error
 
     # Copies and pickles; see _copies.
 
@@ -427,7 +418,7 @@ class Population:
             "attributes": attributes_of_subclasses(self, _ATTRIBUTES),
         }
 
-    def __copy__(self) -> Population:
+    def __copy__(self) -> Self:
         with self._tensors:
             parts = self._parts()
             parts["params"] = self.params
@@ -437,12 +428,8 @@ class Population:
         new.__setstate__(parts)
         return new
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Population:
-        new = memo[id(self)] = type(self).__new__(type(self))
-        with self._tensors:
-            parts = copy.deepcopy(self._parts(), memo)
-        new.__setstate__(parts)
-        return new
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return copy_deeply(self, self._tensors, self._parts, memo)
 
     def __getstate__(self) -> dict[str, Any]:
         with self._tensors:
@@ -469,23 +456,3 @@ class Population:
 
 # What a population has itself; all else belongs to a subclass of the user's.
 _ATTRIBUTES = {"_stored", "_tensors", "_tree", "hypers", "rule", "skipped_steps"}
-
-
-def _arrays(tensors: RowList) -> list[NDArray[Any]]:
-    """All that is written: parameters, states, remainders."""
-    states = [state for states in tensors.states for state in states]
-    return [*tensors.params, *states, *(a for a in tensors.remainders if a is not None)]
-
-
-def _require_writeable(arrays: list[NDArray[Any]]) -> None:
-    if not all(array.flags.writeable for array in arrays):
-        raise ValueError("params must be writeable, got a read-only array")
-
-
-def _map(tree: Any, function: Any) -> Any:
-    """A tree like this one, of what the function makes of each array."""
-    if isinstance(tree, dict):
-        return {key: function(array) for key, array in tree.items()}
-    if isinstance(tree, (list, tuple)):
-        return type(tree)(function(array) for array in tree)
-    return function(tree)

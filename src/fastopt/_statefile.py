@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from fastopt._atomic import replace, write_all
 from fastopt._container import CHUNK_BYTES, StateFileError, decode, encode, read_one, with_digest
 
-__all__ = ["File", "StateFileError", "name_of", "read", "write"]
+__all__ = ["File", "StateFileError", "blaming", "name_of", "read", "write"]
 
 # A path, or a file that is open in binary mode.
 File: TypeAlias = str | os.PathLike[str] | IO[bytes]
@@ -140,6 +140,15 @@ def name_of(file: File) -> str:
     if isinstance(file, (str, bytes, os.PathLike)):
         return os.fsdecode(file)
     return str(getattr(file, "name", f"<{type(file).__name__}>"))
+
+
+@contextlib.contextmanager
+def blaming(file: File) -> Iterator[None]:
+    """Make what is wrong with a content an error of the file that it was read from."""
+    try:
+        yield
+    except (IndexError, TypeError, ValueError) as error:
+        raise StateFileError(f"{name_of(file)}: {error}") from error
 
 
 def _is_open(file: Any, method: str) -> TypeGuard[IO[bytes]]:
