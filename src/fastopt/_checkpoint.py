@@ -27,7 +27,7 @@ from fastopt._formats import (
     name_of_dtype,
     split,
 )
-from fastopt._statefile import File, StateFileError
+from fastopt._statefile import File
 from fastopt._trees import flatten
 
 __all__ = [
@@ -290,7 +290,7 @@ def save(file: File, content: Mapping[str, Any], params: Iterable[NDArray[Any]] 
 def load(file: File) -> tuple[dict[str, Any], list[NDArray[Any]] | None]:
     """The `state_dict` in a file, and the parameters, if it has them."""
     header, arrays = _statefile.read(file)
-    try:
+    with _statefile.blaming(file):
         require_keys(header, ("rule", "param_groups", "steps"), "the header", _OPTIONAL)
         steps = header.pop("steps")
         if not isinstance(steps, list):
@@ -305,8 +305,6 @@ def load(file: File) -> tuple[dict[str, Any], list[NDArray[Any]] | None]:
                 entries[int(number)][name] = array
         if params and sorted(params) != list(range(len(steps))):
             raise ValueError(f"it has {len(params)} of {len(steps)} parameters")
-    except (ValueError, IndexError) as error:
-        raise StateFileError(f"{_statefile.name_of(file)}: {error}") from error
     ordered = [params[index] for index in range(len(steps))] if params else None
     return {**header, "state": entries}, ordered
 

@@ -6,14 +6,15 @@ optimizer get an optimizer of the copies.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import copy
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
 
 from fastopt._core import TensorList
 
-__all__ = ["Whole", "attributes_of_subclasses", "copy_states"]
+__all__ = ["Whole", "attributes_of_subclasses", "copy_deeply", "copy_states"]
 
 
 def attributes_of_subclasses(optimizer: object, own: Collection[str]) -> dict[str, Any]:
@@ -31,6 +32,18 @@ def copy_states(parts: dict[str, Any]) -> None:
     """Put copies of the states and remainders in their place."""
     parts["states"] = [[state.copy() for state in states] for states in parts["states"]]
     parts["remainders"] = [None if array is None else array.copy() for array in parts["remainders"]]
+
+
+def copy_deeply(
+    original: Any, tensors: TensorList, parts: Callable[[], dict[str, Any]], memo: dict[int, Any]
+) -> Any:
+    """A new object with copies of the parts, none of which is of another step than the others."""
+    kind: Any = type(original)
+    new = memo[id(original)] = kind.__new__(kind)
+    with tensors:
+        copied = copy.deepcopy(parts(), memo)
+    new.__setstate__(copied)
+    return new
 
 
 class Whole:

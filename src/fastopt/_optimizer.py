@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence, ValuesView
-from typing import Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastopt import _checkpoint, _checks, _formats
-from fastopt._copies import Whole, attributes_of_subclasses, copy_states
-from fastopt._core import Rule, TensorList
+from fastopt._copies import Whole, attributes_of_subclasses, copy_deeply, copy_states
+from fastopt._core import Rule
 from fastopt._groups import ParameterGroups, complete, refuse_unknown, with_rates
-from fastopt._placement import Layout, zeros_in_one_block
-from fastopt._statefile import File, StateFileError, name_of
+from fastopt._statefile import File, blaming
+from fastopt._states import tensor_list
 from fastopt._trees import is_groups, settled, without_memmaps
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["Number", "Optimizer", "Params", "Rate"]
 
@@ -114,42 +116,10 @@ class Optimizer:
         read_only: bool = False,
     ) -> None:
         """Take over the groups, with new states for the parameters beyond those given."""
-        rule = self._rule
         parameters = ParameterGroups(groups, grouped)
-        params, names, owners = parameters.arrays, parameters.names, parameters.owners
-        states = list(states)
-        new = slice(len(states), None)
-        storage = self._stored
-        layouts = [
-            [
-                Layout(array.ctypes.data, array.shape, dtype)
-                for dtype in storage.dtypes(
-                    _checkpoint.state_names(rule, groups[owner]), array.dtype, name
-                )
-            ]
-            for array, name, owner in zip(params[new], names[new], owners[new], strict=True)
-        ]
-        states += zeros_in_one_block(layouts)
-        remainders = [*remainders, *map(storage.remainder, params[new], names[new])]
-        flag = rule.optional_flag
-        optional = [flag is not None and group[flag] for group in groups]
-        tensors = TensorList(
-            [rule] * len(groups),
-            params,
-            states,
-            owners,
-            names,
-            optional,
-            read_only=read_only,
-            remainders=remainders,
-            seed=storage.seed_of_rounding,
+        self._tensors = tensor_list(
+            self._rule, self._stored, parameters, states, steps, remainders, read_only=read_only
         )
-        tensors.check(with_rates(groups, 1))
-        if rule.initial_value is not None:
-            for state, owner in list(zip(states, owners, strict=True))[len(steps) :]:
-                state[0].fill(groups[owner][rule.initial_value])
-        tensors.steps = [*steps, *[0] * (len(params) - len(steps))]
-        self._tensors = tensors
         self._params = parameters
 
     @property
@@ -431,12 +401,10 @@ class Optimizer:
         _checks.flag("convert", convert)
         self._params.look()
         content, arrays = _checkpoint.load(file)
-        try:
+        with blaming(file):
             if params and arrays is None:
                 raise ValueError("it was saved without params=True")
             self._take_over(content, None if params is False else arrays, convert)
-        except (TypeError, ValueError) as error:
-            raise StateFileError(f"{name_of(file)}: {error}") from error
 
     # Copies and pickles; see _copies.
 
@@ -454,7 +422,7 @@ class Optimizer:
             "attributes": attributes_of_subclasses(self, _ATTRIBUTES),
         }
 
-    def __copy__(self) -> Optimizer:
+    def __copy__(self) -> Self:
         parts = self._parts()
         parts["param_groups"] = [
             {**group, "params": settled(group["params"])} for group in self._params.groups
@@ -466,12 +434,8 @@ class Optimizer:
         new.__setstate__(parts)
         return new
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Optimizer:
-        new = memo[id(self)] = type(self).__new__(type(self))
-        with self._tensors:
-            parts = copy.deepcopy(self._parts(), memo)
-        new.__setstate__(parts)
-        return new
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return copy_deeply(self, self._tensors, self._parts, memo)
 
     def __getstate__(self) -> dict[str, Any]:
         with self._tensors:

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastopt import _checkpoint, _checks, _formats, _rowstates
+from fastopt import _checks, _formats, _rowstates
 from fastopt._classes import rule_of
-from fastopt._copies import Whole, attributes_of_subclasses, copy_states
-from fastopt._core import RowList, Rule
+from fastopt._copies import Whole, attributes_of_subclasses, copy_deeply, copy_states
+from fastopt._core import Rule
 from fastopt._formats import Storage
 from fastopt._groups import refuse_unknown
 from fastopt._optimizer import Grads, Number, Params
-from fastopt._placement import Layout, zeros_in_one_block
-from fastopt._rows import has_schedule, indices, of_rows, owned, rates, seeds_of, storage_of
+from fastopt._rows import count_rows, has_schedule, indices, of_rows, owned, rates, storage_of
 from fastopt._rule_names import RuleName
-from fastopt._statefile import File, StateFileError, name_of
-from fastopt._trees import flatten, is_groups, match, settled
+from fastopt._statefile import File, blaming
+from fastopt._states import row_list
+from fastopt._trees import flatten, is_groups, map_arrays, match, settled
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["Population"]
 
@@ -103,7 +105,7 @@ class Population:
                 "params must be an array, or a list or dict of arrays, got groups; a population "
                 "has none"
             )
-        count = _require_rows(*flatten(tree, "params"))
+        count = count_rows(*flatten(tree, "params"))
         self._stored = storage_of(self.rule, kept, count)
         self._build(tree, {name: owned(value) for name, value in given.items()})
         self.skipped_steps = np.zeros(len(self), np.int64)
@@ -117,42 +119,7 @@ class Population:
         steps: NDArray[np.int64] | None = None,
     ) -> None:
         """Take over the arrays, with new states if there are none."""
-        rule, storage = self.rule, self._stored
-        params, names = flatten(tree, "params")
-        count = _require_rows(params, names)
-        is_new = states is None
-        if states is None:
-            state_names = _checkpoint.state_names(rule, hypers)
-            states = zeros_in_one_block(
-                [
-                    Layout(array.ctypes.data, array.shape, dtype)
-                    for dtype in storage.dtypes(state_names, array.dtype, name)
-                ]
-                for array, name in zip(params, names, strict=True)
-            )
-            remainders = list(map(storage.remainder, params, names))
-        optional = rule.optional_flag is not None and hypers[rule.optional_flag]
-        seeds = seeds_of(storage, count)
-        tensors = RowList(
-            [rule],
-            params,
-            states,
-            [0] * len(params),
-            names,
-            [optional],
-            remainders=remainders,
-            seed=None if seeds is None else int(seeds[0]),
-        )
-        tensors.seeds = seeds
-        first = np.ones(count, np.int64)
-        tensors.check({**hypers, "lr": rates(hypers["lr"], first)})
-        if rule.initial_value is not None:
-            initial = _rowstates.initial_values(rule.initial_value, hypers, count)
-            for state in states if is_new else ():
-                state[0][...] = initial.reshape(-1, *[1] * (state[0].ndim - 1))
-        if steps is not None:
-            tensors.steps = steps
-        self._tensors = tensors
+        self._tensors = row_list(self.rule, self._stored, tree, hypers, states, remainders, steps)
         self._tree = tree
         self.hypers = hypers
 
@@ -283,7 +250,7 @@ class Population:
             raise ValueError("rows must name at least one row, got none")
         with self._tensors:
             before = self._tensors
-            arrays = _arrays(before)
+            arrays = _rowstates.written_arrays(before)
             moved = [array[chosen] for array in arrays]
             first = slice(len(chosen))
             storage = self._stored
@@ -291,7 +258,7 @@ class Population:
             try:
                 # The views are checked before anything is written into them.
                 self._build(
-                    _map(self._tree, lambda array: array[first]),
+                    map_arrays(lambda array: array[first], self._tree),
                     {name: of_rows(value, chosen) for name, value in self.hypers.items()},
                     [[state[first] for state in states] for states in before.states],
                     [None if array is None else array[first] for array in before.remainders],
@@ -332,16 +299,7 @@ class Population:
             raise ValueError(
                 f"source and target must be as many rows, got {len(chosen)} and {len(over)}"
             )
-        with self._tensors:
-            tensors = self._tensors
-            arrays = _arrays(tensors)
-            _require_writeable(arrays)
-            copied = [array[chosen] for array in arrays]
-            for array, rows in zip(arrays, copied, strict=True):
-                array[over] = rows
-            steps = tensors.steps
-            steps[:, over] = steps[:, chosen]
-            tensors.steps = steps
+        _rowstates.copy_rows(self._tensors, chosen, over)
 
     # Saving and loading.
 
@@ -440,12 +398,10 @@ class Population:
         if params is not None:
             _checks.flag("params", params)
         content, arrays = _rowstates.load(file)
-        try:
+        with blaming(file):
             if params and arrays is None:
                 raise ValueError("it was saved without params=True")
             self._take_over(content, None if params is False else arrays)
-        except (TypeError, ValueError) as error:
-            raise StateFileError(f"{name_of(file)}: {error}") from error
 
     # Copies and pickles; see _copies.
 
@@ -462,7 +418,7 @@ class Population:
             "attributes": attributes_of_subclasses(self, _ATTRIBUTES),
         }
 
-    def __copy__(self) -> Population:
+    def __copy__(self) -> Self:
         with self._tensors:
             parts = self._parts()
             parts["params"] = self.params
@@ -472,12 +428,8 @@ class Population:
         new.__setstate__(parts)
         return new
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Population:
-        new = memo[id(self)] = type(self).__new__(type(self))
-        with self._tensors:
-            parts = copy.deepcopy(self._parts(), memo)
-        new.__setstate__(parts)
-        return new
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return copy_deeply(self, self._tensors, self._parts, memo)
 
     def __getstate__(self) -> dict[str, Any]:
         with self._tensors:
@@ -504,45 +456,3 @@ class Population:
 
 # What a population has itself; all else belongs to a subclass of the user's.
 _ATTRIBUTES = {"_stored", "_tensors", "_tree", "hypers", "rule", "skipped_steps"}
-
-
-def _require_rows(params: list[Any], names: list[str]) -> int:
-    """The number of rows, the same in all arrays."""
-    if not params:
-        raise ValueError("params must hold at least one array, got none")
-    count = None
-    for array, name in zip(params, names, strict=True):
-        if not isinstance(array, np.ndarray):
-            raise TypeError(f"{name} must be a numpy.ndarray, got {type(array).__name__}")
-        if not array.ndim or not array.shape[0]:
-            raise ValueError(
-                f"{name} must have a leading axis with a row for each model, got shape "
-                f"{array.shape}"
-            )
-        count = count or array.shape[0]
-        if array.shape[0] != count:
-            raise ValueError(
-                f"{name} must have as many rows as {names[0]}, {count}, got {array.shape[0]}"
-            )
-    assert count is not None
-    return count
-
-
-def _arrays(tensors: RowList) -> list[NDArray[Any]]:
-    """All that is written: parameters, states, remainders."""
-    states = [state for states in tensors.states for state in states]
-    return [*tensors.params, *states, *(a for a in tensors.remainders if a is not None)]
-
-
-def _require_writeable(arrays: list[NDArray[Any]]) -> None:
-    if not all(array.flags.writeable for array in arrays):
-        raise ValueError("params must be writeable, got a read-only array")
-
-
-def _map(tree: Any, function: Any) -> Any:
-    """A tree like this one, of what the function makes of each array."""
-    if isinstance(tree, dict):
-        return {key: function(array) for key, array in tree.items()}
-    if isinstance(tree, (list, tuple)):
-        return type(tree)(function(array) for array in tree)
-    return function(tree)

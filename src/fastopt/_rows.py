@@ -13,6 +13,7 @@ from fastopt._core import Rule
 from fastopt._formats import Storage, from_keywords
 
 __all__ = [
+    "count_rows",
     "has_schedule",
     "indices",
     "of_rows",
@@ -24,6 +25,28 @@ __all__ = [
 ]
 
 Indices = NDArray[np.intp]
+
+
+def count_rows(params: list[Any], names: list[str]) -> int:
+    """The number of rows, which must be the same in all arrays."""
+    if not params:
+        raise ValueError("params must hold at least one array, got none")
+    count = None
+    for array, name in zip(params, names, strict=True):
+        if not isinstance(array, np.ndarray):
+            raise TypeError(f"{name} must be a numpy.ndarray, got {type(array).__name__}")
+        if not array.ndim or not array.shape[0]:
+            raise ValueError(
+                f"{name} must have a leading axis with a row for each model, got shape "
+                f"{array.shape}"
+            )
+        count = count or array.shape[0]
+        if array.shape[0] != count:
+            raise ValueError(
+                f"{name} must have as many rows as {names[0]}, {count}, got {array.shape[0]}"
+            )
+    assert count is not None
+    return count
 
 
 def owned(value: Any) -> Any:

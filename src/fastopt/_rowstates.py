@@ -16,9 +16,18 @@ from fastopt._checkpoint import PARAM, REMAINDER, require_keys, require_like, re
 from fastopt._core import RowList, Rule
 from fastopt._formats import KEYWORDS, Storage
 from fastopt._rows import has_schedule, of_rows, owned, plain, rates, seeds_of, storage_of
-from fastopt._statefile import File, StateFileError
+from fastopt._statefile import File
 
-__all__ = ["initial_values", "load", "restore", "save", "state", "state_dict"]
+__all__ = [
+    "copy_rows",
+    "initial_values",
+    "load",
+    "restore",
+    "save",
+    "state",
+    "state_dict",
+    "written_arrays",
+]
 
 Hypers = dict[str, Any]
 Steps = NDArray[np.int64]
@@ -51,6 +60,26 @@ def state(rule: Rule, tensors: RowList) -> list[dict[str, Any]]:
             tensors.steps, tensors.states, tensors.remainders, strict=True
         )
     ]
+
+
+def written_arrays(tensors: RowList) -> list[NDArray[Any]]:
+    """All that a step writes: parameters, states, remainders."""
+    states = [state for states in tensors.states for state in states]
+    return [*tensors.params, *states, *(a for a in tensors.remainders if a is not None)]
+
+
+def copy_rows(tensors: RowList, source: NDArray[np.intp], target: NDArray[np.intp]) -> None:
+    """Write rows over others in all arrays and step counts."""
+    with tensors:
+        arrays = written_arrays(tensors)
+        if not all(array.flags.writeable for array in arrays):
+            raise ValueError("params must be writeable, got a read-only array")
+        copied = [array[source] for array in arrays]
+        for array, rows in zip(arrays, copied, strict=True):
+            array[target] = rows
+        steps = tensors.steps
+        steps[:, target] = steps[:, source]
+        tensors.steps = steps
 
 
 def state_dict(
@@ -167,7 +196,7 @@ def save(file: File, content: Mapping[str, Any], params: Iterable[NDArray[Any]] 
 def load(file: File) -> tuple[dict[str, Any], list[NDArray[Any]] | None]:
     """The `state_dict` in a file, and the parameters, if it has them."""
     header, arrays = _statefile.read(file)
-    try:
+    with _statefile.blaming(file):
         wanted = ("rule", "rows", "hypers", "storage", "arrays", "skipped_steps")
         require_keys(header, wanted, "the header of a population")
         count = _checks.integer("arrays", header.pop("arrays"), least=1, most=len(arrays))
@@ -179,6 +208,4 @@ def load(file: File) -> tuple[dict[str, Any], list[NDArray[Any]] | None]:
         if params and len(params) != count:
             raise ValueError(f"it has {len(params)} of {count} parameters")
         skipped_steps = np.array(header["skipped_steps"])
-    except (TypeError, ValueError, IndexError) as error:
-        raise StateFileError(f"{_statefile.name_of(file)}: {error}") from error
     return {**header, "state": entries, "skipped_steps": skipped_steps}, params or None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, ValuesView
+from collections.abc import Callable, Iterator, Mapping, ValuesView
 from typing import Any
 
 import numpy as np
 
-__all__ = ["flatten", "is_groups", "match", "settled", "without_memmaps"]
+__all__ = ["flatten", "is_groups", "map_arrays", "match", "settled", "without_memmaps"]
 
 
 def settled(tree: Any) -> Any:
@@ -25,15 +25,20 @@ def settled(tree: Any) -> Any:
     return tree
 
 
+def map_arrays(function: Callable[[Any], Any], tree: Any) -> Any:
+    """A tree like this one, of what the function makes of each array."""
+    if isinstance(tree, dict):
+        return {key: map_arrays(function, value) for key, value in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        return type(tree)(map_arrays(function, value) for value in tree)
+    return function(tree)
+
+
 def without_memmaps(tree: Any) -> Any:
     """The same memory in plain arrays, for what was loaded with ``mmap_mode``."""
-    if isinstance(tree, np.memmap):
-        return tree.view(np.ndarray)
-    if isinstance(tree, dict):
-        return {key: without_memmaps(value) for key, value in tree.items()}
-    if isinstance(tree, (list, tuple)):
-        return type(tree)(map(without_memmaps, tree))
-    return tree
+    return map_arrays(
+        lambda leaf: leaf.view(np.ndarray) if isinstance(leaf, np.memmap) else leaf, tree
+    )
 
 
 def is_groups(params: Any) -> bool:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
+from fastopt import _container
 from fastopt import _statefile as statefile
 from fastopt._statefile import StateFileError
 
@@ -210,7 +211,7 @@ def test_name_of_array_must_be_a_string(tmp_path):
 
 
 def test_header_over_the_limit_is_refused_on_both_sides(tmp_path, monkeypatch):
-    monkeypatch.setattr(statefile, "MAX_HEADER_BYTES", 100)
+    monkeypatch.setattr(_container, "MAX_HEADER_BYTES", 100)
     with pytest.raises(ValueError, match=r"header has \d+ bytes, limit 100"):
         statefile.write(tmp_path / "s", {"text": "x" * 200}, {})
     header = {"header": {"text": "x" * 200}, "arrays": []}

@@ -22,15 +22,15 @@ from fastopt.tune.reporting.axes import (
     TEXT,
     clean,
     new_axes,
-    plain,
-    round_numbers,
     shorten,
     title,
     use_log,
 )
+from fastopt.tune.reporting.coordinates import label_axis, positions, ticks
 from fastopt.tune.reporting.importance import importance, intervals
+from fastopt.tune.reporting.surrogate import local_average
 from fastopt.tune.reporting.surrogate import surface as process_surface
-from fastopt.tune.space import Categorical, Space, Trial
+from fastopt.tune.space import Space, Trial
 
 __all__ = ["Plots"]
 
@@ -39,16 +39,6 @@ __all__ = ["Plots"]
 CLOSE, FAR = 0.09, 20
 # Trials times parameters for which a picture may take eight times as long.
 INTERVALS_UP_TO = 500
-
-
-def _local_average(points: np.ndarray, heights: np.ndarray, ticks: np.ndarray) -> np.ndarray:
-    """Gaussian-weighted, in the coordinates of the search."""
-    grid = np.stack(np.meshgrid(ticks, ticks), axis=-1)
-    # Scott's rule in two dimensions for points spread over the unit square.
-    width = 0.29 * len(points) ** (-1 / 6)
-    distance = ((grid[..., None, :] - points) ** 2).sum(axis=-1) / (2 * width**2)
-    weights = np.exp(distance.min(axis=-1, keepdims=True) - distance)
-    return (weights * heights).sum(axis=-1) / weights.sum(axis=-1)
 
 
 class Plots:
@@ -200,20 +190,6 @@ class Plots:
                 ha="center", va="bottom", fontsize=8, color=TEXT, annotation_clip=False,
             )  # fmt: skip
 
-    def _ticks(self, name: str) -> tuple[list[float], list[str]]:
-        """Places in the unit interval, and what stands there: round numbers."""
-        parameter = self._space.parameters[name]
-        if parameter.levels is not None and parameter.levels <= 8:
-            places = [float(parameter.unit(i)) for i in range(parameter.levels)]
-            return places, [plain(shorten(parameter.value(i))) for i in range(parameter.levels)]
-        if isinstance(parameter, Categorical) or getattr(parameter, "distribution", None):
-            places = [0.0, 0.25, 0.5, 0.75, 1.0]
-            return places, [plain(shorten(parameter.from_unit(place))) for place in places]
-        numbers = round_numbers(float(parameter.low), float(parameter.high), parameter.log)
-        grid = np.linspace(0.0, 1.0, 2001)
-        values = [float(parameter.from_unit(u)) for u in grid]
-        return [float(np.interp(n, values, grid)) for n in numbers], [shorten(n) for n in numbers]
-
     def parallel(self, axes: Any = None) -> Any:
         """One line per trial through its params; dark is good, the best is red.
 
@@ -242,7 +218,7 @@ class Plots:
             )  # fmt: skip
         for place, name in enumerate(names):
             axes.axvline(place, color=FAINT, lw=1, zorder=1)
-            for height, label in zip(*self._ticks(name), strict=True):
+            for height, label in zip(*ticks(self._space.parameters[name]), strict=True):
                 axes.annotate(
                     label, (place, height), xytext=(-5, 0), textcoords="offset points",
                     ha="right", va="center", fontsize=8, color=TEXT, zorder=4,
@@ -269,29 +245,6 @@ class Plots:
         axes.tick_params(length=0)
         return axes.figure
 
-    def _scale(self, axis: Any, name: str) -> None:
-        """Ticks of one parameter on an axis in unit coordinates."""
-        places, labels = self._ticks(name)
-        axis.set_ticks(places, labels)
-        axis.set_label_text(title(name))
-
-    def _positions(self, done: list[Trial], name: str) -> np.ndarray:
-        """Coordinates of the trials in the unit interval, NaN where the parameter is inactive.
-
-        Points on few levels are spread a little, in a fixed way, so that each can be seen.
-        """
-        parameter = self._space.parameters[name]
-        units = np.array(
-            [
-                parameter.to_unit(trial.params[name]) if name in trial.params else math.nan
-                for trial in done
-            ]
-        )
-        if isinstance(parameter, Categorical):
-            golden = np.array([trial.number * 0.618 % 1.0 - 0.5 for trial in done])
-            units = units + 0.4 * golden / parameter.levels
-        return units
-
     def slices(self) -> Any:
         """Value over each parameter, one panel each; dark points came late, the best is red."""
         done = self._done()
@@ -306,14 +259,14 @@ class Plots:
             if i >= len(names):
                 axes.set_visible(False)
                 continue
-            units = self._positions(done, names[i])
+            units = positions(done, names[i], self._space.parameters[names[i]])
             drawn = axes.scatter(
                 units, values, s=16, c=numbers, cmap="Blues", vmin=-0.6 * max(numbers) - 1,
                 alpha=0.85, linewidths=0,
             )  # fmt: skip
             axes.scatter(units[best], values[best], s=55, color=BEST, edgecolors="white", zorder=3)
             self._show_range(axes, values)
-            self._scale(axes.xaxis, names[i])
+            label_axis(axes.xaxis, names[i], self._space.parameters[names[i]])
             axes.set_xlim(-0.04, 1.04)
             clean(axes)
             if i % columns == 0:
@@ -354,22 +307,24 @@ class Plots:
         worst = self._worst_shown(values)
         clipped = np.minimum(values, worst) if self._sign > 0 else np.maximum(values, worst)
         heights = np.log10(values) if log else clipped
-        points = np.stack([self._positions(done, name) for name in (x, y)], axis=1)
-        ticks = np.linspace(0.0, 1.0, 33)
+        points = np.stack(
+            [positions(done, name, self._space.parameters[name]) for name in (x, y)], axis=1
+        )
+        places = np.linspace(0.0, 1.0, 33)
         pair = self._space.names.index(x), self._space.names.index(y)
         encoded = np.array([self._space.encode(trial.params) for trial in done])
-        surface = process_surface(self._space, encoded, heights, pair, ticks)
+        surface = process_surface(self._space, encoded, heights, pair, places)
         label = "value, mean of a Gaussian process"
         if surface is None:
-            surface = _local_average(points, heights, ticks)
+            surface = local_average(points, heights, places)
             label = "value, local average"
         colors = COLORS if self._sign > 0 else COLORS + "_r"
-        drawn = axes.contourf(ticks, ticks, surface, levels=14, cmap=colors, alpha=0.9)
+        drawn = axes.contourf(places, places, surface, levels=14, cmap=colors, alpha=0.9)
         axes.scatter(*points.T, s=14, color="white", edgecolors=TEXT, linewidths=0.5)
         best = self._best(done)
         axes.scatter(*points[best], s=90, color=BEST, edgecolors="white", zorder=3)
-        self._scale(axes.xaxis, x)
-        self._scale(axes.yaxis, y)
+        for axis, name in ((axes.xaxis, x), (axes.yaxis, y)):
+            label_axis(axis, name, self._space.parameters[name])
         axes.set(xlim=(0, 1), ylim=(0, 1))
         bar = axes.figure.colorbar(drawn, ax=axes, aspect=30, pad=0.02)
         if log:
