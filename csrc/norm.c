@@ -174,10 +174,9 @@ int fo_all_finite(const fo_tensor *tensors, size_t count, size_t row)
 
 fo_status fo_norm_abi(uint64_t abi, const fo_tensor *tensors, size_t tensor_count, double *norm)
 {
-    if (abi != FO_ABI)
-        return FO_BAD_VERSION;
-    if (!fo_is_sound())
-        return FO_BAD_BUILD;
+    const fo_status caller = fo_check_caller(abi);
+    if (caller != FO_OK)
+        return caller;
     size_t bytes = 0;
     for (size_t i = 0; i < tensor_count; i++) {
         if (!tensors[i].grad)

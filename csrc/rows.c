@@ -7,7 +7,6 @@
 #include "step.h"
 
 #include "hyper.h"
-#include "library.h"
 #include "narrow.h"
 #include "norm.h"
 #include "threads/pool.h"
@@ -337,17 +336,10 @@ fo_status fo_step_rows_abi(uint64_t abi, const fo_group *group, const fo_rows *r
                            const fo_tensor *tensors, size_t tensor_count, const fo_options *options,
                            fo_result *result)
 {
-    if (abi != FO_ABI)
-        return FO_BAD_VERSION;
-    if (!fo_is_sound())
-        return FO_BAD_BUILD;
-    static const fo_options plain = FO_DEFAULT_OPTIONS;
     fo_result own;
-    if (!result)
-        result = &own;
-    if (!options)
-        options = &plain;
-    *result = (fo_result){.norm = NAN};
+    fo_status status = fo_begin_step(abi, &options, &result, &own);
+    if (status != FO_OK)
+        return status;
     if (!fo_rule_describe(group->rule))
         return FO_BAD_RULE;
     if (!rows->count)
@@ -355,7 +347,7 @@ fo_status fo_step_rows_abi(uint64_t abi, const fo_group *group, const fo_rows *r
     row_call call = {.group = group, .rows = rows, .grad_scale = options->grad_scale};
     note_columns(&call);
     int held = 0;
-    fo_status status = check_options(options, rows, result);
+    status = check_options(options, rows, result);
     if (status == FO_OK)
         status = check_hypers(&call, result, &held);
     if (status != FO_OK)

@@ -3,7 +3,6 @@
 #include "step.h"
 
 #include "hyper.h"
-#include "library.h"
 #include "narrow.h"
 #include "norm.h"
 #include "tensor.h"
@@ -266,17 +265,10 @@ fo_status fo_step_abi(uint64_t abi, const fo_group *groups, size_t group_count,
                       const fo_tensor *tensors, size_t tensor_count, const fo_options *options,
                       fo_result *result)
 {
-    if (abi != FO_ABI)
-        return FO_BAD_VERSION;
-    if (!fo_is_sound())
-        return FO_BAD_BUILD;
-    static const fo_options plain = FO_DEFAULT_OPTIONS;
     fo_result own;
-    if (!result)
-        result = &own;
-    if (!options)
-        options = &plain;
-    *result = (fo_result){.norm = NAN};
+    const fo_status begun = fo_begin_step(abi, &options, &result, &own);
+    if (begun != FO_OK)
+        return begun;
 
     if (!isfinite(options->grad_scale) ||
         (options->clip && !(isfinite(options->max_norm) && options->max_norm >= 0)))

@@ -6,7 +6,10 @@
 
 #include "fastopt.h"
 #include "kernel/kernel.h"
+#include "library.h"
 #include "tensor.h"
+
+#include <math.h>
 
 enum { FO_CACHE_LINE = 64 };
 /* In cache lines of param. Long enough that claiming a chunk costs nothing, short enough that the last
@@ -31,6 +34,23 @@ static inline size_t fo_element_at_line(const fo_tensor *tensor, size_t line)
 static inline int fo_is_step_of(const fo_rule_info *info, uint64_t step)
 {
     return step <= (uint64_t)1 << 53 && (step || !info->needs_step);
+}
+
+/* Where a step begins: a caller that cannot be served is refused, options that are NULL become the defaults,
+ * a result that is NULL becomes own, and the result is cleared. */
+static inline fo_status fo_begin_step(uint64_t abi, const fo_options **options, fo_result **result,
+                                      fo_result *own)
+{
+    static const fo_options defaults = FO_DEFAULT_OPTIONS;
+    const fo_status status = fo_check_caller(abi);
+    if (status != FO_OK)
+        return status;
+    if (!*options)
+        *options = &defaults;
+    if (!*result)
+        *result = own;
+    **result = (fo_result){.norm = NAN};
+    return FO_OK;
 }
 
 /* A norm that is NaN is passed on. */

@@ -1,19 +1,10 @@
 /* Every error that the C interface can return, and that nothing is written then. C and C++. */
+#include "check.h"
+
 #include <fastopt.h>
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static int failures;
-
-#define CHECK(condition)                                                                           \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            printf("line %d: %s\n", __LINE__, #condition);                                         \
-            failures++;                                                                            \
-        }                                                                                          \
-    } while (0)
 
 enum { N = 5 };
 static const uint64_t last_step = (uint64_t)1 << 53;

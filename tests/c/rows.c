@@ -1,18 +1,9 @@
 /* fo_step_rows: the bits of fo_step for each row, and every error, with nothing written. C and C++. */
+#include "check.h"
+
 #include <fastopt.h>
 
-#include <stdio.h>
 #include <string.h>
-
-static int failures;
-
-#define CHECK(condition)                                                                           \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            printf("line %d: %s\n", __LINE__, #condition);                                         \
-            failures++;                                                                            \
-        }                                                                                          \
-    } while (0)
 
 enum { ROWS = 3, N = 21, BUFFERS = 2 + FO_MAX_STATES };
 
