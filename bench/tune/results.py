@@ -10,6 +10,8 @@ from pathlib import Path
 FOLDER = Path(__file__).with_name("results")
 PUBLISHED, LATEST = FOLDER / "published.jsonl", FOLDER / "latest.jsonl"
 SPEED = FOLDER / "speed.jsonl"
+BUDGET, HALVING = FOLDER / "budget.jsonl", FOLDER / "halving.jsonl"
+CURVES = FOLDER / "curves.npz"  # not committed
 
 
 class Line:
@@ -61,3 +63,26 @@ class Search(Line):
         count = max(1, round(stage * self.trials))
         found = [value for number, value in self.improvements if number <= count]
         return found[-1] if found else math.inf
+
+
+@dataclass(frozen=True)
+class Training(Line):
+    """What a search found in its CPU time: `improvements` holds (seconds, validation loss)."""
+
+    method: str
+    data: str
+    seed: int
+    seconds: float
+    improvements: list[tuple[float, float]]
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        return self.method, self.data, self.seed
+
+    def best_after(self, seconds: float) -> float:
+        """The best validation loss that was known after so much CPU time."""
+        return min((loss for at, loss in self.improvements if at <= seconds), default=math.inf)
+
+    def seconds_to(self, loss: float) -> float:
+        """The CPU time until a validation loss that is no worse; infinite if there was none."""
+        return min((at for at, found in self.improvements if found <= loss), default=math.inf)

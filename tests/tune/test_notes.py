@@ -7,7 +7,7 @@ import threading
 
 import numpy as np
 import pytest
-from tune_objectives import WHERE, notes_and_folder, somewhere
+from tune_objectives import WHERE, notes_and_folder, notes_of_rows, somewhere
 
 from fastopt import tune
 
@@ -63,9 +63,61 @@ def test_a_generator_notes_between_its_values_and_callbacks_run_outside_of_the_t
 
 
 def test_outside_of_an_objective_there_is_no_trial():
-    for call in (tune.current_trial, lambda: tune.note(a=1)):
+    for call in (tune.current_trial, tune.current_trials, lambda: tune.note(a=1)):
         with pytest.raises(RuntimeError, match=r"objective of study\.run"):
             call()
+
+
+@pytest.mark.parametrize("n_jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_batched_objective_notes_of_each_row_what_stands_in_its_place(tmp_path, n_jobs):
+    path = tmp_path / "study.db"
+    line = {"a": tune.Int(0, 8)}
+    with tune.Study(line, strategy="grid", storage=path) as study:
+        study.run(notes_of_rows, batch=9, n_jobs=n_jobs, scheduler=tune.Halving(last=9))
+    with tune.Study(line, strategy="grid", storage=path) as study:
+        assert [trial.state for trial in study.trials] == ["done", "failed", *["stopped"] * 7]
+        for trial in study.trials:
+            assert trial.notes["double"] == 2 * trial.params["a"]
+            assert trial.notes["epochs"] == len(trial.values) + (trial.state == "failed")
+            written = tmp_path / "study.db-trials" / "study" / str(trial.number) / "checkpoint"
+            assert written.read_text() == str(trial.params["a"])
+
+
+def test_a_batched_objective_has_many_trials_and_not_one():
+    def objective(params):
+        assert [trial.number for trial in tune.current_trials()] == [0, 1, 2, 3]
+        with pytest.raises(RuntimeError, match=r"tune\.current_trials\(\)"):
+            tune.current_trial()
+        return params["a"]
+
+    study = tune.Study(LINE, strategy="grid")
+    study.run(objective, batch=4)
+    assert [trial.state for trial in study.trials] == ["done"] * 4
+
+
+@pytest.mark.parametrize("bad", [0.5, "four", [1, 2], {"a": 1, "b": 2}, np.array(1.0), None])
+def test_a_note_without_an_entry_for_each_row_is_refused(bad):
+    def objective(params):
+        with pytest.raises(ValueError, match=r"'thing' must have an entry for each of the 4 rows"):
+            tune.note(fine=[1, 2, 3, 4], thing=bad)
+        with pytest.raises(TypeError, match="'thing'"):
+            tune.note(thing=[1, 2, 3, object()])
+        return params["a"]
+
+    study = tune.Study(LINE, strategy="grid")
+    study.run(objective, batch=4)
+    assert [(trial.state, trial.notes) for trial in study.trials] == [("done", {})] * 4
+
+
+def test_one_trial_is_a_list_of_one():
+    numbers = []
+
+    def objective(params):
+        numbers.append([trial.number for trial in tune.current_trials()])
+        return 1.0
+
+    tune.Study(LINE, strategy="grid").run(objective, 2)
+    assert numbers == [[0], [1]]
 
 
 def test_each_thread_has_its_own_trial():

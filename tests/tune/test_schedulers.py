@@ -225,6 +225,25 @@ def test_the_last_value_stops_nobody():
     assert [trial.state for trial in study.trials] == ["done"] * 3
 
 
+@pytest.mark.parametrize(
+    ("last", "ends"), [(None, ["done", "stopped", "stopped"]), (9, ["done"] * 3)]
+)
+def test_until_a_trial_is_done_its_last_value_is_a_rung_unless_it_is_known(last, ends):
+    def training(params):
+        left = params["i"].astype(float)
+        for _ in range(9):
+            rows = yield left
+            left = left[rows]
+
+    study = tune.Study({"i": tune.Int(0, 53)}, strategy="grid")
+    study.run(training, batch=27, scheduler=tune.Halving(last=last))
+    first, second = study.trials[:27], study.trials[27:]
+    # The best of them is done in any case, and in the second batch all are.
+    assert [trial.state for trial in first if len(trial.values) == 9] == ends
+    assert [trial.state for trial in second if len(trial.values) == 9] == ["done"] * 3
+    assert study.best.number == 0
+
+
 def test_there_is_no_rung_at_or_after_the_last():
     assert lengths(play(flat([1.0, 2.0, 3.0], 9), tune.Halving(first=9))) == [9, 9, 9]
     assert list(tune.Halving(last=9).rungs(0, float("inf"))) == [1, 3]

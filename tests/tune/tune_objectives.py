@@ -348,3 +348,15 @@ def run_until_interrupted(path, where):
 
 if __name__ == "__main__":
     globals()[sys.argv[1]](*sys.argv[2:])
+
+
+def notes_of_rows(params):
+    """Losses like the params; notes and files of each row. Row 1 diverges at its third value."""
+    tune.note(double=2 * params["a"])
+    for trial, value in zip(tune.current_trials(), params["a"], strict=True):
+        (trial.folder / "checkpoint").write_text(str(value))
+    left = params["a"].astype(float)
+    for epoch in range(1, 10):
+        tune.note(epochs=[epoch] * len(left))
+        rows = yield np.where((left == 1) & (epoch == 3), np.nan, left)
+        left = left[rows]

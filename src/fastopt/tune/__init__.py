@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastopt.tune._minimize import maximize, minimize
 from fastopt.tune._open import open, studies
-from fastopt.tune.running.current import CurrentTrial, current_trial, note
+from fastopt.tune.running.current import CurrentTrial, current_trial, current_trials, note
 from fastopt.tune.running.stoppers import Budget, Patience, TargetValue
 from fastopt.tune.schedulers.halving import Halving
 from fastopt.tune.schedulers.hyperband import Hyperband
@@ -62,6 +62,7 @@ __all__ = [
     "Trial",
     "View",
     "current_trial",
+    "current_trials",
     "maximize",
     "minimize",
     "note",

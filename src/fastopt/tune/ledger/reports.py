@@ -54,15 +54,14 @@ class Reports:
         self,
         values: Mapping[int, float],
         decider: Decider | None = None,
-        notes: Mapping[str, Any] = MappingProxyType({}),
+        notes: Mapping[int, Mapping[str, Any]] = MappingProxyType({}),
     ) -> Mapping[int, str]:
         """Add a value to each of some running trials; what was decided about them.
 
         The file has them soon, so a kill loses little. Where a scheduler has something to decide,
-        it has them now, together with the decisions: trials that are stopped have ended, with the
-        ``notes``.
+        it has them now, together with the decisions: trials that are stopped have ended, with their
+        ``notes``, which are by number.
         """
-        text = json.dumps(plain_notes(notes))
         with self._lock:
             trials = [self._history.trials[number] for number in values]
             for trial, value in zip(trials, values.values(), strict=True):
@@ -70,8 +69,9 @@ class Reports:
             self._unwritten.update(values)
             decided: Mapping[int, str] = {}
             if decider is not None and decider.are_due(trials):
+                texts = {n: json.dumps(plain_notes(notes.get(n, {}))) for n in values}
                 try:
-                    decided = self._storage.transact(partial(self._decide, trials, decider, text))
+                    decided = self._storage.transact(partial(self._decide, trials, decider, texts))
                 except BaseException:
                     for trial in trials:
                         trial.values.pop()
@@ -87,7 +87,7 @@ class Reports:
         self,
         trials: Sequence[Trial],
         decider: Decider,
-        notes: str,
+        notes: Mapping[int, str],
         connection: sqlite3.Connection,
     ) -> Mapping[int, str]:
         # What other processes have written counts.
@@ -108,7 +108,8 @@ class Reports:
             self._storage.exchange(connection, target, lineage)
         for trial in trials:
             if decided[trial.number] == "stop":
-                outcome = "stopped", trial.values[-1], None, trial.values, notes, None
+                facts = notes[trial.number]
+                outcome = "stopped", trial.values[-1], None, trial.values, facts, None
                 self._storage.finish(connection, trial.number, *outcome)
         return decided
 

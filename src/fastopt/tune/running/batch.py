@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from fastopt.tune.running.evaluate import Objective, Outcome, Steps, explain, trace
+from fastopt.tune.running.current import CurrentTrial, Within
+from fastopt.tune.running.evaluate import Objective, Outcome, Steps, explain, trace, with_notes
 from fastopt.tune.space.parameters import Categorical, Int
 from fastopt.tune.space.space import Space
 from fastopt.tune.space.trial import Trial
@@ -88,13 +89,29 @@ def _read(losses: Any, rows: int, verb: str) -> list[float]:
     return np.ma.filled(given.astype(np.float64), np.nan).tolist()
 
 
-def evaluate_batch(objective: Objective, params: dict[str, np.ndarray], rows: int) -> Steps:
+def evaluate_batch(
+    objective: Objective, params: dict[str, np.ndarray], given: Sequence[tuple[int, str | None]]
+) -> Steps:
     """Run a batched objective; yields a list of the rows' losses.
 
-    The answer is "stop" if none goes on, else the places of those that do, from which of these each
-    does, and all params, if some have changed. The outcome is that of all rows that are left; its
-    ``values``, if there are any, are the results of each.
+    ``given`` are the number and the folder of each row's trial. The losses come together with the
+    notes of all trials by number, or None if these are as before. The answer is "stop" if none goes
+    on, else the places of those that do, from which of these each does, and all params, if some
+    have changed. The outcome is that of all rows that are left; its ``values``, if there are any,
+    are the results of each.
     """
+    trials = [CurrentTrial(number, folder) for number, folder in given]
+
+    def notes() -> dict[int, dict[str, Any]]:
+        return {trial.number: dict(trial.notes) for trial in trials if trial.notes}
+
+    return (yield from with_notes(_evaluate_rows(objective, params, [*trials]), notes))
+
+
+def _evaluate_rows(
+    objective: Objective, params: dict[str, np.ndarray], trials: list[CurrentTrial]
+) -> Steps:
+    objective = Within(trials, objective)
     try:
         result = objective(params)
         if isinstance(result, Iterator):
@@ -105,35 +122,36 @@ def evaluate_batch(objective: Objective, params: dict[str, np.ndarray], rows: in
                 except StopIteration as end:
                     result = end.value
                     break
-                reply = yield _read(losses, rows, "yielded")
+                reply = yield _read(losses, len(trials), "yielded")
                 if reply == "stop":
                     return Outcome("stopped")
                 kept, sources, changed = reply
                 # The objective may have written into its own.
                 params = changed or {name: column[kept] for name, column in params.items()}
-                rows, answer = len(kept), make_rows(kept, sources, {**params})
+                trials[:] = [trials[place] for place in kept]
+                answer = make_rows(kept, sources, {**params})
             if result is None:
                 return Outcome("done")
-        return Outcome("done", values=_read(result, rows, "returned"))
+        return Outcome("done", values=_read(result, len(trials), "returned"))
     except (Exception, SystemExit) as error:
         return Outcome("failed", error=explain(error), traceback=trace(error))
 
 
-def diverged_outcome(trial: Trial, loss: float) -> Outcome:
+def diverged_outcome(trial: Trial, loss: float, notes: dict[str, Any]) -> Outcome:
     """That of a row whose loss is NaN or infinite."""
     error = f"the objective yielded {loss}, needs a finite number (epoch {len(trial.values)})"
-    return Outcome("failed", error=error, values=[*trial.values], diverged=True)
+    return Outcome("failed", error=error, values=[*trial.values], diverged=True, notes=notes)
 
 
 def row_outcome(outcome: Outcome, row: int, trial: Trial) -> Outcome:
     """That of one row of those that were left when the objective ended."""
-    values = [*trial.values]
+    values, notes = [*trial.values], outcome.notes.get(trial.number, {})
     if outcome.state == "failed":
-        return replace(outcome, values=values)
+        return replace(outcome, values=values, notes=notes)
     value = outcome.values[row] if outcome.values else values[-1] if values else None
     if value is None:
-        return Outcome("failed", error="the objective yielded nothing")
+        return Outcome("failed", error="the objective yielded nothing", notes=notes)
     if not math.isfinite(value):
         error = f"the objective returned {value}, needs a finite number"
-        return Outcome("failed", error=error, values=values, diverged=True)
-    return Outcome("done", value, values=values)
+        return Outcome("failed", error=error, values=values, diverged=True, notes=notes)
+    return Outcome("done", value, values=values, notes=notes)

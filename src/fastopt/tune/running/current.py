@@ -3,7 +3,7 @@
 Its number, its folder and its notes go with the params to wherever the objective runs, and the
 notes come back with the outcome. While the objective's own code runs, and only then, the trial can
 be found in a context variable: trials in other threads and callbacks between two values of a
-generator have nothing to do with it.
+generator have nothing to do with it. Of a batched objective it holds the trials of all rows.
 """
 
 from __future__ import annotations
@@ -20,13 +20,17 @@ from fastopt.tune.ledger.values import plain_notes
 __all__ = [
     "CurrentTrial",
     "Given",
+    "Within",
     "current_trial",
+    "current_trials",
     "folder_of",
     "note",
     "within",
 ]
 
-_current: contextvars.ContextVar[CurrentTrial] = contextvars.ContextVar("trial")
+_current: contextvars.ContextVar[CurrentTrial | list[CurrentTrial]] = contextvars.ContextVar(
+    "trial"
+)
 
 
 def folder_of(storage: str | None, name: str, number: int) -> str | None:
@@ -88,10 +92,12 @@ class Given(dict):
         return Given, (dict(self), self.number, self.folder)
 
 
-class _Within:
-    """An objective, or the generator that it has returned, with a current trial while it runs."""
+class Within:
+    """An objective, or the generator that it has returned, with its current trial while it runs, or
+    the trials of its rows.
+    """
 
-    def __init__(self, trial: CurrentTrial, run: Any) -> None:
+    def __init__(self, trial: CurrentTrial | list[CurrentTrial], run: Any) -> None:
         self._trial = trial
         self._run = run
 
@@ -107,12 +113,15 @@ class _Within:
         return _Steps(self._trial, result) if isinstance(result, Iterator) else result
 
 
-class _Steps(_Within):
+class _Steps(Within):
     def __iter__(self) -> _Steps:
         return self
 
     def __next__(self) -> Any:
         return self._call(next, self._run)
+
+    def send(self, answer: Any) -> Any:
+        return self._call(self._run.send, answer)
 
 
 def within(
@@ -122,7 +131,16 @@ def within(
     if not isinstance(params, Given):
         return objective, dict(params), {}
     trial = CurrentTrial(params.number, params.folder)
-    return _Within(trial, objective), dict(params), trial.notes
+    return Within(trial, objective), dict(params), trial.notes
+
+
+def _running() -> CurrentTrial | list[CurrentTrial]:
+    try:
+        return _current.get()
+    except LookupError:
+        raise RuntimeError(
+            "no trial runs here: it is known inside of an objective of study.run"
+        ) from None
 
 
 def current_trial() -> CurrentTrial:
@@ -133,7 +151,8 @@ def current_trial() -> CurrentTrial:
     Raises
     ------
     RuntimeError
-        Outside of an objective that a study runs, and in a batched one, which has many trials.
+        Outside of an objective that a study runs, and in a batched one, which has many trials: see
+        :func:`current_trials`.
 
     Examples
     --------
@@ -145,17 +164,54 @@ def current_trial() -> CurrentTrial:
     >>> [trial.value for trial in study.trials]
     [1.0, 102.0, 203.0]
     """
-    trial = _current.get(None)
-    if trial is None:
-        raise RuntimeError("no trial runs here: it is known inside of an objective of study.run")
+    trial = _running()
+    if isinstance(trial, list):
+        raise RuntimeError(
+            "a batched objective has a trial for each row; tune.current_trials() has them all"
+        )
     return trial
+
+
+def current_trials() -> list[CurrentTrial]:
+    """The trials that the calling objective runs as: one, or of a batched one those of its rows.
+
+    They are the rows that there are now, in their order. Else as :func:`current_trial`.
+
+    Examples
+    --------
+    >>> from fastopt import tune
+    >>> def training(params):
+    ...     rows = yield params["x"]
+    ...     print([trial.number for trial in tune.current_trials()])
+    ...     yield params["x"][rows]
+    >>> study = tune.Study({"x": tune.Int(1, 6)}, strategy="grid")
+    >>> study.run(training, batch=6, scheduler=tune.TopK(2))
+    [0, 1]
+    """
+    running = _running()
+    return [*running] if isinstance(running, list) else [running]
+
+
+def _entries(name: str, column: Any, rows: int) -> list[Any]:
+    """What a note of a batched objective says of each row."""
+    try:
+        entries = [] if isinstance(column, (str, bytes, Mapping)) else list(column)
+    except TypeError:
+        entries = []
+    if len(entries) != rows:
+        raise ValueError(
+            f"note: {name!r} must have an entry for each of the {rows} rows, in their order, "
+            f"got {column!r}; write [value] * {rows} for what is the same of all"
+        )
+    return entries
 
 
 def note(**notes: Any) -> None:
     """Keep facts about the trial that the calling objective runs as, in ``trial.notes``.
 
     They are stored with the trial's result, also where it fails or is stopped, and do not influence
-    the search.
+    the search. In a batched objective each fact is a list or an array with an entry for each row
+    that there is now, like the losses.
 
     Parameters
     ----------
@@ -169,6 +225,8 @@ def note(**notes: Any) -> None:
         Outside of an objective that a study runs.
     TypeError
         For what JSON cannot hold.
+    ValueError
+        In a batched objective, for what has not as many entries as there are rows.
 
     Examples
     --------
@@ -181,4 +239,11 @@ def note(**notes: Any) -> None:
     >>> study.best.notes["accuracy"]
     0.9
     """
-    current_trial().notes.update(plain_notes(notes))
+    running = _running()
+    if isinstance(running, CurrentTrial):
+        running.notes.update(plain_notes(notes))
+        return
+    columns = [_entries(name, column, len(running)) for name, column in notes.items()]
+    plain = [plain_notes(dict(zip(notes, row, strict=True))) for row in zip(*columns, strict=True)]
+    for trial, facts in zip(running, plain):  # noqa: B905 (nothing was noted, or of every row)
+        trial.notes.update(facts)

@@ -14,7 +14,16 @@ from typing import Any
 from fastopt.tune.ledger.values import cut, has_diverged, read_value
 from fastopt.tune.running.current import within
 
-__all__ = ["Event", "Objective", "Outcome", "Steps", "evaluate", "evaluate_fully", "explain"]
+__all__ = [
+    "Event",
+    "Objective",
+    "Outcome",
+    "Steps",
+    "evaluate",
+    "evaluate_fully",
+    "explain",
+    "with_notes",
+]
 
 
 Objective = Callable[[dict[str, Any]], Any]
@@ -24,7 +33,10 @@ Event = tuple[str, int, Any]
 
 @dataclass
 class Outcome:
-    """What a trial came to: the fields of Trial which the objective decides."""
+    """What a trial came to: the fields of Trial which the objective decides.
+
+    That of a batch has ``notes`` by the numbers of its trials.
+    """
 
     state: str
     value: float | None = None
@@ -32,7 +44,7 @@ class Outcome:
     values: list[float] = field(default_factory=list)
     traceback: str | None = None
     diverged: bool = False
-    notes: dict[str, Any] = field(default_factory=dict)
+    notes: dict[Any, Any] = field(default_factory=dict)
 
 
 Steps = Generator[Any, Any, Outcome]
@@ -69,18 +81,21 @@ def evaluate(objective: Objective, params: dict[str, Any]) -> Steps:
     None, or "stop", which ends the trial.
     """
     objective, params, notes = within(objective, params)
-    steps = _evaluate(objective, params)
+    return (yield from with_notes(_evaluate(objective, params), lambda: dict(notes)))
+
+
+def with_notes(steps: Steps, notes: Callable[[], dict[Any, Any]]) -> Steps:
+    """What an objective reports, each time with a copy of its notes, or None if nothing is new."""
     answer = None
-    known: dict[str, Any] = {}
+    known: dict[Any, Any] = {}
     while True:
         try:
-            value = steps.send(answer)
+            report = steps.send(answer)
         except StopIteration as end:
-            end.value.notes = notes
+            end.value.notes = notes()
             return end.value
-        news = None if notes == known else dict(notes)
-        known = news or known
-        answer = yield value, news
+        before, known = known, notes()
+        answer = yield report, None if known == before else known
 
 
 def _evaluate(objective: Objective, params: dict[str, Any]) -> Steps:

@@ -48,15 +48,15 @@ class _Task:
     deadline : float
     params : dict of int to dict
         The params of each trial by its number, as they are now.
-    notes : dict
-        Those of a single trial, so far.
+    notes : dict of int to dict
+        Those of each trial by its number, so far.
     """
 
     trials: list[Trial]
     rows: list[Trial]
     deadline: float
     params: dict[int, dict[str, Any]]
-    notes: dict[str, Any] = field(default_factory=dict)
+    notes: dict[int, dict[str, Any]] = field(default_factory=dict)
 
 
 class Run:
@@ -206,7 +206,7 @@ class Run:
         if not self._tasks:
             # They wait for others in vain.
             for number in list(self._paused):
-                notes = self._paused.pop(number).notes
+                notes = self._paused.pop(number).notes.get(number, {})
                 values = [*self._running[number].values]
                 self._end(number, Outcome("stopped", values[-1], values=values, notes=notes))
 
@@ -249,10 +249,11 @@ class Run:
         """What the backend needs to know of a task."""
         limits = {} if self._decisions is None else self._decisions.start(trials)
         params = [copy_containers(trial.params) for trial in trials]
+        path, name = self._ledger.storage.path, self._ledger.name
+        of_trials = [(trial.number, folder_of(path, name, trial.number)) for trial in trials]
         if self._batch is not None:
-            return stack(self._ledger.space, params), len(params)
-        storage, number = self._ledger.storage, trials[0].number
-        given = Given(params[0], number, folder_of(storage.path, self._ledger.name, number))
+            return stack(self._ledger.space, params), of_trials
+        given = Given(params[0], *of_trials[0])
         if self._backend.answers:
             return (given,)
         if limits is None:
@@ -284,18 +285,19 @@ class Run:
 
     def _report(self, number: int, task: _Task, content: Any) -> None:
         """Store what a trial or a batch has reported, and answer."""
-        losses = content
+        losses, notes = content
         if self._batch is None:
-            value, notes = content
-            losses = [value]
-            task.notes = task.notes if notes is None else notes
+            losses = [losses]
+            notes = None if notes is None else {number: notes}
+        task.notes = task.notes if notes is None else notes
         reported, diverged = {}, []
         for trial, loss in zip(task.rows, losses):  # noqa: B905 (a stopped trial has no row)
             if trial.number in self._running:
                 if math.isfinite(loss):
                     reported[trial.number] = loss
                 else:
-                    diverged.append((trial.number, diverged_outcome(trial, loss)))
+                    failure = diverged_outcome(trial, loss, task.notes.get(trial.number, {}))
+                    diverged.append((trial.number, failure))
         decisions = self._decisions if self._backend.answers else None
         decided = self._ledger.reports.add(reported, decisions, task.notes)
         alone = self._batch is None and isinstance(self._backend, Serial)
@@ -350,8 +352,9 @@ class Run:
         task = self._tasks.pop(number)
         error = f"not finished within its timeout of {self._trial_timeout:g} s"
         outcome = Outcome("failed", error=error, notes=task.notes)
-        if self._batch is None and task.rows:
-            outcome.values = [*task.rows[0].values]
+        if self._batch is None:
+            outcome.notes = task.notes.get(number, {})
+            outcome.values = [*task.rows[0].values] if task.rows else []
         self._finish(task, outcome)
 
     def _end(self, number: int, outcome: Outcome) -> None:

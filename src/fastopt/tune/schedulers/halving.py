@@ -21,7 +21,9 @@ class Halving(RungScheduler):
     best ``n // eta`` go on, and always the best one. Nobody waits for others, so early trials pass
     more easily. The rows of a batched objective reach a rung together, and exactly the best part
     of them goes on. Lots decide between equal values, which are the same each time. Nobody is
-    stopped after as many values as any done trial has.
+    stopped after as many values as any done trial has, or from ``last`` on. Without ``last``, and
+    before the first trial is done, the final epoch may be a rung like any other: the best goes on
+    and is done, others end there as stopped.
 
     Parameters
     ----------
@@ -30,7 +32,8 @@ class Halving(RungScheduler):
     first : int, default 1
         Values at the first rung.
     last : int, optional
-        How many values a whole trial yields, if that is known: there is no rung from there on.
+        How many values a whole trial yields, if that is known: there is no rung from there on, as
+        with ``max_t`` of Ray. Optuna may prune after the last value.
     pause : bool, default False
         Trials wait at each rung, with their generators in memory, until enough others have come to
         tell who goes on; nobody is stopped before the end of the run. Not with workers or batches.
