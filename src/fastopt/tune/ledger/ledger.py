@@ -22,8 +22,8 @@ from fastopt.tune.ledger.history import History
 from fastopt.tune.ledger.liveness import register
 from fastopt.tune.ledger.restore import pack_space
 from fastopt.tune.ledger.sqlite import Access, Storage
-from fastopt.tune.ledger.values import plain_notes, read_value
-from fastopt.tune.space import Parameter, Space, Trial
+from fastopt.tune.ledger.values import plain_notes, read_result
+from fastopt.tune.space import Parameter, Result, Space, Trial
 from fastopt.tune.strategies.by_name import make_strategy
 from fastopt.tune.strategies.driver import Driver
 from fastopt.tune.strategies.protocol import Direction, Name, SpaceExhausted, Strategy, satisfies
@@ -35,8 +35,8 @@ Resume = Literal["same", "extend"]
 # Reported values are written at most this often, in units of the time that takes.
 WRITE_EVERY = 20
 
-# State, value, error, values, notes as JSON, traceback: as Storage.finish takes them.
-Outcome = tuple[str, float | None, str | None, list[float], str, str | None]
+# State, result, error, values, notes as JSON, traceback: as Storage.finish takes them.
+Outcome = tuple[str, Result | None, str | None, list[float], str, str | None]
 
 
 class Ledger:
@@ -46,7 +46,7 @@ class Ledger:
 
     Attributes
     ----------
-    space, strategy, direction, seed, name, constraint
+    space, strategy, directions, seed, name, constraint
         As in the study. For ``seed=None`` the seed is the one that was drawn, or the file's.
     storage : Storage
     """
@@ -56,7 +56,7 @@ class Ledger:
         space: Mapping[str, Parameter] | Space,
         *,
         strategy: Name | Strategy,
-        direction: Direction,
+        directions: Sequence[Direction],
         seed: int | None,
         storage: str | os.PathLike[str] | None,
         name: str,
@@ -67,7 +67,7 @@ class Ledger:
     ) -> None:
         self.space = space if isinstance(space, Space) else Space(space)
         self.strategy = make_strategy(strategy)
-        self.direction = _checks.choice("direction", direction, get_args(Direction))
+        self.directions = tuple(directions)
         self.seed = secrets.randbits(32) if seed is None else _checks.integer("seed", seed, least=0)
         if not isinstance(name, str):
             raise TypeError(f"name must be a string, got {name!r}")
@@ -96,7 +96,7 @@ class Ledger:
             storage, name, _checks.number("lock_timeout", lock_timeout, least=0, most=2e6), access
         )
         self._access = access
-        self._history = History(self.space, self.direction, self.storage)
+        self._history = History(self.space, self.directions, self.storage)
         try:
             self._open(initial, seed is None, resume)
             self._history.refresh()
@@ -107,7 +107,7 @@ class Ledger:
             self.strategy,
             self.space,
             seed=self.seed,
-            direction=self.direction,
+            directions=self.directions,
             constraint=constraint,
         )
 
@@ -115,7 +115,7 @@ class Ledger:
         if self._access != "create":  # the space has just been made from the description
             self._here = self.storage.find_study()
             return
-        here = describe(self.space, self.strategy, self.direction, self.seed)
+        here = describe(self.space, self.strategy, self.directions, self.seed)
         restore = {"space": pack_space(self.space), "constraint": self.constraint is not None}
         self._here = here = json.loads(json.dumps({**here, "restore": restore}))
         first = [] if initial is None else [params_to_json(self.space, initial)]
@@ -168,10 +168,31 @@ class Ledger:
             return list(self._history.finished)
 
     def best(self) -> Trial | None:
-        """The done trial with the best value, the first of equals."""
+        """The feasible trial with the best value, the first of equals."""
         with self._lock:
             self._history.refresh()
             return self._history.best
+
+    def front(self) -> list[Trial]:
+        """The feasible trials that no other dominates, if there are several objectives."""
+        with self._lock:
+            self._history.refresh()
+            return list(self._history.front)
+
+    def has_succeeded(self) -> bool:
+        """Whether a trial is done, feasible or not."""
+        with self._lock:
+            self._history.refresh()
+            return self._history.n_constraints() is not None
+
+    def standing(self) -> str:
+        """How the study stands, in a few words."""
+        best, front = self.best(), self._history.front
+        if best is not None:
+            return f"best {best.value:.6g}"
+        if front:
+            return f"{len(front)} on the front"
+        return "none feasible yet" if self.has_succeeded() else "no result yet"
 
     def __len__(self) -> int:
         """Trials that this process has seen so far; the file is not read."""
@@ -302,7 +323,8 @@ class Ledger:
             self.storage.exchange(connection, target, lineage)
         for trial in trials:
             if decided[trial.number] == "stop":
-                outcome = "stopped", trial.values[-1], None, trial.values, notes, None
+                result = Result(trial.values[-1])
+                outcome = "stopped", result, None, trial.values, notes, None
                 self.storage.finish(connection, trial.number, *outcome)
         return decided
 
@@ -369,16 +391,16 @@ class Ledger:
         values = [float(item) for item in values]
         if error is not None:
             return self.finish(trial, "failed", None, str(error), values, notes)
-        number, reason = read_value(value)
+        result, reason = read_result(value, len(self.directions))
         if reason is not None:
             return self.finish(trial, "failed", None, f"the value is {reason}", values, notes)
-        return self.finish(trial, "done", number, None, values, notes)
+        return self.finish(trial, "done", result, None, values, notes)
 
     def finish(
         self,
         trial: Trial | int,
         state: str,
-        value: float | None = None,
+        result: Result | float | None = None,
         error: str | None = None,
         values: Iterable[float] = (),
         notes: Mapping[str, Any] = MappingProxyType({}),
@@ -387,13 +409,20 @@ class Ledger:
         """Store what a running trial came to; it is on disk when this returns.
 
         If the file cannot be written (it is locked, has been moved, the disk is full) the result is
-        kept, and written together with whatever this object writes next.
+        kept, and written together with whatever this object writes next. One with another number
+        of constraints than the trials before is a failure.
         """
         number = trial.number if isinstance(trial, Trial) else trial
         text = json.dumps(plain_notes(notes))
+        if isinstance(result, float):
+            result = Result(result)
         with self._lock:
+            if state == "done" and result is not None:
+                reason = self.other_constraints(result)
+                if reason is not None:
+                    state, result, error = "failed", None, f"the value is {reason}"
             try:
-                self._kept[number] = (state, value, error, list(values), text, traceback)
+                self._kept[number] = (state, result, error, list(values), text, traceback)
                 self._unwritten.discard(number)
                 self._write_kept(number)
                 self._history.refresh()
@@ -401,7 +430,7 @@ class Ledger:
             except OSError as problem:
                 if number not in self._kept:
                     raise
-                what = f"error {error!r}" if value is None else f"value {value!r}"
+                what = f"error {error!r}" if result is None else f"value {result.value!r}"
                 raise type(problem)(
                     f"{problem}; the {what} of trial {number} is kept, and is written as soon as "
                     "the file can be, by the next tell, ask, run or close of this study"
@@ -409,6 +438,17 @@ class Ledger:
             except BaseException:
                 self._kept.pop(number, None)
                 raise
+
+    def other_constraints(self, result: Result) -> str | None:
+        """What is wrong with the number of constraints, if it is not that of the trials before."""
+        count, known = len(result.constraints), self._history.n_constraints()
+        if known is None or count == known:
+            return None
+        return (
+            f"a result with {count} constraints, needs {known} as in the trials before: the same "
+            "ones each time, 0 or less where one does not matter; study.correct(trial, "
+            "tune.Result(value, constraints=[...])) gives earlier trials theirs"
+        )
 
     def _write_kept(self, own: int | None = None) -> None:
         """Write the results that are kept, that of ``own`` or an error among them."""
@@ -462,7 +502,9 @@ class Ledger:
             raise TypeError(f"add: error= is for failed trials, got state={state!r}")
         result = None
         if value is not MISSING:
-            result, reason = read_value(value)
+            result, reason = read_result(value, len(self.directions))
+            if reason is None and state == "done":
+                reason = self.other_constraints(result)
             if reason is not None:
                 raise ValueError(f"add: the value is {reason}")
         facts = json.dumps(plain_notes(notes))
@@ -491,9 +533,16 @@ class Ledger:
             return self.storage.traceback(number)
 
     def revise(
-        self, trial: Trial | int, state: str, value: float | None, error: str | None
+        self,
+        trial: Trial | int,
+        state: str,
+        result: Callable[[Trial], Result] | None,
+        error: str | None,
     ) -> Trial:
-        """Change what a trial that has ended came to; the trial, which is last of the finished."""
+        """Change what a trial that has ended came to; the trial, which is last of the finished.
+
+        ``result`` makes the new one of the trial as it is.
+        """
         number = trial.number if isinstance(trial, Trial) else trial
 
         def write(connection: sqlite3.Connection) -> None:
@@ -503,7 +552,9 @@ class Ledger:
                 self._refuse(number)
             elif known.state == "running":
                 raise ValueError(f"trial {number} is running; only one that has ended is revised")
-            self.storage.revise(connection, number, state, value, error)
+            else:
+                made = None if result is None else result(known)
+                self.storage.revise(connection, number, state, made, error)
 
         with self._lock:
             self._history.refresh()

@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 from fastopt.tune.ledger.schema import ADDED_LATER, check_header, create_tables, table_names
 from fastopt.tune.ledger.values import cut
+from fastopt.tune.space.trial import Result
 
 __all__ = ["Access", "Storage"]
 
@@ -31,6 +32,7 @@ IN_MEMORY = 0
 POLL = 0.0002
 # The log is written into the file at most this often, in units of the time that takes.
 SETTLE_EVERY = 20
+SET_RESULT = "value = ?, objectives = ?, constraints = ?"
 
 
 class Storage:
@@ -456,16 +458,16 @@ class Storage:
         connection: sqlite3.Connection,
         number: int,
         state: str,
-        value: float | None,
+        result: Result | None,
         error: str | None,
     ) -> None:
         """Change what a trial that has ended came to."""
         connection.execute(
-            "UPDATE trials SET state = ?, value = ?, error = ?, version = ?"
+            f"UPDATE trials SET state = ?, {SET_RESULT}, error = ?, version = ?"
             " WHERE study = ? AND number = ? AND state != 'running'",
             (
                 state,
-                value,
+                *_columns(result),
                 error and cut(error),
                 self._next_version(connection),
                 self._study,
@@ -546,7 +548,7 @@ class Storage:
         connection: sqlite3.Connection,
         number: int,
         state: str,
-        value: float | None,
+        result: Result | None,
         error: str | None,
         values: list[float],
         notes: str,
@@ -554,12 +556,12 @@ class Storage:
     ) -> bool:
         """Store a result; False if the trial does not run."""
         cursor = connection.execute(
-            "UPDATE trials SET state = ?, value = ?, error = ?, epochs = ?, finished = ?,"
+            f"UPDATE trials SET state = ?, {SET_RESULT}, error = ?, epochs = ?, finished = ?,"
             " notes = ?, owner = NULL, version = ?"
             " WHERE study = ? AND number = ? AND state = 'running'",
             (
                 state,
-                value,
+                *_columns(result),
                 error and cut(error),
                 json.dumps(values),
                 time.time(),
@@ -580,6 +582,18 @@ class Storage:
         """Close this process's connection to a file; the next use opens another."""
         _close(self._connections)
         self._place = None
+
+
+def _columns(result: Result | None) -> tuple[float | None, str, str]:
+    """What stands in the columns of SET_RESULT: several objectives have one of their own."""
+    if result is None:
+        return None, "[]", "[]"
+    several = isinstance(result.value, tuple)
+    return (
+        None if several else result.value,
+        json.dumps(result.value if several else []),
+        json.dumps(result.constraints),
+    )
 
 
 def _forget(connections: dict[int, sqlite3.Connection]) -> None:

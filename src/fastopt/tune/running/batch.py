@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from fastopt.tune.ledger.values import read_result
 from fastopt.tune.running.evaluate import Objective, Outcome, Steps, explain, trace
 from fastopt.tune.space.parameters import Categorical, Int
 from fastopt.tune.space.space import Space
-from fastopt.tune.space.trial import Trial
+from fastopt.tune.space.trial import Result, Trial
 
 __all__ = ["Rows", "diverged_outcome", "evaluate_batch", "row_outcome", "stack"]
 
@@ -88,6 +88,17 @@ def _read(losses: Any, rows: int, verb: str) -> list[float]:
     return np.ma.filled(given.astype(np.float64), np.nan).tolist()
 
 
+def _read_constraints(constraints: Any, rows: int) -> list[list[float]]:
+    """Those of each row."""
+    given = np.asanyarray(constraints)
+    if given.ndim != 2 or len(given) != rows:
+        raise ValueError(
+            f"the objective returned constraints of shape {given.shape} for {rows} rows, needs "
+            f"({rows}, number of constraints)"
+        )
+    return np.ma.filled(given.astype(np.float64), np.nan).tolist()
+
+
 def evaluate_batch(objective: Objective, params: dict[str, np.ndarray], rows: int) -> Steps:
     """Run a batched objective; yields a list of the rows' losses.
 
@@ -114,7 +125,11 @@ def evaluate_batch(objective: Objective, params: dict[str, np.ndarray], rows: in
                 rows, answer = len(kept), make_rows(kept, sources, {**params})
             if result is None:
                 return Outcome("done")
-        return Outcome("done", values=_read(result, rows, "returned"))
+        constraints = []
+        if isinstance(result, Result):
+            constraints = _read_constraints(result.constraints, rows)
+            result = result.value
+        return Outcome("done", values=_read(result, rows, "returned"), constraints=constraints)
     except (Exception, SystemExit) as error:
         return Outcome("failed", error=explain(error), traceback=trace(error))
 
@@ -133,7 +148,9 @@ def row_outcome(outcome: Outcome, row: int, trial: Trial) -> Outcome:
     value = outcome.values[row] if outcome.values else values[-1] if values else None
     if value is None:
         return Outcome("failed", error="the objective yielded nothing")
-    if not math.isfinite(value):
-        error = f"the objective returned {value}, needs a finite number"
+    constraints = outcome.constraints[row] if outcome.constraints else ()
+    result, reason = read_result(Result(value, constraints), 1)
+    if reason is not None:
+        error = f"the objective returned {reason}"
         return Outcome("failed", error=error, values=values, diverged=True)
-    return Outcome("done", value, values=values)
+    return Outcome("done", result, values=values)

@@ -11,11 +11,17 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastopt.tune.ledger.values import cut, has_diverged, read_value
+from fastopt.tune.ledger.values import cut, has_diverged, read_result, read_value
 from fastopt.tune.running.current import within
+from fastopt.tune.space.trial import Result
 
 __all__ = ["Event", "Objective", "Outcome", "Steps", "evaluate", "evaluate_fully", "explain"]
 
+
+NO_GENERATOR = (
+    "a generator objective yields the values of one objective, and the study has several directions:"
+    " return the numbers at the end, without yield"
+)
 
 Objective = Callable[[dict[str, Any]], Any]
 Event = tuple[str, int, Any]
@@ -24,15 +30,19 @@ Event = tuple[str, int, Any]
 
 @dataclass
 class Outcome:
-    """What a trial came to: the fields of Trial which the objective decides."""
+    """What a trial came to: the fields of Trial which the objective decides.
+
+    That of a batch has in ``values`` the results and in ``constraints`` those of each row.
+    """
 
     state: str
-    value: float | None = None
+    value: Result | float | None = None
     error: str | None = None
     values: list[float] = field(default_factory=list)
     traceback: str | None = None
     diverged: bool = False
     notes: dict[str, Any] = field(default_factory=dict)
+    constraints: list[list[float]] = field(default_factory=list)
 
 
 Steps = Generator[Any, Any, Outcome]
@@ -68,8 +78,9 @@ def evaluate(objective: Objective, params: dict[str, Any]) -> Steps:
     A value comes together with the trial's notes, or None if these are as before. The answer is
     None, or "stop", which ends the trial.
     """
+    n_objectives = getattr(params, "n_objectives", 1)
     objective, params, notes = within(objective, params)
-    steps = _evaluate(objective, params)
+    steps = _evaluate(objective, params, n_objectives)
     answer = None
     known: dict[str, Any] = {}
     while True:
@@ -83,11 +94,13 @@ def evaluate(objective: Objective, params: dict[str, Any]) -> Steps:
         answer = yield value, news
 
 
-def _evaluate(objective: Objective, params: dict[str, Any]) -> Steps:
+def _evaluate(objective: Objective, params: dict[str, Any], n_objectives: int) -> Steps:
     values: list[float] = []
     try:
         result = objective(params)
         if isinstance(result, Iterator):
+            if n_objectives > 1:
+                return Outcome("failed", error=NO_GENERATOR)
             while True:
                 try:
                     report = next(result)
@@ -106,11 +119,11 @@ def _evaluate(objective: Objective, params: dict[str, Any]) -> Steps:
                 if not values:
                     return Outcome("failed", error="the objective yielded nothing")
                 return Outcome("done", values[-1], values=values)
-        value, reason = read_value(result)
+        read, reason = read_result(result, n_objectives)
         if reason is not None:
             error = f"the objective returned {reason}"
             return Outcome("failed", error=error, values=values, diverged=has_diverged(result))
-        return Outcome("done", value, values=values)
+        return Outcome("done", read, values=values)
     except (Exception, SystemExit) as error:
         return Outcome("failed", error=explain(error), values=values, traceback=trace(error))
 
