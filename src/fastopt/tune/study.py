@@ -630,8 +630,9 @@ class Study:
         ----------
         objective : callable
             ``objective(params)`` returns a float, one for each of several objectives, or a
-            :class:`Result`; or it is a generator function that yields one float per epoch: what it returns in the end is the trial's value, or the last one yielded if it
-            returns nothing. ``params`` is its own copy.
+            :class:`Result`; or it is a generator function that yields one float per epoch: what
+            it returns in the end is the trial's value, or the last one yielded if it returns
+            nothing. ``params`` is its own copy.
         n_trials : int, optional
             Trials that this call ends, failed ones and those queued again included. Without it
             the run has no end but those above and ``timeout``.

@@ -111,8 +111,8 @@ def write_csv(
 def read_csv(space: Space, n_objectives: int, file: IO[str]) -> Iterator[Trial]:
     """The trials that have ended of a table with columns as :func:`write_csv` has.
 
-    ``param_NAME`` and the result must be there; ``constraint_…``, ``state``, ``error`` and ``note_NAME`` are read too, other columns are not. Choices are told
-    apart by their text.
+    ``param_NAME`` and the result must be there; ``constraint_…``, ``state``, ``error`` and
+    ``note_NAME`` are read too, other columns are not. Choices are told apart by their text.
 
     Raises
     ------
@@ -122,7 +122,8 @@ def read_csv(space: Space, n_objectives: int, file: IO[str]) -> Iterator[Trial]:
     reader = csv.DictReader(file)
     header = reader.fieldnames or []
     results = [*result_columns(n_objectives, [])]
-    missing = [c for c in (*results, *(f"param_{name}" for name in space.names)) if c not in header]
+    needed = [*(f"param_{name}" for name in space.names), *results]
+    missing = [column for column in needed if column not in header]
     if missing:
         wanted = ", ".join(missing)
         raise ValueError(f"the table has no column {wanted}; it has {', '.join(header) or 'none'}")
@@ -150,11 +151,7 @@ def _read_row(space: Space, results: list[str], row: Mapping[str, Any]) -> Trial
         for name, cell in row.items()
         if name and name.startswith("note_") and cell
     }
-    constraints = [
-        float(cell)
-        for name, cell in row.items()
-        if name and name.startswith("constraint_") and cell
-    ]
+    cells = [cell for name, cell in row.items() if name and name.startswith("constraint_")]
     return Trial(
         int(row.get("number") or 0),
         space.check(params),
@@ -163,7 +160,7 @@ def _read_row(space: Space, results: list[str], row: Mapping[str, Any]) -> Trial
         row.get("error") or None,
         notes=notes,
         objectives=numbers if len(results) > 1 else [],
-        constraints=constraints,
+        constraints=[float(cell) for cell in cells if cell],
     )
 
 

@@ -11,7 +11,7 @@ __all__ = ["result_columns", "to_pandas"]
 
 
 def result_columns(n_objectives: int, trials: Sequence[Trial]) -> dict[str, list[float | None]]:
-    """What the trials came to: ``value`` or ``objective_0`` …, and ``constraint_0`` … if any has."""
+    """What the trials came to: ``value`` or ``objective_0`` …, and ``constraint_0`` … if any."""
     columns: dict[str, list[float | None]] = {}
     if n_objectives == 1:
         columns["value"] = [trial.value for trial in trials]

@@ -19,8 +19,8 @@ __all__ = ["Event", "Objective", "Outcome", "Steps", "evaluate", "evaluate_fully
 
 
 NO_GENERATOR = (
-    "a generator objective yields the values of one objective, and the study has several directions:"
-    " return the numbers at the end, without yield"
+    "a generator objective yields the values of one objective, and the study has several: "
+    "return the numbers at the end, without yield"
 )
 
 Objective = Callable[[dict[str, Any]], Any]

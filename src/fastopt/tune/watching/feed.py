@@ -41,10 +41,11 @@ class Feed:
     def about(self) -> dict[str, Any]:
         """What does not change: names, and the ticks of each parameter's axis."""
         study = self._study
+        directions = ", ".join(study.directions)
         return {
             "name": study.name,
             "direction": study.directions[0],
-            "about": f"{', '.join(study.directions)} with {name_strategy(study.strategy)}, seed {study.seed}",
+            "about": f"{directions} with {name_strategy(study.strategy)}, seed {study.seed}",
             "parameters": [
                 {"name": name, "ticks": self._ticks(parameter)}
                 for name, parameter in study.space.parameters.items()
