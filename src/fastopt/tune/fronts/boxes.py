@@ -17,7 +17,7 @@ import numpy as np
 
 from fastopt.tune.fronts.domination import non_dominated
 
-__all__ = ["Bounds", "gains", "hypervolume", "undominated_boxes"]
+__all__ = ["Bounds", "hypervolume", "undominated_boxes"]
 
 
 class Bounds:
@@ -67,6 +67,13 @@ class Bounds:
         full = (low < high).all(axis=1)
         return low[full], high[full]
 
+    def gains(self, points: np.ndarray) -> np.ndarray:
+        """By how much each of other points alone would raise the hypervolume."""
+        low, high = self.boxes()
+        sides = np.maximum(high - np.maximum(low, points[:, None]), 0.0)
+        whole = np.maximum(self.reference - points, 0.0).prod(axis=1)
+        return whole - sides.prod(axis=2).sum(axis=1)
+
 
 def _bounds(points: np.ndarray, reference: np.ndarray) -> Bounds:
     bounds = Bounds(reference)
@@ -105,6 +112,8 @@ def undominated_boxes(points: np.ndarray, reference: np.ndarray) -> tuple[np.nda
     low, high : (boxes, m) arrays
         Lower corners may be minus infinity.
     """
+    if len(reference) == 2:
+        return _strips(points, reference)
     upper = _bounds(points, reference).upper
     flipped = Bounds(np.full(len(reference), np.inf))
     for corner in -upper[np.lexsort(upper.T[::-1])]:
@@ -113,8 +122,11 @@ def undominated_boxes(points: np.ndarray, reference: np.ndarray) -> tuple[np.nda
     return -high, -low
 
 
-def gains(points: np.ndarray, boxes: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    """By how much each point alone would raise the hypervolume of those that the boxes are of."""
-    low, high = boxes
-    sides = high - np.maximum(low, points[:, None])
-    return np.maximum(sides, 0.0).prod(axis=2).sum(axis=1)
+def _strips(points: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Those of two objectives: from each point of the front to the next, and below the former."""
+    inside = points[(points < reference).all(axis=1)]
+    front = np.unique(inside[non_dominated(inside)], axis=0)
+    x = np.concatenate([[-np.inf], front[:, 0], reference[:1]])
+    y = np.concatenate([reference[1:], front[:, 1]])
+    low = np.stack([x[:-1], np.full(len(y), -np.inf)], axis=1)
+    return low, np.stack([x[1:], y], axis=1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["weigh"]
+__all__ = ["weigh", "weigh_values"]
 
 NEIGHBOURS = 3
 RADIUS = 0.15
@@ -30,12 +30,18 @@ def weigh(points: np.ndarray, values: np.ndarray, how: str) -> tuple[np.ndarray,
     how : {"neighbours", "worst", "ignore"}
         "worst" leaves every failure as NaN, "ignore" drops them all.
     """
+    values, kept = weigh_values(points, values, how)
+    return points[kept], values[kept]
+
+
+def weigh_values(points: np.ndarray, values: np.ndarray, how: str) -> tuple[np.ndarray, np.ndarray]:
+    """The values of all points, and which of them the model is fitted to; see :func:`weigh`."""
     failed = np.isnan(values)
-    if how == "worst" or not failed.any() or failed.all():
-        return points, values
-    if how == "ignore":
-        return points[~failed], values[~failed]
     values, kept = values.copy(), np.ones(len(values), bool)
+    if how == "worst" or not failed.any() or failed.all():
+        return values, kept
+    if how == "ignore":
+        return values, ~failed
     middle = np.quantile(values[~failed], 0.5, method="higher")
     radius = RADIUS * points.shape[1] ** 0.5
     for i in np.flatnonzero(failed):
@@ -47,4 +53,4 @@ def weigh(points: np.ndarray, values: np.ndarray, how: str) -> tuple[np.ndarray,
             values[i] = middle
         elif failed[near].mean() < 0.5:
             kept[i] = False
-    return points[kept], values[kept]
+    return values, kept

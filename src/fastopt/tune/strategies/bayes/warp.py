@@ -121,6 +121,29 @@ def outputs(values) -> np.ndarray:
     return standardise(power(standardise(half_rank(scaled))))
 
 
+def gentle(values) -> np.ndarray:
+    """Targets as of `outputs`, but of the worse values only those far out are drawn in.
+
+    For where the worse values count too: a point that is bad in one objective may be good in
+    another, and one that is good may be infeasible.
+    """
+    return standardise(power(standardise(finite_scale(values))))
+
+
+def signed(constraint) -> tuple[np.ndarray, float]:
+    """The targets of a constraint, with unit variance, and the target at its limit of zero.
+
+    Large amounts of either sign are drawn in by a logarithm. As Eriksson and Poloczek, arXiv
+    2002.08526, but in units of the median amount.
+    """
+    amount = np.abs(np.asarray(constraint, dtype=np.float64))
+    unit = float(np.median(amount)) or float(amount.max()) or 1.0
+    bent = np.sign(constraint) * np.log1p(amount / unit)
+    mean, deviation = float(bent.mean()), float(bent.std())
+    deviation = deviation if deviation > 1e-12 else 1.0
+    return (bent - mean) / deviation, -mean / deviation
+
+
 def kumaraswamy(features, log_exponents) -> np.ndarray:
     """Kumaraswamy's 1 - (1 - x^a)^b, columnwise; exponents (2, columns) in logarithms."""
     a, b = np.exp(log_exponents)
