@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["weigh", "weigh_values"]
+__all__ = ["weigh"]
 
 NEIGHBOURS = 3
 RADIUS = 0.15
@@ -16,7 +16,7 @@ RADIUS = 0.15
 
 
 def weigh(points: np.ndarray, values: np.ndarray, how: str) -> tuple[np.ndarray, np.ndarray]:
-    """The points and values that the model is fitted to.
+    """The values of all points as the model sees them, and which of them it is fitted to.
 
     A failure is dropped if most of its neighbours have succeeded. It stays NaN, which is worse than
     the worst, if half of them or more have failed. One without neighbours counts as a middling
@@ -29,19 +29,19 @@ def weigh(points: np.ndarray, values: np.ndarray, how: str) -> tuple[np.ndarray,
         NaN for failures.
     how : {"neighbours", "worst", "ignore"}
         "worst" leaves every failure as NaN, "ignore" drops them all.
+
+    Returns
+    -------
+    values : (n,) array
+    kept : (n,) array of bool
     """
-    values, kept = weigh_values(points, values, how)
-    return points[kept], values[kept]
-
-
-def weigh_values(points: np.ndarray, values: np.ndarray, how: str) -> tuple[np.ndarray, np.ndarray]:
-    """The values of all points, and which of them the model is fitted to; see :func:`weigh`."""
     failed = np.isnan(values)
-    values, kept = values.copy(), np.ones(len(values), bool)
+    kept = np.ones(len(values), bool)
     if how == "worst" or not failed.any() or failed.all():
         return values, kept
     if how == "ignore":
         return values, ~failed
+    values = values.copy()
     middle = np.quantile(values[~failed], 0.5, method="higher")
     radius = RADIUS * points.shape[1] ** 0.5
     for i in np.flatnonzero(failed):

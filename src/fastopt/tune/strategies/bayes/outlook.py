@@ -13,7 +13,7 @@ from fastopt.tune.fronts.domination import non_dominated
 from fastopt.tune.strategies.bayes import told, trust_region, warp
 from fastopt.tune.strategies.bayes.ascent import Search
 from fastopt.tune.strategies.bayes.criteria import Feasibility, Improvement, Product
-from fastopt.tune.strategies.bayes.failures import weigh_values
+from fastopt.tune.strategies.bayes.failures import weigh
 from fastopt.tune.strategies.bayes.gaussian_process import Posterior
 from fastopt.tune.strategies.bayes.hypervolume_improvement import HypervolumeImprovement
 from fastopt.tune.strategies.bayes.model import (
@@ -141,11 +141,11 @@ class Outlook:
             options = replace(options, outputs=warp.gentle)
 
         def fit(n):
-            values, kept = weigh_values(self.points[:n], values_of(n), how)
+            values, kept = weigh(self.points[:n], values_of(n), how)
             return fit_kernel(self.encoding, self.points[:n][kept], values[kept], options)
 
         kernel = self._kernel("objective", fit) if lasting else fit(len(self.points))
-        values, kept = weigh_values(self.points, values_of(len(self.points)), how)
+        values, kept = weigh(self.points, values_of(len(self.points)), how)
         points, values = self.points[kept], values[kept]
         targets = options.outputs(values)
         unit = unit_at_best(values, targets)
@@ -269,7 +269,7 @@ class Outlook:
 
             def part(n, k=k):
                 values = told.objectives(finished[:n], self.view.signs)[:, k]
-                values, kept = weigh_values(self.points[:n], values, self.strategy.failures)
+                values, kept = weigh(self.points[:n], values, self.strategy.failures)
                 return np.flatnonzero(kept), values[kept]
 
             def fit(n, part=part):

@@ -10,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import ndtri
 
+LINEAR = 3.0
+"""How far beyond the median values stay as they are, in units of its distance to the best."""
 # its square is still finite
 LARGEST = 1e100
 
@@ -122,12 +124,15 @@ def outputs(values) -> np.ndarray:
 
 
 def gentle(values) -> np.ndarray:
-    """Targets as of `outputs`, but of the worse values only those far out are drawn in.
+    """Targets that are linear in the values, but for those far beyond the median, with zero mean
+    and unit variance.
 
     For where the worse values count too: a point that is bad in one objective may be good in
     another, and one that is good may be infeasible.
     """
-    return standardise(power(standardise(finite_scale(values))))
+    scaled = finite_scale(values)
+    beyond = np.maximum(scaled / LINEAR - 1.0, 0.0)
+    return standardise(np.minimum(scaled, LINEAR) + LINEAR * beyond / (1.0 + beyond))
 
 
 def signed(constraint) -> tuple[np.ndarray, float]:
