@@ -10,8 +10,9 @@ __all__ = ["chebyshev", "reference_point"]
 
 SUM = 0.05
 """How much the weighted sum counts beside the largest weighted objective."""
-BEYOND = 0.1
-"""How far the reference point lies beyond the worst of the front, in units of its extent."""
+BEYOND = 1.0
+"""How far the reference point lies beyond the worst of the front, in units of its extent: far, so
+that the ends of the front are worth looking for."""
 
 
 def chebyshev(objectives: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -39,7 +40,7 @@ def chebyshev(objectives: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def reference_point(front: np.ndarray) -> np.ndarray:
-    """Somewhat worse than the worst of the front in each objective.
+    """Worse than the worst of the front in each objective.
 
     Parameters
     ----------
