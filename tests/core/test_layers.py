@@ -11,12 +11,14 @@ ROOT = Path(fastopt.__file__).parent
 TUNE = "fastopt.tune"
 # What a module of each room of the tuner may import of the package.
 SPACE = ("fastopt._checks", f"{TUNE}.space")
-STRATEGIES = (*SPACE, f"{TUNE}.strategies")
+FRONTS = (f"{TUNE}.fronts",)
+STRATEGIES = (*SPACE, *FRONTS, f"{TUNE}.strategies")
 LEDGER = (*STRATEGIES, f"{TUNE}.ledger")
 SCHEDULERS = (*SPACE, f"{TUNE}.schedulers")
 # The longest prefix of a module's name decides. A name in the list stands for all that is in it.
 ALLOWED = {
     f"{TUNE}.space": SPACE,
+    f"{TUNE}.fronts": FRONTS,
     f"{TUNE}.strategies": STRATEGIES,
     f"{TUNE}.schedulers": SCHEDULERS,
     f"{TUNE}.ledger": LEDGER,

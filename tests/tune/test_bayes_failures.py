@@ -65,19 +65,21 @@ POINTS = np.array([[0.1, 0.1], [0.12, 0.1], [0.1, 0.14], [0.9, 0.9], [0.9, 0.92]
 
 def test_the_neighbours_decide_what_a_failure_says():
     values = np.array([np.nan, 1.0, 3.0, np.nan, np.nan, np.nan])
-    points, weighed = weigh(POINTS, values, "neighbours")
+    weighed, kept = weigh(POINTS, values, "neighbours")
     # The first has succeeding neighbours, the pair in the corner each other, the last has none.
-    np.testing.assert_array_equal(points, POINTS[1:])
-    np.testing.assert_array_equal(weighed, [1.0, 3.0, np.nan, np.nan, 3.0])
-    points, weighed = weigh(POINTS, values, "ignore")
-    np.testing.assert_array_equal(weighed, [1.0, 3.0])
-    np.testing.assert_array_equal(points, POINTS[1:3])
-    assert weigh(POINTS, values, "worst")[1] is values
+    np.testing.assert_array_equal(kept, [False, True, True, True, True, True])
+    np.testing.assert_array_equal(weighed[kept], [1.0, 3.0, np.nan, np.nan, 3.0])
+    weighed, kept = weigh(POINTS, values, "ignore")
+    np.testing.assert_array_equal(kept, [False, True, True, False, False, False])
+    np.testing.assert_array_equal(weighed[kept], [1.0, 3.0])
+    weighed, kept = weigh(POINTS, values, "worst")
+    assert weighed is values
+    assert kept.all()
 
 
 def test_a_failure_at_a_point_that_has_succeeded_is_dropped():
     points = np.array([[0.5, 0.5], [0.5, 0.5]])
-    assert weigh(points, np.array([np.nan, 2.0]), "neighbours")[1].tolist() == [2.0]
+    assert weigh(points, np.array([np.nan, 2.0]), "neighbours")[1].tolist() == [False, True]
 
 
 @pytest.mark.parametrize("how", ["neighbours", "worst", "ignore"])

@@ -10,7 +10,8 @@ from tune_objectives import SPACE, smooth
 
 from fastopt import tune
 from fastopt.tune.strategies.tpe import parzen
-from fastopt.tune.strategies.tpe.strategy import _groups, _History, _thinned
+from fastopt.tune.strategies.tpe.history import History, _thinned
+from fastopt.tune.strategies.tpe.strategy import _groups
 
 NUMBERS = {
     "few": tune.Int(0, 6),
@@ -116,7 +117,7 @@ def test_of_the_trials_the_newest_weigh_most():
 
 def test_the_better_trials_are_a_tenth_done_before_stopped_and_never_failed():
     space = tune.Space({"x": tune.Int(0, 999)})
-    history = _History(space, "maximize")
+    history = History(space, [-1.0])
     done = [tune.Trial(i, {"x": i}, float(v), "done") for i, v in enumerate([1, 5, 5, 2])]
     stopped = [
         tune.Trial(100 + i, {"x": 100 + i}, 9.0 - i, "stopped", values=[0.0] * steps)
@@ -126,7 +127,7 @@ def test_the_better_trials_are_a_tenth_done_before_stopped_and_never_failed():
     finished = [*stopped, *failed, *done]
 
     def better(trials):
-        history = _History(space, "maximize")
+        history = History(space, [-1.0])
         history.read(trials)
         good, bad = history.split()
         assert len(good) + len(bad) == len(trials)
@@ -136,7 +137,7 @@ def test_the_better_trials_are_a_tenth_done_before_stopped_and_never_failed():
     # Nine of 84: all that are done, then those that came furthest, by value.
     assert better(finished) == [101, 102, 105, 106, 109, 0, 1, 2, 3]
     history.read(failed)
-    assert history.n_values == 0
+    assert history.n_results == 0
 
 
 def test_parameters_under_the_same_condition_are_drawn_together():

@@ -71,7 +71,7 @@ def to_optuna(
     made = optuna.create_study(
         storage=storage,
         study_name=study.name if study_name is None else study_name,
-        direction=optuna.study.StudyDirection[study.direction.upper()],
+        directions=[optuna.study.StudyDirection[each.upper()] for each in study.directions],
     )
     distributions = {
         name: _distribution(parameter) for name, parameter in study.space.parameters.items()
@@ -108,10 +108,11 @@ def _trial(trial: tune.Trial, distributions: dict[str, BaseDistribution]) -> Fro
         attributes["error"] = trial.error
     frozen = create_trial(
         state=STATES[trial.state],
-        value=trial.value,
+        values=trial.objectives or (None if trial.value is None else [trial.value]),
         params=params,
         distributions={name: distributions[name] for name in params},
         user_attrs=attributes,
+        system_attrs={"constraints": trial.constraints} if trial.constraints else {},
         intermediate_values=dict(enumerate(trial.values)),
     )
     for name in ("start", "complete"):

@@ -93,7 +93,7 @@ class MLflow:
 
     def on_study_start(self, study: Study) -> None:
         """Begin the parent run."""
-        tags = {"direction": study.direction, "strategy": repr(study.strategy)}
+        tags = {"direction": ", ".join(study.directions), "strategy": repr(study.strategy)}
         self._parent = self._create(study.name, tags)
 
     def on_trial_start(self, study: Study, trial: Trial) -> None:
@@ -117,6 +117,9 @@ class MLflow:
         if run is not None:
             if trial.value is not None:
                 self._client.log_metric(run, "value", trial.value)
+            for kind in ("objective", "constraint"):
+                for i, number in enumerate(getattr(trial, f"{kind}s")):
+                    self._client.log_metric(run, f"{kind}_{i}", number)
             keys = _keys(trial.notes)
             for name, fact in trial.notes.items():
                 if isinstance(fact, (int, float)):
@@ -128,7 +131,7 @@ class MLflow:
             if trial.error is not None:
                 self._client.set_tag(run, "error", trial.error[:LONGEST_TAG])
             self._client.set_terminated(run, STATUS[trial.state])
-        if self._parent is not None and trial.state == "done":
+        if self._parent is not None and trial.feasible and len(study.directions) == 1:
             self._client.log_metric(self._parent, "best", study.best.value, step=trial.number)
 
     def on_study_end(self, study: Study) -> None:

@@ -364,7 +364,7 @@ class FastoptSampler(BaseSampler):
         return reader
 
     def _make_driver(self, strategy: Any, space: tune.Space, study: optuna.Study) -> Driver:
-        return Driver(strategy, space, seed=self._seed, direction=study.direction.name.lower())
+        return Driver(strategy, space, seed=self._seed, directions=[study.direction.name.lower()])
 
     def _draw(
         self,

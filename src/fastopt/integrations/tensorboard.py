@@ -108,13 +108,17 @@ class TensorBoard:
         if writer is not None:
             if trial.value is not None:
                 self._scalar(writer, "value", trial.value, 0)
+            for kind in ("objective", "constraint"):
+                for i, number in enumerate(getattr(trial, f"{kind}s")):
+                    self._scalar(writer, f"{kind}_{i}", number, 0)
             for name, fact in trial.notes.items():
                 if isinstance(fact, (int, float)):
                     self._scalar(writer, f"note/{name}", fact, 0)
             end = SessionEndInfo(status=STATUS[trial.state], end_time_secs=time.time())
             self._session(writer, metadata.SESSION_END_INFO_TAG, session_end_info=end)
             writer.close()
-        if trial.state == "done" and (best := study.best.value) is not None:
+        if trial.feasible and len(study.directions) == 1:
+            best = study.best_value
             if None not in self._writers:
                 self._writers[None] = EventFileWriter(str(self._folder(study)))
             self._scalar(self._writers[None], "best", best, trial.number)

@@ -67,6 +67,9 @@ class WandB:
         run = self._runs.pop(trial.number, None)
         if run is not None:
             run.summary.update({f"note/{name}": fact for name, fact in trial.notes.items()})
+            for kind in ("objective", "constraint"):
+                numbers = enumerate(getattr(trial, f"{kind}s"))
+                run.summary.update({f"{kind}_{i}": number for i, number in numbers})
             run.summary.update({"value": trial.value, "state": trial.state, "error": trial.error})
             run.finish(exit_code=1 if trial.state == "failed" else 0)
 

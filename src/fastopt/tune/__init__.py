@@ -22,7 +22,7 @@ from fastopt.tune.schedulers.median import Median
 from fastopt.tune.schedulers.population_based import PopulationBased
 from fastopt.tune.schedulers.protocol import Moment, Scheduler
 from fastopt.tune.schedulers.top_k import TopK
-from fastopt.tune.space import Categorical, Dimension, Float, Int, Space, Trial
+from fastopt.tune.space import Categorical, Dimension, Float, Int, Result, Space, Trial
 from fastopt.tune.strategies.grid import Grid
 from fastopt.tune.strategies.protocol import ImprovementSpent, SpaceExhausted, Strategy, View
 from fastopt.tune.strategies.random import Random
@@ -51,6 +51,7 @@ __all__ = [
     "Patience",
     "PopulationBased",
     "Random",
+    "Result",
     "Scheduler",
     "Sobol",
     "Space",

@@ -52,7 +52,7 @@ def open(
 ) -> Study:
     """Open a study that is in a file, without knowing its space.
 
-    The space, the strategy, the direction and the seed are made from the file. It may be opened
+    The space, the strategy, the directions and the seed are made from the file. It may be opened
     while another process runs the study.
 
     Parameters
@@ -114,6 +114,7 @@ def open(
             "store all of the space; open it once by tune.Study(space, …, storage=), and it has it"
         )
     restore = description["restore"]
+    direction = description["direction"]
     strategy = restore_strategy(description["strategy"])
     if restore["constraint"]:
         strategy = Unknown(description["strategy"], "the study has a constraint of its program's")
@@ -122,7 +123,7 @@ def open(
     ledger = Ledger(
         unpack_space(restore["space"]),
         strategy=strategy,
-        direction=description["direction"],
+        directions=[direction] if isinstance(direction, str) else direction,
         seed=description["seed"],
         storage=path,
         name=name,

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
+from fastopt import _checks
 from fastopt.tune._habits import no_attribute
+from fastopt.tune.fronts.boxes import hypervolume
 from fastopt.tune.ledger.callbacks import check_callbacks, notify
 from fastopt.tune.ledger.copies import copy_study
 from fastopt.tune.ledger.encoding import name_strategy
@@ -17,9 +21,9 @@ from fastopt.tune.ledger.ledger import Ledger, Resume
 from fastopt.tune.ledger.results import MISSING, add, tell
 from fastopt.tune.ledger.revisions import correct, delete, invalidate
 from fastopt.tune.running.loop import Run
-from fastopt.tune.space import Parameter, Space, Trial
+from fastopt.tune.space import Parameter, Result, Space, Trial
 from fastopt.tune.space.parameters import copy_containers
-from fastopt.tune.strategies.protocol import Direction, Name, Strategy
+from fastopt.tune.strategies.protocol import Direction, Name, Strategy, check_directions
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -42,7 +46,9 @@ class Study:
         takes longer than some milliseconds), ``"tpe"`` (Parzen estimators, for trials that are
         many and cheap), the same with options (``Grid(points=5)``), or any
         object with ``ask(view)`` and, if it wants, ``tell(view, trial)``; see :class:`View`.
-    direction : {"minimize", "maximize"}
+    direction : {"minimize", "maximize"}, default "minimize"
+    directions : sequence of these, optional
+        Instead of it, one for each of several objectives: the objective returns as many numbers.
     seed : int or None, default 0
         With the same seed, space and results the suggestions are the same. None draws one.
     storage : str or path, optional
@@ -94,6 +100,9 @@ class Study:
     goes on exactly as it would have without the interruption. With parallel workers the order of
     results is chance; it is stored, and replay from it is exact.
 
+    An objective may return constraints with its value; see :class:`Result`. Those that a trial
+    violates make it infeasible: no strategy forgets it, and it is never the best.
+
     The objective's value must be a finite real number. Whatever else comes (an exception, NaN, an
     infinity, None, a string) makes the trial ``"failed"``, with the reason in ``error``; strategies
     keep away from places where others fail too; see :class:`Bayes`.
@@ -117,7 +126,8 @@ class Study:
         space: Mapping[str, Parameter] | Space,
         *,
         strategy: Name | Strategy = "bayes",
-        direction: Direction = "minimize",
+        direction: Direction | None = None,
+        directions: Sequence[Direction] | None = None,
         seed: int | None = 0,
         storage: str | os.PathLike[str] | None = None,
         name: str = "study",
@@ -130,7 +140,7 @@ class Study:
         self._ledger = Ledger(
             space,
             strategy=strategy,
-            direction=direction,
+            directions=check_directions(direction, directions),
             seed=seed,
             storage=storage,
             name=name,
@@ -161,10 +171,10 @@ class Study:
     def _repr_html_(self) -> str:
         from fastopt.tune.reporting.page import summary
 
-        return summary(self.name, self._about(), self.direction, self.trials)
+        return summary(self.name, self._about(), self.directions, self.trials)
 
     def _about(self) -> str:
-        return f"{self.direction} with {name_strategy(self.strategy)}, seed {self.seed}"
+        return f"{', '.join(self.directions)} with {name_strategy(self.strategy)}, seed {self.seed}"
 
     if not TYPE_CHECKING:  # checkers know the methods without it
 
@@ -196,8 +206,15 @@ class Study:
 
     @property
     def direction(self) -> str:
-        """``"minimize"`` or ``"maximize"``."""
-        return self._ledger.direction
+        """``"minimize"`` or ``"maximize"``; ValueError for several objectives."""
+        if len(self.directions) > 1:
+            raise ValueError(f"the study has several: study.directions is {self.directions!r}")
+        return self.directions[0]
+
+    @property
+    def directions(self) -> tuple[Direction, ...]:
+        """``"minimize"`` or ``"maximize"`` for each objective."""
+        return self._ledger.directions
 
     @property
     def seed(self) -> int:
@@ -233,15 +250,21 @@ class Study:
 
     @property
     def best(self) -> Trial:
-        """The done trial with the best value, the first of equals.
+        """The done and feasible trial with the best value, the first of equals.
 
         Raises
         ------
         ValueError
-            While no trial has succeeded.
+            While no trial has succeeded, none is feasible, or for several objectives.
         """
+        if len(self.directions) > 1:
+            raise ValueError(
+                "with several objectives no trial is the best; study.front lists those that no "
+                "other beats in all of them"
+            )
         best = self._ledger.best()
         if best is None:
+            self._check_feasible()
             ended = self.finished
             failed = [trial for trial in ended if trial.state == "failed"]
             last = f"; the last failure: {failed[-1].error}" if failed else ""
@@ -249,6 +272,66 @@ class Study:
                 f"no trial has succeeded yet ({len(ended)} ended, {len(failed)} failed{last})"
             )
         return best
+
+    def _check_feasible(self) -> None:
+        done = [trial for trial in self.finished if trial.state == "done"]
+        if done:
+            nearest = min(done, key=lambda trial: (trial.violation, trial.number))
+            raise ValueError(
+                f"no trial is feasible yet: each of the {len(done)} done ones violates a "
+                f"constraint; trial {nearest.number} comes nearest, by {nearest.violation:.6g}"
+            )
+
+    @property
+    def front(self) -> list[Trial]:
+        """The feasible trials that no other dominates, from the best in the first objective on.
+
+        A trial dominates another if it is at least as good in every objective and better in one.
+        Empty while none is feasible.
+
+        Raises
+        ------
+        ValueError
+            For one objective, which has a best trial instead.
+        """
+        if len(self.directions) == 1:
+            raise ValueError("with one objective there is no front; study.best is its best trial")
+        return self._ledger.front()
+
+    def hypervolume(self, reference: Sequence[float]) -> float:
+        """How much space the front dominates: the volume between it and a reference point.
+
+        Exact, for any number of objectives; the time grows with the number of trials on the front
+        to the power of half the number of objectives.
+
+        Parameters
+        ----------
+        reference : sequence of float
+            A number for each objective, worse than what is of interest. Of trials that are worse
+            than it in one objective nothing counts.
+
+        Raises
+        ------
+        ValueError
+            For one objective, or another number of numbers.
+
+        Examples
+        --------
+        >>> from fastopt import tune
+        >>> study = tune.Study(
+        ...     {"x": tune.Int(0, 4)}, strategy="grid", directions=["minimize", "maximize"]
+        ... )
+        >>> study.run(lambda params: (params["x"], params["x"] ** 2))
+        >>> study.hypervolume([5, 0])
+        30.0
+        """
+        front = self.front
+        signs = [1.0 if direction == "minimize" else -1.0 for direction in self.directions]
+        place = [_checks.number("reference", number) for number in reference]
+        if len(place) != len(signs):
+            raise ValueError(f"reference must be {len(signs)} numbers, got {reference!r}")
+        points = np.array([trial.objectives for trial in front]).reshape(-1, len(signs))
+        return hypervolume(signs * points, np.multiply(signs, place))
 
     @property
     def best_value(self) -> float:
@@ -293,8 +376,9 @@ class Study:
         ----------
         trial : Trial or int
             The trial, or its number.
-        value : float
-            A finite real number. With anything else (NaN, an infinity, None, a string) the trial
+        value : float, sequence of float or Result
+            A finite real number, one for each of several objectives, or these with constraints.
+            With anything else (NaN, an infinity, None, a string) the trial
             counts as failed, and its ``error`` says why.
         error : str, optional
             Instead of a value: why the trial failed.
@@ -365,8 +449,8 @@ class Study:
         ----------
         params : dict
             A complete point of the space.
-        value : float
-            A finite real number; left out for a failed trial.
+        value : float, sequence of float or Result
+            As for :meth:`tell`; left out for a failed trial.
         state : {"done", "failed", "stopped"}, optional
             Default ``"done"``, with ``error`` ``"failed"``.
         error : str, optional
@@ -414,8 +498,11 @@ class Study:
         """
         return self._ledger.traceback(trial)
 
-    def correct(self, trial: Trial | int, value: float) -> Trial:
+    def correct(self, trial: Trial | int, value: float | Sequence[float] | Result) -> Trial:
         """Give a trial that has ended another value; a failed or stopped one is then done.
+
+        A value alone leaves the constraints as they are; a :class:`Result` replaces them, and may
+        have more of them than other trials.
 
         Here and in :meth:`invalidate` and :meth:`delete` the file has it at once, running studies
         of other processes notice, and to strategies it is as if the trial had ended now.
@@ -543,9 +630,10 @@ class Study:
         Parameters
         ----------
         objective : callable
-            ``objective(params) -> float``, or a generator function that yields one float per
-            epoch: what it returns in the end is the trial's value, or the last one yielded if it
-            returns nothing. ``params`` is its own copy.
+            ``objective(params)`` returns a float, one for each of several objectives, or a
+            :class:`Result`; or it is a generator function that yields one float per epoch: what
+            it returns in the end is the trial's value, or the last one yielded if it returns
+            nothing. ``params`` is its own copy.
         n_trials : int, optional
             Trials that this call ends, failed ones and those queued again included. Without it
             the run has no end but those above and ``timeout``.
@@ -673,11 +761,11 @@ class Study:
     @property
     def plot(self) -> Plots:
         """Pictures: ``study.plot.history()``, ``parallel``, ``slices``, ``contour``,
-        ``importance``. Each returns a matplotlib Figure.
+        ``importance``, and ``front`` of several objectives. Each returns a matplotlib Figure.
         """
         from fastopt.tune.reporting.plots import Plots
 
-        return Plots(self.space, self.direction, self._ledger.trials)
+        return Plots(self.space, self.directions, self._ledger.trials)
 
     def report(self, path: str | os.PathLike[str]) -> None:
         """Write one HTML page about the study: best params, pictures, best trials, failures.
@@ -691,7 +779,7 @@ class Study:
             name=self.name,
             about=self._about(),
             space=self.space,
-            direction=self.direction,
+            directions=self.directions,
             trials=self.trials,
             plots=self.plot,
         )
@@ -706,4 +794,4 @@ class Study:
         """
         from fastopt.tune.reporting.table import to_pandas
 
-        return to_pandas(self.space.names, self.trials)
+        return to_pandas(self.space.names, self.directions, self.trials)

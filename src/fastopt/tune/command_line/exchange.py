@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any
 
 from fastopt.tune.ledger.encoding import name_strategy, params_from_json, params_to_json
 from fastopt.tune.ledger.restore import pack_space, unpack_space
+from fastopt.tune.reporting.table import result_columns
 from fastopt.tune.space import Categorical, Space, Trial
 
 __all__ = ["read_csv", "read_json", "write_csv", "write_json"]
@@ -17,6 +18,12 @@ FORMAT = "fastopt study"
 VERSION = 1
 # Of a trial as JSON, besides its params.
 FIELDS = ("number", "state", "value", "error", "values", "notes", "started", "finished")
+# The same, left out where they are empty, as in the files of earlier versions.
+LATER_FIELDS = ("objectives", "constraints")
+
+
+def _directions(directions: Sequence[str]) -> dict[str, Any]:
+    return {"direction": directions[0]} if len(directions) == 1 else {"directions": directions}
 
 
 def write_json(study: Any, file: IO[str]) -> None:
@@ -25,6 +32,7 @@ def write_json(study: Any, file: IO[str]) -> None:
     trials = [
         {
             **{name: getattr(trial, name) for name in FIELDS},
+            **{name: facts for name in LATER_FIELDS if (facts := getattr(trial, name))},
             "params": json.loads(params_to_json(space, trial.params)),
         }
         for trial in study.trials
@@ -33,7 +41,7 @@ def write_json(study: Any, file: IO[str]) -> None:
         "format": FORMAT,
         "version": VERSION,
         "name": study.name,
-        "direction": study.direction,
+        **_directions(study.directions),
         "strategy": name_strategy(study.strategy),
         "seed": study.seed,
         "space": pack_space(space),
@@ -60,6 +68,7 @@ def read_json(file: IO[str]) -> tuple[dict[str, Any], Space, list[Trial]]:
             Trial(
                 params=params_from_json(space, json.dumps(record["params"])),
                 **{name: record[name] for name in FIELDS},
+                **{name: record.get(name, []) for name in LATER_FIELDS},
             )
             for record in content["trials"]
         ]
@@ -68,21 +77,27 @@ def read_json(file: IO[str]) -> tuple[dict[str, Any], Space, list[Trial]]:
     return content, space, trials
 
 
-def write_csv(names: Iterable[str], trials: Iterable[Trial], file: IO[str]) -> None:
-    """One line for each trial: ``param_NAME`` for params, ``note_NAME`` for notes, as JSON."""
+def write_csv(
+    names: Iterable[str], n_objectives: int, trials: Iterable[Trial], file: IO[str]
+) -> None:
+    """One line for each trial: ``param_NAME`` for params, ``note_NAME`` for notes, as JSON.
+
+    The result is ``value``, or ``objective_0`` and so on; constraints are ``constraint_0`` ….
+    """
     names, trials = list(names), list(trials)
     notes = list(dict.fromkeys(name for trial in trials for name in trial.notes))
-    header = ["number", "state", "value"]
+    results = result_columns(n_objectives, trials)
+    header = ["number", "state", *results]
     header += [f"param_{name}" for name in names] + [f"note_{name}" for name in notes]
     header += ["error", "started", "finished", "seconds"]
     writer = csv.writer(file)
     writer.writerow(header)
-    for trial in trials:
+    for trial, numbers in zip(trials, zip(*results.values(), strict=True), strict=True):
         writer.writerow(
             [
                 trial.number,
                 trial.state,
-                trial.value,
+                *numbers,
                 *(trial.params.get(name) for name in names),
                 *(json.dumps(trial.notes[n]) if n in trial.notes else None for n in notes),
                 trial.error,
@@ -93,11 +108,11 @@ def write_csv(names: Iterable[str], trials: Iterable[Trial], file: IO[str]) -> N
         )
 
 
-def read_csv(space: Space, file: IO[str]) -> Iterator[Trial]:
-    """The trials that have ended of a table with columns ``param_NAME`` and ``value``.
+def read_csv(space: Space, n_objectives: int, file: IO[str]) -> Iterator[Trial]:
+    """The trials that have ended of a table with columns as :func:`write_csv` has.
 
-    ``state``, ``error`` and ``note_NAME`` are read too, other columns are not. Choices are told
-    apart by their text.
+    ``param_NAME`` and the result must be there; ``constraint_…``, ``state``, ``error`` and
+    ``note_NAME`` are read too, other columns are not. Choices are told apart by their text.
 
     Raises
     ------
@@ -106,21 +121,24 @@ def read_csv(space: Space, file: IO[str]) -> Iterator[Trial]:
     """
     reader = csv.DictReader(file)
     header = reader.fieldnames or []
-    missing = [name for name in space.names if f"param_{name}" not in header]
-    if missing or "value" not in header:
-        wanted = ", ".join(f"param_{name}" for name in missing) or "value"
+    results = [*result_columns(n_objectives, [])]
+    needed = [*(f"param_{name}" for name in space.names), *results]
+    missing = [column for column in needed if column not in header]
+    if missing:
+        wanted = ", ".join(missing)
         raise ValueError(f"the table has no column {wanted}; it has {', '.join(header) or 'none'}")
     for row in reader:
         try:
-            trial = _read_row(space, row)
+            trial = _read_row(space, results, row)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"line {reader.line_num}: {error}") from error
         if trial is not None:
             yield trial
 
 
-def _read_row(space: Space, row: Mapping[str, Any]) -> Trial | None:
-    state = row.get("state") or ("done" if row["value"] else "failed")
+def _read_row(space: Space, results: list[str], row: Mapping[str, Any]) -> Trial | None:
+    numbers = [float(row[column]) for column in results if row[column]]
+    state = row.get("state") or ("done" if numbers else "failed")
     if state == "running":
         return None
     params = {
@@ -133,9 +151,17 @@ def _read_row(space: Space, row: Mapping[str, Any]) -> Trial | None:
         for name, cell in row.items()
         if name and name.startswith("note_") and cell
     }
-    value = float(row["value"]) if row["value"] else None
-    number = int(row.get("number") or 0)
-    return Trial(number, space.check(params), value, state, row.get("error") or None, notes=notes)
+    cells = [cell for name, cell in row.items() if name and name.startswith("constraint_")]
+    return Trial(
+        int(row.get("number") or 0),
+        space.check(params),
+        numbers[0] if numbers and len(results) == 1 else None,
+        state,
+        row.get("error") or None,
+        notes=notes,
+        objectives=numbers if len(results) > 1 else [],
+        constraints=[float(cell) for cell in cells if cell],
+    )
 
 
 def _is_choice(parameter: Any, cell: str) -> bool:

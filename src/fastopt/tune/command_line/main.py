@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     add("studies", _studies, "List the studies in a file.")
     show = add("show", _show, "Show what a study searches, its best trials and its failures.")
     show.add_argument("--trials", type=int, default=20, metavar="N", help="how many (20)")
-    best = add("best", _best, "Print the best trial's value and params.")
+    best = add("best", _best, "Print the best trial's value and params, or those of the front.")
     best.add_argument("--json", action="store_true", help="as JSON")
     report = add("report", _report, "Write one HTML page about a study; needs matplotlib.")
     report.add_argument("page", metavar="PAGE", help="the file to write")
@@ -87,15 +87,26 @@ def _show(options: argparse.Namespace) -> None:
 
 def _best(options: argparse.Namespace) -> None:
     with tune.open(options.file, options.name) as study:
-        best = study.best
+        several = len(study.directions) > 1
+        found = study.front if several else [study.best]
         if options.json:
-            facts = {"number": best.number, "value": best.value}
-            print(json.dumps({**facts, "params": best.params, "notes": best.notes}, default=str))
+            facts = [_facts(trial, several) for trial in found]
+            print(json.dumps(facts if several else facts[0], default=str))
             return
-        print(f"{best.value!r} in trial {best.number}")
-        for name, value in {**best.params, **best.notes}.items():
-            shown = repr(value) if isinstance(value, float) else clean(value, 2000)
-            print(f"{clean(name, 200)} = {shown}")
+        for i, trial in enumerate(found):
+            result = ", ".join(map(repr, trial.objectives)) if several else repr(trial.value)
+            print(f"{chr(10) * (i > 0)}{result} in trial {trial.number}")
+            for name, value in {**trial.params, **trial.notes}.items():
+                shown = repr(value) if isinstance(value, float) else clean(value, 2000)
+                print(f"{clean(name, 200)} = {shown}")
+
+
+def _facts(trial: tune.Trial, several: bool) -> dict[str, Any]:
+    facts: dict[str, Any] = {"number": trial.number}
+    facts |= {"objectives": trial.objectives} if several else {"value": trial.value}
+    if trial.constraints:
+        facts["constraints"] = trial.constraints
+    return {**facts, "params": trial.params, "notes": trial.notes}
 
 
 def _report(options: argparse.Namespace) -> None:
@@ -120,7 +131,7 @@ def _export(options: argparse.Namespace) -> None:
         _file(options.csv or options.json, "w") as f,
     ):
         if options.csv:
-            write_csv(study.space.names, study.trials, f)
+            write_csv(study.space.names, len(study.directions), study.trials, f)
         else:
             write_json(study, f)
 
@@ -131,12 +142,14 @@ def _import(options: argparse.Namespace) -> None:
     with _file(options.csv or options.json, "r") as file:
         if options.csv:
             with tune.open(options.file, options.name, writable=True) as study:
-                _add(study, list(read_csv(study.space, file)))
+                _add(study, list(read_csv(study.space, len(study.directions), file)))
             return
         content, space, trials = read_json(file)
     from fastopt.tune.strategies.by_name import restore_strategy
 
-    facts: dict[str, Any] = {name: content[name] for name in ("direction", "seed")}
+    facts: dict[str, Any] = {
+        name: content[name] for name in ("direction", "directions", "seed") if name in content
+    }
     name = options.name or content["name"]
     strategy = restore_strategy(content["strategy"])
     with tune.Study(space, strategy=strategy, storage=options.file, name=name, **facts) as study:
@@ -145,15 +158,15 @@ def _import(options: argparse.Namespace) -> None:
 
 def _add(study: tune.Study, trials: Sequence[tune.Trial]) -> None:
     """All or none: what a study would refuse is found before the first is added."""
-    direction: Any = study.direction
-    twin = tune.Study(study.space, strategy="random", direction=direction)
+    twin = tune.Study(study.space, strategy="random", directions=study.directions)
     for target in (twin, study):
         for trial in trials:
             facts: dict[str, Any] = {
                 name: getattr(trial, name) for name in ("state", "error", "values", "notes")
             }
             if trial.state != "failed":
-                facts["value"] = trial.value
+                value: Any = trial.objectives or trial.value
+                facts["value"] = tune.Result(value, trial.constraints)
             target.add(trial.params, **facts)
     print(f"{len(trials)} trials added to {clean(study.name, 200)!r}", file=sys.stderr)
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fastopt.tune.ledger.encoding import name_strategy
+from fastopt.tune.reporting.order import order_trials
+from fastopt.tune.reporting.table import result_columns
 from fastopt.tune.space import Trial
 
 __all__ = ["clean", "describe", "list_studies", "list_trials"]
@@ -36,15 +38,6 @@ def _counts(trials: Sequence[Trial]) -> str:
     return f"{len(trials)} trials ({listed or 'none'})"
 
 
-def _ranked(study: Any) -> list[Trial]:
-    """The done trials from the best on, then all others by number."""
-    trials = study.trials
-    sign = 1.0 if study.direction == "minimize" else -1.0
-    done = [trial for trial in trials if trial.state == "done"]
-    done.sort(key=lambda trial: (sign * trial.value, trial.number))
-    return [*done, *(trial for trial in trials if trial.state != "done")]
-
-
 def list_studies(studies: Iterable[tuple[str, Any]]) -> str:
     """One line for each name and study, or the error that opening it has raised."""
     rows: list[list[Any]] = []
@@ -52,9 +45,12 @@ def list_studies(studies: Iterable[tuple[str, Any]]) -> str:
         if isinstance(study, Exception):
             rows.append([name, "", "", "", str(study)])
             continue
-        best = next((t.value for t in _ranked(study) if t.state == "done"), None)
+        ranked, n_best = order_trials(study.directions, study.trials)
+        several = len(study.directions) > 1
+        best = f"{n_best} on the front" if several else ranked[0].value if n_best else None
         strategy = name_strategy(study.strategy)
-        rows.append([name, study.direction, best, strategy, _counts(study.trials)])
+        directions = ", ".join(study.directions)
+        rows.append([name, directions, best, strategy, _counts(study.trials)])
     return _table(["study", "direction", "best", "strategy", "trials"], rows)
 
 
@@ -63,7 +59,7 @@ def describe(study: Any) -> str:
     trials = study.trials
     seconds = sum(trial.seconds or 0.0 for trial in trials)
     lines = [
-        f"{clean(study.name, 200)}: {study.direction} with "
+        f"{clean(study.name, 200)}: {', '.join(study.directions)} with "
         f"{clean(name_strategy(study.strategy), 200)}, seed {study.seed}",
         f"{_counts(trials)}, {seconds:.1f} s of evaluation",
         "",
@@ -78,18 +74,21 @@ def describe(study: Any) -> str:
 
 def list_trials(study: Any, most: int) -> str:
     """The best trials, then those without a result, one a line."""
-    ranked = _ranked(study)[:most]
+    trials = study.trials
+    done, _ = order_trials(study.directions, trials)
+    ranked = [*done, *(trial for trial in trials if trial.state != "done")][:most]
+    results = result_columns(len(study.directions), ranked)
     names = study.space.names
     notes = list(dict.fromkeys(name for trial in ranked for name in trial.notes))
     rows = [
         [
             trial.number,
             trial.state,
-            trial.value,
+            *numbers,
             *(trial.params.get(name) for name in names),
             *(trial.notes.get(name) for name in notes),
             None if trial.seconds is None else f"{trial.seconds:.2f}",
         ]
-        for trial in ranked
+        for trial, numbers in zip(ranked, zip(*results.values(), strict=True), strict=True)
     ]
-    return _table(["trial", "state", "value", *names, *notes, "seconds"], rows)
+    return _table(["trial", "state", *results, *names, *notes, "seconds"], rows)

@@ -119,12 +119,12 @@ def name_strategy(strategy: Any) -> Any:
     return f"{type(strategy).__name__}({', '.join(given)})"
 
 
-def describe(space: Space, strategy: Any, direction: str, seed: int) -> dict[str, Any]:
+def describe(space: Space, strategy: Any, directions: Sequence[str], seed: int) -> dict[str, Any]:
     """All that must be the same for a study to be resumed."""
     return {
         "space": {name: _describe(parameter) for name, parameter in space.parameters.items()},
         "strategy": name_strategy(strategy),
-        "direction": direction,
+        "direction": directions[0] if len(directions) == 1 else list(directions),
         "seed": seed,
     }
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 
+from fastopt.tune.fronts.domination import dominates
 from fastopt.tune.ledger.encoding import lineage_from_json, params_from_json
 from fastopt.tune.ledger.liveness import is_alive
 from fastopt.tune.ledger.sqlite import Storage
@@ -29,15 +30,18 @@ class History:
     decided : dict of int to int
         Values of each trial that a scheduler has decided about, those of earlier attempts included.
     best : Trial or None
+        Of the feasible ones, if there is one objective.
+    front : list of Trial
+        The feasible ones that no other dominates, if there are several.
     deleted : set of int
         Numbers of trials that are no more.
     revision : int
         Grows whenever something else has happened to ``finished`` than that trials were appended.
     """
 
-    def __init__(self, space: Space, direction: str, storage: Storage) -> None:
+    def __init__(self, space: Space, directions: Sequence[str], storage: Storage) -> None:
         self._space = space
-        self._sign = 1.0 if direction == "minimize" else -1.0
+        self._signs = [1.0 if direction == "minimize" else -1.0 for direction in directions]
         self._storage = storage
         self._version = 0
         self.trials: dict[int, Trial] = {}
@@ -47,6 +51,7 @@ class History:
         self.decided: dict[int, int] = {}
         self._followers: list[dict[int, Trial]] = []
         self.best: Trial | None = None
+        self.front: list[Trial] = []
         self.deleted: set[int] = set()
         self.revision = 0
 
@@ -75,6 +80,8 @@ class History:
         notes: str,
         decided: int,
         lineage: str,
+        objectives: str,
+        constraints: str,
         version: int,
     ) -> None:
         trial = self.trials.get(number)
@@ -91,6 +98,8 @@ class History:
         trial.started, trial.finished = started, finished
         trial.values[:] = json.loads(epochs)
         trial.notes = json.loads(notes)
+        trial.objectives[:] = json.loads(objectives)
+        trial.constraints[:] = json.loads(constraints)
         trial.lineage[:] = lineage_from_json(self._space, lineage)
         self.decided[number] = decided
         for changed in self._followers:
@@ -102,16 +111,45 @@ class History:
             if had_ended:
                 self._withdraw(trial)
             self.finished.append(trial)
-            if state == "done":
-                self.best = min(self.best or trial, trial, key=self._rank)
+            if trial.feasible:
+                self._compare(trial)
         self._version = version
 
     def _withdraw(self, trial: Trial) -> None:
         """As if the trial had not ended: its end is revised, or after Ctrl-C taken once more."""
         self.finished = [other for other in self.finished if other is not trial]
-        done = [other for other in self.finished if other.state == "done"]
-        self.best = min(done, key=self._rank, default=None)
+        self.best, self.front = None, []
+        for other in self.finished:
+            if other.feasible:
+                self._compare(other)
         self.revision += 1
+
+    def _compare(self, trial: Trial) -> None:
+        """Make a feasible trial the best, or one of the front, if it is."""
+        if len(self._signs) == 1:
+            self.best = min(self.best or trial, trial, key=self._rank)
+            return
+        place = self._place(trial)
+        others = [self._place(other) for other in self.front]
+        if any(dominates(other, place) for other in others):
+            return
+        self.front = [
+            other
+            for other, theirs in zip(self.front, others, strict=True)
+            if not dominates(place, theirs)
+        ]
+        self.front.append(trial)
+        self.front.sort(key=lambda trial: (self._place(trial), trial.number))
+
+    def _place(self, trial: Trial) -> tuple[float, ...]:
+        """Its objectives, all to be minimised."""
+        return tuple(s * v for s, v in zip(self._signs, trial.objectives, strict=True))
+
+    def n_constraints(self) -> int | None:
+        """How many constraints the trial has that has been done last; None before one is."""
+        done = (trial for trial in reversed(self.finished) if trial.state == "done")
+        last = next(done, None)
+        return None if last is None else len(last.constraints)
 
     def _delete(self, number: int, trial: Trial | None) -> None:
         # In this order, for after Ctrl-C in between the row is taken again.
@@ -129,7 +167,7 @@ class History:
 
     def _rank(self, trial: Trial) -> tuple[float, int]:
         assert trial.value is not None  # it is done
-        return self._sign * trial.value, trial.number
+        return self._signs[0] * trial.value, trial.number
 
     def pending(self) -> list[Trial]:
         """The running trials, by number."""

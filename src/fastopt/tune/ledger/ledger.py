@@ -8,7 +8,7 @@ import secrets
 import sqlite3
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Literal, get_args
@@ -23,7 +23,7 @@ from fastopt.tune.ledger.reports import Reports
 from fastopt.tune.ledger.restore import pack_space
 from fastopt.tune.ledger.sqlite import Storage
 from fastopt.tune.ledger.values import plain_notes
-from fastopt.tune.space import Parameter, Space, Trial
+from fastopt.tune.space import Parameter, Result, Space, Trial
 from fastopt.tune.strategies.by_name import make_strategy
 from fastopt.tune.strategies.driver import Driver
 from fastopt.tune.strategies.protocol import Direction, Name, SpaceExhausted, Strategy, satisfies
@@ -32,8 +32,8 @@ __all__ = ["Ledger", "Resume"]
 
 Resume = Literal["same", "extend"]
 
-# State, value, error, values, notes as JSON, traceback: as Storage.finish takes them.
-Outcome = tuple[str, float | None, str | None, list[float], str, str | None]
+# State, result, error, values, notes as JSON, traceback: as Storage.finish takes them.
+Outcome = tuple[str, Result | None, str | None, list[float], str, str | None]
 
 
 class Ledger:
@@ -43,7 +43,7 @@ class Ledger:
 
     Attributes
     ----------
-    space, strategy, direction, seed, name, constraint
+    space, strategy, directions, seed, name, constraint
         As in the study. For ``seed=None`` the seed is the one that was drawn, or the file's.
     storage : Storage
     reports : Reports
@@ -55,7 +55,7 @@ class Ledger:
         space: Mapping[str, Parameter] | Space,
         *,
         strategy: Name | Strategy,
-        direction: Direction,
+        directions: Sequence[Direction],
         seed: int | None,
         storage: str | os.PathLike[str] | None,
         name: str,
@@ -66,7 +66,7 @@ class Ledger:
     ) -> None:
         self.space = space if isinstance(space, Space) else Space(space)
         self.strategy = make_strategy(strategy)
-        self.direction = _checks.choice("direction", direction, get_args(Direction))
+        self.directions = tuple(directions)
         self.seed = secrets.randbits(32) if seed is None else _checks.integer("seed", seed, least=0)
         if not isinstance(name, str):
             raise TypeError(f"name must be a string, got {name!r}")
@@ -92,7 +92,7 @@ class Ledger:
             storage, name, _checks.number("lock_timeout", lock_timeout, least=0, most=2e6), access
         )
         self._access = access
-        self._history = History(self.space, self.direction, self.storage)
+        self._history = History(self.space, self.directions, self.storage)
         self.reports = Reports(self.space, self.storage, self._history, self._owner, self._lock)
         try:
             self._open(initial, seed is None, resume)
@@ -104,7 +104,7 @@ class Ledger:
             self.strategy,
             self.space,
             seed=self.seed,
-            direction=self.direction,
+            directions=self.directions,
             constraint=constraint,
         )
 
@@ -112,7 +112,7 @@ class Ledger:
         if self._access != "create":  # the space has just been made from the description
             self._here = self.storage.find_study()
             return
-        here = describe(self.space, self.strategy, self.direction, self.seed)
+        here = describe(self.space, self.strategy, self.directions, self.seed)
         restore = {"space": pack_space(self.space), "constraint": self.constraint is not None}
         self._here = here = json.loads(json.dumps({**here, "restore": restore}))
         first = [] if initial is None else [params_to_json(self.space, initial)]
@@ -171,10 +171,31 @@ class Ledger:
             return list(self._history.finished)
 
     def best(self) -> Trial | None:
-        """The done trial with the best value, the first of equals."""
+        """The feasible trial with the best value, the first of equals."""
         with self._lock:
             self._history.refresh()
             return self._history.best
+
+    def front(self) -> list[Trial]:
+        """The feasible trials that no other dominates, if there are several objectives."""
+        with self._lock:
+            self._history.refresh()
+            return list(self._history.front)
+
+    def has_succeeded(self) -> bool:
+        """Whether a trial is done, feasible or not."""
+        with self._lock:
+            self._history.refresh()
+            return self._history.n_constraints() is not None
+
+    def standing(self) -> str:
+        """How the study stands, in a few words."""
+        best, front = self.best(), self._history.front
+        if best is not None:
+            return f"best {best.value:.6g}"
+        if front:
+            return f"{len(front)} on the front"
+        return "none feasible yet" if self.has_succeeded() else "no result yet"
 
     def __len__(self) -> int:
         """Trials that this process has seen so far; the file is not read."""
@@ -257,7 +278,7 @@ class Ledger:
         self,
         trial: Trial | int,
         state: str,
-        value: float | None = None,
+        result: Result | float | None = None,
         error: str | None = None,
         values: Iterable[float] = (),
         notes: Mapping[str, Any] = MappingProxyType({}),
@@ -266,13 +287,20 @@ class Ledger:
         """Store what a running trial came to; it is on disk when this returns.
 
         If the file cannot be written (it is locked, has been moved, the disk is full) the result is
-        kept, and written together with whatever this object writes next.
+        kept, and written together with whatever this object writes next. One with another number
+        of constraints than the trials before is a failure.
         """
         number = _number(trial)
         text = json.dumps(plain_notes(notes))
+        if isinstance(result, float):
+            result = Result(result)
         with self._lock:
+            if state == "done" and result is not None:
+                reason = self.other_constraints(result)
+                if reason is not None:
+                    state, result, error = "failed", None, f"the value is {reason}"
             try:
-                self._kept[number] = (state, value, error, list(values), text, traceback)
+                self._kept[number] = (state, result, error, list(values), text, traceback)
                 self.reports.discard(number)
                 self._write_kept(number)
                 self._history.refresh()
@@ -280,7 +308,7 @@ class Ledger:
             except OSError as problem:
                 if number not in self._kept:
                     raise
-                what = f"error {error!r}" if value is None else f"value {value!r}"
+                what = f"error {error!r}" if result is None else f"value {result.value!r}"
                 raise type(problem)(
                     f"{problem}; the {what} of trial {number} is kept, and is written as soon as "
                     "the file can be, by the next tell, ask, run or close of this study"
@@ -288,6 +316,17 @@ class Ledger:
             except BaseException:
                 self._kept.pop(number, None)
                 raise
+
+    def other_constraints(self, result: Result) -> str | None:
+        """What is wrong with the number of constraints, if it is not that of the trials before."""
+        count, known = len(result.constraints), self._history.n_constraints()
+        if known is None or count == known:
+            return None
+        return (
+            f"a result with {count} constraints, needs {known} as in the trials before: the same "
+            "ones each time, 0 or less where one does not matter; study.correct(trial, "
+            "tune.Result(value, constraints=[...])) gives earlier trials theirs"
+        )
 
     def _write_kept(self, own: int | None = None) -> None:
         """Write the results that are kept, that of ``own`` or an error among them."""
@@ -346,9 +385,16 @@ class Ledger:
             return self.storage.traceback(number)
 
     def revise(
-        self, trial: Trial | int, state: str, value: float | None, error: str | None
+        self,
+        trial: Trial | int,
+        state: str,
+        result: Callable[[Trial], Result] | None,
+        error: str | None,
     ) -> Trial:
-        """Change what a trial that has ended came to; the trial, which is last of the finished."""
+        """Change what a trial that has ended came to; the trial, which is last of the finished.
+
+        ``result`` makes the new one of the trial as it is.
+        """
         number = _number(trial)
 
         def write(connection: sqlite3.Connection) -> None:
@@ -358,7 +404,9 @@ class Ledger:
                 self._refuse(number)
             elif known.state == "running":
                 raise ValueError(f"trial {number} is running; only one that has ended is revised")
-            self.storage.revise(connection, number, state, value, error)
+            else:
+                made = None if result is None else result(known)
+                self.storage.revise(connection, number, state, made, error)
 
         with self._lock:
             self._history.refresh()

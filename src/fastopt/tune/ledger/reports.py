@@ -16,7 +16,7 @@ from fastopt.tune.ledger.encoding import lineage_to_json
 from fastopt.tune.ledger.history import History
 from fastopt.tune.ledger.sqlite import Storage
 from fastopt.tune.ledger.values import plain_notes
-from fastopt.tune.space import Space, Trial
+from fastopt.tune.space import Result, Space, Trial
 
 __all__ = ["Reports"]
 
@@ -109,7 +109,8 @@ class Reports:
         for trial in trials:
             if decided[trial.number] == "stop":
                 facts = notes[trial.number]
-                outcome = "stopped", trial.values[-1], None, trial.values, facts, None
+                result = Result(trial.values[-1])
+                outcome = "stopped", result, None, trial.values, facts, None
                 self._storage.finish(connection, trial.number, *outcome)
         return decided
 

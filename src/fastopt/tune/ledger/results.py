@@ -8,7 +8,7 @@ from typing import Any
 
 from fastopt import _checks
 from fastopt.tune.ledger.ledger import Ledger
-from fastopt.tune.ledger.values import plain_notes, read_value
+from fastopt.tune.ledger.values import plain_notes, read_result
 from fastopt.tune.space import Trial
 
 __all__ = ["MISSING", "add", "tell"]
@@ -30,10 +30,10 @@ def tell(
     values = [float(item) for item in values]
     if error is not None:
         return ledger.finish(trial, "failed", None, str(error), values, notes)
-    number, reason = read_value(value)
+    result, reason = read_result(value, len(ledger.directions))
     if reason is not None:
         return ledger.finish(trial, "failed", None, f"the value is {reason}", values, notes)
-    return ledger.finish(trial, "done", number, None, values, notes)
+    return ledger.finish(trial, "done", result, None, values, notes)
 
 
 def add(
@@ -55,7 +55,9 @@ def add(
         raise TypeError(f"add: error= is for failed trials, got state={state!r}")
     result = None
     if value is not MISSING:
-        result, reason = read_value(value)
+        result, reason = read_result(value, len(ledger.directions))
+        if reason is None and state == "done":
+            reason = ledger.other_constraints(result)
         if reason is not None:
             raise ValueError(f"add: the value is {reason}")
     facts = json.dumps(plain_notes(notes))

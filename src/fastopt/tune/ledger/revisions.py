@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 from fastopt.tune.ledger.ledger import Ledger
-from fastopt.tune.ledger.values import read_value
-from fastopt.tune.space import Trial
+from fastopt.tune.ledger.values import read_result
+from fastopt.tune.space import Result, Trial
 
 __all__ = ["correct", "delete", "invalidate"]
 
 
-def correct(ledger: Ledger, trial: Trial | int, value: float) -> Trial:
-    """Give a trial another value; one that had failed is done."""
-    number, reason = read_value(value)
+def correct(ledger: Ledger, trial: Trial | int, value: Any) -> Trial:
+    """Give a trial another value; one that had failed is done.
+
+    A value alone leaves the constraints as they are.
+    """
+    given, reason = read_result(value, len(ledger.directions))
     if reason is not None:
         raise ValueError(f"correct: the value is {reason}")
-    return ledger.revise(trial, "done", number, None)
+
+    def result(known: Trial) -> Result:
+        if isinstance(value, Result):
+            return given
+        kept = replace(given, constraints=tuple(known.constraints))
+        reason = ledger.other_constraints(kept)
+        if reason is not None and known.state != "done":
+            raise ValueError(f"correct: the value is {reason}")
+        return kept
+
+    return ledger.revise(trial, "done", result, None)
 
 
 def invalidate(ledger: Ledger, trial: Trial | int, error: str) -> Trial:

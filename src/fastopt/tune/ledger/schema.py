@@ -31,6 +31,8 @@ SCHEMA = (
         notes TEXT NOT NULL DEFAULT '{}',
         decided INTEGER NOT NULL DEFAULT 0,
         lineage TEXT NOT NULL DEFAULT '[]',
+        objectives TEXT NOT NULL DEFAULT '[]',
+        constraints TEXT NOT NULL DEFAULT '[]',
         PRIMARY KEY (study, number)
     )""",
     "CREATE UNIQUE INDEX trial_versions ON trials (study, version)",
@@ -61,6 +63,8 @@ ADDED_LATER = {
     "notes": "TEXT NOT NULL DEFAULT '{}'",
     "decided": "INTEGER NOT NULL DEFAULT 0",
     "lineage": "TEXT NOT NULL DEFAULT '[]'",
+    "objectives": "TEXT NOT NULL DEFAULT '[]'",
+    "constraints": "TEXT NOT NULL DEFAULT '[]'",
 }
 
 

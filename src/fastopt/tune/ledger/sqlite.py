@@ -17,10 +17,12 @@ from typing import Any, TypeVar
 from fastopt.tune.ledger.database import Access, Database
 from fastopt.tune.ledger.schema import ADDED_LATER, table_names
 from fastopt.tune.ledger.values import cut
+from fastopt.tune.space.trial import Result
 
 __all__ = ["Storage"]
 
 T = TypeVar("T")
+SET_RESULT = "value = ?, objectives = ?, constraints = ?"
 
 
 class Storage:
@@ -256,16 +258,16 @@ class Storage:
         connection: sqlite3.Connection,
         number: int,
         state: str,
-        value: float | None,
+        result: Result | None,
         error: str | None,
     ) -> None:
         """Change what a trial that has ended came to."""
         connection.execute(
-            "UPDATE trials SET state = ?, value = ?, error = ?, version = ?"
+            f"UPDATE trials SET state = ?, {SET_RESULT}, error = ?, version = ?"
             " WHERE study = ? AND number = ? AND state != 'running'",
             (
                 state,
-                value,
+                *_columns(result),
                 error and cut(error),
                 self._next_version(connection),
                 self._study,
@@ -346,7 +348,7 @@ class Storage:
         connection: sqlite3.Connection,
         number: int,
         state: str,
-        value: float | None,
+        result: Result | None,
         error: str | None,
         values: list[float],
         notes: str,
@@ -354,12 +356,12 @@ class Storage:
     ) -> bool:
         """Store a result; False if the trial does not run."""
         cursor = connection.execute(
-            "UPDATE trials SET state = ?, value = ?, error = ?, epochs = ?, finished = ?,"
+            f"UPDATE trials SET state = ?, {SET_RESULT}, error = ?, epochs = ?, finished = ?,"
             " notes = ?, owner = NULL, version = ?"
             " WHERE study = ? AND number = ? AND state = 'running'",
             (
                 state,
-                value,
+                *_columns(result),
                 error and cut(error),
                 json.dumps(values),
                 time.time(),
@@ -375,3 +377,15 @@ class Storage:
                 (self._study, number, traceback),
             )
         return cursor.rowcount == 1
+
+
+def _columns(result: Result | None) -> tuple[float | None, str, str]:
+    """What stands in the columns of SET_RESULT: several objectives have one of their own."""
+    if result is None:
+        return None, "[]", "[]"
+    several = isinstance(result.value, tuple)
+    return (
+        None if several else result.value,
+        json.dumps(result.value if several else []),
+        json.dumps(result.constraints),
+    )

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 import numbers
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-__all__ = ["cut", "has_diverged", "plain_notes", "read_value"]
+from fastopt.tune.space.trial import Result
+
+__all__ = ["cut", "has_diverged", "plain_notes", "read_result", "read_value"]
 
 # Characters of an error or a traceback.
 LONGEST = 10_000
@@ -33,6 +35,49 @@ def read_value(value: Any) -> tuple[float, str | None]:
     return number, None if math.isfinite(number) else f"{number}, needs a finite number"
 
 
+def read_result(given: Any, n_objectives: int) -> tuple[Result, str | None]:
+    """``given`` as a result of plain floats, and None; or one without, and why it is no result."""
+    result = given if isinstance(given, Result) else Result(given)
+    value: Any
+    if n_objectives == 1:
+        value, reason = read_value(result.value)
+        if reason is not None and _is_listed(result.value):
+            reason += " (for several objectives the study needs directions=)"
+    else:
+        value, reason = _read_objectives(result.value, n_objectives)
+    constraints = []
+    for i, constraint in enumerate(result.constraints if _is_listed(result.constraints) else [()]):
+        number, problem = read_value(constraint)
+        constraints.append(number)
+        if problem is not None and reason is None:
+            reason = (
+                f"a result whose constraint {i} is {problem} (at most 0 where it is satisfied; "
+                "where it cannot be told, let the trial fail)"
+            )
+    if reason is not None:
+        return Result(math.nan), reason
+    return Result(value, tuple(constraints)), None
+
+
+def _read_objectives(value: Any, count: int) -> tuple[tuple[float, ...], str | None]:
+    if not _is_listed(value) or len(value) != count:
+        directions = f"{count} numbers, one for each of the study's directions"
+        return (), f"{_shorten(value)}, needs {directions}"
+    pairs = [read_value(item) for item in value]
+    for i, (_, reason) in enumerate(pairs):
+        if reason is not None:
+            return (), f"{_shorten(value)}, of which number {i} is {reason}"
+    return tuple(number for number, _ in pairs), None
+
+
+def _is_listed(value: Any) -> bool:
+    """Whether it is a list, a tuple, or an array or a tensor of one axis."""
+    shape = getattr(value, "shape", None)
+    if isinstance(shape, tuple):
+        return len(shape) == 1
+    return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+
+
 def _item(value: Any) -> Any:
     """The element of an array or a tensor that holds one, unless it is masked; else ``value``."""
     shape = getattr(value, "shape", None)
@@ -42,7 +87,13 @@ def _item(value: Any) -> Any:
 
 
 def has_diverged(value: Any) -> bool:
-    """Whether ``value`` is a number, but NaN or infinite, as of a training that diverged."""
+    """Whether ``value`` is a number, but NaN or infinite, as of a training that diverged; or holds
+    one.
+    """
+    if isinstance(value, Result):
+        return has_diverged(value.value) or has_diverged(value.constraints)
+    if _is_listed(value) and len(value) != 1:
+        return any(map(has_diverged, value))
     value = _item(value)
     return isinstance(value, float) and not math.isfinite(value)
 

@@ -12,7 +12,9 @@ from typing import Any
 
 from fastopt.tune.reporting.axes import shorten
 from fastopt.tune.reporting.importance import FEWEST
+from fastopt.tune.reporting.order import order_trials
 from fastopt.tune.reporting.plots import Plots
+from fastopt.tune.reporting.table import result_columns
 from fastopt.tune.space import Space, Trial
 
 __all__ = ["summary", "write_page"]
@@ -54,6 +56,10 @@ LONG = 20
 BROAD = {"slices", "parallel"}
 
 PICTURES = {
+    "front": (
+        "Front",
+        "Red: the feasible trials that no other beats in all objectives. Squares are infeasible.",
+    ),
     "history": ("History", "Value of each trial and the best so far."),
     "curves": (
         "Learning curves",
@@ -80,13 +86,15 @@ def _cell(text: str) -> str:
     return f"<td{long}>{escape(text)}</td>"
 
 
-def _table(header: Iterable[str], rows: Iterable[Iterable[str]], first: str = "") -> str:
+def _table(
+    header: Iterable[str], rows: Iterable[Iterable[str]], first: str = "", count: int = 1
+) -> str:
     head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
     lines = [f"<table><tr>{head}</tr>"]
     for i, row in enumerate(rows):
         cells = "".join(map(_cell, row))
         lines.append(
-            f'<tr class="{first}">{cells}</tr>' if i == 0 and first else f"<tr>{cells}</tr>"
+            f'<tr class="{first}">{cells}</tr>' if i < count and first else f"<tr>{cells}</tr>"
         )
     return "\n".join(['<div class="wide">', *lines, "</table></div>"])
 
@@ -124,58 +132,64 @@ def _facts(about: str, trials: Sequence[Trial]) -> str:
     return f"{about} · {len(trials)} trials ({counts or 'none'}) · {seconds:.1f} s of evaluation"
 
 
-def _ranked(direction: str, trials: Sequence[Trial]) -> list[tuple[float, Trial]]:
-    """The done trials with their values, the best first."""
-    sign = 1.0 if direction == "minimize" else -1.0
-    done = [(t.value, t) for t in trials if t.state == "done" and t.value is not None]
-    return sorted(done, key=lambda item: (sign * item[0], item[1].number))
-
-
-def _best(value: float, best: Trial) -> list[str]:
+def _best(best: Trial) -> list[str]:
     params = _params(best.params)
+    number = f"trial {best.number}"
+    if not best.feasible:
+        number = f"no trial is feasible; {number} is nearest, by {best.violation:.6g}"
     return [
         '<div class="best">',
-        f'<div><strong>{value:.6g}</strong><div class="note">trial {best.number}</div></div>',
+        f'<div><strong>{best.value:.6g}</strong><div class="note">{number}</div></div>',
         f"{params}</div>",
     ]
 
 
 def _pictures(plots: Plots, done: int, coordinates: int, curves: bool) -> list[str]:
     parts = []
-    for name, (title, caption) in PICTURES.items():
-        if name == "curves" and not curves:
+    for name in PICTURES:
+        if name == "front" or (name == "curves" and not curves):
             continue
         if name == "importance" and done < FEWEST:
             parts.append(f'<p class="note">Importance needs {FEWEST} done trials.</p>')
             return parts
         if name == "contour" and coordinates < 2:
             return parts
-        picture = _picture(getattr(plots, name), f"{title}. {caption}")
-        parts.append(f"<h2>{escape(title)}</h2>")
-        broad = "wide broad" if name in BROAD else "wide"
-        parts.append(
-            f'<figure><div class="{broad}">{picture}</div>'
-            f"<figcaption>{escape(caption)}</figcaption></figure>"
-        )
+        parts += _picture_of(name, plots)
     return parts
 
 
-def _trials(names: Sequence[str], ranked: Sequence[tuple[float, Trial]]) -> list[str]:
+def _picture_of(name: str, plots: Plots) -> list[str]:
+    title, caption = PICTURES[name]
+    picture = _picture(getattr(plots, name), f"{title}. {caption}")
+    broad = "wide broad" if name in BROAD else "wide"
+    return [
+        f"<h2>{escape(title)}</h2>",
+        f'<figure><div class="{broad}">{picture}</div>'
+        f"<figcaption>{escape(caption)}</figcaption></figure>",
+    ]
+
+
+def _trials(
+    names: Sequence[str], n_objectives: int, ranked: Sequence[Trial], n_best: int
+) -> list[str]:
     shown = ranked[:SHOWN]
-    notes = list(dict.fromkeys(name for _, trial in shown for name in trial.notes))[:MOST_NOTES]
+    notes = list(dict.fromkeys(name for trial in shown for name in trial.notes))[:MOST_NOTES]
+    results = result_columns(n_objectives, shown)
     rows = [
         [
             str(trial.number),
-            f"{value:.6g}",
+            *("" if number is None else f"{number:.6g}" for number in numbers),
             *(shorten(trial.params[n]) if n in trial.params else "" for n in names),
             *(shorten(trial.notes[n]) if n in trial.notes else "" for n in notes),
             f"{trial.seconds:.2f}",
         ]
-        for value, trial in shown
+        for trial, numbers in zip(shown, zip(*results.values(), strict=True), strict=True)
     ]
     title = f"The best {len(rows)} trials" if len(ranked) > SHOWN else "Trials by value"
-    header = ["trial", "value", *names, *notes, "seconds"]
-    return [f"<h2>{title}</h2>", _table(header, rows, "first")]
+    if n_objectives > 1:
+        title = f"Trials, the {n_best} of the front first"
+    header = ["trial", *results, *names, *notes, "seconds"]
+    return [f"<h2>{title}</h2>", _table(header, rows, "first", n_best)]
 
 
 def _failures(trials: Sequence[Trial]) -> list[str]:
@@ -186,14 +200,17 @@ def _failures(trials: Sequence[Trial]) -> list[str]:
     return ["<h2>Failures</h2>", _table(("trials", "reason"), rows)]
 
 
-def summary(name: str, about: str, direction: str, trials: Sequence[Trial]) -> str:
+def summary(name: str, about: str, directions: Sequence[str], trials: Sequence[Trial]) -> str:
     """A few lines of HTML, for a notebook."""
     lines = [f"<b>{escape(name)}</b><br>{escape(_facts(about, trials))}"]
-    ranked = _ranked(direction, trials)
-    if ranked:
-        value, best = ranked[0]
-        lines.append(f"<br>best value <b>{value:.6g}</b>, trial {best.number}")
-        lines.append(_params(best.params))
+    ranked, n_best = order_trials(directions, trials)
+    if n_best and len(directions) > 1:
+        lines.append(f"<br><b>{n_best}</b> trials on the front")
+    elif n_best:
+        lines.append(f"<br>best value <b>{ranked[0].value:.6g}</b>, trial {ranked[0].number}")
+        lines.append(_params(ranked[0].params))
+    elif ranked:
+        lines.append("<br>no trial is feasible yet")
     return "\n".join(lines)
 
 
@@ -203,7 +220,7 @@ def write_page(
     name: str,
     about: str,
     space: Space,
-    direction: str,
+    directions: Sequence[str],
     trials: Sequence[Trial],
     plots: Plots,
 ) -> None:
@@ -216,7 +233,7 @@ def write_page(
         The title.
     about : str
         How the trials were made, in a line.
-    space, direction, trials
+    space, directions, trials
         Those of the study.
     plots : Plots
         Of the same trials.
@@ -234,13 +251,14 @@ def write_page(
     """
     title = escape(name)
     body = [f"<h1>{title}</h1>", f'<p class="facts">{escape(_facts(about, trials))}</p>']
-    ranked = _ranked(direction, trials)
+    ranked, n_best = order_trials(directions, trials)
+    if ranked and len(directions) > 1:
+        body += _picture_of("front", plots)
+    elif ranked:
+        curves = any(len(trial.values) > 1 for trial in trials)
+        body += [*_best(ranked[0]), *_pictures(plots, len(ranked), len(space), curves)]
     if ranked:
-        body += [
-            *_best(*ranked[0]),
-            *_pictures(plots, len(ranked), len(space), any(len(t.values) > 1 for t in trials)),
-            *_trials(space.names, ranked),
-        ]
+        body += _trials(space.names, len(directions), ranked, n_best)
     body += _failures(trials)
     page = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',

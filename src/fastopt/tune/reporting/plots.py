@@ -27,6 +27,7 @@ from fastopt.tune.reporting.axes import (
     use_log,
 )
 from fastopt.tune.reporting.coordinates import label_axis, positions, ticks
+from fastopt.tune.reporting.front import draw_front
 from fastopt.tune.reporting.importance import importance, intervals
 from fastopt.tune.reporting.surrogate import local_average
 from fastopt.tune.reporting.surrogate import surface as process_surface
@@ -42,7 +43,7 @@ INTERVALS_UP_TO = 500
 
 
 class Plots:
-    """``study.plot``: history, curves, parallel, slices, contour, importance.
+    """``study.plot``: history, curves, parallel, slices, contour, importance, front.
 
     Examples
     --------
@@ -53,20 +54,27 @@ class Plots:
     'value'
     """
 
-    def __init__(self, space: Space, direction: str, trials: Callable[[], Sequence[Trial]]) -> None:
+    def __init__(
+        self, space: Space, directions: Sequence[str], trials: Callable[[], Sequence[Trial]]
+    ) -> None:
         self._space = space
-        self._sign = 1.0 if direction == "minimize" else -1.0
+        self._directions = directions
+        self._sign = 1.0 if directions[0] == "minimize" else -1.0
         self._trials = trials
 
     def _done(self) -> list[Trial]:
+        if len(self._directions) > 1:
+            raise ValueError("this picture is of one objective; study.plot.front() shows several")
         done = [trial for trial in self._trials() if trial.state == "done"]
         if not done:
             raise ValueError("there is nothing to plot: no trial has succeeded yet")
         return done
 
     def _best(self, done: list[Trial]) -> int:
-        """Index of the best, the first of equals."""
-        return int(np.argmin(self._sign * np.array([trial.value for trial in done])))
+        """Index of the best, the first of equals: a feasible one, or else the nearest to it."""
+        values = self._sign * np.array([trial.value for trial in done])
+        violations = np.array([trial.violation for trial in done])
+        return int(np.lexsort((values, violations))[0])
 
     def _goodness(self, done: list[Trial]) -> np.ndarray:
         """Rank of each trial from 0, the best, to 1, the worst."""
@@ -96,7 +104,8 @@ class Plots:
     def history(self, axes: Any = None) -> Any:
         """Each trial's value and the best so far.
 
-        Failed trials are crosses at the foot, stopped ones hollow. The axis is logarithmic if the
+        Failed trials are crosses at the foot, stopped ones hollow, infeasible ones hollow squares,
+        which are never the best. The axis is logarithmic if the
         values are positive and span more than a factor of 50; else what is far worse than nine in
         ten trials is left out.
         """
@@ -105,9 +114,19 @@ class Plots:
         numbers = np.array([trial.number for trial in done])
         values = np.array([trial.value for trial in done])
         accumulate = np.minimum if self._sign > 0 else np.maximum
-        best = accumulate.accumulate(values)
+        feasible = np.array([trial.feasible for trial in done], dtype=bool)
+        best = accumulate.accumulate(np.where(feasible, values, self._sign * math.inf))
+        best[np.isinf(best)] = math.nan
         last = max(trial.number for trial in self._trials())
-        axes.scatter(numbers, values, s=18, color=POINT, alpha=0.75, linewidths=0, label="trial")
+        axes.scatter(
+            numbers[feasible], values[feasible], s=18, color=POINT, alpha=0.75, linewidths=0,
+            label="trial",
+        )  # fmt: skip
+        if not feasible.all():
+            axes.scatter(
+                numbers[~feasible], values[~feasible], s=16, marker="s", facecolors="none",
+                edgecolors=POINT, alpha=0.75, label="infeasible",
+            )  # fmt: skip
         stopped = [trial for trial in self._trials() if trial.state == "stopped"]
         if stopped:
             place = [[getattr(trial, name) for trial in stopped] for name in ("number", "value")]
@@ -123,18 +142,26 @@ class Plots:
                 transform=foot, label="failed",
             )  # fmt: skip
         self._show_range(axes, values)
-        axes.annotate(
-            shorten(float(best[-1])), (last, best[-1]), xytext=(6, 0), color=BEST,
-            textcoords="offset points", va="center", fontsize=9, annotation_clip=False,
-        )  # fmt: skip
+        if feasible.any():
+            axes.annotate(
+                shorten(float(best[-1])), (last, best[-1]), xytext=(6, 0), color=BEST,
+                textcoords="offset points", va="center", fontsize=9, annotation_clip=False,
+            )  # fmt: skip
         axes.set(xlabel="trial", ylabel="value")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.legend(
-            loc="lower right", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=9, ncols=4,
+            loc="lower right", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=9, ncols=5,
             labelcolor=TEXT, handletextpad=0.3, columnspacing=1.2,
         )  # fmt: skip
         clean(axes)
         return axes.figure
+
+    def front(self, axes: Any = None) -> Any:
+        """Each pair of objectives, the trials of the front in red.
+
+        Infeasible trials are hollow squares. ``axes`` is for two objectives.
+        """
+        return draw_front(self._directions, self._trials(), axes)
 
     def curves(self, axes: Any = None) -> Any:
         """What generator objectives yielded, by epoch; the best is red, failed trials are grey.

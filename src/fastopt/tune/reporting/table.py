@@ -7,10 +7,25 @@ from typing import Any
 
 from fastopt.tune.space.trial import Trial
 
-__all__ = ["to_pandas"]
+__all__ = ["result_columns", "to_pandas"]
 
 
-def to_pandas(names: Sequence[str], trials: Sequence[Trial]) -> Any:
+def result_columns(n_objectives: int, trials: Sequence[Trial]) -> dict[str, list[float | None]]:
+    """What the trials came to: ``value`` or ``objective_0`` …, and ``constraint_0`` … if any."""
+    columns: dict[str, list[float | None]] = {}
+    if n_objectives == 1:
+        columns["value"] = [trial.value for trial in trials]
+    else:
+        for i in range(n_objectives):
+            columns[f"objective_{i}"] = [t.objectives[i] if t.objectives else None for t in trials]
+    for i in range(max((len(trial.constraints) for trial in trials), default=0)):
+        columns[f"constraint_{i}"] = [
+            trial.constraints[i] if i < len(trial.constraints) else None for trial in trials
+        ]
+    return columns
+
+
+def to_pandas(names: Sequence[str], directions: Sequence[str], trials: Sequence[Trial]) -> Any:
     """See :meth:`fastopt.tune.Study.to_pandas`."""
     try:
         import pandas as pd
@@ -19,8 +34,11 @@ def to_pandas(names: Sequence[str], trials: Sequence[Trial]) -> Any:
     columns: dict[str, Any] = {
         "number": [trial.number for trial in trials],
         "state": [trial.state for trial in trials],
-        "value": [trial.value for trial in trials],
     }
+    results = result_columns(len(directions), trials)
+    columns.update(results)
+    if any(trial.constraints for trial in trials):
+        columns["feasible"] = [trial.feasible for trial in trials]
     for name in names:
         columns[f"param_{name}"] = [trial.params.get(name) for trial in trials]
     for name in dict.fromkeys(name for trial in trials for name in trial.notes):
@@ -31,4 +49,4 @@ def to_pandas(names: Sequence[str], trials: Sequence[Trial]) -> Any:
         columns[name] = pd.to_datetime(pd.Series(seconds, dtype=float), unit="s", utc=True)
     columns["seconds"] = pd.Series([trial.seconds for trial in trials], dtype=float)
     frame = pd.DataFrame(columns)
-    return frame.astype({"value": float}).set_index("number")
+    return frame.astype(dict.fromkeys(results, float)).set_index("number")

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from fastopt.tune.ledger.values import read_result
 from fastopt.tune.running.current import CurrentTrial, Within
 from fastopt.tune.running.evaluate import Objective, Outcome, Steps, explain, trace, with_notes
 from fastopt.tune.space.parameters import Categorical, Int
 from fastopt.tune.space.space import Space
-from fastopt.tune.space.trial import Trial
+from fastopt.tune.space.trial import Result, Trial
 
 __all__ = ["Rows", "diverged_outcome", "evaluate_batch", "row_outcome", "stack"]
 
@@ -89,6 +89,17 @@ def _read(losses: Any, rows: int, verb: str) -> list[float]:
     return np.ma.filled(given.astype(np.float64), np.nan).tolist()
 
 
+def _read_constraints(constraints: Any, rows: int) -> list[list[float]]:
+    """Those of each row."""
+    given = np.asanyarray(constraints)
+    if given.ndim != 2 or len(given) != rows:
+        raise ValueError(
+            f"the objective returned constraints of shape {given.shape} for {rows} rows, needs "
+            f"({rows}, number of constraints)"
+        )
+    return np.ma.filled(given.astype(np.float64), np.nan).tolist()
+
+
 def evaluate_batch(
     objective: Objective, params: dict[str, np.ndarray], given: Sequence[tuple[int, str | None]]
 ) -> Steps:
@@ -132,7 +143,12 @@ def _evaluate_rows(
                 answer = make_rows(kept, sources, {**params})
             if result is None:
                 return Outcome("done")
-        return Outcome("done", values=_read(result, len(trials), "returned"))
+        constraints = []
+        if isinstance(result, Result):
+            constraints = _read_constraints(result.constraints, len(trials))
+            result = result.value
+        losses = _read(result, len(trials), "returned")
+        return Outcome("done", values=losses, constraints=constraints)
     except (Exception, SystemExit) as error:
         return Outcome("failed", error=explain(error), traceback=trace(error))
 
@@ -151,7 +167,9 @@ def row_outcome(outcome: Outcome, row: int, trial: Trial) -> Outcome:
     value = outcome.values[row] if outcome.values else values[-1] if values else None
     if value is None:
         return Outcome("failed", error="the objective yielded nothing", notes=notes)
-    if not math.isfinite(value):
-        error = f"the objective returned {value}, needs a finite number"
+    constraints = outcome.constraints[row] if outcome.constraints else ()
+    result, reason = read_result(Result(value, constraints), 1)
+    if reason is not None:
+        error = f"the objective returned {reason}"
         return Outcome("failed", error=error, values=values, diverged=True, notes=notes)
-    return Outcome("done", value, values=values, notes=notes)
+    return Outcome("done", result, values=values, notes=notes)

@@ -81,15 +81,20 @@ class CurrentTrial:
 
 
 class Given(dict):
-    """Params on their way to the objective, with the number and the folder of their trial."""
+    """Params on their way to the objective, with the number and the folder of their trial, and how
+    many objectives it is to return.
+    """
 
-    def __init__(self, params: Mapping[str, Any], number: int, folder: str | None) -> None:
+    def __init__(
+        self, params: Mapping[str, Any], number: int, folder: str | None, n_objectives: int = 1
+    ) -> None:
         super().__init__(params)
         self.number = number
         self.folder = folder
+        self.n_objectives = n_objectives
 
     def __reduce__(self) -> Any:
-        return Given, (dict(self), self.number, self.folder)
+        return Given, (dict(self), self.number, self.folder, self.n_objectives)
 
 
 class Within:

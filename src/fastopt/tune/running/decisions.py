@@ -22,7 +22,7 @@ class Decisions:
 
     def __init__(self, scheduler: Any, ledger: Ledger) -> None:
         self._driver = SchedulerDriver(
-            scheduler, ledger.space, ledger.direction, ledger.seed, ledger.constraint
+            scheduler, ledger.space, ledger.directions[0], ledger.seed, ledger.constraint
         )
         self._history = ledger.history
         self._changed = self._history.follow()

@@ -11,8 +11,9 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastopt.tune.ledger.values import cut, has_diverged, read_value
+from fastopt.tune.ledger.values import cut, has_diverged, read_result, read_value
 from fastopt.tune.running.current import within
+from fastopt.tune.space.trial import Result
 
 __all__ = [
     "Event",
@@ -26,6 +27,11 @@ __all__ = [
 ]
 
 
+NO_GENERATOR = (
+    "a generator objective yields the values of one objective, and the study has several: "
+    "return the numbers at the end, without yield"
+)
+
 Objective = Callable[[dict[str, Any]], Any]
 Event = tuple[str, int, Any]
 """What a backend says of a task: "report", "restart" or "end"; its number; the content."""
@@ -35,16 +41,18 @@ Event = tuple[str, int, Any]
 class Outcome:
     """What a trial came to: the fields of Trial which the objective decides.
 
-    That of a batch has ``notes`` by the numbers of its trials.
+    That of a batch has in ``values`` the results and in ``constraints`` those of each row, and its
+    ``notes`` by the numbers of its trials.
     """
 
     state: str
-    value: float | None = None
+    value: Result | float | None = None
     error: str | None = None
     values: list[float] = field(default_factory=list)
     traceback: str | None = None
     diverged: bool = False
     notes: dict[Any, Any] = field(default_factory=dict)
+    constraints: list[list[float]] = field(default_factory=list)
 
 
 Steps = Generator[Any, Any, Outcome]
@@ -80,8 +88,9 @@ def evaluate(objective: Objective, params: dict[str, Any]) -> Steps:
     A value comes together with the trial's notes, or None if these are as before. The answer is
     None, or "stop", which ends the trial.
     """
+    n_objectives = getattr(params, "n_objectives", 1)
     objective, params, notes = within(objective, params)
-    return (yield from with_notes(_evaluate(objective, params), lambda: dict(notes)))
+    return (yield from with_notes(_evaluate(objective, params, n_objectives), lambda: dict(notes)))
 
 
 def with_notes(steps: Steps, notes: Callable[[], dict[Any, Any]]) -> Steps:
@@ -98,11 +107,13 @@ def with_notes(steps: Steps, notes: Callable[[], dict[Any, Any]]) -> Steps:
         answer = yield report, None if known == before else known
 
 
-def _evaluate(objective: Objective, params: dict[str, Any]) -> Steps:
+def _evaluate(objective: Objective, params: dict[str, Any], n_objectives: int) -> Steps:
     values: list[float] = []
     try:
         result = objective(params)
         if isinstance(result, Iterator):
+            if n_objectives > 1:
+                return Outcome("failed", error=NO_GENERATOR)
             while True:
                 try:
                     report = next(result)
@@ -121,11 +132,11 @@ def _evaluate(objective: Objective, params: dict[str, Any]) -> Steps:
                 if not values:
                     return Outcome("failed", error="the objective yielded nothing")
                 return Outcome("done", values[-1], values=values)
-        value, reason = read_value(result)
+        read, reason = read_result(result, n_objectives)
         if reason is not None:
             error = f"the objective returned {reason}"
             return Outcome("failed", error=error, values=values, diverged=has_diverged(result))
-        return Outcome("done", value, values=values)
+        return Outcome("done", read, values=values)
     except (Exception, SystemExit) as error:
         return Outcome("failed", error=explain(error), values=values, traceback=trace(error))
 

@@ -7,8 +7,9 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from inspect import isgeneratorfunction
 from typing import Any
 
 from fastopt import _checks
@@ -17,7 +18,7 @@ from fastopt.tune.running.backends import make_backend
 from fastopt.tune.running.batch import diverged_outcome, row_outcome, stack
 from fastopt.tune.running.current import Given, folder_of
 from fastopt.tune.running.decisions import Decisions
-from fastopt.tune.running.evaluate import Objective, Outcome
+from fastopt.tune.running.evaluate import NO_GENERATOR, Objective, Outcome
 from fastopt.tune.running.interrupts import Interrupts
 from fastopt.tune.running.progress import Progress
 from fastopt.tune.running.serial import Serial
@@ -92,6 +93,11 @@ class Run:
             check_scheduler("scheduler", scheduler)
         if hasattr(scheduler, "exchange") and batch is None:
             raise TypeError(f"scheduler: {scheduler!r} is for batched objectives, needs batch=")
+        if len(ledger.directions) > 1 and (scheduler is not None or batch is not None):
+            name = "batch" if scheduler is None else "scheduler"
+            raise TypeError(
+                f"{name}= goes by the values of one objective, and the study has several directions"
+            )
         if hasattr(scheduler, "check"):
             scheduler.check(ledger.space)
         self._scheduler = scheduler
@@ -132,6 +138,8 @@ class Run:
         self, objective: Objective, n_jobs: int | None, executor: Any, progress: bool | None
     ) -> None:
         batched = self._batch is not None
+        if len(self._ledger.directions) > 1 and isgeneratorfunction(objective):
+            raise TypeError(f"objective: {NO_GENERATOR}")
         if getattr(self._scheduler, "pause", False) is True and (
             batched or executor is not None or n_jobs not in (None, 1)
         ):
@@ -187,7 +195,7 @@ class Run:
         enough = bool(failures) if at_end else self._incidents >= self._max_failures
         if self._max_failures == math.inf or not enough:
             return
-        if self._ended > len(failures) or self._ledger.best() is not None:
+        if self._ended > len(failures) or self._ledger.has_succeeded():
             return
         number, outcome = failures[0]
         raise RuntimeError(
@@ -253,7 +261,7 @@ class Run:
         of_trials = [(trial.number, folder_of(path, name, trial.number)) for trial in trials]
         if self._batch is not None:
             return stack(self._ledger.space, params), of_trials
-        given = Given(params[0], *of_trials[0])
+        given = Given(params[0], *of_trials[0], len(self._ledger.directions))
         if self._backend.answers:
             return (given,)
         if limits is None:
@@ -261,7 +269,7 @@ class Run:
                 f"scheduler: {self._scheduler!r} cannot tell its limits in advance (it has no "
                 "method thresholds), and an executor answers nothing later; use n_jobs="
             )
-        return given, limits, self._ledger.direction
+        return given, limits, self._ledger.directions[0]
 
     def _wait(self, deadline: float) -> None:
         until = min([deadline, *(task.deadline for task in self._tasks.values())])
@@ -368,8 +376,9 @@ class Run:
             outcome.traceback,
         )
         self._note_end(trial)
-        if outcome.state != "failed":
+        if trial.state != "failed":
             return
+        outcome = replace(outcome, error=trial.error)
         if not outcome.diverged:
             self._failures.append((number, outcome))
         if not self._warned:
@@ -384,5 +393,4 @@ class Run:
         self._notify("on_trial_end", trial)
         del self._running[trial.number]
         self._ended += 1
-        best = self._ledger.best()
-        self._progress.update(trial.state == "failed", None if best is None else best.value)
+        self._progress.update(trial.state == "failed", self._ledger.standing())

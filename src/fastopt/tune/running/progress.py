@@ -52,13 +52,13 @@ class Progress:
             return None
         return tqdm(total=self._total, unit="trial", file=self._stream, dynamic_ncols=True)
 
-    def update(self, failed: bool, best: float | None) -> None:
-        """One more trial has ended."""
+    def update(self, failed: bool, standing: str) -> None:
+        """One more trial has ended; the study stands so."""
         self._done += 1
         self._failed += failed
         if not self._show:
             return
-        notes = ["no result yet" if best is None else f"best {best:.6g}"]
+        notes = [standing]
         if self._failed:
             notes.append(f"{self._failed} failed")
         if self._bar is not None:

@@ -30,6 +30,8 @@ class _Stopper:
 
 
 def _best(study: Any) -> Trial | None:
+    if len(study.directions) > 1:
+        raise ValueError("it goes by the best value, and the study has several objectives")
     try:
         return study.best
     except ValueError:  # none has succeeded yet

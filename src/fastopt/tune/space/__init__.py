@@ -8,6 +8,6 @@ from fastopt.tune.space.dimension import Dimension
 from fastopt.tune.space.number import Parameter
 from fastopt.tune.space.parameters import Categorical, Float, Int
 from fastopt.tune.space.space import Space
-from fastopt.tune.space.trial import Trial
+from fastopt.tune.space.trial import Result, Trial
 
-__all__ = ["Categorical", "Dimension", "Float", "Int", "Parameter", "Space", "Trial"]
+__all__ = ["Categorical", "Dimension", "Float", "Int", "Parameter", "Result", "Space", "Trial"]

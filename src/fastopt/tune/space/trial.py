@@ -2,11 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
-__all__ = ["Trial"]
+__all__ = ["Result", "Trial"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an objective returns that has constraints, which are known only after the evaluation.
+
+    Parameters
+    ----------
+    value : float or sequence of float
+        One number, or one for each of the study's ``directions``.
+    constraints : sequence of float
+        Each is satisfied where it is at most 0; how far above tells the search how far it is from
+        the feasible points. The same number of them each time, all finite.
+
+    Examples
+    --------
+    >>> from fastopt import tune
+    >>> def objective(params):
+    ...     seconds = 3 * params["layers"]
+    ...     return tune.Result(1 / params["layers"], constraints=[seconds - 10])
+    >>> study = tune.Study({"layers": tune.Int(1, 8)}, strategy="grid")
+    >>> study.run(objective)
+    >>> study.best_params, study.trials[7].constraints, study.trials[7].feasible
+    ({'layers': 3}, [14.0], False)
+    """
+
+    value: float | Sequence[float]
+    constraints: Sequence[float] = ()
 
 
 @dataclass(slots=True)
@@ -20,7 +49,11 @@ class Trial:
     params : dict
         What the objective got; parameters whose condition does not hold are absent.
     value : float or None
-        The result, always finite; None while running and after a failure.
+        The result, always finite; None while running, after a failure, and of several objectives.
+    objectives : list of float
+        The results of several objectives, in the order of the study's ``directions``.
+    constraints : list of float
+        Those of :class:`Result`; empty if there are none, or the trial is not done.
     state : {"running", "done", "failed", "stopped"}
         ``"stopped"``: ended early by a scheduler; ``value`` is then the last one reported.
     error : str or None
@@ -46,6 +79,20 @@ class Trial:
     started: float | None = None
     finished: float | None = None
     notes: dict[str, Any] = field(default_factory=dict)
+    objectives: list[float] = field(default_factory=list)
+    constraints: list[float] = field(default_factory=list)
+
+    @property
+    def feasible(self) -> bool | None:
+        """Whether all constraints are satisfied, if there are any; None of a trial that is not
+        done.
+        """
+        return self.violation == 0.0 if self.state == "done" else None
+
+    @property
+    def violation(self) -> float:
+        """By how much the constraints are violated, summed."""
+        return sum(max(0.0, constraint) for constraint in self.constraints)
 
     @property
     def seconds(self) -> float | None:
@@ -58,6 +105,8 @@ class Trial:
         facts = {
             "state": self.state,
             "value": self.value,
+            "objectives": self.objectives or None,
+            "constraints": self.constraints or None,
             **self.params,
             **self.notes,
             "error": self.error,

@@ -19,7 +19,7 @@ class Driver:
     ----------
     strategy : object
         With ``ask(view)`` and maybe ``tell(view, trial)``.
-    space, seed, direction, constraint
+    space, seed, directions, constraint
         What every view shows.
     """
 
@@ -29,13 +29,13 @@ class Driver:
         space: Space,
         *,
         seed: int,
-        direction: str,
+        directions: Sequence[str],
         constraint: Callable[[dict[str, Any]], Any] | None = None,
     ) -> None:
         self._strategy = strategy
         self._space = space
         self._seed = seed
-        self._direction = direction
+        self._directions = tuple(directions)
         self._constraint = constraint
         self.forget()
 
@@ -70,7 +70,8 @@ class Driver:
         view = View(
             space=self._space,
             seed=self._seed,
-            direction=self._direction,
+            direction=self._directions[0],
+            directions=self._directions,
             number=number,
             finished=finished,
             pending=pending,

@@ -24,8 +24,9 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
+from fastopt import _checks
 from fastopt.tune.space.constraint import satisfies
 from fastopt.tune.space.space import Space
 from fastopt.tune.space.trial import Trial
@@ -37,11 +38,31 @@ __all__ = [
     "SpaceExhausted",
     "Strategy",
     "View",
+    "check_directions",
     "satisfies",
 ]
 
 Direction = Literal["minimize", "maximize"]
 Name = Literal["grid", "random", "sobol", "bayes", "tpe"]
+
+
+def check_directions(
+    direction: Direction | None, directions: Sequence[Direction] | None
+) -> tuple[Direction, ...]:
+    """One for each objective, of the two arguments of which one may be given."""
+    if directions is None:
+        if isinstance(direction, (list, tuple)):
+            raise TypeError(f"direction is for one objective, got {direction!r}; use directions=")
+        given = "minimize" if direction is None else direction
+        return (_checks.choice("direction", given, get_args(Direction)),)
+    if direction is not None:
+        raise TypeError("direction is for one objective, directions for several: give one of them")
+    if isinstance(directions, str) or not isinstance(directions, Sequence) or not directions:
+        raise TypeError(
+            "directions must be a list with 'minimize' or 'maximize' for each objective, got "
+            f"{directions!r}"
+        )
+    return tuple(_checks.choice("directions", each, get_args(Direction)) for each in directions)
 
 
 class SpaceExhausted(Exception):  # noqa: N818 (an end, as StopIteration, not an error)
@@ -62,11 +83,13 @@ class View:
     seed : int
         Not negative.
     direction : {"minimize", "maximize"}
+        Of several objectives that of the first.
     number : int
         Number of the trial that is asked for.
     finished : sequence of Trial
         Done, failed and stopped trials in the order in which they were told. Later views of the
-        same study only append to it. The ``value`` of a failed trial is None, any other is finite.
+        same study only append to it. The ``value`` of a failed trial is None, any other is finite;
+        where there are several objectives it is always None, and ``objectives`` has them.
     pending : sequence of Trial
         Trials that are running or queued again, by number.
     taken : set
@@ -77,6 +100,8 @@ class View:
     cache : dict
         Scratch memory of this strategy, kept as long as the study object lives; it may save time
         but must never change a result. It starts empty when a study is resumed.
+    directions : tuple of str
+        One for each objective.
     """
 
     space: Space
@@ -89,6 +114,16 @@ class View:
     constraint: Callable[[dict[str, Any]], Any] | None
     cache: dict[Any, Any]
     row: int = 0
+    directions: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.directions:
+            object.__setattr__(self, "directions", (self.direction,))
+
+    @property
+    def signs(self) -> list[float]:
+        """For each objective 1 if small values are good, else -1."""
+        return [1.0 if direction == "minimize" else -1.0 for direction in self.directions]
 
     def allows(self, params: Mapping[str, Any]) -> bool:
         """Whether the user's constraint accepts ``params``."""

@@ -41,10 +41,11 @@ class Feed:
     def about(self) -> dict[str, Any]:
         """What does not change: names, and the ticks of each parameter's axis."""
         study = self._study
+        directions = ", ".join(study.directions)
         return {
             "name": study.name,
-            "direction": study.direction,
-            "about": f"{study.direction} with {name_strategy(study.strategy)}, seed {study.seed}",
+            "direction": study.directions[0],
+            "about": f"{directions} with {name_strategy(study.strategy)}, seed {study.seed}",
             "parameters": [
                 {"name": name, "ticks": self._ticks(parameter)}
                 for name, parameter in study.space.parameters.items()
@@ -78,6 +79,12 @@ class Feed:
             ],
         }
 
+    def _facts(self, trial: Trial) -> dict[str, Any]:
+        """The notes, and what the trial came to besides a value."""
+        facts = {f"objective_{i}": number for i, number in enumerate(trial.objectives)}
+        facts |= {f"constraint_{i}": number for i, number in enumerate(trial.constraints)}
+        return {**facts, **trial.notes}
+
     def _record(self, trial: Trial) -> dict[str, Any]:
         parameters = self._study.space.parameters
         return {
@@ -89,7 +96,8 @@ class Feed:
                 for name, parameter in parameters.items()
             ],
             "params": {name: _shorten(value) for name, value in trial.params.items()},
-            "notes": {name: _shorten(value) for name, value in trial.notes.items()},
+            "notes": {name: _shorten(fact) for name, fact in self._facts(trial).items()},
+            "feasible": trial.feasible is not False,
             "values": [_number(value) for value in trial.values],
             "error": None if trial.error is None else _shorten(trial.error),
             "started": trial.started,

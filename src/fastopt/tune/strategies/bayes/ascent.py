@@ -96,30 +96,23 @@ class Search:
     Parameters
     ----------
     encoding : Encoding
-    posterior : Posterior
-    acquisition : callable
-        (mean, deviation) -> values.
-    acquisition_gradient : callable
-        (mean, deviation) -> values, derivatives by mean, derivatives by deviation.
+    criterion : object
+        One of `criteria`.
     low, high : (d,) arrays
         The part of the cube that continuous coordinates may climb in.
     avoided : (discrete coordinates,) array, optional
         Points with these discrete coordinates are worth nothing.
     """
 
-    def __init__(
-        self, encoding, posterior, acquisition, acquisition_gradient, low, high, avoided=None
-    ):
+    def __init__(self, encoding, criterion, low, high, avoided=None):
         self.encoding = encoding
-        self.posterior = posterior
-        self.acquisition = acquisition
-        self.acquisition_gradient = acquisition_gradient
+        self.criterion = criterion
         self.low, self.high = low, high
         self.avoided = avoided
 
     def values(self, points):
         """The acquisition at each row of ``points``."""
-        values = self.acquisition(*self.posterior.predict(self.encoding.features(points)))
+        values = self.criterion.values(self.encoding.features(points))
         if self.avoided is not None:
             same = (points[:, self.encoding.discrete] == self.avoided).all(axis=1)
             values[same] = -np.inf
@@ -136,13 +129,10 @@ class Search:
 
         def function(x):
             features[:, columns] = np.where(active, x, fixed)
-            mean, deviation, by_x, deviation_by_x = self.posterior.predict_gradient(features)
-            value, by_mean, by_deviation = self.acquisition_gradient(mean, deviation)
-            gradient = by_mean[:, None] * by_x[:, columns]
-            gradient += by_deviation[:, None] * deviation_by_x[:, columns]
-            return value, np.where(active, gradient, 0.0)
+            value, gradient = self.criterion.gradient(features)
+            return value, np.where(active, gradient[:, columns], 0.0)
 
-        scale = np.minimum(1.0 / self.posterior.inverse_length[columns], 1.0)
+        scale = np.minimum(1.0 / self.criterion.inverse_length[columns], 1.0)
         found, values = climb(
             function, points[:, continuous], self.low[continuous], self.high[continuous], scale
         )

@@ -16,7 +16,7 @@ RADIUS = 0.15
 
 
 def weigh(points: np.ndarray, values: np.ndarray, how: str) -> tuple[np.ndarray, np.ndarray]:
-    """The points and values that the model is fitted to.
+    """The values of all points as the model sees them, and which of them it is fitted to.
 
     A failure is dropped if most of its neighbours have succeeded. It stays NaN, which is worse than
     the worst, if half of them or more have failed. One without neighbours counts as a middling
@@ -29,13 +29,19 @@ def weigh(points: np.ndarray, values: np.ndarray, how: str) -> tuple[np.ndarray,
         NaN for failures.
     how : {"neighbours", "worst", "ignore"}
         "worst" leaves every failure as NaN, "ignore" drops them all.
+
+    Returns
+    -------
+    values : (n,) array
+    kept : (n,) array of bool
     """
     failed = np.isnan(values)
+    kept = np.ones(len(values), bool)
     if how == "worst" or not failed.any() or failed.all():
-        return points, values
+        return values, kept
     if how == "ignore":
-        return points[~failed], values[~failed]
-    values, kept = values.copy(), np.ones(len(values), bool)
+        return values, ~failed
+    values = values.copy()
     middle = np.quantile(values[~failed], 0.5, method="higher")
     radius = RADIUS * points.shape[1] ** 0.5
     for i in np.flatnonzero(failed):
@@ -47,4 +53,4 @@ def weigh(points: np.ndarray, values: np.ndarray, how: str) -> tuple[np.ndarray,
             values[i] = middle
         elif failed[near].mean() < 0.5:
             kept[i] = False
-    return points[kept], values[kept]
+    return values, kept

@@ -56,10 +56,15 @@ def representative(targets, limit: int) -> np.ndarray:
     return np.sort(np.concatenate([best, spread]))
 
 
-def fit_kernel(encoding, points, values, options: ModelOptions) -> gaussian_process.Kernel:
-    """The kernel of the highest posterior density, input-warped if that raises it enough."""
+def fit_kernel(
+    encoding, points, values, options: ModelOptions, importance=None
+) -> gaussian_process.Kernel:
+    """The kernel of the highest posterior density, input-warped if that raises it enough.
+
+    Of many observations those of the lowest ``importance`` count, by default of the lowest values.
+    """
     targets = options.outputs(values)
-    chosen = representative(targets, FIT_LIMIT)
+    chosen = representative(targets if importance is None else importance, FIT_LIMIT)
     features, targets = encoding.features(points[chosen]), targets[chosen]
     noise = DETERMINISTIC_NOISE if options.deterministic else None
     arguments = {"prior": options.prior, "noise": noise, "hamming": encoding.categorical}

@@ -11,23 +11,14 @@ import numpy as np
 from scipy.stats import qmc
 
 from fastopt import _checks
-from fastopt.tune.strategies.bayes import expected_improvement, trust_region
-from fastopt.tune.strategies.bayes.ascent import Search
+from fastopt.tune.strategies.bayes import trust_region
 from fastopt.tune.strategies.bayes.blas import one_blas_thread
-from fastopt.tune.strategies.bayes.failures import weigh
 from fastopt.tune.strategies.bayes.features import Encoding
-from fastopt.tune.strategies.bayes.gaussian_process import Posterior
-from fastopt.tune.strategies.bayes.model import (
-    MODEL_LIMIT,
-    ModelOptions,
-    fit_kernel,
-    last_refit,
-    representative,
-)
-from fastopt.tune.strategies.bayes.stopped import results
+from fastopt.tune.strategies.bayes.outlook import Outlook, Prospect
 from fastopt.tune.strategies.protocol import ImprovementSpent, View
 from fastopt.tune.strategies.sobol import Sobol
 
+TOLD = ("done", "stopped")
 ENUMERATED_SPACE = 2048
 """Spaces of at most this many points are searched exhaustively."""
 LOG2_SOBOL = 10
@@ -37,14 +28,9 @@ TIES = 0.1
 """Share of repeated values from which on an objective counts as stepped."""
 STALLED = 8
 """Trials without improvement, after which a stepped objective gets every other point from Sobol."""
-REFINED = 4
-"""After this many trials with the incumbent's discrete coordinates one with others follows."""
 REFINED_ROWS = 8
 """Rows of a batch from which on the best candidate is taken as it is: the model knows less and less
 of what the rows before it will bring, and a batch may have hundreds."""
-LITTLE_NOISE = 0.01
-"""Up to this ratio of noise variance to target variance, refining beats exploring."""
-
 
 SOBOL_BITS = 30
 
@@ -60,21 +46,6 @@ def shifted_sobol(dimension: int, rng) -> np.ndarray:
     """Sobol points under a random digital shift: still a net, and cheap to draw anew."""
     shift = rng.integers(2**SOBOL_BITS, size=dimension)
     return ((_sobol(dimension) ^ shift) + 0.5) / 2.0**SOBOL_BITS
-
-
-def unit_at_best(values, targets) -> float:
-    """What one unit of the targets is near the best value: between the best and the next distinct.
-
-    Infinite when there are no two distinct values, for then nothing is known about the unit.
-    """
-    good = np.isfinite(values)
-    levels, index = np.unique(values[good], return_index=True)
-    if len(levels) < 2:
-        return math.inf
-    first, second = targets[good][index[:2]]
-    # halves: the difference of two huge values must stay finite
-    rise = 2.0 * float(0.5 * levels[1] - 0.5 * levels[0])
-    return rise / float(second - first) if second > first else math.inf
 
 
 @dataclass(frozen=True)
@@ -142,33 +113,16 @@ class Bayes:
 
     def ask(self, view: View) -> dict:
         """Params of the next trial."""
+        if self.min_improvement and len(view.directions) > 1:
+            raise ValueError(
+                f"Bayes: min_improvement is in units of one objective, and the study has "
+                f"{len(view.directions)}; leave it out"
+            )
         with one_blas_thread():
             return _Suggestion(self, view).params()
 
 
 Bayes.__module__ = "fastopt.tune"  # where it is documented; it is imported from there on use
-
-
-@dataclass
-class _Prospect:
-    """What the model of the told trials says about where to look next.
-
-    Attributes
-    ----------
-    search : Search
-        Over the expected improvement.
-    ranked : (n, d) array
-        The told points, from the best by the model on.
-    unit : float
-        What one unit of the model's targets is near the best value.
-    local : bool
-        Whether the search stays within a trust region.
-    """
-
-    search: Search
-    ranked: np.ndarray
-    unit: float
-    local: bool
 
 
 class _Suggestion:
@@ -183,7 +137,7 @@ class _Suggestion:
             cache["encoding"] = Encoding(view.space)
         self.encoding = cache["encoding"]
         self.rng = np.random.default_rng((view.seed, view.number))
-        self.model_options = ModelOptions(deterministic=strategy.deterministic)
+        self.outlook = Outlook(strategy, view, self.encoding)
 
     def params(self) -> dict:
         if self._is_initial():
@@ -203,7 +157,7 @@ class _Suggestion:
         view = self.view
         begun = len(view.finished) + len(view.pending)
         # failures alone tell nothing about where to go
-        return begun < n_initial or not any(trial.value is not None for trial in view.finished)
+        return begun < n_initial or not any(trial.state in TOLD for trial in view.finished)
 
     def _is_stuck(self):
         """Whether values repeat, as on a plateau or in steps, and the best is many trials old.
@@ -211,8 +165,12 @@ class _Suggestion:
         Such a model is misled: the warp of the values magnifies the steps among the best, which
         mean nothing, until whatever lies elsewhere seems hopeless in units of them.
         """
-        values = [trial.value for trial in self.view.finished if trial.state == "done"]
-        if not values or len(set(values)) > (1.0 - TIES) * len(values):
+        values = [trial.value for trial in self.view.finished if trial.feasible]
+        if (
+            len(self.view.directions) > 1
+            or not values
+            or len(set(values)) > (1.0 - TIES) * len(values)
+        ):
             return False
         best = min(values) if self.view.direction == "minimize" else max(values)
         return len(values) - values.index(best) > STALLED
@@ -236,86 +194,6 @@ class _Suggestion:
         """The first Sobol point that is not taken, or whatever is left of a finite space."""
         return Sobol().ask(replace(self.view, cache=self.view.cache.setdefault("sobol", {})))
 
-    def _history(self, n=None):
-        """Points and values (to be minimised, NaN for failures) of the first n finished trials.
-
-        What is assumed of a stopped trial depends on the others: the values of fewer trials are not
-        the first ones of more.
-        """
-        finished, cache = self.view.finished, self.view.cache
-        known = cache.get("points", np.empty((0, len(self.space))))
-        if len(known) < len(finished):
-            rows = [self.space.encode(trial.params) for trial in finished[len(known) :]]
-            known = cache["points"] = np.concatenate([known, rows])
-        n = len(finished) if n is None else n
-        sign = 1.0 if self.view.direction == "minimize" else -1.0
-        return known[:n], results(finished[:n], sign)
-
-    def _kernel(self):
-        """The kernel of the last scheduled refit, from memory if it was fitted in this session."""
-        n = last_refit(len(self.view.finished))
-        cache = self.view.cache
-        if cache.get("fitted") != n:
-            told = weigh(*self._history(n), self.strategy.failures)
-            cache["kernel"] = fit_kernel(self.encoding, *told, self.model_options)
-            cache["fitted"] = n
-        return cache["kernel"]
-
-    def _prospect(self) -> _Prospect:
-        points, values = self._history()
-        kernel = self._kernel()
-        points, values = weigh(points, values, self.strategy.failures)
-        targets = self.model_options.outputs(values)
-        unit = unit_at_best(values, targets)
-        chosen = representative(targets, MODEL_LIMIT)
-        points, targets = points[chosen], targets[chosen]
-        features = self.encoding.features(points)
-        posterior = Posterior(kernel, features, targets, self.encoding.groups)
-        # under noise the lowest value may be luck; the posterior mean there is not
-        fitted, _ = posterior.predict(features)
-        best = float(fitted.min())
-        if self.view.pending:
-            pending = np.array([self.space.encode(trial.params) for trial in self.view.pending])
-            features = self.encoding.features(pending)
-            # a pending point is believed to reach its mean: going there again would improve on
-            # nothing
-            best = min(best, float(posterior.predict(features)[0].min()))
-            posterior.fantasise(features)
-        ranked = points[np.argsort(fitted, kind="stable")]
-        low, high = np.zeros(len(self.space)), np.ones(len(self.space))
-        local = len(self.space) > trust_region.DIMENSION
-        if local:
-            length = trust_region.region_length(values, len(self.space))
-            scales = np.exp(kernel.log_length)
-            low, high = trust_region.region(ranked[0], length, scales, self.encoding.categorical)
-        # the estimate is never quite zero: with little noise and nothing pending, a point next to
-        # the incumbent refines it, else it mostly measures the same again
-        repeats = len(self.view.pending) or posterior.noise > LITTLE_NOISE
-        noise = math.sqrt(posterior.noise) if repeats else 0.0
-        search = Search(
-            self.encoding,
-            posterior,
-            functools.partial(expected_improvement.log_ei, best=best, noise=noise),
-            functools.partial(expected_improvement.log_ei_gradient, best=best, noise=noise),
-            low,
-            high,
-            self._avoided(self._history()[0], ranked[0]),
-        )
-        return _Prospect(search, ranked, unit, local)
-
-    def _avoided(self, points, incumbent):
-        """The incumbent's discrete coordinates, if the last trials have all had them too.
-
-        Their continuous coordinates can be refined for ever, by less and less, while the warp of
-        the values magnifies each gain.
-        """
-        encoding = self.encoding
-        if not (len(encoding.continuous) and len(encoding.discrete)):
-            return None
-        cell = incumbent[encoding.discrete]
-        last = points[-REFINED:, encoding.discrete]
-        return cell if (last == cell).all() else None
-
     def _best_of_all(self):
         cache = self.view.cache
         if "all" not in cache:
@@ -327,13 +205,13 @@ class _Suggestion:
         left = [i for i, key in enumerate(keys) if key not in taken and self.view.allows(every[i])]
         if not left:
             return None
-        prospect = self._prospect()
+        prospect = self.outlook.prospect(self.rng)
         scores = prospect.search.values(rows[left])
         self._check_improvement(float(scores.max()), prospect.unit)
         return dict(every[left[int(scores.argmax())]])
 
     def _best_by_search(self):
-        prospect = self._prospect()
+        prospect = self.outlook.prospect(self.rng)
         search = prospect.search
         candidates = self._candidates(prospect)
         scores = search.values(candidates)
@@ -366,10 +244,10 @@ class _Suggestion:
                 f"trial ({len(self.view.finished)} have ended)"
             )
 
-    def _candidates(self, prospect: _Prospect):
+    def _candidates(self, prospect: Prospect):
         """Sobol points, and incumbents moved a little everywhere or far in some coordinates."""
         rng, d, count = self.rng, len(self.space), PERTURBATIONS
-        incumbents, search = prospect.ranked[:3], prospect.search
+        incumbents, search = prospect.incumbents, prospect.search
         spread = shifted_sobol(d, rng)
         if prospect.local:
             spread = trust_region.candidates(spread, incumbents[0], search.low, search.high, rng)

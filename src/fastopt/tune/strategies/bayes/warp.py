@@ -10,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import ndtri
 
+LINEAR = 3.0
+"""How far beyond the median values stay as they are, in units of its distance to the best."""
 # its square is still finite
 LARGEST = 1e100
 
@@ -119,6 +121,32 @@ def outputs(values) -> np.ndarray:
     """
     scaled = finite_scale(values)
     return standardise(power(standardise(half_rank(scaled))))
+
+
+def gentle(values) -> np.ndarray:
+    """Targets that are linear in the values, but for those far beyond the median, with zero mean
+    and unit variance.
+
+    For where the worse values count too: a point that is bad in one objective may be good in
+    another, and one that is good may be infeasible.
+    """
+    scaled = finite_scale(values)
+    beyond = np.maximum(scaled / LINEAR - 1.0, 0.0)
+    return standardise(np.minimum(scaled, LINEAR) + LINEAR * beyond / (1.0 + beyond))
+
+
+def signed(constraint) -> tuple[np.ndarray, float]:
+    """The targets of a constraint, with unit variance, and the target at its limit of zero.
+
+    Large amounts of either sign are drawn in by a logarithm. As Eriksson and Poloczek, arXiv
+    2002.08526, but in units of the median amount.
+    """
+    amount = np.abs(np.asarray(constraint, dtype=np.float64))
+    unit = float(np.median(amount)) or float(amount.max()) or 1.0
+    bent = np.sign(constraint) * np.log1p(amount / unit)
+    mean, deviation = float(bent.mean()), float(bent.std())
+    deviation = deviation if deviation > 1e-12 else 1.0
+    return (bent - mean) / deviation, -mean / deviation
 
 
 def kumaraswamy(features, log_exponents) -> np.ndarray:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,17 +9,14 @@ from typing import Any
 import numpy as np
 
 from fastopt import _checks
-from fastopt.tune.space import Space, Trial
+from fastopt.tune.space import Space
 from fastopt.tune.strategies.protocol import View
 from fastopt.tune.strategies.sequence import SequenceStrategy, distinct
-from fastopt.tune.strategies.tpe.parzen import NEWEST, Parzen
+from fastopt.tune.strategies.tpe.history import MOST_WORSE, History
+from fastopt.tune.strategies.tpe.parzen import Parzen
 
 __all__ = ["TPE"]
 
-# The better trials are a tenth of all, and at most this number.
-MOST_BETTER = 25
-# Kernels for the worse trials; beyond it older trials are left out, evenly.
-MOST_WORSE = 500
 # Sets of candidates, all of which are known, after which a point is taken from the first sequence.
 ATTEMPTS = 8
 
@@ -44,10 +39,15 @@ class TPE:
 
     Notes
     -----
-    Stopped trials count as worse than all that are done, those stopped earliest worst. Failed
-    trials and those that run count among the worse. Bergstra, Bardenet, Bengio, Kégl: Algorithms
+    Stopped trials count as worse than all that are done, those stopped earliest worst, and
+    infeasible ones as worse than these, those that violate the constraints most worst. Failed
+    trials and those that run count among the worse. Of several objectives the better trials are
+    those that no other dominates, then those that only these do, and so on; of the last of these
+    ranks the ones that together dominate most. Bergstra, Bardenet, Bengio, Kégl: Algorithms
     for hyper-parameter optimization, NIPS 2011; Watanabe: Tree-structured Parzen estimator, arXiv
-    2304.11127.
+    2304.11127;
+    Ozaki, Tanigaki, Watanabe, Nomura, Onishi: Multiobjective tree-structured Parzen estimator,
+    Journal of Artificial Intelligence Research 73 (2022).
 
     Examples
     --------
@@ -69,9 +69,9 @@ class TPE:
 
     def ask(self, view: View) -> dict[str, Any]:
         """Params of the next trial."""
-        history = view.cache.setdefault("history", _History(view.space, view.direction))
+        history = view.cache.setdefault("history", History(view.space, view.signs))
         history.read(view.finished)
-        if history.n_values >= self.n_initial:
+        if history.n_results >= self.n_initial:
             better, worse = history.split()
             pending = [view.space.encode(trial.params) for trial in view.pending[-MOST_WORSE:]]
             worse = np.concatenate([worse, *[row[None] for row in pending]])
@@ -110,61 +110,6 @@ class _First(SequenceStrategy):
         while True:
             cells = np.tile(np.arange(self.block), (d, 1))
             yield from (rng.permuted(cells, axis=1).T + rng.random((self.block, d))) / self.block
-
-
-class _History:
-    """The finished trials as arrays, which grow as trials end."""
-
-    def __init__(self, space: Space, direction: str) -> None:
-        self._space = space
-        self._sign = 1.0 if direction == "minimize" else -1.0
-        self._points = np.empty((16, len(space)))
-        self._values = np.empty(16)
-        self._stopped: list[tuple[int, float, int]] = []
-        self._n = 0
-        self.n_values = 0
-
-    def read(self, finished: Any) -> None:
-        """Take over what has ended since the last time."""
-        while self._n < len(finished):
-            self._add(finished[self._n])
-
-    def _add(self, trial: Trial) -> None:
-        n = self._n
-        if n == len(self._values):
-            self._points = np.concatenate([self._points, np.empty_like(self._points)])
-            self._values = np.concatenate([self._values, np.empty_like(self._values)])
-        self._points[n] = self._space.encode(trial.params)
-        value = math.inf if trial.value is None else self._sign * trial.value
-        if trial.state == "stopped":
-            # A trial that came further is better, whatever the values.
-            self._stopped.append((-len(trial.values), value, n))
-        self._values[n] = value if trial.state == "done" else math.inf
-        self.n_values += trial.value is not None
-        self._n += 1
-
-    def split(self) -> tuple[np.ndarray, np.ndarray]:
-        """The points of the better and of the worse trials, each in the order of their ends."""
-        points, values = self._points[: self._n], self._values[: self._n]
-        count = min(math.ceil(0.1 * self.n_values), MOST_BETTER)
-        better = np.zeros(self._n, bool)
-        done = min(count, self.n_values - len(self._stopped))
-        if done:
-            limit = np.partition(values, done - 1)[done - 1]
-            better = values < limit
-            # Of equals the first.
-            better[np.flatnonzero(values == limit)[: done - better.sum()]] = True
-        better[[n for *_, n in heapq.nsmallest(count - done, self._stopped)]] = True
-        return points[better], _thinned(points[~better])
-
-
-def _thinned(points: np.ndarray) -> np.ndarray:
-    """The newest points and an even choice of older ones, where there are many."""
-    n = len(points)
-    if n <= MOST_WORSE:
-        return points
-    older = np.linspace(0, n - NEWEST - 1, MOST_WORSE - NEWEST).astype(int)
-    return np.concatenate([points[older], points[n - NEWEST :]])
 
 
 def _groups(space: Space) -> list[list[int]]:

@@ -1,0 +1,1 @@
+"""Several objectives, and constraints known after the evaluation: see bench/README.md."""

@@ -1,0 +1,119 @@
+"""The finished trials as arrays, and which of them are the better ones."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fastopt.tune.fronts.boxes import Bounds
+from fastopt.tune.fronts.domination import ranks
+from fastopt.tune.space import Space, Trial
+from fastopt.tune.strategies.tpe.parzen import NEWEST
+
+__all__ = ["MOST_WORSE", "History"]
+
+# The better trials are a tenth of all, and at most this number.
+MOST_BETTER = 25
+# Kernels for the worse trials; beyond it older trials are left out, evenly.
+MOST_WORSE = 500
+
+
+class History:
+    """The finished trials as arrays, which grow as trials end.
+
+    Attributes
+    ----------
+    n_results : int
+        How many of them have one.
+    """
+
+    def __init__(self, space: Space, signs: Sequence[float]) -> None:
+        self._space = space
+        self._signs = np.array(signs)
+        self._points = np.empty((16, len(space)))
+        self._values = np.empty((16, len(signs)))
+        # Those that come after all that are done and feasible, the best of them first.
+        self._later: list[tuple[float, float, int]] = []
+        self._n = 0
+        self.n_results = 0
+
+    def read(self, finished: Any) -> None:
+        """Take over what has ended since the last time."""
+        while self._n < len(finished):
+            self._add(finished[self._n])
+
+    def _add(self, trial: Trial) -> None:
+        n = self._n
+        if n == len(self._values):
+            self._points = np.concatenate([self._points, np.empty_like(self._points)])
+            self._values = np.concatenate([self._values, np.empty_like(self._values)])
+        self._points[n] = self._space.encode(trial.params)
+        values = trial.objectives or ([] if trial.value is None else [trial.value])
+        signed = self._signs * values if values else np.full(len(self._signs), math.inf)
+        if trial.state == "stopped":
+            # A trial that came further is better, whatever the values.
+            self._later.append((-len(trial.values), signed[0], n))
+        elif trial.feasible is False:
+            self._later.append((1.0, trial.violation, n))
+        self._values[n] = signed if trial.feasible else math.inf
+        self.n_results += bool(values)
+        self._n += 1
+
+    def split(self) -> tuple[np.ndarray, np.ndarray]:
+        """The points of the better and of the worse trials, each in the order of their ends."""
+        points, values = self._points[: self._n], self._values[: self._n]
+        count = min(math.ceil(0.1 * self.n_results), MOST_BETTER)
+        better = np.zeros(self._n, bool)
+        done = min(count, self.n_results - len(self._later))
+        if done and values.shape[1] == 1:
+            better[_smallest(values[:, 0], done)] = True
+        elif done:
+            there = np.flatnonzero(np.isfinite(values[:, 0]))
+            better[there[_outermost(values[there], done)]] = True
+        better[[n for *_, n in heapq.nsmallest(count - done, self._later)]] = True
+        return points[better], _thinned(points[~better])
+
+
+def _smallest(values: np.ndarray, count: int) -> np.ndarray:
+    """Indices of so many of the smallest values, of equals the first."""
+    limit = np.partition(values, count - 1)[count - 1]
+    below = np.flatnonzero(values < limit)
+    return np.concatenate([below, np.flatnonzero(values == limit)[: count - len(below)]])
+
+
+def _outermost(values: np.ndarray, count: int) -> np.ndarray:
+    """Indices of so many rows of the lowest ranks; of the last rank those that dominate most.
+
+    These are chosen one by one, each the one that adds most to the hypervolume.
+    """
+    rank = ranks(values, count)
+    last = int(np.sort(rank)[count - 1])
+    chosen = list(np.flatnonzero(rank < last))
+    left = list(np.flatnonzero(rank == last))
+    if len(left) <= count - len(chosen):
+        return np.array([*chosen, *left])
+    front = values[left]
+    high = front.max(axis=0)
+    extent = high - front.min(axis=0)
+    reference = high + 0.1 * np.where(extent > 0.0, extent, 1.0)
+    bounds = Bounds(reference)
+    taken: list[int] = []
+    while len(chosen) + len(taken) < count:
+        gain = bounds.gains(front)
+        gain[taken] = -np.inf
+        taken.append(int(gain.argmax()))
+        bounds.add(front[taken[-1]])
+    return np.array([*chosen, *(left[i] for i in taken)])
+
+
+def _thinned(points: np.ndarray) -> np.ndarray:
+    """The newest points and an even choice of older ones, where there are many."""
+    n = len(points)
+    if n <= MOST_WORSE:
+        return points
+    older = np.linspace(0, n - NEWEST - 1, MOST_WORSE - NEWEST).astype(int)
+    return np.concatenate([points[older], points[n - NEWEST :]])
