@@ -195,7 +195,7 @@ class Optimizer:
             groups = with_rates(groups, max(tensors.steps) + 1)
         if skip_nonfinite is not False:
             skip_nonfinite = _checks.flag("skip_nonfinite", skip_nonfinite)
-        if isinstance(max_norm, (float, np.floating)) and max_norm == math.inf:
+        if max_norm is not None and _is_infinity(max_norm):
             # With a finite norm this is the whole step; with another one nothing has happened yet.
             norm = tensors.step(grads, groups, None, grad_scale, True)
             if tensors.skipped and not skip_nonfinite:
@@ -469,6 +469,10 @@ class Optimizer:
             for group in self._params.groups
         )
         return f"{type(self).__name__}({len(self._tensors.params)} arrays, {groups})"
+
+
+def _is_infinity(max_norm: Any) -> bool:
+    return isinstance(max_norm, (float, np.floating)) and max_norm == math.inf
 
 
 # What an optimizer has itself; all else belongs to a subclass of the user's.
