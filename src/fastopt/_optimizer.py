@@ -446,11 +446,11 @@ class Optimizer:
             setattr(self, name, value)
         self._defaults = state["defaults"]
         self.skipped_steps = state["skipped_steps"]
-        # Pickles of before there were formats have neither.
+        # Pickles of earlier versions, which had no storage formats, have neither.
         self._stored = _formats.Storage(*state.get("storage", _formats.DEFAULT))
         remainders = state.get("remainders", [None] * len(state["steps"]))
-        # joblib, for one, loads arrays into memory that cannot be written. Whoever only predicts by
-        # them has nothing against that.
+        # joblib, for one, loads arrays into memory that cannot be written, which is enough for a
+        # model that only predicts.
         groups = state["param_groups"]
         for group in groups:
             group["params"] = without_memmaps(group["params"])
