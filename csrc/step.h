@@ -12,8 +12,8 @@
 #include <math.h>
 
 enum { FO_CACHE_LINE = 64 };
-/* In cache lines of param. Long enough that claiming a chunk costs nothing, short enough that the last
- * one does not keep the others waiting. */
+/* In cache lines of param. Long enough that claiming a chunk is a negligible part of its time, short enough
+ * that the other threads do not wait long for the last one. */
 enum { FO_CHUNK_LINES = 512 };
 
 /* Where param starts on its first cache line, in elements: lines of a tensor are counted from there. */

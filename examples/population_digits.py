@@ -174,7 +174,7 @@ def draw(curves, rates, path):
         ax.set_yticks([0.05, 0.1, 0.2, 0.5, 1, 2], ["0.05", "0.1", "0.2", "0.5", "1", "2"])
         ax.minorticks_off()
         ax.spines[["top", "right"]].set_visible(False)
-    figure.supxlabel("epoch; at a dotted line so many go on")
+    figure.supxlabel("epoch; the number at a dotted line is how many networks go on from there")
     figure.supylabel("validation loss")
     scale = mpl.cm.ScalarMappable(norm, colours)
     figure.colorbar(scale, ax=axes, label="learning rate", fraction=0.025, pad=0.015)

@@ -75,7 +75,7 @@ GRID = {"batch": tune.Categorical([16, 64]), "width": tune.Categorical([32, 128]
 @functools.cache
 def load_digits():
     """Images, digits as rows of a unit matrix, and who learns from which of them."""
-    # Imported here, for the worker processes import this file too.
+    # Imported here, because the worker processes import this file too.
     from sklearn import datasets
     from sklearn.model_selection import train_test_split
 

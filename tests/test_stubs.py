@@ -1,6 +1,7 @@
 """The types that the package declares, against what it is at run time."""
 
 import importlib
+import json
 import os
 import pkgutil
 import re
@@ -165,6 +166,22 @@ def run_mypy(module, *arguments):
     )
 
 
+def run_pyright(program):
+    """pyright, as an editor shows it: the number of each line that has an error, and the report."""
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    arguments = ["--outputjson", f"--pythonpath={sys.executable}", program.name]
+    result = subprocess.run(
+        [sys.executable, "-m", "pyright", *arguments],
+        env=environment,
+        cwd=program.parent,
+        capture_output=True,
+        text=True,
+    )
+    found = json.loads(result.stdout)["generalDiagnostics"]
+    lines = {one["range"]["start"]["line"] for one in found if one["severity"] == "error"}
+    return lines, result.stdout + result.stderr
+
+
 def check_types(program):
     """A user's program, as strictly as mypy can; what the package does inside is not its matter."""
     return run_mypy(
@@ -189,6 +206,7 @@ def modules_without_their_library():
 
 
 needs_mypy = pytest.mark.needs("mypy")
+needs_pyright = pytest.mark.needs("pyright")
 
 
 @needs_mypy
@@ -229,3 +247,20 @@ def test_wrong_calls_are_found_by_the_type_checker(tmp_path):
     program.write_text(imports + "".join(lines))
     result = check_types(program)
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+@needs_pyright
+def test_right_calls_have_no_errors_in_an_editor(tmp_path):
+    program = tmp_path / "right.py"
+    program.write_text(RIGHT)
+    lines, report = run_pyright(program)
+    assert not lines, report
+
+
+@needs_pyright
+def test_every_wrong_call_has_an_error_in_an_editor(tmp_path):
+    program = tmp_path / "wrong.py"
+    imports = ["import numpy as np", "import fastopt", "from fastopt import tune"]
+    program.write_text("\n".join([*imports, *WRONG]))
+    lines, report = run_pyright(program)
+    assert lines == set(range(len(imports), len(imports) + len(WRONG))), report

@@ -36,7 +36,7 @@ enum { FOLLOW_NANOSECONDS = 5000000 };
 enum { MAX_RANGES = 64 };
 /* From this many chunks per thread on, a pass is long: its memory does not fit into the caches. */
 enum { LONG_PASS = 1024 };
-/* Hardware prefetchers start anew at every chunk. So chunks are lengthened, up to LONGEST times, as long as
+/* Hardware prefetchers restart at every chunk. So chunks are lengthened, up to LONGEST times, as long as
  * each thread still gets CHUNKS_PER_THREAD of them. */
 enum { LONGEST = 128, CHUNKS_PER_THREAD = 16 };
 

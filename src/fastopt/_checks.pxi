@@ -73,7 +73,7 @@ cdef int raise_status(fo_status status, const fo_group *groups, const fo_options
 
 cdef int numpy_types[FO_FORMAT_COUNT]
 for _index in range(FO_FORMAT_COUNT):
-    # NumPy has no bfloat16, and whoever brings one gets a number for it when it is first imported.
+    # NumPy has no bfloat16; a package that adds one gets its number when it is first imported.
     numpy_types[_index] = (-1 if _index == FO_BFLOAT16 else
                            numpy.dtype(text(fo_format_describe(_index).name)).num)
 

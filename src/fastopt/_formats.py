@@ -78,7 +78,7 @@ class Storage(NamedTuple):
         return self.seed if self.rounding == "stochastic" else None
 
     def dtypes(self, names: Sequence[str], param: np.dtype[Any], called: str) -> list[Any]:
-        """Those of the states of these names, for a parameter that messages call so."""
+        """The dtypes of the named states of a parameter, which messages call ``called``."""
         if name_of_dtype(param) not in FORMATS:
             if self.state_format is not None:
                 raise ValueError(

@@ -195,7 +195,7 @@ class Optimizer:
             groups = with_rates(groups, max(tensors.steps) + 1)
         if skip_nonfinite is not False:
             skip_nonfinite = _checks.flag("skip_nonfinite", skip_nonfinite)
-        if isinstance(max_norm, (float, np.floating)) and max_norm == math.inf:
+        if max_norm is not None and _is_infinity(max_norm):
             # With a finite norm this is the whole step; with another one nothing has happened yet.
             norm = tensors.step(grads, groups, None, grad_scale, True)
             if tensors.skipped and not skip_nonfinite:
@@ -446,11 +446,11 @@ class Optimizer:
             setattr(self, name, value)
         self._defaults = state["defaults"]
         self.skipped_steps = state["skipped_steps"]
-        # Pickles of before there were formats have neither.
+        # Pickles of earlier versions, which had no storage formats, have neither.
         self._stored = _formats.Storage(*state.get("storage", _formats.DEFAULT))
         remainders = state.get("remainders", [None] * len(state["steps"]))
-        # joblib, for one, loads arrays into memory that cannot be written. Whoever only predicts by
-        # them has nothing against that.
+        # joblib, for one, loads arrays into memory that cannot be written, which is enough for a
+        # model that only predicts.
         groups = state["param_groups"]
         for group in groups:
             group["params"] = without_memmaps(group["params"])
@@ -469,6 +469,10 @@ class Optimizer:
             for group in self._params.groups
         )
         return f"{type(self).__name__}({len(self._tensors.params)} arrays, {groups})"
+
+
+def _is_infinity(max_norm: Any) -> bool:
+    return isinstance(max_norm, (float, np.floating)) and max_norm == math.inf
 
 
 # What an optimizer has itself; all else belongs to a subclass of the user's.

@@ -34,7 +34,8 @@ class Layout(NamedTuple):
 
         Vectors then lie in cache lines as those of the parameter do, and no two arrays have a line
         in common, which two threads might write to. A large array begins where the parameter does
-        in its page: a core takes what lies a little behind, modulo a page, for the same address.
+        in its page, so that no load stalls on a store whose address lies a little before its own
+        modulo a page (4 KiB aliasing).
         """
         start += -start % _CACHE_LINE
         apart = (self.address - start) % (_PAGE if self.nbytes >= _LARGE else _CACHE_LINE)

@@ -167,8 +167,12 @@ cdef class RowList(TensorList):
         cdef fo_group group
         cdef fo_rows rows
         cdef fo_result result
+        cdef fo_tensor *empty
         self.read_hypers(hypers, &group, &rows)
-        status = fo_step_rows(&group, &rows, NULL, 0, NULL, &result)
+        rows.step = NULL
+        empty = self.without_elements()
+        status = fo_step_rows(&group, &rows, empty, self.count, NULL, &result)
+        free(empty)
         if status != FO_OK:
             self.raise_row(status, &group, &rows, NULL, &result)
 

@@ -36,7 +36,7 @@ _KEYS = ("rule", "rows", "hypers", "state", "storage", "skipped_steps")
 
 
 def initial_values(name: str, hypers: Hypers, count: int) -> NDArray[np.float64]:
-    """What the first state starts with, for all rows or for each."""
+    """The values that the first state starts with: one for all rows, or one for each."""
     given = hypers[name]
     values = [_checks.number(name, value, least=0) for value in np.atleast_1d(given).tolist()]
     if np.ndim(given) > 1 or (np.ndim(given) and len(values) != count):

@@ -349,9 +349,30 @@ cdef class TensorList:
     def __exit__(self, *error):
         self.busy = False
 
+    cdef fo_tensor *without_elements(self) except NULL:
+        """The tensors as if they were empty, for the caller to free: a step of these checks the
+        hyper-parameters and writes nothing."""
+        cdef Py_ssize_t i
+        cdef fo_tensor *empty = <fo_tensor *>calloc(self.count + 1, sizeof(fo_tensor))
+        if empty == NULL:
+            raise MemoryError
+        for i in range(self.count):
+            empty[i] = self.tensors[i]
+            empty[i].n = 0
+            empty[i].step = 1
+            empty[i].grad = empty  # any address: one without a gradient would be left out
+        return empty
+
     def check(self, list groups not None):
         """Raise what `step` would raise for these groups."""
+        cdef fo_result result
+        cdef fo_tensor *empty
         self.read_groups(groups)
+        empty = self.without_elements()
+        status = fo_step(self.groups, self.group_count, empty, self.count, NULL, &result)
+        free(empty)
+        if status != FO_OK:
+            raise_status(status, self.groups, NULL, &result)
 
     def step(self, list grads not None, list groups not None, object max_norm, object grad_scale,
              object skip_nonfinite):

@@ -307,6 +307,29 @@ def test_a_bad_option_of_a_step_is_refused(name, value, error):
     watched.steps_on()
 
 
+@pytest.mark.parametrize("value", [1e39, 1e-60])
+@by_name
+def test_what_float32_cannot_hold_is_refused_when_it_is_given(rule, value):
+    message = "lr must be a number that float32 can hold"
+    with pytest.raises(ValueError, match=message):
+        class_of(rule)(arrays(1), lr=value)
+    with pytest.raises(ValueError, match=message):
+        fastopt.Population(rule.name, arrays(1), lr=value)
+    watched = Watched(rule)
+    state_dict = copy.deepcopy(watched.optimizer.state_dict())
+    state_dict["param_groups"][0]["lr"] = value
+    group = {"params": arrays(5), "lr": value}
+    for action in (
+        lambda: setattr(watched.optimizer, "lr", value),
+        lambda: watched.optimizer.load_state_dict(state_dict),
+        lambda: watched.optimizer.add_param_group(group),
+    ):
+        watched.refuses(ValueError, message, action)
+    watched.steps_on()
+    wide = [array.astype(np.float64) for array in arrays(1)]
+    assert class_of(rule)(wide, lr=value).lr == value
+
+
 def test_a_failed_construction_leaves_no_marks():
     """The good arrays of a refused list can be given to another optimizer."""
     params = arrays(1)

@@ -55,7 +55,7 @@ def test_studies_lists_what_is_in_a_file(path, capsys):
     assert "30 trials" not in second
     assert "maximize" in second
     assert main(["best", path]) == 1
-    assert "name must be given, for it holds 'first', 'second'" in capsys.readouterr().err
+    assert "name must be given, as the file holds 'first', 'second'" in capsys.readouterr().err
     assert main(["best", path, "--name", "first"]) == 0
 
 

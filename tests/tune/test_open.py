@@ -232,7 +232,7 @@ def test_of_several_studies_one_is_named(tmp_path):
     file_of(path, name="first")
     file_of(path, {"x": tune.Int(0, 9)}, name="second")
     assert tune.studies(path) == ["first", "second"]
-    with pytest.raises(ValueError, match="name must be given, for it holds 'first', 'second'"):
+    with pytest.raises(ValueError, match="name must be given, as the file holds 'first', 'second'"):
         tune.open(path)
     with pytest.raises(ValueError, match="holds no study 'third'; there are: 'first', 'second'"):
         tune.open(path, "third")

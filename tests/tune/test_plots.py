@@ -127,7 +127,7 @@ def test_contour_takes_the_parameters_it_is_given(study):
 
 
 @needs_matplotlib
-def test_contour_is_the_process_where_that_foretells_the_trials():
+def test_contour_is_the_process_where_that_predicts_the_trials():
     space = {name: tune.Float(0.0, 1.0) for name in "abc"}
     study = tune.Study(space, strategy="sobol")
     study.run(lambda p: 4 * p["a"] + 2 * p["b"] + 100 * (p["c"] - 0.5) ** 2, 40)

@@ -18,7 +18,7 @@ from fastopt import tune
 __all__ = ["History", "TrialReader", "is_ours", "parameter_of", "whole", "write_suggestion"]
 
 # A trial shows its parameters to other workers only when the objective has asked for them; until
-# then they read them here, in pieces, for a relational storage holds no longer text.
+# then they read them here, in pieces, because a relational storage holds no longer text.
 ATTRIBUTE = "fastopt:params"
 PIECE = 2000
 # A trial that began so long ago and shows nothing belongs to a worker that has died.
@@ -134,7 +134,7 @@ class TrialReader:
         suggested = self._suggested(frozen)
         params = self._point({**fixed, **frozen.params}, suggested or {})
         keys = [] if params is None else [self.space.key(params)]
-        # What the objective refused, for it wants another range, must not be suggested again.
+        # What the objective refused, because it wants another range, must not be suggested again.
         if suggested is not None and not fixed:
             keys.append(self.space.key(suggested))
         trial = None if params is None else tune.Trial(frozen.number, params)

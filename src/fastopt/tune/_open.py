@@ -101,7 +101,7 @@ def open(
         names = studies(path)
         if len(names) != 1:
             there = ", ".join(map(repr, names)) or "none"
-            raise ValueError(f"{os.fspath(path)}: name must be given, for it holds {there}")
+            raise ValueError(f"{os.fspath(path)}: name must be given, as the file holds {there}")
         (name,) = names
     storage = Storage(path, name, access="read")
     try:

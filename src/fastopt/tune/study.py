@@ -673,7 +673,7 @@ class Study:
         stopper : object, optional
             The older name of ``scheduler``.
         max_failures : int or None, default 3
-            While no trial of the study has succeeded, the run ends with an error after as many
+            While no trial of the study has succeeded, the run ends with an error after this many
             failures, or when all of its trials have failed: such an objective has a fault. Values
             that are NaN or infinite do not count. None never ends a run. The first failure of a run
             is warned of in any case.
@@ -726,7 +726,7 @@ class Study:
         """Share of the variance of the results that each parameter explains alone, largest first.
 
         From 20 done trials on, three for each of up to 20 parameters: first-order Sobol indices of
-        a Gaussian process, if that foretells at least half of the variance of trials that are left
+        a Gaussian process, if that predicts at least half of the variance of trials that are left
         out, and none is orders of magnitude away from the others. Else by functional ANOVA (Hutter,
         Hoos, Leyton-Brown, ICML 2014) on a forest of extremely randomized trees, fitted to the
         ranks of the values. Together the shares are at most 1; what is missing is due to

@@ -49,7 +49,7 @@ class Database:
         self.access = access
         self._connections: dict[int, sqlite3.Connection] = {}
         weakref.finalize(self, _forget, self._connections)
-        # Absolute, for the working folder may change.
+        # Absolute, since the working folder may change.
         self._file = None if self.path is None else os.path.abspath(self.path)
         self._place: tuple[int, int] | None = None
         self._open = False
@@ -97,7 +97,7 @@ class Database:
         """Raise if the open file is not the one at the path any more.
 
         SQLite would go on with it: what is written to a deleted file is lost, and to a renamed one
-        it could come apart, for its log keeps the old name.
+        it could come apart, because its log keeps the old name.
         """
         if self._file is None or not self._open:
             return

@@ -103,8 +103,8 @@ class Storage:
             ).fetchall()
 
     def _added_later(self, connection: sqlite3.Connection) -> list[str]:
-        """The columns that earlier versions did not write; their defaults if they are not there,
-        for a file that is read only does not get them."""
+        """The columns that earlier versions did not write, or their defaults: a file that is only
+        read does not get the columns."""
         if self.database.access != "read":
             return list(ADDED_LATER)
         rows = connection.execute("PRAGMA table_info(trials)")
@@ -276,7 +276,7 @@ class Storage:
         )
 
     def note(self, connection: sqlite3.Connection, key: str, content: str) -> None:
-        """Write a note, or write it anew."""
+        """Write a note, in place of an earlier one of that key."""
         connection.execute(
             "INSERT OR REPLACE INTO notes (study, key, content) VALUES (?, ?, ?)",
             (self._study, key, content),

@@ -1,6 +1,6 @@
 """How much each parameter matters: functional ANOVA.
 
-On a Gaussian process where that foretells the values well, else on a forest of regression trees.
+On a Gaussian process where that predicts the values well, else on a forest of regression trees.
 
 The forest predicts a value everywhere in the unit cube. The variance of its prediction along one
 coordinate, with all others averaged out, as a share of the variance over the whole cube, is what

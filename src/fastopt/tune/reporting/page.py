@@ -76,7 +76,7 @@ PICTURES = {
     "contour": (
         "The two most important parameters",
         "What a model of the trials expects on average over all other parameters; where none "
-        "foretells them, a local average of the trials.",
+        "predicts them, a local average of the trials.",
     ),
 }
 

@@ -313,7 +313,7 @@ class Plots:
 
         It is the mean of the Gaussian process of :meth:`Study.importance`, averaged over all other
         parameters; blank where one of the two is inactive. Where that process is not trusted, for
-        it has too few trials or does not foretell them, it is a local average of the trials
+        it has too few trials or does not predict them, it is a local average of the trials
         themselves: a map of where good ones were, not a model. The colour bar says which.
         """
         done = self._done()

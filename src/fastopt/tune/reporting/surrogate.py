@@ -28,7 +28,7 @@ __all__ = ["local_average", "shares", "surface"]
 # Trials that the process needs, at least and per parameter, and parameters that it can tell apart.
 FEWEST, PER_PARAMETER, DIMENSIONS = 20, 3, 20
 # Share of the values' variance that it must predict for trials that are left out.
-FORETOLD = 0.5
+LEAST_PREDICTED = 0.5
 # No smooth function has this factor between two trials' distances from the median, one by one.
 GAP = 1e3
 PLACES, LOG2_OTHERS, LOG2_SAMPLES = 24, 8, 11
@@ -50,7 +50,7 @@ def _diverged(targets: np.ndarray) -> bool:
     return bool((far[1:] > GAP * far[:-1]).any())
 
 
-def _foretold(posterior: Posterior, targets: np.ndarray) -> float:
+def _predicted_share(posterior: Posterior, targets: np.ndarray) -> float:
     """Share of the variance that is predicted when each trial in turn is left out."""
     precision = (posterior.inverse_factor**2).sum(axis=0)
     residuals = posterior.weights / precision
@@ -68,7 +68,7 @@ class _Process:
     scale: float
 
     def mean(self, rows: np.ndarray) -> np.ndarray:
-        """What it foretells at points of the cube."""
+        """The mean at points of the cube."""
         features = self.encoding.features(self.space.snap(rows))
         return self.shift + self.scale * self.posterior.mean(features)
 
@@ -89,7 +89,7 @@ def _fit(space: Space, points: np.ndarray, values: np.ndarray) -> _Process | Non
         return None
     kernel = fit_kernel(encoding, points, values, options)
     posterior = Posterior(kernel, encoding.features(points), targets, encoding.groups)
-    if _foretold(posterior, targets) < FORETOLD:
+    if _predicted_share(posterior, targets) < LEAST_PREDICTED:
         return None
     most = float(np.abs(values).max())  # squares of large values are not finite
     small = values / most

@@ -74,7 +74,7 @@ class CurrentTrial:
         """
         if self._folder is None:
             raise RuntimeError(
-                "the trial has no folder, for its study lives in memory; give it storage="
+                "the trial has no folder, as its study lives in memory; give it storage="
             )
         os.makedirs(self._folder, exist_ok=True)
         return Path(self._folder)

@@ -26,7 +26,7 @@ def _sendable(objective: Objective, executor: Any) -> Objective:
 class Futures:
     """Trials in any :class:`concurrent.futures.Executor`, or what looks like one (Dask).
 
-    Reports come when a trial ends, for a future returns only once; a trial that is over its time
+    Reports come when a trial ends, since a future returns only once; a trial that is over its time
     is given up, but what runs in a foreign executor cannot be killed.
 
     What the objective raises comes back in its outcome. What a future raises is therefore the

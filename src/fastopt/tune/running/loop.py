@@ -110,7 +110,7 @@ class Run:
             max_failures = _checks.integer("max_failures", max_failures, least=1)
         self._max_failures = math.inf if max_failures is None else max_failures
         self._failures: list[tuple[int, Outcome]] = []
-        # As many, but rows that have failed together count once.
+        # Their number, but rows that have failed together count once.
         self._incidents = 0
         self._warned = False
         self._ended = 0
@@ -212,7 +212,7 @@ class Run:
             if not (self._resume(self._wants_more()) or self._ask() or self._resume(more=False)):
                 break
         if not self._tasks:
-            # They wait for others in vain.
+            # The trials that they wait for do not come.
             for number in list(self._paused):
                 notes = self._paused.pop(number).notes.get(number, {})
                 values = [*self._running[number].values]

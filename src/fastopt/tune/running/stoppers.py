@@ -1,4 +1,4 @@
-"""Callbacks that end a run: at a value, after many trials in vain, or after so much time."""
+"""Callbacks that end a run: at a value, after many trials without a better one, or after a time."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class Grid(SequenceStrategy):
     points: int | Mapping[str, int] | None = None
 
     def __post_init__(self) -> None:
-        # As plain integers, for the study's file compares what repr shows.
+        # As plain integers: the study's file compares what repr shows.
         points = self.points
         if isinstance(points, Mapping):
             checked = {name: _check(number) for name, number in points.items()}

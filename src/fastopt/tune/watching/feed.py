@@ -1,4 +1,4 @@
-"""What has changed in a study since somebody has last asked."""
+"""What has changed in a study since it was last asked for."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class TPE:
     n_candidates: int = 24
 
     def __post_init__(self) -> None:
-        # As plain integers, for the study's file compares what repr shows.
+        # As plain integers: the study's file compares what repr shows.
         for name in ("n_initial", "n_candidates"):
             value = _checks.integer(f"TPE: {name}", getattr(self, name), least=1)
             object.__setattr__(self, name, value)
