@@ -4,7 +4,7 @@
     python -m bench.tune.fronts.report --publish    make that the published results
     python -m bench.tune.fronts.report --check      compare the document with the published results
 
-Ranks and shares of pairs as in ``bench.tune.report``, by the hypervolume or the best feasible value.
+Ranks and shares of pairs as in ``bench.tune.report``, by hypervolume or best feasible value.
 """
 
 from __future__ import annotations
