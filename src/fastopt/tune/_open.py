@@ -114,7 +114,7 @@ def open(
             "store all of the space; open it once by tune.Study(space, …, storage=), and it has it"
         )
     restore = description["restore"]
-    direction = description["direction"]
+    direction: Any = description["direction"]
     strategy = restore_strategy(description["strategy"])
     if restore["constraint"]:
         strategy = Unknown(description["strategy"], "the study has a constraint of its program's")
