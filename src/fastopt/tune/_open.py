@@ -114,7 +114,8 @@ def open(
             "store all of the space; open it once by tune.Study(space, …, storage=), and it has it"
         )
     restore = description["restore"]
-    direction: Any = description["direction"]
+    direction = description["direction"]
+    directions: Any = [direction] if isinstance(direction, str) else direction
     strategy = restore_strategy(description["strategy"])
     if restore["constraint"]:
         strategy = Unknown(description["strategy"], "the study has a constraint of its program's")
@@ -123,7 +124,7 @@ def open(
     ledger = Ledger(
         unpack_space(restore["space"]),
         strategy=strategy,
-        directions=[direction] if isinstance(direction, str) else direction,
+        directions=directions,
         seed=description["seed"],
         storage=path,
         name=name,
