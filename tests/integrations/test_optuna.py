@@ -445,3 +445,17 @@ def test_a_study_of_ours_becomes_one_of_optunas_with_all_that_it_holds(tmp_path)
             assert their.duration.total_seconds() == pytest.approx(our.seconds, abs=1e-5)
     with pytest.raises(optuna.exceptions.DuplicatedStudyError):
         to_optuna(ours, f"sqlite:///{tmp_path}/optuna.db")
+
+
+def test_exported_objectives_and_constraints_make_the_same_front():
+    space = {"x": tune.Float(0.0, 1.0), "y": tune.Float(0.0, 1.0)}
+    ours = tune.Study(space, strategy="sobol", directions=["minimize", "maximize"])
+
+    def objective(params):
+        x, y = params["x"], params["y"]
+        return tune.Result((x + y, x - y), constraints=[0.3 - x, y - 0.9])
+
+    ours.run(objective, 24)
+    theirs = to_optuna(ours)
+    assert {t.number for t in theirs.best_trials} == {t.number for t in ours.front}
+    assert [t.values for t in theirs.trials] == [t.objectives for t in ours.trials]

@@ -298,3 +298,27 @@ def test_mlflow_gets_every_param_whatever_its_name(mlflow_uri):
     assert sorted(map(int, trial.data.params.values())) == list(range(len(names)))
     assert trial.data.params["f_x_"] == "0"
     assert trial.data.params["a/b"] == "2"
+
+
+def test_trackers_hold_objectives_and_constraints_and_no_best_where_there_is_none(
+    tmp_path, mlflow_uri
+):
+    from mlflow.tracking import MlflowClient
+
+    from fastopt.integrations.mlflow import MLflow
+    from fastopt.integrations.tensorboard import TensorBoard
+
+    trackers = [MLflow(mlflow_uri, experiment="several"), TensorBoard(tmp_path)]
+    study = tune.Study(
+        SPACE, strategy="grid", directions=["minimize", "maximize"], callbacks=trackers
+    )
+    study.run(lambda params: tune.Result((params["x"], 1.0), [0.5]))
+    alone = tune.Study(SPACE, strategy="grid", name="alone", callbacks=trackers)
+    alone.run(lambda params: tune.Result(params["x"], [0.5]))
+    client = MlflowClient(mlflow_uri)
+    experiment = client.get_experiment_by_name("several").experiment_id
+    runs = client.search_runs([experiment])
+    metrics = [run.data.metrics for run in runs if "trial" in run.data.tags]
+    assert sum(found.get("objective_1") == 1.0 for found in metrics) == 4
+    assert all(found["constraint_0"] == 0.5 for found in metrics)
+    assert not any("best" in run.data.metrics for run in runs)

@@ -8,6 +8,7 @@ import pytest
 from fastopt import tune
 from fastopt.tune.command_line.main import main
 from fastopt.tune.fronts.domination import non_dominated
+from fastopt.tune.watching.feed import Feed
 
 PLANE = {"x": tune.Float(0.0, 1.0), "y": tune.Float(0.0, 1.0)}
 BOTH = ["minimize", "maximize"]
@@ -220,6 +221,20 @@ def test_the_command_line_shows_writes_and_reads_the_front(tmp_path, capsys):
     assert main(["import", again, "--csv", str(tmp_path / "csv")]) == 0
     with tune.open(again) as study:
         assert [t.objectives for t in study.trials] == 2 * [t.objectives for t in trials]
+
+
+def test_the_page_that_watches_gets_every_objective_and_what_is_infeasible():
+    study = tune.Study(PLANE, strategy="sobol", directions=BOTH)
+    study.run(lambda p: tune.Result(trade(p), [p["x"] - 0.5]), n_trials=4)
+    feed = Feed(study)
+    assert "minimize, maximize" in feed.about()["about"]
+    found = feed.since(0)
+    for record, trial in zip(found["trials"], study.trials, strict=True):
+        assert record["value"] == trial.objectives[0]
+        assert {"objective_1", "constraint_0"} <= record["notes"].keys()
+        assert record["state"] == ("done" if trial.feasible else "infeasible")
+    study.correct(0, (1.0, 1.0))
+    assert [record["number"] for record in feed.since(found["token"])["trials"]] == [0]
 
 
 @pytest.mark.needs("pandas")

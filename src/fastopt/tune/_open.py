@@ -115,6 +115,7 @@ def open(
         )
     restore = description["restore"]
     direction = description["direction"]
+    directions: Any = [direction] if isinstance(direction, str) else direction
     strategy = restore_strategy(description["strategy"])
     if restore["constraint"]:
         strategy = Unknown(description["strategy"], "the study has a constraint of its program's")
@@ -123,7 +124,7 @@ def open(
     ledger = Ledger(
         unpack_space(restore["space"]),
         strategy=strategy,
-        directions=[direction] if isinstance(direction, str) else direction,
+        directions=directions,
         seed=description["seed"],
         storage=path,
         name=name,

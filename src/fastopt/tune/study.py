@@ -326,12 +326,12 @@ class Study:
         30.0
         """
         front = self.front
-        signs = [1.0 if direction == "minimize" else -1.0 for direction in self.directions]
-        place = [_checks.number("reference", number) for number in reference]
+        signs = np.where(np.array(self.directions) == "minimize", 1.0, -1.0)
+        place = np.array([_checks.number("reference", number) for number in reference])
         if len(place) != len(signs):
             raise ValueError(f"reference must be {len(signs)} numbers, got {reference!r}")
         points = np.array([trial.objectives for trial in front]).reshape(-1, len(signs))
-        return hypervolume(signs * points, np.multiply(signs, place))
+        return hypervolume(signs * points, signs * place)
 
     @property
     def best_value(self) -> float:

@@ -383,9 +383,8 @@ def _columns(result: Result | None) -> tuple[float | None, str, str]:
     """What stands in the columns of SET_RESULT: several objectives have one of their own."""
     if result is None:
         return None, "[]", "[]"
-    several = isinstance(result.value, tuple)
-    return (
-        None if several else result.value,
-        json.dumps(result.value if several else []),
-        json.dumps(result.constraints),
-    )
+    constraints = json.dumps(result.constraints)
+    if isinstance(result.value, tuple):
+        return None, json.dumps(result.value), constraints
+    assert isinstance(result.value, float)  # it has been read
+    return result.value, "[]", constraints

@@ -42,10 +42,13 @@ class Feed:
         """What does not change: names, and the ticks of each parameter's axis."""
         study = self._study
         directions = ", ".join(study.directions)
+        about = f"{directions} with {name_strategy(study.strategy)}, seed {study.seed}"
+        if len(study.directions) > 1:
+            about += ", the first objective is shown"
         return {
             "name": study.name,
             "direction": study.directions[0],
-            "about": f"{directions} with {name_strategy(study.strategy)}, seed {study.seed}",
+            "about": about,
             "parameters": [
                 {"name": name, "ticks": self._ticks(parameter)}
                 for name, parameter in study.space.parameters.items()
@@ -63,7 +66,8 @@ class Feed:
         """The trials that have changed after ``token``, and the next token."""
         trials = {trial.number: trial for trial in self._study.trials}
         for number, trial in trials.items():
-            shown = (trial.state, trial.value, len(trial.values), trial.started, len(trial.notes))
+            result = (trial.value, *trial.objectives, *trial.constraints)
+            shown = (trial.state, result, len(trial.values), trial.started, len(trial.notes))
             if self._shown.get(number) != shown:
                 self._shown[number] = shown
                 self._log.append(number)
@@ -89,15 +93,14 @@ class Feed:
         parameters = self._study.space.parameters
         return {
             "number": trial.number,
-            "state": trial.state,
-            "value": _number(trial.value),
+            "state": "infeasible" if trial.feasible is False else trial.state,
+            "value": _number(trial.objectives[0] if trial.objectives else trial.value),
             "places": [
                 round(parameter.to_unit(trial.params[name]), 4) if name in trial.params else None
                 for name, parameter in parameters.items()
             ],
             "params": {name: _shorten(value) for name, value in trial.params.items()},
             "notes": {name: _shorten(fact) for name, fact in self._facts(trial).items()},
-            "feasible": trial.feasible is not False,
             "values": [_number(value) for value in trial.values],
             "error": None if trial.error is None else _shorten(trial.error),
             "started": trial.started,

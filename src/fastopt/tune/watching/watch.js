@@ -120,7 +120,7 @@ function drawHistory(done, best) {
   }
   pen.strokeStyle = colour("--point");
   for (const trial of trials.values()) {
-    if (trial.state === "stopped" && trial.value !== null) {
+    if (["stopped", "infeasible"].includes(trial.state) && trial.value !== null) {
       pen.strokeRect(x(trial.number) - 2, area.y(trial.value) - 2, 4, 4);
     }
     if (trial.state === "failed") {

@@ -24,6 +24,7 @@ from fastopt.tune.strategies.bayes.model import (
     representative,
 )
 from fastopt.tune.strategies.bayes.scalars import chebyshev, reference_point
+from fastopt.tune.strategies.bayes.stopped import results
 
 REFINED = 4
 """After this many trials with the incumbent's discrete coordinates one with others follows."""
@@ -109,7 +110,7 @@ class Outlook:
             return self._towards_feasible(feasibility)
         signs = self.view.signs
         if len(signs) == 1:
-            return self._one(lambda n: told.values(self.view.finished[:n], signs[0]), feasibility)
+            return self._one(lambda n: results(self.view.finished[:n], signs[0]), feasibility)
         if len(signs) > MOST_EXACT:
             weights = rng.dirichlet(np.ones(len(signs)))
             return self._one(lambda n: self._scalars(n, weights), feasibility, lasting=False)
@@ -186,9 +187,8 @@ class Outlook:
         # the incumbent refines it, else it mostly measures the same again
         repeats = len(self.view.pending) or posterior.noise > LITTLE_NOISE
         noise = math.sqrt(posterior.noise) if repeats else 0.0
-        criterion = Improvement(posterior, best, noise)
-        if feasibility:
-            criterion = Product([criterion, *feasibility])
+        improvement = Improvement(posterior, best, noise)
+        criterion = Product([improvement, *feasibility]) if feasibility else improvement
         avoided = self._avoided(self.points, ranked[0])
         search = Search(self.encoding, criterion, low, high, avoided)
         return Prospect(search, ranked[:INCUMBENTS], unit, local)
@@ -301,8 +301,7 @@ class Outlook:
             fitted = np.concatenate([fitted, means[likely]])
             for posterior in posteriors:
                 posterior.fantasise(self.pending)
-        criterion = HypervolumeImprovement(posteriors, undominated_boxes(fitted, reference))
-        if feasibility:
-            criterion = Product([criterion, *feasibility])
+        improvement = HypervolumeImprovement(posteriors, undominated_boxes(fitted, reference))
+        criterion = Product([improvement, *feasibility]) if feasibility else improvement
         low, high = np.zeros(len(self.space)), np.ones(len(self.space))
         return Prospect(Search(self.encoding, criterion, low, high), incumbents, math.inf, False)

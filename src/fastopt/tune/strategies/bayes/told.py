@@ -7,14 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from fastopt.tune.space.trial import Trial
-from fastopt.tune.strategies.bayes.stopped import results
 
-__all__ = ["constraints", "n_constraints", "objectives", "values", "violations"]
-
-
-def values(trials: Sequence[Trial], sign: float) -> np.ndarray:
-    """Of one objective, (n,): NaN for failures, an estimate for stopped trials."""
-    return results(trials, sign)
+__all__ = ["constraints", "n_constraints", "objectives", "violations"]
 
 
 def objectives(trials: Sequence[Trial], signs: Sequence[float]) -> np.ndarray:
