@@ -8,9 +8,9 @@
  *     fo_status status = fo_adam_f32(n, param, grad, exp_avg, exp_avg_sq, NULL, 1, &hyper);
  *
  * Many buffers are updated by one call of fo_step, which can also clip by their global norm and skip
- * gradients that are not finite; many models, with hyper-parameters of their own, by one call of
- * fo_step_rows. The formulas stand in rules/, the names of states and
- * hyper-parameters in rules.def. States start at zero.
+ * gradients that are not finite. Many models, with hyper-parameters of their own, are updated by one call
+ * of fo_step_rows. The formulas are in rules/, the names of states and hyper-parameters in rules.def.
+ * States start at zero.
  *
  * Every function may be called from any thread at any time, as long as no two calls are given the same
  * buffers. No function aborts, prints, throws or sets a global; errors are returned.
@@ -104,8 +104,8 @@ typedef struct fo_tensor {
     int16_t *remainder;
     /* Where param is FO_FLOAT32, or NULL: gets the bfloat16 nearest to the new parameter. */
     uint16_t *copy;
-    /* What stochastic rounding is a function of, with step, which for it rules without a count have as well:
-     * any number, and the place of the first element among all that are stepped with this number. */
+    /* Stochastic rounding is a function of these and of step, which therefore counts for every rule. seed is
+     * any number; position is the place of the first element among all that are stepped with this seed. */
     uint64_t seed, position;
 } fo_tensor;
 
@@ -170,8 +170,8 @@ static inline fo_hyper fo_defaults(fo_rule rule)
 
 /* One step of every tensor. options and result may be NULL. On any status but FO_OK, no buffer has
  * been written. The bits that are written do not depend on the CPU, the number of threads, the
- * alignment, or on how the work is divided into tensors; save that with clipping the norm is summed
- * tensor by tensor, so its last bit is that of this division. */
+ * alignment, or on how the work is divided into tensors. With clipping there is one exception: the norm is
+ * summed tensor by tensor, so another division may change its last bit. */
 FO_API fo_status fo_step_abi(uint64_t abi, const fo_group *groups, size_t group_count,
                              const fo_tensor *tensors, size_t tensor_count,
                              const fo_options *options, fo_result *result);

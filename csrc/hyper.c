@@ -31,7 +31,7 @@ static inline int is_in_domain(const fo_hyper_entry *entry, double value, int *h
         *held &= fo_float32_holds(value);
         break;
     case FO_NONNEGATIVE:
-        /* Mostly float32 holds it too, and then that is all to ask. */
+        /* Mostly float32 holds it too, and no other test is needed. */
         right = value == 0 || (value > last_zero && value < first_infinity);
         if (!right) {
             right = isfinite(value) && value > 0;

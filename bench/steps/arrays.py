@@ -72,7 +72,7 @@ PAGE = 4096
 
 
 def apart_in_pages(tensors: list[Tensor], distance: int) -> list[Tensor]:
-    """The same where each array begins so many bytes later in its page than the one before."""
+    """The same where each array begins some bytes later in its page than the one before."""
 
     def move(array, number):
         memory = np.empty(array.nbytes + 2 * PAGE, np.uint8)

@@ -64,7 +64,7 @@ def time_calls(case: Case, calls: int) -> float:
 
 
 def warm(case: Case, most_calls: float) -> None:
-    """Step untimed for a while, or so many times if that is less."""
+    """Step untimed for a while, but at most ``most_calls`` times."""
     end = time.perf_counter() + WARM_SECONDS
     calls = 0
     while calls < most_calls and time.perf_counter() < end:

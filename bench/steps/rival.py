@@ -40,7 +40,7 @@ class Rival:
         raise NotImplementedError
 
     def load(self, threads: int) -> None:
-        """Import the library and give it so many threads."""
+        """Import the library and set its number of threads."""
 
     def make(
         self, rule: fastopt.Rule, tensors: list[Tensor], max_norm: float | None = None

@@ -35,7 +35,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Timing(Line):
-    """Seconds of some suggestions after so many observations."""
+    """Seconds of some suggestions after a number of observations."""
 
     machine: str
     rival: str

@@ -54,7 +54,7 @@ def name_of_dtype(dtype: np.dtype[Any]) -> str:
 
 
 class Storage(NamedTuple):
-    """Of an optimizer.
+    """How an optimizer stores its states and parameters.
 
     Attributes
     ----------
@@ -92,7 +92,7 @@ class Storage(NamedTuple):
         return [named_dtype(chosen.get(name, "float32")) for name in names]
 
     def remainder(self, param: NDArray[Any], called: str) -> NDArray[Any] | None:
-        """A new one for a parameter, where it has one."""
+        """A new remainder for a parameter; None if it needs none."""
         name = name_of_dtype(param.dtype)
         if not self.master_weights or name in ("float32", "float64"):
             return None
@@ -108,7 +108,7 @@ DEFAULT = Storage(**KEYWORDS)
 
 
 def from_keywords(rule: Rule, given: Mapping[str, Any]) -> Storage:
-    """Checked, with the defaults for those that are not given."""
+    """The settings from the keywords that are given, checked; the defaults for the others."""
     chosen = {**KEYWORDS, **given}
     seed = _checks.integer("seed", chosen["seed"], least=0, most=2**64 - 1)
     return Storage(
@@ -120,7 +120,10 @@ def from_keywords(rule: Rule, given: Mapping[str, Any]) -> Storage:
 
 
 def _state_format(rule: Rule, value: Any) -> Any:
-    """A dict by names is taken as it is; one name for all may not mean what cannot work."""
+    """The formats of the states, checked.
+
+    One format for all states is refused where it does not suit one of them; a dict is not.
+    """
     if value is None:
         return None
     if isinstance(value, Mapping):

@@ -92,8 +92,8 @@ def minimize(
     maxiter : int
         Largest number of steps, rounded down; 10,000 if not given.
     maxfun : int
-        No step is taken once `fun` has been evaluated so often. Those for the differences count;
-        the last gradient may exceed the number.
+        No step is taken once `fun` has been evaluated this many times. Evaluations for the
+        differences count; those of the last gradient may exceed the number.
     gtol : float
         Success is a gradient with no element above it in magnitude. Default: `tol`, else 1e-5, as
         in SciPy's BFGS.

@@ -18,7 +18,7 @@ _LARGE = 32768
 
 
 class Layout(NamedTuple):
-    """Of a state; without strides it is contiguous."""
+    """Where a state is to lie, and its shape; without strides it is contiguous."""
 
     address: int  # of the parameter
     shape: tuple[int, ...]

@@ -2,10 +2,10 @@
 
     python tests/core/fuzz_statefile.py src/fastopt/_statefile.py -max_total_time=120
 
-The reader stands alone: it is loaded without the package around it, so that atheris can instrument
-it and nothing compiled is needed. Whatever the bytes, `read` returns what `write` could have
-written or raises StateFileError; anything else is a finding. Half of the inputs get a right length
-and checksum, else none would pass the first line of defence.
+The reader is loaded without the package's own ``__init__``, so that atheris can instrument it.
+Whatever the bytes, `read` returns what `write` could have written or raises StateFileError;
+anything else is a finding. Half of the inputs get a right length and checksum, else none would pass
+the first line of defence.
 """
 
 import hashlib

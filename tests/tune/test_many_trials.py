@@ -44,7 +44,7 @@ class Work:
 
 
 def study_of(path, trials, strategy="random"):
-    """A study in which so many trials have been told, all but ten written by SQL."""
+    """A study in which a number of trials have been told, all but ten written by SQL."""
     study = tune.Study(SPACE, strategy=strategy, seed=0, storage=path)
     for _ in range(10):
         trial = study.ask()

@@ -193,7 +193,7 @@ def notes_each_value(params):
 
 
 class StopsAfter:
-    """A scheduler that lets nobody have more than so many values."""
+    """A scheduler that stops each trial after a number of values."""
 
     def __init__(self, epochs):
         self.epochs = epochs

@@ -212,7 +212,7 @@ class Run:
             if not (self._resume(self._wants_more()) or self._ask() or self._resume(more=False)):
                 break
         if not self._tasks:
-            # The trials that they wait for do not come.
+            # No trial is left that they could wait for.
             for number in list(self._paused):
                 notes = self._paused.pop(number).notes.get(number, {})
                 values = [*self._running[number].values]

@@ -1,7 +1,7 @@
 """What a scheduler is, and what it is shown.
 
 All that a moment holds is in the study's file, in which values, decisions and results are written
-together: whoever resumes a killed study decides as it would have. ``decide`` runs while the file is
+together: a killed study that is resumed decides as it would have. ``decide`` runs while the file is
 locked, so that no two processes decide at once.
 """
 

@@ -25,10 +25,10 @@ ATTEMPTS = 8
 class TPE:
     """Tree-structured Parzen estimators: cheap with thousands of trials, good with categories.
 
-    The first points are spread over the space. From then on the trials are parted into the better,
-    a tenth of them, and the worse; a density is made of each, and of the points drawn from the
-    better one's that is suggested at which it exceeds the other one's most. Parameters that exist
-    under the same condition are drawn together. No point is suggested twice.
+    The first points are spread over the space. From then on the trials are divided into the better
+    ones, a tenth, and the worse ones, and each part gets a density. Points are drawn from the
+    density of the better ones. The point at which it exceeds the other density most is suggested.
+    Parameters that exist under the same condition are drawn together. No point is suggested twice.
 
     Parameters
     ----------
