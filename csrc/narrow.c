@@ -26,14 +26,14 @@ fo_narrow_loop *fo_narrow_loop_of(const fo_kernel *kernel, const fo_rule_info *i
 {
     if (fo_has_optional(info, tensor))
         return NULL;
-    for (int i = 0; i < FO_NARROW_COUNT; i++) {
+    for (size_t i = 0; i < sizeof combinations / sizeof *combinations; i++) {
         const combination *row = &combinations[i];
         int same = row->param == fo_param_format(tensor) && row->grad == fo_grad_format(tensor) &&
                    row->split == !!fo_remainder(tensor);
         for (int k = 0; same && k < info->state_count; k++)
             same = row->state == fo_state_format(tensor, k);
         if (same)
-            return kernel->in_registers[fo_isa_in_use()][i];
+            return kernel->in_registers[fo_isa_in_use()];
     }
     return NULL;
 }
@@ -114,14 +114,20 @@ static void step_tiles(const fo_narrow_step *how, const fo_tensor *tensor, size_
 static size_t step_in_registers(const fo_narrow_step *how, const fo_tensor *tensor, size_t begin,
                                 size_t end)
 {
-    void *buffers[FO_BUFFERS] = {0};
-    for (int b = 0; b < 2 + how->info->state_count; b++)
-        buffers[b] = element_of(tensor, b, begin);
-    buffers[FO_REMAINDER] = remainder_at(tensor, begin);
-    buffers[FO_COPY] = fo_copy(tensor) ? fo_copy(tensor) + begin : NULL;
-    const fo_draws draws = draws_at(tensor, begin);
-    const int is_random = fo_rounding_of(tensor) == FO_STOCHASTIC;
-    return begin + how->in_registers(how->call, is_random ? &draws : NULL, end - begin, buffers);
+    const int buffers = 2 + how->info->state_count;
+    int rounded = 0;
+    fo_stored to = {.interleaved = 1,
+                    .remainder = (uint16_t *)remainder_at(tensor, begin),
+                    .copy = fo_copy(tensor) ? fo_copy(tensor) + begin : NULL,
+                    .draws = draws_at(tensor, begin)};
+    for (int b = 0; b < buffers; b++) {
+        to.at[b] = element_of(tensor, b, begin);
+        to.by[b] = format_of(tensor, b) == FO_FLOAT32 ? FO_IN_FLOAT32 : FO_IN_ORDER;
+        to.interleaved &= to.by[b] != FO_IN_FLOAT32;
+        rounded |= b != 1 && to.by[b] != FO_IN_FLOAT32 && !(b == 0 && to.remainder);
+    }
+    to.is_random = rounded && fo_rounding_of(tensor) == FO_STOCHASTIC;
+    return begin + how->in_registers(how->call, &to, end - begin);
 }
 
 void fo_step_narrow(const fo_narrow_step *how, const fo_tensor *tensor, size_t begin, size_t end)

@@ -10,6 +10,7 @@
 
 #include "norm.h"
 
+#include "convert.h"
 #include "kernel/kernel.h"
 #include "library.h"
 #include "tensor.h"
@@ -27,23 +28,19 @@ enum { BLOCK = 4096, ACCUMULATORS = 32, CHUNK = 2 };
 #endif
 enum { BURST = 512 };
 
-/* For one format and instruction set. */
+/* For one compute type and instruction set. */
 typedef struct block_functions {
     double (*sum)(const void *grad, size_t n);
     /* Of two blocks of n elements each. */
     void (*sum_two)(const void *const *grads, size_t n, double *sums);
-    int (*is_finite)(const void *grad, size_t n);
 } block_functions;
 
 #define FO_TEMPLATE "norm.c"
 #include "kernel/instances.h"
 
-#define FO_BLOCK_(format, isa) block_##format##_##isa
-#define FO_BLOCK(isa, name, format) [isa] = &FO_BLOCK_(format, name),
-static const block_functions *const functions[FO_FORMAT_COUNT][FO_ISA_COUNT] = {
-#define FO_FORMAT(NAME, format, ...) {FO_ISAS(FO_BLOCK, format)},
-#include "formats.def"
-};
+#define FO_BLOCKS(isa, name, compute) [isa] = {sum_##name##_##compute, sum_two_##name##_##compute},
+static const block_functions of_floats[FO_ISA_COUNT] = {FO_ISAS(FO_BLOCKS, f32)};
+static const block_functions of_doubles[FO_ISA_COUNT] = {FO_ISAS(FO_BLOCKS, f64)};
 
 static size_t block_count(const fo_tensor *tensor)
 {
@@ -61,7 +58,7 @@ typedef struct sum_job {
 typedef struct block {
     const void *grad;
     size_t n;
-    const block_functions *by;
+    fo_format format;
 } block;
 
 static block block_of(const fo_tensor *tensor, size_t row, size_t number)
@@ -69,7 +66,38 @@ static block block_of(const fo_tensor *tensor, size_t row, size_t number)
     const fo_format format = fo_grad_format(tensor);
     const size_t first = number * BLOCK, left = tensor->n - first;
     return (block){(const char *)tensor->grad + (row * tensor->n + first) * fo_size_of(format),
-                   left < BLOCK ? left : BLOCK, functions[format][fo_isa_in_use()]};
+                   left < BLOCK ? left : BLOCK, format};
+}
+
+static const block_functions *functions_of(block it)
+{
+    return &(it.format == FO_FLOAT64 ? of_doubles : of_floats)[fo_isa_in_use()];
+}
+
+/* The block as floats or doubles: where it is, or converted. */
+static const void *numbers_of(block it, float *converted)
+{
+    if (it.format == FO_FLOAT64 || it.format == FO_FLOAT32)
+        return it.grad;
+    fo_widen(it.format, it.grad, NULL, converted, it.n);
+    return converted;
+}
+
+static double sum_block(block it)
+{
+    float converted[BLOCK];
+    return functions_of(it)->sum(numbers_of(it, converted), it.n);
+}
+
+static int is_finite_block(block it)
+{
+    float converted[BLOCK];
+    const void *numbers = numbers_of(it, converted);
+    for (size_t i = 0; i < it.n; i++)
+        if (!isfinite(it.format == FO_FLOAT64 ? ((const double *)numbers)[i]
+                                              : (double)((const float *)numbers)[i]))
+            return 0;
+    return 1;
 }
 
 /* A block by its row, its number within the row, and its tensor or one before that. */
@@ -102,19 +130,20 @@ static void sum_blocks(void *context, size_t begin, size_t end)
     place at = place_of(job, begin), ahead = place_of(job, begin + half);
     for (size_t i = begin; i < begin + half; i++) {
         const block one = next_block(job, &at), other = next_block(job, &ahead);
-        if (one.n == other.n && one.by == other.by) {
+        const int native = one.format == FO_FLOAT32 || one.format == FO_FLOAT64;
+        if (native && one.n == other.n && one.format == other.format) {
             double sums[2];
-            one.by->sum_two((const void *[]){one.grad, other.grad}, one.n, sums);
+            functions_of(one)->sum_two((const void *[]){one.grad, other.grad}, one.n, sums);
             job->sums[i] = sums[0];
             job->sums[i + half] = sums[1];
         } else {
-            job->sums[i] = one.by->sum(one.grad, one.n);
-            job->sums[i + half] = other.by->sum(other.grad, other.n);
+            job->sums[i] = sum_block(one);
+            job->sums[i + half] = sum_block(other);
         }
     }
     for (size_t i = begin + 2 * half; i < end; i++) {
         const block last = next_block(job, &ahead);
-        job->sums[i] = last.by->sum(last.grad, last.n);
+        job->sums[i] = sum_block(last);
     }
 }
 
@@ -165,8 +194,7 @@ int fo_all_finite(const fo_tensor *tensors, size_t count, size_t row)
 {
     for (size_t i = 0; i < count; i++)
         for (size_t k = 0; k < block_count(&tensors[i]); k++) {
-            const block it = block_of(&tensors[i], row, k);
-            if (!it.by->is_finite(it.grad, it.n))
+            if (!is_finite_block(block_of(&tensors[i], row, k)))
                 return 0;
         }
     return 1;
@@ -206,16 +234,14 @@ FO_INLINE wide add_square(wide sum, wide x)
 }
 
 /* n is a multiple of ACCUMULATORS. */
-FO_INLINE void add_squares(fo_format format, wide *to, const void *grad, size_t n)
+FO_INLINE void add_squares(wide *to, const scalar *g, size_t n)
 {
-    const char *g = grad;
-    const size_t size = fo_size_of(format);
     wide sums[ACCUMULATORS / WIDE];
     __builtin_memcpy(sums, to, sizeof sums);
     for (size_t i = 0; i < n; i += ACCUMULATORS)
         for (size_t k = 0; k < ACCUMULATORS / WIDE; k += 2) {
             wide low, high;
-            load_wide(format, g + (i + k * WIDE) * size, &low, &high);
+            load_wide(g + i + k * WIDE, &low, &high);
             sums[k] = add_square(sums[k], low);
             sums[k + 1] = add_square(sums[k + 1], high);
         }
@@ -223,13 +249,13 @@ FO_INLINE void add_squares(fo_format format, wide *to, const void *grad, size_t 
 }
 
 /* Adds the squares of the last n < ACCUMULATORS elements, and then the accumulators. */
-FO_INLINE double add_up(fo_format format, const wide *sums, const void *grad, size_t n)
+FO_INLINE double add_up(const wide *sums, const scalar *grad, size_t n)
 {
     double lanes[ACCUMULATORS];
     __builtin_memcpy(lanes, sums, sizeof lanes);
     for (size_t i = 0; i < n; i += LANES) {
         const size_t count = n - i < LANES ? n - i : LANES;
-        const vec g = load_first(format, (const char *)grad + i * fo_size_of(format), count);
+        const vec g = load_first_native(grad + i, count);
         for (size_t k = 0; k < count; k++)
             lanes[i + k] += (double)g[k] * (double)g[k];
     }
@@ -239,53 +265,25 @@ FO_INLINE double add_up(fo_format format, const wide *sums, const void *grad, si
     return lanes[0];
 }
 
-FO_INLINE double sum_one(fo_format format, const void *grad, size_t n)
+static double FO_NAME(sum)(const void *grad, size_t n)
 {
+    const scalar *g = grad;
     wide sums[ACCUMULATORS / WIDE] = {{0}};
     const size_t whole = n / ACCUMULATORS * ACCUMULATORS;
-    add_squares(format, sums, grad, whole);
-    return add_up(format, sums, (const char *)grad + whole * fo_size_of(format), n - whole);
+    add_squares(sums, g, whole);
+    return add_up(sums, g + whole, n - whole);
 }
 
-FO_INLINE void sum_pair(fo_format format, const void *const *grads, size_t n, double *to)
+static void FO_NAME(sum_two)(const void *const *grads, size_t n, double *to)
 {
+    const scalar *const g[] = {grads[0], grads[1]};
     wide sums[2][ACCUMULATORS / WIDE] = {{{0}}};
-    const size_t whole = n / ACCUMULATORS * ACCUMULATORS, size = fo_size_of(format);
+    const size_t whole = n / ACCUMULATORS * ACCUMULATORS;
     for (size_t i = 0; i < whole; i += BURST)
         for (int k = 0; k < 2; k++)
-            add_squares(format, sums[k], (const char *)grads[k] + i * size,
-                        whole - i < BURST ? whole - i : BURST);
+            add_squares(sums[k], g[k] + i, whole - i < BURST ? whole - i : BURST);
     for (int k = 0; k < 2; k++)
-        to[k] = add_up(format, sums[k], (const char *)grads[k] + whole * size, n - whole);
+        to[k] = add_up(sums[k], g[k] + whole, n - whole);
 }
-
-FO_INLINE int all_finite(fo_format format, const void *grad, size_t n)
-{
-    for (size_t i = 0; i < n; i += LANES) {
-        const size_t count = n - i < LANES ? n - i : LANES;
-        const vec g = load_first(format, (const char *)grad + i * fo_size_of(format), count);
-        for (size_t k = 0; k < count; k++)
-            if (!isfinite((double)g[k]))
-                return 0;
-    }
-    return 1;
-}
-
-#define FO_FUNCTION(what, format) FO_CAT(FO_CAT(what, format), FO_ISA)
-#define FO_FORMAT(NAME, format, element, compute)                                                  \
-    FO_OF_##compute(                                                                               \
-        static double FO_FUNCTION(sum, format)(const void *grad, size_t n) {                       \
-            return sum_one(FO_##NAME, grad, n);                                                    \
-        } static void FO_FUNCTION(sum_two, format)(const void *const *grads, size_t n,             \
-                                                   double *to) {                                   \
-            sum_pair(FO_##NAME, grads, n, to);                                                     \
-        } static int FO_FUNCTION(is_finite, format)(const void *grad, size_t n) {                  \
-            return all_finite(FO_##NAME, grad, n);                                                 \
-        } static const block_functions FO_FUNCTION(block,                                          \
-                                                   format) = {FO_FUNCTION(sum, format),            \
-                                                              FO_FUNCTION(sum_two, format),        \
-                                                              FO_FUNCTION(is_finite, format)};)
-#include "formats.def"
-#undef FO_FUNCTION
 
 #endif

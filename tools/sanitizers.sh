@@ -30,8 +30,8 @@ done
 echo "==== Programs"
 # Side by side, since each takes a minute or more.
 started=()
-threads() { # threads NAME FLAG...: compiles the test of the pool
-    gcc "${needed[@]}" -O1 "${@:2}" "$root/tests/c/threads.c" "${library[@]}" -o "$work/$1" -lm -pthread &
+threads() { # threads NAME FLAG...: compiles the test of the pool, which knows no instruction set
+    gcc "${needed[@]}" -O1 -DFO_BASELINE_ONLY "${@:2}" "$root/tests/c/threads.c" "${library[@]}" -o "$work/$1" -lm -pthread &
     started+=($!)
 }
 threads forks -fsanitize=undefined -fno-sanitize-recover=all
@@ -71,7 +71,8 @@ find "$work/tree" -name '*.so' -delete
     cd "$work/tree"
     # setup.py has the last word; at its level the sanitized kernels take twice as long to compile.
     sed -i 's/"-O3"/"-O1"/' setup.py
-    CFLAGS="${address[*]}" LDFLAGS="-fsanitize=address,undefined" \
+    # Quickly, the kernels of all instruction sets are left to the random steps.
+    CFLAGS="${address[*]} ${quick:+-DFO_BASELINE_ONLY}" LDFLAGS="-fsanitize=address,undefined" \
         "$python" setup.py -q build_ext --inplace
     tests=(--all -m "not own_memory and not compiler" tests)
     [ -z "$quick" ] || tests=(-m "not own_memory and not slow"

@@ -160,17 +160,8 @@ FO_INLINE wide widen(narrow x)
 }
 
 /* Two of them, as a whole vector of floats is worth two. */
-FO_INLINE void load_wide(fo_format format, const void *from, wide *low, wide *high)
+FO_INLINE void load_wide(const scalar *from, wide *low, wide *high)
 {
-    const scalar *at = from;
-#if !FO_DOUBLE
-    vec x;
-    if (format != FO_FLOAT32) {
-        x = load(format, 0, from);
-        at = (const scalar *)&x;
-    }
-#endif
-    (void)format;
-    *low = widen(*(const narrow *)at);
-    *high = widen(*(const narrow *)(at + WIDE));
+    *low = widen(*(const narrow *)from);
+    *high = widen(*(const narrow *)(from + WIDE));
 }

@@ -57,9 +57,6 @@ typedef struct fo_loop_call {
 /* buffers: param, grad, states. */
 typedef void fo_loop(const fo_loop_call *call, int has_optional, size_t n, void *const *buffers);
 
-/* Buffers behind the states: what only some storage has, or NULL. */
-enum { FO_REMAINDER = 2 + FO_MAX_STATES, FO_COPY, FO_BUFFERS };
-
 /* Where conversions in registers are compiled: with the vectors of the oldest CPUs they are not worth it. */
 #if defined(__aarch64__)
 #define FO_NARROW_ISAS(X, x) X(FO_ISA_NEON, neon, x)
@@ -69,23 +66,36 @@ enum { FO_REMAINDER = 2 + FO_MAX_STATES, FO_COPY, FO_BUFFERS };
 #define FO_NARROW_ISAS(X, x)
 #endif
 
-/* The rows of formats.def with FO_NARROW. */
-typedef enum fo_narrow_layout {
-#define FO_NARROW(name, ...) FO_NARROW_##name,
-#include "formats.def"
-    FO_NARROW_COUNT
-} fo_narrow_layout;
+/* How a buffer is stored that converts in registers. Where all are of 16 bits, the first vector of a pair has the
+ * elements at even places and the second those at odd ones: a formula does not mind, and no element has to
+ * move to another lane. */
+typedef enum fo_storage {
+    FO_IN_FLOAT32,
+    FO_IN_ORDER,      /* bfloat16 */
+    FO_INTERLEAVED,   /* bfloat16 */
+    FO_WITH_REMAINDER /* bfloat16, interleaved */
+} fo_storage;
 
-/* Steps whole groups of vectors, converting in registers, and returns the number of elements; the rest is for
- * others. buffers has FO_BUFFERS entries; draws is NULL where bfloat16 is rounded to nearest. Without the
+/* The buffers of a call that converts in registers. */
+typedef struct fo_stored {
+    fo_storage by[2 + FO_MAX_STATES];
+    void *at[2 + FO_MAX_STATES];
+    int interleaved;            /* all of them are of 16 bits */
+    uint16_t *remainder, *copy; /* or NULL */
+    int is_random;              /* or rounded to nearest */
+    fo_draws draws;
+} fo_stored;
+
+enum { FO_NARROW_GROUP = 4 }; /* vectors at most */
+
+/* Steps whole groups of vectors, and returns the number of elements; the rest is for others. Without the
  * optional state. */
-typedef size_t fo_narrow_loop(const fo_loop_call *call, const fo_draws *draws, size_t n,
-                              void *const *buffers);
+typedef size_t fo_narrow_loop(const fo_loop_call *call, const fo_stored *buffers, size_t n);
 
 typedef struct fo_kernel {
     void (*coefficients)(const fo_hyper *hyper, uint64_t step, double *c);
     fo_loop *loop[FO_ISA_COUNT][FO_LAYOUT_COUNT];
-    fo_narrow_loop *in_registers[FO_ISA_COUNT][FO_NARROW_COUNT]; /* some are NULL */
+    fo_narrow_loop *in_registers[FO_ISA_COUNT]; /* some are NULL */
 } fo_kernel;
 
 /* What the table says about each rule, as constants: FO_STATES_adam, FO_HAS_OPTIONAL_adam. */

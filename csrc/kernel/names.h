@@ -158,56 +158,56 @@
 #define run_layout FO_NAME(run_layout)
 
 /* narrow.h */
-#undef nans_seen
-#define nans_seen FO_NAME(nans_seen)
-#undef add_nans
-#define add_nans FO_NAME(add_nans)
-#undef any_nan
-#define any_nan FO_NAME(any_nan)
-#undef spread_halves
-#define spread_halves FO_NAME(spread_halves)
-#undef storage
-#define storage FO_NAME(storage)
 #undef unaligned_words
 #define unaligned_words FO_NAME(unaligned_words)
 #undef load_bfloat16_pair
 #define load_bfloat16_pair FO_NAME(load_bfloat16_pair)
 #undef store_bfloat16_pair
 #define store_bfloat16_pair FO_NAME(store_bfloat16_pair)
-#undef load_pair
-#define load_pair FO_NAME(load_pair)
-#undef store_pair
-#define store_pair FO_NAME(store_pair)
+#undef load_interleaved_pair
+#define load_interleaved_pair FO_NAME(load_interleaved_pair)
+#undef store_interleaved_pair
+#define store_interleaved_pair FO_NAME(store_interleaved_pair)
 #undef load_split_pair
 #define load_split_pair FO_NAME(load_split_pair)
 #undef store_split_pair
 #define store_split_pair FO_NAME(store_split_pair)
 #undef vector_of
 #define vector_of FO_NAME(vector_of)
-#undef load_operand_pair
-#define load_operand_pair FO_NAME(load_operand_pair)
-#undef store_operand_pair
-#define store_operand_pair FO_NAME(store_operand_pair)
-#undef step_narrow_group
-#define step_narrow_group FO_NAME(step_narrow_group)
+#undef storage_of
+#define storage_of FO_NAME(storage_of)
 #undef step_narrow_groups
 #define step_narrow_groups FO_NAME(step_narrow_groups)
-#undef run_narrow
-#define run_narrow FO_NAME(run_narrow)
+#undef load_buffer
+#define load_buffer FO_NAME(load_buffer)
+#undef load_group
+#define load_group FO_NAME(load_group)
+#undef spread_halves
+#define spread_halves FO_NAME(spread_halves)
+#undef round_buffer
+#define round_buffer FO_NAME(round_buffer)
+#undef store_rounded
+#define store_rounded FO_NAME(store_rounded)
+#undef store_buffer
+#define store_buffer FO_NAME(store_buffer)
+#undef store_group
+#define store_group FO_NAME(store_group)
+#undef nans_seen
+#define nans_seen FO_NAME(nans_seen)
+#undef add_nans
+#define add_nans FO_NAME(add_nans)
+#undef any_nan
+#define any_nan FO_NAME(any_nan)
+#undef step_narrow_group
+#define step_narrow_group FO_NAME(step_narrow_group)
 
 /* norm.c */
-#undef all_finite
-#define all_finite FO_NAME(all_finite)
 #undef add_square
 #define add_square FO_NAME(add_square)
 #undef add_squares
 #define add_squares FO_NAME(add_squares)
 #undef add_up
 #define add_up FO_NAME(add_up)
-#undef sum_one
-#define sum_one FO_NAME(sum_one)
-#undef sum_pair
-#define sum_pair FO_NAME(sum_pair)
 
 /* convert.c */
 #undef join_buffers

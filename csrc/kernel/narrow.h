@@ -1,12 +1,10 @@
 /* The loop around one formula for the combinations of formats that convert in registers: the rows of
- * formats.def with FO_NARROW. It takes whole groups of vectors; what is left goes through tiles (../narrow.c). */
+ * formats.def with FO_NARROW. It takes whole groups of vectors; what is left goes through tiles (../narrow.c).
+ *
+ * Two instances have buffers of 16 bits alone, rounded to nearest and stochastically. A third has all mixtures
+ * with float32: how a buffer is stored is looked at for each group, by branches that go the same way every
+ * time. An instance for each combination took twice as long to compile (docs/notes/kernels.md). */
 #if !FO_DOUBLE && FO_IN_REGISTERS
-
-/* A combination of formats: constants wherever this is inlined. */
-typedef struct storage {
-    int split;       /* param has a remainder */
-    int interleaved; /* all buffers are of 16 bits */
-} storage;
 
 typedef words unaligned_words __attribute__((aligned(sizeof(uint16_t)), may_alias));
 
@@ -37,82 +35,88 @@ FO_INLINE void store_bfloat16_pair(void *to, const vec *pair)
 #endif
 }
 
-/* Two vectors. Where all buffers are of 16 bits, the first has the elements at even places and the second
- * those at odd ones: a formula does not mind, and no element has to move to another lane. */
-FO_INLINE void load_pair(const setting s, storage by, int buffer, size_t i, void *const *buffers,
-                         vec *pair)
+FO_INLINE void load_interleaved_pair(const void *from, vec *pair)
 {
-    const fo_format format = format_of(s, buffer);
-    const char *from = element_of(s, buffers, buffer, i);
-    if (by.interleaved) {
-        const words x = *(const unaligned_words *)from;
-        pair[0] = (vec)(x << 16);
-        pair[1] = (vec)(x & 0xffff0000);
-    } else if (format == FO_BFLOAT16) {
-        load_bfloat16_pair(from, pair);
-    } else {
-        pair[0] = load(format, 0, from);
-        pair[1] = load(format, 0, from + LANES * fo_size_of(format));
-    }
+    const words x = *(const unaligned_words *)from;
+    pair[0] = (vec)(x << 16);
+    pair[1] = (vec)(x & 0xffff0000);
 }
 
-FO_INLINE void store_pair(const setting s, storage by, int buffer, size_t i, void *const *buffers,
-                          const vec *pair)
+FO_INLINE void store_interleaved_pair(void *to, const vec *pair)
 {
-    const fo_format format = format_of(s, buffer);
-    char *to = element_of(s, buffers, buffer, i);
-    if (by.interleaved) {
-        *(unaligned_words *)to = (words)pair[0] >> 16 | ((words)pair[1] & 0xffff0000);
-    } else if (format == FO_BFLOAT16) {
-        store_bfloat16_pair(to, pair);
-    } else {
-        store(format, to, pair[0]);
-        store(format, to + LANES * fo_size_of(format), pair[1]);
-    }
+    *(unaligned_words *)to = (words)pair[0] >> 16 | ((words)pair[1] & 0xffff0000);
 }
 
 /* A parameter and its remainder. */
-FO_INLINE void load_split_pair(size_t i, void *const *buffers, vec *pair)
+FO_INLINE void load_split_pair(const void *from, const void *remainder, vec *pair)
 {
-    const words high = *(const unaligned_words *)((uint16_t *)buffers[0] + i);
-    const words low = *(const unaligned_words *)((uint16_t *)buffers[FO_REMAINDER] + i);
+    const words high = *(const unaligned_words *)from;
+    const words low = *(const unaligned_words *)remainder;
     pair[0] = (vec)((high << 16) + (words)((mask)(low << 16) >> 16));
     pair[1] = (vec)((high & 0xffff0000) + (words)((mask)low >> 16));
 }
 
-FO_INLINE void store_split_pair(size_t i, void *const *buffers, const vec *pair)
+FO_INLINE void store_split_pair(void *to, void *remainder, const vec *pair)
 {
     words high[2], low[2];
     split(pair[0], &high[0], &low[0]);
     split(pair[1], &high[1], &low[1]);
-    *(unaligned_words *)((uint16_t *)buffers[0] + i) = high[0] | high[1] << 16;
-    *(unaligned_words *)((uint16_t *)buffers[FO_REMAINDER] + i) = low[0] | low[1] << 16;
+    *(unaligned_words *)to = high[0] | high[1] << 16;
+    *(unaligned_words *)remainder = low[0] | low[1] << 16;
 }
 
-/* The vectors of a buffer in a pair of operands. */
+/* The vectors of a buffer in operands. */
 FO_INLINE vec *vector_of(operands *x, int buffer)
 {
     return buffer == 0 ? &x->p : buffer == 1 ? &x->g : &x->state[buffer - 2];
 }
 
-FO_INLINE void load_operand_pair(operands *x, const setting s, storage by, size_t i,
-                                 void *const *buffers)
+/* interleaved: whether all buffers are, a constant wherever this is inlined. */
+FO_INLINE fo_storage storage_of(const fo_stored *buffers, int interleaved, int buffer)
+{
+    if (!interleaved)
+        return buffers->by[buffer] == FO_IN_FLOAT32 ? FO_IN_FLOAT32 : FO_IN_ORDER;
+    return buffer == 0 && buffers->remainder ? FO_WITH_REMAINDER : FO_INTERLEAVED;
+}
+
+FO_INLINE void load_buffer(int size, const fo_stored *from, int interleaved, int buffer, size_t i,
+                           vec *x)
+{
+    const uint16_t *at = (const uint16_t *)from->at[buffer] + i;
+    switch (storage_of(from, interleaved, buffer)) {
+    case FO_INTERLEAVED:
+        for (int k = 0; k < size; k += 2)
+            load_interleaved_pair(at + (size_t)k * LANES, &x[k]);
+        break;
+    case FO_IN_FLOAT32:
+        for (int k = 0; k < size; k++)
+            x[k] = load_native((const float *)from->at[buffer] + i + (size_t)k * LANES);
+        break;
+    case FO_WITH_REMAINDER:
+        for (int k = 0; k < size; k += 2)
+            load_split_pair(at + (size_t)k * LANES, from->remainder + i + (size_t)k * LANES, &x[k]);
+        break;
+    case FO_IN_ORDER:
+        for (int k = 0; k < size; k += 2)
+            load_bfloat16_pair(at + (size_t)k * LANES, &x[k]);
+    }
+}
+
+FO_INLINE void load_group(operands *group, int size, const setting s, const fo_stored *from,
+                          int interleaved, size_t i)
 {
     for (int b = 0; b < 2 + state_count(s); b++) {
-        vec pair[2];
-        if (b == 0 && by.split)
-            load_split_pair(i, buffers, pair);
-        else
-            load_pair(s, by, b, i, buffers, pair);
-        *vector_of(&x[0], b) = pair[0];
-        *vector_of(&x[1], b) = pair[1];
+        vec x[FO_NARROW_GROUP] = {{0}};
+        load_buffer(size, from, interleaved, b, i, x);
+        for (int k = 0; k < size; k++)
+            *vector_of(&group[k], b) = x[k];
     }
 }
 
 /* The 16 bits for each vector of a pair, from a vector of words. */
-FO_INLINE void spread_halves(storage by, words x, words *random)
+FO_INLINE void spread_halves(fo_storage by, words x, words *random)
 {
-    if (by.interleaved) {
+    if (by == FO_INTERLEAVED) {
         random[0] = x & 0xffff;
         random[1] = x >> 16;
     } else {
@@ -133,40 +137,73 @@ FO_INLINE void spread_halves(storage by, words x, words *random)
     }
 }
 
-/* draws: NULL to round to nearest; the position of element i is even. */
-FO_INLINE void store_operand_pair(operands *x, const setting s, storage by, const fo_draws *draws,
-                                  size_t i, void *const *buffers)
+/* words_of: a vector of random words for each pair, or NULL to round to nearest. */
+FO_INLINE void round_buffer(int size, fo_storage by, const words *words_of, vec *x)
 {
-    words word = {0};
-    if (draws) {
-        const uint32_t place = (draws->position + (uint32_t)i) >> 1;
-        word = first_word(lane_numbers() * FO_FIRST_FACTOR + (place * FO_FIRST_FACTOR + draws->add),
-                          draws->key);
+    for (int k = 0; k < size; k += 2) {
+        words random[2];
+        if (words_of)
+            spread_halves(by, words_of[k / 2], random);
+        for (int j = k; j < k + 2; j++)
+            x[j] = words_of ? round_at_random(x[j], random[j - k]) : round_to_nearest(x[j]);
     }
-    int number = 0;
+}
+
+FO_INLINE void store_rounded(int size, fo_storage by, uint16_t *at, const vec *x)
+{
+    for (int k = 0; k < size; k += 2)
+        if (by == FO_INTERLEAVED)
+            store_interleaved_pair(at + (size_t)k * LANES, &x[k]);
+        else
+            store_bfloat16_pair(at + (size_t)k * LANES, &x[k]);
+}
+
+/* word: of each pair, as in round_buffer; those after this buffer's are left there. */
+FO_INLINE void store_buffer(int size, const fo_stored *to, int interleaved, int buffer, size_t i,
+                            words *word, vec *x)
+{
+    const fo_storage by = storage_of(to, interleaved, buffer);
+    uint16_t *at = (uint16_t *)to->at[buffer] + i;
+    if (by == FO_IN_FLOAT32) {
+        for (int k = 0; k < size; k++)
+            store_native((float *)to->at[buffer] + i + (size_t)k * LANES, x[k]);
+    } else if (buffer == 0 && by == FO_WITH_REMAINDER) {
+        for (int k = 0; k < size; k += 2)
+            store_split_pair(at + (size_t)k * LANES, to->remainder + i + (size_t)k * LANES, &x[k]);
+    } else {
+        round_buffer(size, by, to->is_random ? word : NULL, x);
+        if (to->is_random)
+            for (int k = 0; k < size; k += 2)
+                word[k / 2] = next_word(word[k / 2]);
+        store_rounded(size, by, at, x);
+    }
+}
+
+FO_INLINE void store_group(operands *group, int size, const setting s, const fo_stored *to,
+                           int interleaved, size_t i)
+{
+    words word[FO_NARROW_GROUP / 2] = {{0}};
+    if (to->is_random)
+        for (int k = 0; k < size; k += 2) {
+            const uint32_t place = (to->draws.position + (uint32_t)(i + (size_t)k * LANES)) >> 1;
+            word[k / 2] = first_word(lane_numbers() * FO_FIRST_FACTOR +
+                                         (place * FO_FIRST_FACTOR + to->draws.add),
+                                     to->draws.key);
+        }
     for (int b = 0; b < 2 + state_count(s); b++) {
         if (b == 1)
             continue;
-        vec pair[2] = {*vector_of(&x[0], b), *vector_of(&x[1], b)};
-        if (b == 0 && by.split) {
-            store_split_pair(i, buffers, pair);
-            continue;
-        }
-        if (format_of(s, b) == FO_BFLOAT16) {
-            words random[2];
-            if (draws && number++)
-                word = next_word(word);
-            if (draws)
-                spread_halves(by, word, random);
-            for (int k = 0; k < 2; k++)
-                pair[k] = draws ? round_at_random(pair[k], random[k]) : round_to_nearest(pair[k]);
-        }
-        store_pair(s, by, b, i, buffers, pair);
+        vec x[FO_NARROW_GROUP];
+        for (int k = 0; k < size; k++)
+            x[k] = *vector_of(&group[k], b);
+        store_buffer(size, to, interleaved, b, i, word, x);
     }
-    if (s.param == FO_FLOAT32 && buffers[FO_COPY]) {
-        const vec pair[2] = {round_to_nearest(quiet_nans(x[0].p)),
-                             round_to_nearest(quiet_nans(x[1].p))};
-        store_bfloat16_pair((uint16_t *)buffers[FO_COPY] + i, pair);
+    if (!interleaved && to->copy) {
+        vec x[FO_NARROW_GROUP];
+        for (int k = 0; k < size; k++)
+            x[k] = group[k].p;
+        round_buffer(size, FO_IN_ORDER, NULL, x);
+        store_rounded(size, FO_IN_ORDER, to->copy + i, x);
     }
 }
 
@@ -207,78 +244,57 @@ FO_INLINE int any_nan(nans_seen seen)
 }
 #endif
 
-/* Returns 0, and stores nothing, if a NaN is to be narrowed. */
-FO_INLINE int step_narrow_group(const setting s, storage by, group_plan plan, const fo_draws *draws,
-                                size_t i, void *const *buffers)
+/* Returns 0, and stores nothing, if there is a NaN. */
+FO_INLINE int step_narrow_group(const setting s, int size, const fo_stored *buffers,
+                                int interleaved, size_t i)
 {
-    enum { MOST = 4 };
-    operands group[MOST];
+    operands group[FO_NARROW_GROUP];
     __asm__("" : "+r"(i)); /* as in step_group */
-    for (int k = 0; k < plan.size; k += 2)
-        load_operand_pair(&group[k], s, by, i + (size_t)k * LANES, buffers);
-    for (int k = 0; k < plan.size; k++)
+    load_group(group, size, s, buffers, interleaved, i);
+    for (int k = 0; k < size; k++)
         prepare(&group[k], s);
-    take_roots(group, plan, s);
-    for (int k = 0; k < plan.size; k++)
+    /* Conversions keep the multipliers busy, so that roots are best left to the divider. */
+    take_roots(group, (group_plan){size, 0}, s);
+    for (int k = 0; k < size; k++)
         update_operands(&group[k], s);
     nans_seen nans = {0};
     for (int b = 0; b < 2 + state_count(s); b++)
-        if (b != 1 && format_of(s, b) == FO_BFLOAT16)
-            for (int k = 0; k < plan.size; k += 2)
+        if (b != 1)
+            for (int k = 0; k < size; k += 2)
                 nans = add_nans(nans, *vector_of(&group[k], b), *vector_of(&group[k + 1], b));
     if (__builtin_expect(any_nan(nans), 0))
         return 0;
-    for (int k = 0; k < plan.size; k += 2)
-        store_operand_pair(&group[k], s, by, draws, i + (size_t)k * LANES, buffers);
+    store_group(group, size, s, buffers, interleaved, i);
     return 1;
 }
 
-FO_INLINE size_t step_narrow_groups(const setting s, storage by, group_plan plan,
-                                    const fo_draws *draws, size_t n, void *const *buffers)
+FO_INLINE size_t step_narrow_groups(const setting s, const fo_stored *buffers, int interleaved,
+                                    size_t n)
 {
-    const size_t size = (size_t)plan.size * LANES;
+    const int size = FO_ROOT_COST ? 2 : FO_NARROW_GROUP;
     size_t i = 0;
-    while (i + size <= n && step_narrow_group(s, by, plan, draws, i, buffers))
-        i += size;
+    while (i + size * LANES <= n && step_narrow_group(s, size, buffers, interleaved, i))
+        i += size * LANES;
     return i;
 }
 
-/* As constants, which the compiler folds into instances. */
-FO_INLINE size_t run_narrow(fo_format param, fo_format grad, fo_format state, int split,
-                            const fo_loop_call *call, const fo_draws *draws, size_t n,
-                            void *const *all_buffers)
+static size_t FO_CAT(in_registers, FO_ISA)(const fo_loop_call *call, const fo_stored *buffers,
+                                           size_t n)
 {
-    setting s = {.param = param, .grad = grad, .state = state};
-    const storage by = {split, param == FO_BFLOAT16 && grad == FO_BFLOAT16 && state == FO_BFLOAT16};
+    /* Multiplications by 1 cost little beside conversions. */
+    setting s = {.preparation = FO_GRAD_PREPARED};
     s.grad_decayed = call->grad_decayed;
     for (int k = 0; k < COEFFICIENTS; k++)
         s.c[k] = (scalar)call->coefficients[k];
     s.by =
         (factors){(scalar)call->grad_scale, (scalar)call->param_factor, (scalar)call->weight_decay};
-    void *buffers[FO_BUFFERS];
-    for (int k = 0; k < FO_BUFFERS; k++)
-        buffers[k] = all_buffers[k];
-    /* Conversions keep the multipliers busy, so that roots are best left to the divider. */
-    const group_plan plan = {FO_ROOT_COST ? 2 : 4, 0};
-    /* Few instances: where float32 stands beside bfloat16, multiplications by 1 cost little. */
-    const int is_rounded =
-        (param == FO_BFLOAT16 && !split) || (state == FO_BFLOAT16 && state_count(s));
-    const fo_draws own = draws ? *draws : (fo_draws){0, 0, 0};
-    if (by.interleaved && call->preparation == FO_AS_GIVEN) {
-        s.preparation = FO_AS_GIVEN;
-        return draws && is_rounded ? step_narrow_groups(s, by, plan, &own, n, buffers)
-                                   : step_narrow_groups(s, by, plan, NULL, n, buffers);
-    }
-    s.preparation = FO_GRAD_PREPARED;
-    return draws && is_rounded ? step_narrow_groups(s, by, plan, &own, n, buffers)
-                               : step_narrow_groups(s, by, plan, NULL, n, buffers);
+    /* Copied, or a compiler reads them again after each store. */
+    fo_stored own = *buffers;
+    if (!own.interleaved)
+        return step_narrow_groups(s, &own, 0, n);
+    if (own.is_random)
+        return step_narrow_groups(s, &own, 1, n);
+    own.is_random = 0; /* as a constant */
+    return step_narrow_groups(s, &own, 1, n);
 }
-
-#define FO_NARROW(name, param, grad, state, split)                                                 \
-    static size_t FO_CAT(FO_CAT(in_registers, name), FO_ISA)(                                      \
-        const fo_loop_call *call, const fo_draws *draws, size_t n, void *const *buffers)           \
-    {                                                                                              \
-        return run_narrow(param, grad, state, split, call, draws, n, buffers);                     \
-    }
-#include "formats.def"
 #endif

@@ -50,9 +50,5 @@ const fo_kernel FO_CAT(fo_kernel, FO_KERNEL) = {.coefficients = coefficients,
                                                     {
 #include "formats.def"
                                                     },
-#define FO_NARROW_LOOP_(layout, name) in_registers_##layout##_##name
-#define FO_NARROW_LOOP(isa, name, layout) [isa][FO_NARROW_##layout] = FO_NARROW_LOOP_(layout, name),
-#define FO_NARROW(layout, ...) FO_NARROW_ISAS(FO_NARROW_LOOP, layout)
-                                                .in_registers = {
-#include "formats.def"
-                                                }};
+#define FO_NARROW_LOOP(isa, name, unused) [isa] = in_registers_##name,
+                                                .in_registers = {FO_NARROW_ISAS(FO_NARROW_LOOP, )}};
