@@ -78,7 +78,7 @@ class Storage(NamedTuple):
         return self.seed if self.rounding == "stochastic" else None
 
     def dtypes(self, names: Sequence[str], param: np.dtype[Any], called: str) -> list[Any]:
-        """The dtypes of the named states of a parameter, which messages call ``called``."""
+        """Those of the states of these names, for a parameter that messages call so."""
         if name_of_dtype(param) not in FORMATS:
             if self.state_format is not None:
                 raise ValueError(
@@ -92,7 +92,7 @@ class Storage(NamedTuple):
         return [named_dtype(chosen.get(name, "float32")) for name in names]
 
     def remainder(self, param: NDArray[Any], called: str) -> NDArray[Any] | None:
-        """A new remainder for a parameter; None if it needs none."""
+        """A new one for a parameter, where it has one."""
         name = name_of_dtype(param.dtype)
         if not self.master_weights or name in ("float32", "float64"):
             return None

@@ -61,7 +61,7 @@ def open(
     name : str, optional
         Needed if the file holds several studies.
     writable : bool, default False
-        Else nothing in the file is changed: what would is a PermissionError.
+        By default nothing in the file is changed: what would change it is a PermissionError.
     callbacks : iterable
         As for :class:`Study`.
 

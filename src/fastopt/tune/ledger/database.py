@@ -56,9 +56,11 @@ class Database:
         self._settled = self._settling = 0.0
         if self.path is not None:
             _check_path(self.path, access)
-        with self._errors():
+        try:
             self._prepare(self.connection())
-            self._place = self._look()
+        except sqlite3.DatabaseError as error:
+            raise self._named(error) from error
+        self._place = self._look()
         self._open = True
 
     @property
@@ -66,22 +68,18 @@ class Database:
         """The file, as a message names it."""
         return "the study in memory" if self.path is None else self.path
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        """SQLite's errors as Python's own, with the file's name."""
-        try:
-            yield
-        except sqlite3.DatabaseError as error:
-            text = str(error)
-            if "locked" in text or "busy" in text:
-                raise TimeoutError(f"{self.where} is locked by another process") from error
-            if "readonly" in text or "unable to open" in text:
-                raise PermissionError(f"{self.where} cannot be written: {text}") from error
-            if "not a database" in text:
-                raise ValueError(f"{self.where} is not a SQLite file") from error
-            if "malformed" in text or "no such" in text:
-                raise ValueError(f"{self.where} is damaged: {text}") from error
-            raise OSError(f"{self.where}: {text}") from error
+    def _named(self, error: sqlite3.DatabaseError) -> Exception:
+        """SQLite's error as one of Python's own, with the file's name."""
+        text = str(error)
+        if "locked" in text or "busy" in text:
+            return TimeoutError(f"{self.where} is locked by another process")
+        if "readonly" in text or "unable to open" in text:
+            return PermissionError(f"{self.where} cannot be written: {text}")
+        if "not a database" in text:
+            return ValueError(f"{self.where} is not a SQLite file")
+        if "malformed" in text or "no such" in text:
+            return ValueError(f"{self.where} is damaged: {text}")
+        return OSError(f"{self.where}: {text}")
 
     def _look(self) -> tuple[int, int] | None:
         """Which file is at the path, None if there is none."""
@@ -112,9 +110,11 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """The connection, for statements that change nothing."""
-        with self._errors():
+        """The connection, for statements outside of a transaction."""
+        try:
             yield self.connection()
+        except sqlite3.DatabaseError as error:
+            raise self._named(error) from error
 
     def connection(self) -> sqlite3.Connection:
         """This process's connection."""
@@ -201,7 +201,7 @@ class Database:
                 f"{self.where} is open for reading only; tune.open(path, writable=True) opens it "
                 "for writing"
             )
-        with self._errors():
+        try:
             connection = self.connection()
             connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
             try:
@@ -212,9 +212,11 @@ class Database:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
-            if time.monotonic() - self._settled >= SETTLE_EVERY * self._settling:
-                self.settle()
-            return result
+        except sqlite3.DatabaseError as error:
+            raise self._named(error) from error
+        if time.monotonic() - self._settled >= SETTLE_EVERY * self._settling:
+            self.settle()
+        return result
 
     def settle(self) -> None:
         """Bring what is in SQLite's log into the file itself, so that a copy of it is whole.
@@ -224,8 +226,7 @@ class Database:
         if self._file is None or self.access == "read":
             return
         start = time.monotonic()
-        with self._errors():
-            connection = self.connection()
+        with self.reading() as connection:
             connection.execute("PRAGMA busy_timeout=0")
             try:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()

@@ -131,7 +131,7 @@ class Reports:
             return number
 
     def restart(self, trials: Iterable[Trial]) -> None:
-        """These running trials start from the beginning."""
+        """Forget the values of these running trials, which start from the beginning."""
         with self._lock:
             for trial in trials:
                 trial.values.clear()
