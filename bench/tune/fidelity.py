@@ -9,6 +9,8 @@ from bench.documents import table
 from bench.tune.ranks import cells_of, complete, mean_ranks
 from bench.tune.results import Search, Training
 
+__all__ = ["budget_tables", "halving_tables"]
+
 ALONE = "fastopt, one by one"
 PARTS = (0.25, 0.5, 1.0)
 
@@ -46,12 +48,12 @@ def budget_tables(trainings: list[Training]) -> str:
                 for training, other in zip(own, alone, strict=True)
                 for goal in [other.best_after(seconds)]
             ]
-            speedup = statistics.median(theirs / ours for ours, theirs in times)
+            speedup = statistics.median_low([theirs / ours for ours, theirs in times])
             lines.append(
                 [
                     method,
                     *(f"{loss:.4f}" for loss in losses),
-                    _seconds(statistics.median(ours for ours, _ in times)),
+                    _seconds(statistics.median_high([ours for ours, _ in times])),
                     f"{speedup:.1f}" if speedup else "",
                     f"{sum(math.isfinite(ours) for ours, _ in times)} of {len(times)}",
                 ]
@@ -71,8 +73,11 @@ def halving_tables(searches: list[Search]) -> str:
         lines = []
         by_part = [mean_ranks(cells, rivals, part) for part in PARTS]
         for rival in rivals:
-            ranks = [sum(ranks[rival].values(), []) for ranks in by_part]
-            lines.append([rival, *(f"{statistics.fmean(own):.2f}" for own in ranks)])
+            means = [
+                statistics.fmean(rank for own in ranks[rival].values() for rank in own)
+                for ranks in by_part
+            ]
+            lines.append([rival, *(f"{mean:.2f}" for mean in means)])
         header = [f"mean rank of {len(rivals)}", *(f"{part:.0%}" for part in PARTS)]
         parts.append(table(header, lines))
     for data in _names(searches, "problem"):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numbers
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import delayed
 from sklearn.base import clone, is_classifier
 from sklearn.model_selection._validation import _score
 from sklearn.utils import check_random_state
@@ -116,7 +116,7 @@ class Epochs:
     Parameters
     ----------
     study : Study
-    parallel : Parallel
+    parallel : joblib.Parallel
     estimator : estimator
     data : Data
     scheduler : object
@@ -129,7 +129,7 @@ class Epochs:
     def __init__(
         self,
         study: tune.Study,
-        parallel: Parallel,
+        parallel: Callable[..., Any],
         estimator: Any,
         data: Data,
         scheduler: Any,
@@ -142,7 +142,7 @@ class Epochs:
         self.records = Records()
         self.error: Exception | None = None
 
-    def __call__(self, columns: dict[str, np.ndarray]) -> Iterator[np.ndarray]:
+    def __call__(self, columns: dict[str, np.ndarray]) -> Generator[np.ndarray, Any, None]:
         try:
             yield from self._train()
         except Exception as error:
@@ -151,7 +151,7 @@ class Epochs:
             self._study.stop()
             raise
 
-    def _train(self) -> Iterator[np.ndarray]:
+    def _train(self) -> Generator[np.ndarray, Any, None]:
         params = {trial.number: trial.params for trial in self._study.trials}
         rows = [
             Candidate(
