@@ -1,4 +1,5 @@
-"""How cost grows with size: 100,000 tensors in one optimizer, 10,000 trials in one file.
+"""How cost grows with size: 100,000 tensors in one optimizer, 10,000 trials in one file, and a
+scheduler's decisions among as many.
 
     python bench/large.py
 
@@ -23,6 +24,7 @@ SPACE = {
 }
 TENSORS = (10, 1_000, 100_000)
 TRIALS = (100, 1_000, 10_000)
+VALUES, RUNGS = 100, (3, 9, 27, 81)
 
 
 def microseconds(action, repeats):
@@ -73,6 +75,35 @@ def studies():
             print(f"{n:8} {ask:10,.0f} {tell:10,.0f} {reopen:12,.0f} {reopen / n:14.1f}")
 
 
+def decisions():
+    """What a value costs at a rung, with the decision, between rungs, and as the first of a run."""
+    print(f"A scheduler's decision in a file, trials of {VALUES} values each")
+    print(f"{'trials':>8} {'at a rung us':>13} {'between us':>11} {'first of a run us':>18}")
+    levels = np.random.default_rng(0).random(max(TRIALS))
+    curve = 1 / np.arange(1, VALUES + 1)
+    params = {"lr": 0.1, "width": 1, "rule": "adam"}
+    for n in TRIALS:
+        seconds = {"rung": [], "between": [], "first": []}
+
+        def training(params, seconds=seconds):
+            # Better than all, so it comes to every rung.
+            for epoch, value in enumerate((curve - 1.0).tolist(), start=1):
+                begin = time.perf_counter()
+                yield value
+                kind = "first" if epoch == 1 else "rung" if epoch in RUNGS else "between"
+                seconds[kind].append(time.perf_counter() - begin)
+
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "study.db"
+            with tune.Study(SPACE, strategy="random", seed=0, storage=path) as study:
+                for level in levels[:n].tolist():
+                    study.add(params, level, values=(curve + level).tolist())
+                study.run(training, 9, scheduler=tune.Halving(), progress=False)
+        rung, between = (1e6 * statistics.median(seconds[kind]) for kind in ("rung", "between"))
+        print(f"{n:8} {rung:13,.0f} {between:11,.0f} {1e6 * max(seconds['first']):18,.0f}")
+
+
 if __name__ == "__main__":
     optimizers()
     studies()
+    decisions()

@@ -17,9 +17,10 @@ from pathlib import Path
 import numpy as np
 
 from bench.documents import NOT_MEASURED, ROOT, Place, report, table
+from bench.tune.fidelity import budget_tables, halving_tables
 from bench.tune.plot import plot_ranks
 from bench.tune.ranks import OURS, Cells, cells_of, complete, interval, mean_ranks, share_of_pairs
-from bench.tune.results import LATEST, PUBLISHED, SPEED, Search, Timing
+from bench.tune.results import BUDGET, HALVING, LATEST, PUBLISHED, SPEED, Search, Timing, Training
 from bench.tune.rivals import RIVALS
 
 STAGES = (0.25, 0.5, 1.0)
@@ -29,6 +30,8 @@ CHEAP = ("fastopt", "random", "fastopt-tpe", "optuna-tpe", "optuna-cmaes", "hype
 PICTURE = ROOT / "docs" / "images" / "tuning.png"
 SEARCHES = Place("docs/notes/tuning.md", "tuning tables: bench.tune.report", "end of tuning tables")
 TIMES = Place("docs/notes/tuning.md", "tuning times: bench.tune.report", "end of tuning times")
+BUDGETS = Place("docs/notes/tuning.md", "equal CPU time: bench.tune.report", "end of CPU time")
+HALVINGS = Place("docs/notes/tuning.md", "equal epochs: bench.tune.report", "end of equal epochs")
 
 
 def counts_table(cells: Cells, rivals: list[str]) -> str:
@@ -146,9 +149,12 @@ def times_table(timings: list[Timing]) -> str:
 def texts() -> dict[Place, str]:
     """What the published results make of each place."""
     searches, timings = Search.load(PUBLISHED), Timing.load(SPEED)
+    budgets, halvings = Training.load(BUDGET), Search.load(HALVING)
     return {
         SEARCHES: whole(searches) if searches else NOT_MEASURED,
         TIMES: times_table(timings) if timings else NOT_MEASURED,
+        BUDGETS: budget_tables(budgets) if budgets else NOT_MEASURED,
+        HALVINGS: halving_tables(halvings) if halvings else NOT_MEASURED,
     }
 
 

@@ -230,18 +230,18 @@ def test_the_last_value_stops_nobody():
 )
 def test_until_a_trial_is_done_its_last_value_is_a_rung_unless_it_is_known(last, ends):
     def training(params):
-        left = params["i"].astype(float)
+        left = -params["i"].astype(float)
         for _ in range(9):
             rows = yield left
             left = left[rows]
 
     study = tune.Study({"i": tune.Int(0, 53)}, strategy="grid")
+    study.run(training, 27, batch=27, scheduler=tune.Halving(last=last))
+    assert [t.state for t in study.trials[::-1] if len(t.values) == 9] == ends
+    # The best of them is done in any case.
+    assert study.best.number == 26
     study.run(training, batch=27, scheduler=tune.Halving(last=last))
-    first, second = study.trials[:27], study.trials[27:]
-    # The best of them is done in any case, and in the second batch all are.
-    assert [trial.state for trial in first if len(trial.values) == 9] == ends
-    assert [trial.state for trial in second if len(trial.values) == 9] == ["done"] * 3
-    assert study.best.number == 0
+    assert [t.state for t in study.trials[27:] if len(t.values) == 9] == ["done"] * 9
 
 
 def test_there_is_no_rung_at_or_after_the_last():

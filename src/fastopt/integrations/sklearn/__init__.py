@@ -1,6 +1,7 @@
-"""scikit-learn: ``SearchCV`` and ``BayesSearchCV``, searches with cross-validation.
+"""scikit-learn: the searches ``SearchCV``, ``BayesSearchCV`` and ``HalvingSearchCV``.
 
-They are used as :class:`sklearn.model_selection.RandomizedSearchCV` is, and give what it gives.
+They are used as :class:`sklearn.model_selection.RandomizedSearchCV` is, the last as
+:class:`sklearn.model_selection.HalvingRandomSearchCV`, and give what these give.
 """
 
 try:
@@ -13,6 +14,7 @@ except ImportError as error:
     ) from error
 
 from fastopt.integrations.sklearn.bayes_search import BayesSearchCV
+from fastopt.integrations.sklearn.halving_search import HalvingSearchCV
 from fastopt.integrations.sklearn.search import SearchCV
 
-__all__ = ["BayesSearchCV", "SearchCV"]
+__all__ = ["BayesSearchCV", "HalvingSearchCV", "SearchCV"]
