@@ -30,11 +30,10 @@ if not hasattr(torch.Tensor, "__dlpack_c_exchange_api__"):
         name="torch",
     )
 
-from torch.optim.optimizer import ParamsT
-
 from fastopt import RULES
 from fastopt._core import Rule
-from fastopt.integrations.torch.stepping import Group, Stepping
+from fastopt.integrations.torch.stepping import Stepping
+from fastopt.integrations.torch.storage import Group
 
 __all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "RMSprop"]
 
@@ -84,34 +83,6 @@ class Adagrad(Stepping, torch.optim.Adagrad):
     >>> weight.tolist()
     [0.75, 0.75, 0.75]
     """
-
-    def __init__(
-        self,
-        params: ParamsT,
-        lr: float | torch.Tensor = 1e-2,
-        lr_decay: float = 0,
-        weight_decay: float = 0,
-        initial_accumulator_value: float = 0,
-        eps: float = 1e-10,
-        foreach: bool | None = None,
-        *,
-        maximize: bool = False,
-        differentiable: bool = False,
-        fused: bool | None = None,
-    ) -> None:
-        super().__init__(
-            params,
-            lr,
-            lr_decay,
-            weight_decay,
-            initial_accumulator_value,
-            eps,
-            foreach,
-            maximize=maximize,
-            differentiable=differentiable,
-            fused=fused,
-        )
-        self._move_states()
 
     def _rule(self, group: Group) -> Rule:
         return RULES["adagrad"]
