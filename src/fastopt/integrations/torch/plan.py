@@ -10,6 +10,13 @@ from typing import Any, TypeAlias
 import torch
 
 from fastopt._core import ExchangeList, Rule, Snapshot
+from fastopt.integrations.torch.sharded import (
+    first_place,
+    grad_of,
+    is_sharded,
+    part_of,
+    whole_of,
+)
 from fastopt.integrations.torch.storage import (
     FORMATS,
     REMAINDER,
@@ -46,11 +53,13 @@ class Plan:
         self.idle: list[torch.Tensor] = []
         self.structure: Snapshot | None = None
         self.updates: list[tuple[torch.Tensor, Entry, Mapping[str, torch.dtype]]] = []
-        self.params: list[torch.Tensor] = []
+        self.params: list[torch.Tensor] = []  # of a DTensor what this process holds of it
+        self.parts: list[tuple[torch.Tensor, torch.Tensor]] = []  # DTensors, and these parts
         self.storages = list(map(Storage, self.rules, self.groups))
         names, owners, states, steps, counters = [], [], [], [], []
         fresh, seeds, positions = [], [], []
-        stepped = set(map(id, optimizer._plan.params if optimizer._plan else ()))
+        stepped = optimizer._plan.stepped if optimizer._plan else set()
+        self.stepped: set[int] = set()
         index, position = -1, 0
         for owner, (rule, group) in enumerate(zip(self.rules, self.groups, strict=True)):
             storage = self.storages[owner]
@@ -59,15 +68,20 @@ class Plan:
                 index += 1
                 name = f"params[{index}]"
                 start, position = position, position + param.numel()
-                entry = self.state.get(param) or {}
+                entry = {k: part_of(value) for k, value in (self.state.get(param) or {}).items()}
                 if param.grad is None and (
                     only_with_gradient
                     or not (wanted or id(param) in stepped)
-                    or not _fits(param, entry, storage, wanted)
+                    or not _fits(part_of(param), entry, storage, wanted)
                 ):
                     self.idle.append(param)
                     continue
                 check_tensor(param, name)
+                whole = param
+                if is_sharded(param):
+                    start += first_place(param)
+                    self.parts.append((param, part_of(param)))
+                    param = self.parts[-1][1]
                 dtypes = storage.dtypes(param, name, wanted)
                 # Stochastic rounding is a function of the count, which SGD has not in torch.
                 is_counted = rule.name in COUNTED or storage.seed is not None
@@ -76,6 +90,7 @@ class Plan:
                 if is_counted:
                     update = _counter(name, entry, bool(wanted) and is_new) | update
                 self.params.append(param)
+                self.stepped.add(id(whole))
                 names.append(name)
                 owners.append(owner)
                 states.append((entry, update, wanted, dtypes))
@@ -86,7 +101,7 @@ class Plan:
                 positions.append(start)
                 if is_new:
                     fresh.append((param, update, dtypes, group))
-                self.updates.append((param, update, dtypes))
+                self.updates.append((whole, update, dtypes))
         make_states(fresh)
         held = [({**entry, **update}, wanted, dtypes) for entry, update, wanted, dtypes in states]
         self.tensors = ExchangeList(
@@ -124,7 +139,7 @@ class Plan:
         """Have in the optimizer's state what the first step made."""
         for param, update, dtypes in self.updates:
             if update:
-                self.state[param].update(update)
+                keep(self.state[param], update, param)
             if REMAINDER in self.state.get(param, ()) and REMAINDER not in dtypes:
                 del self.state[param][
                     REMAINDER
@@ -132,6 +147,16 @@ class Plan:
         self.updates = []
         lists = [group["params"] for group in self.groups]
         self.structure = Snapshot([self.groups, self.state, *lists, *self.state.values()])
+
+    @torch.no_grad()
+    def _take_parts(self) -> bool:
+        """Have the gradients beside the parts; False if a DTensor now holds another part."""
+        for whole, part in self.parts:
+            now = part_of(whole)
+            if now.data_ptr() != part.data_ptr() or not _is_alike(now, part, part.dtype):
+                return False
+            part.grad = grad_of(whole)
+        return True
 
     def step(self, optimizer: Any) -> bool:
         """Take the step; False, and nothing is done, if the plan no longer holds."""
@@ -151,10 +176,19 @@ class Plan:
             ):
                 return False
             self._read_settings(optimizer)
-        stepped = self.tensors.step_params(self.hypers, torch.get_num_threads())
+        if self.parts and not self._take_parts():
+            return False
+        try:
+            stepped = self.tensors.step_params(self.hypers, torch.get_num_threads())
+        finally:
+            for _, part in self.parts:
+                part.grad = None
         if stepped is None:
             return False
         torch.autograd.graph.increment_version(stepped)
+        if self.parts:
+            wholes = [whole for whole, _ in self.parts if whole.grad is not None]
+            torch.autograd.graph.increment_version(wholes)
         if self.structure is None:
             self._keep_states()
         return True
@@ -252,6 +286,14 @@ def make_states(
         start = group.get("initial_accumulator_value", 0.0)
         if start:
             entry[next(iter(dtypes))].fill_(start)
+
+
+def keep(entry: Entry, update: Entry, param: torch.Tensor) -> None:
+    """Have in a parameter's state what was made for the part of it that is stepped."""
+    entry.update(
+        (name, value if name == "step" else whole_of(value, param))
+        for name, value in update.items()
+    )
 
 
 @torch.no_grad()

@@ -16,10 +16,12 @@ from fastopt.integrations.torch.plan import (
     check_tensor,
     has_optional,
     hypers_of,
+    keep,
     make_plan,
     make_states,
     state_names,
 )
+from fastopt.integrations.torch.sharded import part_of
 from fastopt.integrations.torch.storage import (
     KEYWORDS,
     PARAMETERS,
@@ -160,15 +162,19 @@ class Stepping:
     @torch.no_grad()
     def _move_states(self) -> None:
         """Have the states that torch's constructor made, Adagrad's, where those of a step are."""
-        fresh = []
+        fresh: list[tuple[torch.Tensor, dict[str, Any], dict[str, torch.dtype], Group]] = []
+        owners = []
         for group in self.param_groups:
             for param in group["params"]:
                 if param.requires_grad:
                     rule = self._rule(group)
                     states = state_names(rule, group)
                     dtypes = Storage(rule, group).dtypes(param, "params", states)
-                    fresh.append((param, self.state[param], dtypes, group))
+                    fresh.append((part_of(param), {}, dtypes, group))
+                    owners.append(param)
         make_states(fresh)
+        for param, (_, made, _, _) in zip(owners, fresh, strict=True):
+            keep(self.state[param], made, param)
 
     @torch.compiler.disable
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
