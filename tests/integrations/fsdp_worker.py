@@ -14,8 +14,8 @@ from torch.distributed.tensor import DTensor
 from fastopt.integrations import torch as fast
 
 NAME, DTYPE, STEPS = sys.argv[1], getattr(torch, sys.argv[2]), int(sys.argv[3])
-KEYWORDS = {} if DTYPE == torch.float32 else {"state_format": "bfloat16", "seed": 3}
-KEYWORDS |= {"master_weights": True} if DTYPE == torch.bfloat16 else {}
+KEYWORDS = {} if torch.float32 == DTYPE else {"state_format": "bfloat16", "seed": 3}
+KEYWORDS |= {"master_weights": True} if torch.bfloat16 == DTYPE else {}
 LOAD, SAVE, RESULT = sys.argv[4:7]
 
 

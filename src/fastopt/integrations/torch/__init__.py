@@ -5,14 +5,20 @@ and state dictionaries are torch's; only the arithmetic of `step` is fastopt's. 
 gradients and states stay torch tensors and are updated in place, without a copy. A state dictionary
 of one can be loaded into the other.
 
-float32 and float64. A parameter must be dense: contiguous, or a permutation of a contiguous tensor
-such as ``channels_last``. A gradient of another layout than its parameter's is copied into that
-layout first.
+float32, float64, bfloat16 and float16. Narrow parameters are by default stepped as torch steps
+them, with states in their dtype and rounding to nearest. The further keywords of every
+class, ``state_format``, ``master_weights``, ``rounding`` and ``seed``, are those of `fastopt.Adam`,
+but that states have the parameters' dtype where no format is named, and that rounding is to nearest
+where no keyword is given.
 
-What is not supported is refused: sparse, complex, half-precision, CUDA and meta tensors, wrapper
-subclasses, duplicate and overlapping parameters, gradients that share a parameter's memory,
-``capturable``, ``differentiable``, and the ``centered`` and ``momentum`` variants of RMSprop.
-``foreach`` and ``fused`` make no difference. The count of steps is the state's ``step``.
+A parameter must be dense: contiguous, or a permutation of a contiguous tensor such as
+``channels_last``. A gradient of another layout than its parameter's is copied into that layout
+first. Of a DTensor the part that the process holds is stepped, and its states are DTensors alike.
+
+What is not supported is refused: sparse, complex, CUDA and meta tensors, other wrapper subclasses,
+duplicate and overlapping parameters, gradients that share a parameter's memory, ``capturable``,
+``differentiable``, and the ``centered`` and ``momentum`` variants of RMSprop. ``foreach`` and
+``fused`` make no difference. The count of steps is the state's ``step``.
 """
 
 try:

@@ -63,7 +63,7 @@ class Plan:
         index, position = -1, 0
         for owner, (rule, group) in enumerate(zip(self.rules, self.groups, strict=True)):
             storage = self.storages[owner]
-            wanted = state_names(rule, group)
+            wanted = optimizer._state_names(rule, group)
             for param in group["params"]:
                 index += 1
                 name = f"params[{index}]"
@@ -347,7 +347,7 @@ def hypers_of(rule: Rule, group: Group, defaults: dict[str, Any]) -> dict[str, A
     if "beta1" in hypers:
         hypers["beta1"], hypers["beta2"] = map(_number, group["betas"])
         if "decoupled" in hypers:
-            hypers["decoupled"] = bool(group["decoupled_weight_decay"])
+            hypers["decoupled"] = bool(group.get("decoupled_weight_decay"))
     return hypers
 
 

@@ -46,8 +46,8 @@ class Stepping:
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        if Stepping not in cls.__bases__:
-            return
+        if Stepping not in cls.__bases__ or len(cls.__bases__) == 1:
+            return  # not right above a class of torch
 
         def __init__(self: Stepping, params: Any, *args: Any, **keywords: Any) -> None:  # noqa: N807
             Stepping.__init__(self, params, *args, **keywords)
@@ -81,6 +81,9 @@ class Stepping:
     def _rule(self, group: Group) -> Rule:
         """The rule of a group, of its settings as they now are."""
         raise NotImplementedError
+
+    def _state_names(self, rule: Rule, group: Group) -> list[str]:
+        return state_names(rule, group)
 
     @property
     def _step_supports_amp_scaling(self) -> bool:
@@ -150,7 +153,7 @@ class Stepping:
                 continue
             name = f"params[{index}]"
             check_tensor(param, name)
-            dtypes = storage.dtypes(param, name, state_names(rule, group))
+            dtypes = storage.dtypes(param, name, self._state_names(rule, group))
             if storage.is_torch_s or storage.seed is not None:
                 continue
             # Tensors without elements, for the question whether the rounding suits the states
@@ -168,7 +171,7 @@ class Stepping:
             for param in group["params"]:
                 if param.requires_grad:
                     rule = self._rule(group)
-                    states = state_names(rule, group)
+                    states = self._state_names(rule, group)
                     dtypes = Storage(rule, group).dtypes(param, "params", states)
                     fresh.append((part_of(param), {}, dtypes, group))
                     owners.append(param)
