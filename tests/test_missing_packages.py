@@ -9,6 +9,7 @@ import fastopt.integrations
 
 # The module, the package that it imports, and what to install.
 MODULES = [
+    ("deepspeed", "deepspeed", "deepspeed"),
     ("mlflow", "mlflow", "mlflow"),
     ("optuna", "optuna", "optuna"),
     ("sklearn", "sklearn", "scikit-learn"),

@@ -82,7 +82,23 @@ peer_scipy() {
         "$root/tools/peers/test_scipy_minimizers.py"
 }
 
-[ $# -gt 0 ] || set -- torch thinc optuna sklearn scipy
+# DeepSpeed: its engine with our optimizers, on its CPU accelerator, in an environment of its own
+# that takes torch from where PYTHON is
+peer_deepspeed() {
+    "$python" -m venv "$work/deepspeed"
+    local deepspeed=$work/deepspeed/bin/python
+    "$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+        >"$("$deepspeed" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/torch.pth"
+    "$deepspeed" -m pip install -q einops hjson msgpack ninja packaging psutil py-cpuinfo pydantic \
+        setuptools tqdm wheel
+    DS_BUILD_OPS=0 DS_ACCELERATOR=cpu "$deepspeed" -m pip install -q --no-build-isolation --no-deps \
+        deepspeed==0.19.8
+    DS_ACCELERATOR=cpu OMP_NUM_THREADS=1 "$deepspeed" "${pytest[@]}" --rootdir "$root/tools/peers" \
+        "$root/tools/peers/test_deepspeed.py" --doctest-modules \
+        "$package/integrations/deepspeed.py"
+}
+
+[ $# -gt 0 ] || set -- torch thinc optuna sklearn scipy deepspeed
 for part; do
     echo "==== $part"
     "peer_$part"

@@ -112,9 +112,13 @@ cdef int check_type(str name, object array) except -1:
     return found
 
 
-cdef int check_goes_with(str name, int format, int param_format) except -1:
+cdef inline bint goes_with(int format, int param_format) noexcept:
     """All else than float64 computes in float32 and may be mixed."""
-    if (format == FO_FLOAT64) != (param_format == FO_FLOAT64):
+    return format != FO_FORMAT_COUNT and (format == FO_FLOAT64) == (param_format == FO_FLOAT64)
+
+
+cdef int check_goes_with(str name, int format, int param_format) except -1:
+    if not goes_with(format, param_format):
         raise TypeError(f"{name} must have the dtype of param, "
                         f"{text(fo_format_describe(param_format).name)}, "
                         f"got {text(fo_format_describe(format).name)}")

@@ -132,7 +132,12 @@ class ExchangeList(TensorList):
         names: list[str],
         optional: list[bool],
         source: tuple[type, Callable[[Any], bool], Callable[[Any, Any, str], Any]],
+        *,
+        remainders: list[Any] | None = ...,
     ) -> ExchangeList: ...
+    def set_rounding(
+        self, seeds: list[int | None], positions: list[int], lenient: list[bool]
+    ) -> None: ...
     @property
     def counters(self) -> list[Any]: ...
     @counters.setter

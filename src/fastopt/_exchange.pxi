@@ -20,7 +20,7 @@ cdef extern from *:
         void (*allocate)(void), (*managed_from)(void), (*managed_to)(void);
         fo_dltensor_from dltensor_from;
     } fo_exchange;
-    enum { FO_DL_CPU = 1, FO_DL_INT = 0, FO_DL_FLOAT = 2 };
+    enum { FO_DL_CPU = 1, FO_DL_INT = 0, FO_DL_FLOAT = 2, FO_DL_BFLOAT = 4 };
     """
     ctypedef struct fo_dltensor:
         char *data
@@ -40,6 +40,7 @@ cdef extern from *:
         FO_DL_CPU
         FO_DL_INT
         FO_DL_FLOAT
+        FO_DL_BFLOAT
 
 
 cdef int64_t element_count(const fo_dltensor *view) noexcept:
@@ -94,6 +95,10 @@ cdef fo_format format_of(const fo_dltensor *view) noexcept:
         return FO_FLOAT32
     if view.type_code == FO_DL_FLOAT and view.type_bits == 64:
         return FO_FLOAT64
+    if view.type_code == FO_DL_BFLOAT and view.type_bits == 16:
+        return FO_BFLOAT16
+    if view.type_code == FO_DL_FLOAT and view.type_bits == 16:
+        return FO_FLOAT16
     return FO_FORMAT_COUNT
 
 
@@ -105,7 +110,7 @@ cdef class ExchangeList(TensorList):
 
     Parameters
     ----------
-    rules, params, states, groups, names, optional
+    rules, params, states, groups, names, optional, remainders
         As for `TensorList`, with tensors for arrays.
     source : tuple
         The tensors' class; a function that is false of a tensor if its memory holds its values as
@@ -121,9 +126,12 @@ cdef class ExchangeList(TensorList):
     cdef int *ndims
     cdef list counted_by     # for each parameter the tensor that counts its steps, or None
     cdef counter *places     # where the counters are; no longer than until Python's code runs again
+    cdef list lenient        # for each group, whether squares may be stored whatever the rounding
 
-    def __cinit__(self, rules, params, states, groups, names, optional, tuple source not None):
+    def __cinit__(self, rules, params, states, groups, names, optional, tuple source not None,
+                  *, remainders=None):
         cdef fo_exchange *exchange
+        self.lenient = [False] * self.group_count
         self.counted_by = [None] * self.count
         self.tensor_class, self.is_lazy, self.adopt = source
         exchange = <fo_exchange *>PyCapsule_GetPointer(
@@ -154,6 +162,25 @@ cdef class ExchangeList(TensorList):
         if len(tensors) != self.count:
             raise ValueError(f"counters must have {self.count} tensors, got {len(tensors)}")
         self.counted_by = tensors
+
+    def set_rounding(self, list seeds not None, list positions not None, list lenient not None):
+        """How narrow parameters and states are rounded.
+
+        seeds : for each parameter that of its stochastic rounding, or None: to nearest
+        positions : for each parameter the place of its first element among all that have its seed
+        lenient : for each group, whether averages of squares may be rounded to nearest where that
+            keeps them from decaying, as the framework's own step does
+        """
+        cdef Py_ssize_t i
+        for i in range(self.count):
+            self.tensors[i].rounding = FO_NEAREST if seeds[i] is None else FO_STOCHASTIC
+            self.tensors[i].seed = 0 if seeds[i] is None else seeds[i]
+            self.tensors[i].position = positions[i]
+        self.lenient = lenient
+        self.forget_hypers()
+
+    cdef int check_narrow(self, Py_ssize_t group, const fo_hyper *hyper) except -1:
+        return 0 if self.lenient[group] else TensorList.check_narrow(self, group, hyper)
 
     cdef bint find_counter(self, Py_ssize_t i) noexcept:
         """Note where the counter of parameter i is; false if it is not one number on the CPU."""
@@ -197,24 +224,23 @@ cdef class ExchangeList(TensorList):
             write_number(place, read_number(place) + 1)
             self.tensors[i].step = <int64_t>read_number(place)
 
-    cdef bint read(self, object tensor, fo_dltensor *view) noexcept:
-        """Whether it is a tensor of float32 or float64 in the CPU's memory, and where."""
+    cdef bint borrow(self, object tensor, fo_dltensor *view) noexcept:
+        """Whether it is an aligned tensor in the CPU's memory, and where."""
         if not PyObject_TypeCheck(tensor, <PyTypeObject *>self.tensor_class):
             return False
         if self.dltensor_from(<void *>tensor, view) != 0:
             PyErr_Clear()
             return False
         view.data += view.byte_offset
-        return (view.device_type == FO_DL_CPU and view.type_lanes == 1
-                and format_of(view) != FO_FORMAT_COUNT
+        return (view.device_type == FO_DL_CPU and view.type_lanes == 1 and view.type_bits >= 8
                 and (view.strides != NULL or view.ndim == 0)
                 and (view.data != NULL or element_count(view) == 0)
                 and <uintptr_t>view.data % (<unsigned>view.type_bits // 8) == 0)
 
     cdef bint is_like(self, Py_ssize_t i, const int64_t *layout, const fo_dltensor *view) noexcept:
-        """Whether a tensor has the dtype, shape and order of elements of parameter i."""
+        """Whether a tensor has the shape and order of elements of parameter i."""
         cdef int k, ndim = self.ndims[i]
-        if view.ndim != ndim or format_of(view) != self.tensors[i].dtype:
+        if view.ndim != ndim:
             return False
         for k in range(ndim):
             # Where there is but one element in a dimension, its stride means nothing.
@@ -226,12 +252,14 @@ cdef class ExchangeList(TensorList):
     cdef int attach(self) except -1:
         cdef Py_ssize_t i, k, n = 0, used = 0, number
         cdef fo_dltensor view
+        cdef fo_tensor *tensor
         cdef int64_t *layouts
-        cdef size_t nbytes
         for i in range(self.count):
+            tensor = &self.tensors[i]
             number = i * WRITTEN
-            if not self.read(self.params[i], &view) or self.is_lazy(self.params[i]):
-                raise TypeError(f"{self.names[i]} must be a strided tensor of float32 or float64, "
+            if (not self.borrow(self.params[i], &view) or format_of(&view) == FO_FORMAT_COUNT
+                    or self.is_lazy(self.params[i])):
+                raise TypeError(f"{self.names[i]} must be a strided tensor of {format_names()}, "
                                 "aligned in the memory of the CPU, got one that holds its values "
                                 "otherwise")
             if not is_dense(&view):
@@ -249,38 +277,60 @@ cdef class ExchangeList(TensorList):
                 layouts[view.ndim + k] = view.strides[k]
             used += 2 * view.ndim
             self.ndims[i] = view.ndim
-            self.tensors[i].n = element_count(&view)
-            self.tensors[i].dtype = format_of(&view)
-            self.tensors[i].param = view.data
+            tensor.n = element_count(&view)
+            tensor.param_format = tensor.grad_format = format_of(&view)
+            tensor.param = view.data
             self.elements += element_count(&view)
-            nbytes = element_count(&view) * (view.type_bits // 8)
-            n = self.note_written(view.data, nbytes, number, n)
+            n = self.note_written(view.data, tensor.n * (view.type_bits // 8), number, n)
             for k, state in enumerate(self.states[i]):
                 number += 1
-                if not (self.read(state, &view) and self.is_like(i, layouts, &view)):
-                    raise ValueError(f"{self.written_name(number)} must have the dtype, shape and "
-                                     f"strides of {self.names[i]}")
-                self.tensors[i].state[k] = view.data
-                n = self.note_written(view.data, nbytes, number, n)
+                if not (self.borrow(state, &view) and self.is_like(i, layouts, &view)
+                        and goes_with(format_of(&view), tensor.param_format)):
+                    raise ValueError(f"{self.written_name(number)} must have the shape and strides "
+                                     f"of {self.names[i]} and a dtype that goes with its own")
+                tensor.state_format[k] = format_of(&view)
+                tensor.state[k] = view.data
+                n = self.note_written(view.data, tensor.n * (view.type_bits // 8), number, n)
+            if self.remainders[i] is not None:
+                number = i * WRITTEN + WRITTEN - 1
+                if not (self.borrow(self.remainders[i], &view) and self.is_like(i, layouts, &view)
+                        and view.type_code == FO_DL_INT and view.type_bits == 16
+                        and tensor.param_format == FO_BFLOAT16):
+                    raise ValueError(f"{self.written_name(number)} must be int16 of the shape and "
+                                     f"strides of {self.names[i]}, which must be bfloat16")
+                tensor.remainder = <int16_t *>view.data
+                n = self.note_written(view.data, tensor.n * 2, number, n)
+            self.set_dtype(i)
         return self.check_apart(n)
 
+    cdef bint is_where(self, Py_ssize_t i, const int64_t *layout, object item, const void *data,
+                       fo_format format) noexcept:
+        """Whether a buffer of parameter i is still what and where it was."""
+        cdef fo_dltensor view
+        return (self.borrow(item, &view) and view.data == data and format_of(&view) == format
+                and self.is_like(i, layout, &view))
+
     cdef bint holds(self) noexcept:
-        """Whether every parameter and state is still what and where it was."""
+        """Whether every parameter, state and remainder is still what and where it was."""
         cdef Py_ssize_t i, k
         cdef const int64_t *layout = self.layouts
-        cdef fo_dltensor view
         cdef fo_tensor *tensor
         cdef list states
         for i in range(self.count):
             tensor = &self.tensors[i]
-            if not (self.read(<object>PyList_GET_ITEM(self.params, i), &view)
-                    and view.data == tensor.param and self.is_like(i, layout, &view)):
+            if not self.is_where(i, layout, <object>PyList_GET_ITEM(self.params, i), tensor.param,
+                                 tensor.param_format):
                 return False
             states = <list>PyList_GET_ITEM(self.states, i)
             for k in range(PyList_GET_SIZE(states)):
-                if not (self.read(<object>PyList_GET_ITEM(states, k), &view)
-                        and view.data == tensor.state[k] and self.is_like(i, layout, &view)):
+                if not self.is_where(i, layout, <object>PyList_GET_ITEM(states, k), tensor.state[k],
+                                     tensor.state_format[k]):
                     return False
+            # No format has the numbers of a remainder: they are int16.
+            if tensor.remainder != NULL and not self.is_where(
+                    i, layout, <object>PyList_GET_ITEM(self.remainders, i), tensor.remainder,
+                    FO_FORMAT_COUNT):
+                return False
             layout += 2 * self.ndims[i]
         return True
 
@@ -293,11 +343,16 @@ cdef class ExchangeList(TensorList):
         if grad is None:
             return 0
         # A subclass may give its memory another meaning.
-        if not (type(grad) is self.tensor_class and self.read(grad, &view)
+        if not (type(grad) is self.tensor_class and self.borrow(grad, &view)
+                and goes_with(format_of(&view), self.tensors[i].param_format)
                 and self.is_like(i, layout, &view) and self.is_lazy(grad) is False):
             grad = self.adopt(param, grad, self.names[i])
-            if not (self.read(grad, &view) and self.is_like(i, layout, &view)):
+            if not (self.borrow(grad, &view) and self.is_like(i, layout, &view)
+                    and goes_with(format_of(&view), self.tensors[i].param_format)):
                 raise TypeError(f"{self.grad_name(i)} must be like {self.names[i]}")
+        if self.tensors[i].grad_format != format_of(&view):
+            self.tensors[i].grad_format = format_of(&view)
+            self.set_dtype(i)
         grads.append(grad)
         self.check_grad_apart(i, view.data, self.tensors[i].n * (view.type_bits // 8))
         # Tensors of no elements have no memory, but they take part in the step and are counted.

@@ -77,31 +77,44 @@ class Storage(NamedTuple):
     def seed_of_rounding(self) -> Any:
         return self.seed if self.rounding == "stochastic" else None
 
-    def dtypes(self, names: Sequence[str], param: np.dtype[Any], called: str) -> list[Any]:
-        """Those of the states of these names, for a parameter that messages call so."""
-        if name_of_dtype(param) not in FORMATS:
+    def formats(
+        self, names: Sequence[str], param: str, called: str, default: str = "float32"
+    ) -> list[str]:
+        """Those of the states of these names, for a parameter in `param` that messages call so."""
+        if param not in FORMATS:
             if self.state_format is not None:
                 raise ValueError(
                     f"state_format={self.state_format!r} is for parameters that compute in "
-                    f"float32 (float32, bfloat16, float16), {called} is {param.name}"
+                    f"float32 (float32, bfloat16, float16), {called} is {param}"
                 )
             return [param] * len(names)
         chosen = self.state_format
         if not isinstance(chosen, dict):
-            chosen = dict.fromkeys(names, chosen or "float32")
-        return [named_dtype(chosen.get(name, "float32")) for name in names]
+            chosen = dict.fromkeys(names, chosen or default)
+        return [chosen.get(name, "float32") for name in names]
+
+    def dtypes(self, names: Sequence[str], param: np.dtype[Any], called: str) -> list[Any]:
+        """The same, as dtypes."""
+        name = name_of_dtype(param)
+        if name not in FORMATS and self.state_format is None:
+            return [param] * len(names)
+        return [named_dtype(format) for format in self.formats(names, name, called)]
+
+    def has_remainder(self, param: str, called: str) -> bool:
+        """Whether a parameter in this format has one."""
+        if not self.master_weights or param in ("float32", "float64"):
+            return False
+        if param != "bfloat16":
+            raise ValueError(
+                f"master_weights=True is for parameters in bfloat16 (and changes nothing for "
+                f"float32 and float64), {called} is {param}"
+            )
+        return True
 
     def remainder(self, param: NDArray[Any], called: str) -> NDArray[Any] | None:
         """A new one for a parameter, where it has one."""
-        name = name_of_dtype(param.dtype)
-        if not self.master_weights or name in ("float32", "float64"):
-            return None
-        if name != "bfloat16":
-            raise ValueError(
-                f"master_weights=True is for parameters in bfloat16 (and changes nothing for "
-                f"float32 and float64), {called} is {name}"
-            )
-        return np.zeros(param.shape, np.int16)
+        has_one = self.has_remainder(name_of_dtype(param.dtype), called)
+        return np.zeros(param.shape, np.int16) if has_one else None
 
 
 DEFAULT = Storage(**KEYWORDS)

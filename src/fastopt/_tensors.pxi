@@ -227,10 +227,11 @@ cdef class TensorList:
         return 0
 
     cdef int check_narrow(self, Py_ssize_t group, const fo_hyper *hyper) except -1:
-        """The states of a group, which are rounded to nearest, against its hyper-parameters."""
+        """The states of a group that are rounded to nearest against its hyper-parameters."""
         cdef Py_ssize_t i, k
         for i in range(self.count):
-            if <Py_ssize_t>self.tensors[i].group != group:
+            if (<Py_ssize_t>self.tensors[i].group != group
+                    or self.tensors[i].rounding == FO_STOCHASTIC):
                 continue
             for k in range(len(self.states[i])):
                 check_squares(self.rules[group], hyper, k, self.tensors[i].state_format[k],
@@ -334,8 +335,7 @@ cdef class TensorList:
             status = fo_check_hyper(&scratch, &result.hyper)
             if status != FO_OK:
                 raise_status(status, &scratch, NULL, &result)
-            if not self.is_stochastic:
-                self.check_narrow(i, &scratch.hyper)
+            self.check_narrow(i, &scratch.hyper)
             self.groups[i] = scratch
             self.seen_hypers[i] = fresh
         return 0
@@ -461,4 +461,8 @@ cdef class TensorList:
         for i in range(self.count):
             self.tensors[i].rounding = FO_STOCHASTIC if self.is_stochastic else FO_NEAREST
             self.tensors[i].seed = value if self.is_stochastic else 0
+        self.forget_hypers()
+
+    cdef void forget_hypers(self) except *:
+        """Have the next step read them, and check them against how the arrays are rounded."""
         self.seen_hypers = [[None] * len(seen) for seen in self.seen_hypers]

@@ -112,9 +112,9 @@ def test_groups_of_different_rules_are_stepped_together_or_not_at_all():
 # what is refused
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.complex64])
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.complex64])
 def test_other_dtypes_are_refused(dtype):
-    with pytest.raises(TypeError, match=rf"params\[0\] must be float32 or float64, got {dtype}"):
+    with pytest.raises(TypeError, match=rf"params\[0\] must be float64, .*, got {dtype}"):
         ours("Adam", [torch.zeros(3, dtype=dtype, requires_grad=True)])
 
 

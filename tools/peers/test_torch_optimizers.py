@@ -16,8 +16,13 @@ from fastopt.integrations import torch as fast
 INFOS = [info for info in common.optim_db if info.name in fast.__all__]
 # With their reasons in the integration's page
 REFUSED = {"capturable", "differentiable", "centered"}
-DTYPES = [torch.float32, torch.float64]
-TOLERANCE = {torch.float32: {"rtol": 1e-4, "atol": 1e-6}, torch.float64: {"rtol": 1e-9, "atol": 0}}
+DTYPES = [torch.float32, torch.float64, torch.bfloat16]
+# In bfloat16 torch rounds in between, at each of the steps.
+TOLERANCE = {
+    torch.float32: {"rtol": 1e-4, "atol": 1e-6},
+    torch.float64: {"rtol": 1e-9, "atol": 0},
+    torch.bfloat16: {"rtol": 0.1, "atol": 0.1},
+}
 
 
 def inputs(info, dtype):

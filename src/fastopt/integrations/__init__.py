@@ -2,6 +2,8 @@
 
 ``torch``
     Drop-in optimizers for CPU tensors.
+``deepspeed``
+    ``CPUAdam`` and ``CPUAdagrad``, for DeepSpeed's offloading.
 ``thinc``
     An optimizer for Thinc and spaCy.
 ``sklearn_mlp``

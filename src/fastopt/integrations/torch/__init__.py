@@ -5,14 +5,20 @@ and state dictionaries are torch's; only the arithmetic of `step` is fastopt's. 
 gradients and states stay torch tensors and are updated in place, without a copy. A state dictionary
 of one can be loaded into the other.
 
-float32 and float64. A parameter must be dense: contiguous, or a permutation of a contiguous tensor
-such as ``channels_last``. A gradient of another layout than its parameter's is copied into that
-layout first.
+float32, float64, bfloat16 and float16. Narrow parameters are by default stepped as torch steps
+them, with states in their dtype and rounding to nearest. The further keywords of every
+class, ``state_format``, ``master_weights``, ``rounding`` and ``seed``, are those of `fastopt.Adam`,
+but that states have the parameters' dtype where no format is named, and that rounding is to nearest
+where no keyword is given.
 
-What is not supported is refused: sparse, complex, half-precision, CUDA and meta tensors, wrapper
-subclasses, duplicate and overlapping parameters, gradients that share a parameter's memory,
-``capturable``, ``differentiable``, and the ``centered`` and ``momentum`` variants of RMSprop.
-``foreach`` and ``fused`` make no difference. The count of steps is the state's ``step``.
+A parameter must be dense: contiguous, or a permutation of a contiguous tensor such as
+``channels_last``. A gradient of another layout than its parameter's is copied into that layout
+first. Of a DTensor the part that the process holds is stepped, and its states are DTensors alike.
+
+What is not supported is refused: sparse, complex, CUDA and meta tensors, other wrapper subclasses,
+duplicate and overlapping parameters, gradients that share a parameter's memory, ``capturable``,
+``differentiable``, and the ``centered`` and ``momentum`` variants of RMSprop. ``foreach`` and
+``fused`` make no difference. The count of steps is the state's ``step``.
 """
 
 try:
@@ -30,11 +36,10 @@ if not hasattr(torch.Tensor, "__dlpack_c_exchange_api__"):
         name="torch",
     )
 
-from torch.optim.optimizer import ParamsT
-
 from fastopt import RULES
 from fastopt._core import Rule
-from fastopt.integrations.torch.stepping import Group, Stepping
+from fastopt.integrations.torch.stepping import Stepping
+from fastopt.integrations.torch.storage import Group
 
 __all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "RMSprop"]
 
@@ -84,34 +89,6 @@ class Adagrad(Stepping, torch.optim.Adagrad):
     >>> weight.tolist()
     [0.75, 0.75, 0.75]
     """
-
-    def __init__(
-        self,
-        params: ParamsT,
-        lr: float | torch.Tensor = 1e-2,
-        lr_decay: float = 0,
-        weight_decay: float = 0,
-        initial_accumulator_value: float = 0,
-        eps: float = 1e-10,
-        foreach: bool | None = None,
-        *,
-        maximize: bool = False,
-        differentiable: bool = False,
-        fused: bool | None = None,
-    ) -> None:
-        super().__init__(
-            params,
-            lr,
-            lr_decay,
-            weight_decay,
-            initial_accumulator_value,
-            eps,
-            foreach,
-            maximize=maximize,
-            differentiable=differentiable,
-            fused=fused,
-        )
-        self._move_states()
 
     def _rule(self, group: Group) -> Rule:
         return RULES["adagrad"]

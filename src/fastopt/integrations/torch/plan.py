@@ -1,0 +1,355 @@
+"""What an optimizer for torch keeps between two steps: all tensors, for one call into C.
+
+A step goes through the parameters in C, where their memory is found through the exchange interface
+of DLPack. One call of it tells of a tensor what takes half a dozen of its methods.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import torch
+
+from fastopt._core import ExchangeList, Rule, Snapshot
+from fastopt.integrations.torch.sharded import (
+    first_place,
+    grad_of,
+    is_sharded,
+    part_of,
+    whole_of,
+)
+from fastopt.integrations.torch.storage import (
+    FORMATS,
+    REMAINDER,
+    TORCH_STATES,
+    Group,
+    Storage,
+    zeros,
+)
+
+Entry: TypeAlias = dict[str, Any]
+
+
+def make_plan(optimizer: Any) -> "Plan":
+    # Parameters that were stepped before are taken in even if they have no gradient now, since a
+    # model may leave out others at each step. What is wrong with them must not stop the step.
+    try:
+        return Plan(optimizer, only_with_gradient=False)
+    except (TypeError, ValueError):
+        return Plan(optimizer, only_with_gradient=True)
+
+
+class Plan:
+    """The parameters that are stepped, with their states: all of them in one call into C.
+
+    It holds as long as the groups and the state have the same tensors at the same places in memory.
+    Nothing of it is in the optimizer's state before the first step has succeeded.
+    """
+
+    @torch.no_grad()
+    def __init__(self, optimizer: Any, *, only_with_gradient: bool):
+        self.groups, self.state = optimizer.param_groups, optimizer.state
+        self.rules = [optimizer._rule(group) for group in self.groups]
+        self.optional = list(map(has_optional, self.rules, self.groups))
+        self.idle: list[torch.Tensor] = []
+        self.structure: Snapshot | None = None
+        self.updates: list[tuple[torch.Tensor, Entry, Mapping[str, torch.dtype]]] = []
+        self.params: list[torch.Tensor] = []  # of a DTensor what this process holds of it
+        self.parts: list[tuple[torch.Tensor, torch.Tensor]] = []  # DTensors, and these parts
+        self.storages = list(map(Storage, self.rules, self.groups))
+        names, owners, states, steps, counters = [], [], [], [], []
+        fresh, seeds, positions = [], [], []
+        stepped = optimizer._plan.stepped if optimizer._plan else set()
+        self.stepped: set[int] = set()
+        index, position = -1, 0
+        for owner, (rule, group) in enumerate(zip(self.rules, self.groups, strict=True)):
+            storage = self.storages[owner]
+            wanted = optimizer._state_names(rule, group)
+            for param in group["params"]:
+                index += 1
+                name = f"params[{index}]"
+                start, position = position, position + param.numel()
+                entry = {k: part_of(value) for k, value in (self.state.get(param) or {}).items()}
+                if param.grad is None and (
+                    only_with_gradient
+                    or not (wanted or id(param) in stepped)
+                    or not _fits(part_of(param), entry, storage, wanted)
+                ):
+                    self.idle.append(param)
+                    continue
+                check_tensor(param, name)
+                whole = param
+                if is_sharded(param):
+                    start += first_place(param)
+                    self.parts.append((param, part_of(param)))
+                    param = self.parts[-1][1]
+                dtypes = storage.dtypes(param, name, wanted)
+                # Stochastic rounding is a function of the count, which SGD has not in torch.
+                is_counted = rule.name in COUNTED or storage.seed is not None
+                is_new = all(entry.get(state) is None for state in wanted)
+                update = {} if is_new else _usable_states(param, name, entry, dtypes)
+                if is_counted:
+                    update = _counter(name, entry, bool(wanted) and is_new) | update
+                self.params.append(param)
+                self.stepped.add(id(whole))
+                names.append(name)
+                owners.append(owner)
+                states.append((entry, update, wanted, dtypes))
+                # A buffer means that SGD's first step, the one without dampening, is over.
+                steps.append(0 if is_new else 1)
+                counters.append({**entry, **update}["step"] if is_counted else None)
+                seeds.append(storage.seed)
+                positions.append(start)
+                if is_new:
+                    fresh.append((param, update, dtypes, group))
+                self.updates.append((whole, update, dtypes))
+        make_states(fresh)
+        held = [({**entry, **update}, wanted, dtypes) for entry, update, wanted, dtypes in states]
+        self.tensors = ExchangeList(
+            self.rules,
+            self.params,
+            [[entry[state] for state in wanted] for entry, wanted, _ in held],
+            owners,
+            names,
+            self.optional,
+            SOURCE,
+            remainders=[
+                entry[REMAINDER] if REMAINDER in dtypes else None for entry, _, dtypes in held
+            ],
+        )
+        self.tensors.steps, self.tensors.counters = steps, counters
+        lenient = [storage.is_torch_s for storage in self.storages]
+        self.tensors.set_rounding(seeds, positions, lenient)
+        self._read_settings(optimizer)
+
+    def _read_settings(self, optimizer: Any) -> None:
+        self.settings = Snapshot([*self.groups])
+        # The value of a tensor, such as lr, or of a list can change while the object is the same.
+        values = [group.get(name) for group in self.groups for name in optimizer.defaults]
+        self.is_fixed = all(
+            isinstance(number, IMMUTABLE)
+            for value in values
+            for number in (value if isinstance(value, tuple) else (value,))
+        )
+        self.hypers = [
+            hypers_of(rule, group, optimizer.defaults)
+            for rule, group in zip(self.rules, self.groups, strict=True)
+        ]
+
+    def _keep_states(self) -> None:
+        """Have in the optimizer's state what the first step made."""
+        for param, update, dtypes in self.updates:
+            if update:
+                keep(self.state[param], update, param)
+            if REMAINDER in self.state.get(param, ()) and REMAINDER not in dtypes:
+                del self.state[param][
+                    REMAINDER
+                ]  # which tells nothing of what is stepped without it
+        self.updates = []
+        lists = [group["params"] for group in self.groups]
+        self.structure = Snapshot([self.groups, self.state, *lists, *self.state.values()])
+
+    @torch.no_grad()
+    def _take_parts(self) -> bool:
+        """Have the gradients beside the parts; False if a DTensor now holds another part."""
+        for whole, part in self.parts:
+            now = part_of(whole)
+            if now.data_ptr() != part.data_ptr() or not _is_alike(now, part, part.dtype):
+                return False
+            part.grad = grad_of(whole)
+        return True
+
+    def step(self, optimizer: Any) -> bool:
+        """Take the step; False, and nothing is done, if the plan no longer holds."""
+        if not (
+            optimizer.param_groups is self.groups
+            and optimizer.state is self.state
+            and (self.structure is None or self.structure.holds())
+            and all(param.grad is None for param in self.idle)
+        ):
+            return False
+        if not (self.is_fixed and self.settings.holds()):
+            rules = [optimizer._rule(group) for group in self.groups]
+            if (
+                rules != self.rules
+                or self.optional != list(map(has_optional, rules, self.groups))
+                or self.storages != list(map(Storage, rules, self.groups))
+            ):
+                return False
+            self._read_settings(optimizer)
+        if self.parts and not self._take_parts():
+            return False
+        try:
+            stepped = self.tensors.step_params(self.hypers, torch.get_num_threads())
+        finally:
+            for _, part in self.parts:
+                part.grad = None
+        if stepped is None:
+            return False
+        torch.autograd.graph.increment_version(stepped)
+        if self.parts:
+            wholes = [whole for whole, _ in self.parts if whole.grad is not None]
+            torch.autograd.graph.increment_version(wholes)
+        if self.structure is None:
+            self._keep_states()
+        return True
+
+
+# The rules whose steps torch counts
+COUNTED = {"adagrad", "adadelta", "adam", "adamw", "rmsprop"}
+
+
+def state_names(rule: Rule, group: Group) -> list[str]:
+    names = [TORCH_STATES.get(state, state) for state in rule.states]
+    if rule.optional_state and has_optional(rule, group):
+        names.append(rule.optional_state)
+    return names
+
+
+def _fits(param: torch.Tensor, entry: Entry, storage: Storage, names: list[str]) -> bool:
+    """Whether a parameter has all states, and they can be stepped as they are."""
+    return param.dtype in FORMATS and all(
+        isinstance(entry.get(state), torch.Tensor) and _is_alike(entry[state], param, dtype)
+        for state, dtype in storage.dtypes(param, "params", names).items()
+    )
+
+
+def _is_alike(state: torch.Tensor, param: torch.Tensor, dtype: torch.dtype) -> bool:
+    return (
+        state.shape == param.shape
+        and state.dtype == dtype
+        and state.layout is param.layout is torch.strided
+        and _strides(state) == _strides(param)
+        and not state.is_neg()
+    )
+
+
+def _strides(tensor: torch.Tensor) -> list[int]:
+    """The strides that mean something."""
+    return [stride for stride, size in zip(tensor.stride(), tensor.shape, strict=True) if size != 1]
+
+
+def _usable_states(
+    param: torch.Tensor, name: str, entry: Entry, dtypes: Mapping[str, torch.dtype]
+) -> Entry:
+    """Of a parameter's states those that must be copied, in its own layout and the dtypes wanted.
+
+    Another dtype is what ``module.double()`` leaves behind.
+    """
+    copies = {}
+    for state, dtype in dtypes.items():
+        value = entry.get(state)
+        if state == REMAINDER and getattr(value, "dtype", None) != torch.int16:
+            # None, or one that torch has cast: the parameter alone is what there is.
+            copies[state] = torch.zeros_like(param, dtype=torch.int16, requires_grad=False)
+            continue
+        if value is None:
+            raise ValueError(f"the state of {name} must have {[*dtypes]}, got {list(entry)}")
+        check_tensor(value, f"{state} of {name}", remainder=state == REMAINDER)
+        if value.shape != param.shape:
+            raise ValueError(
+                f"{state} of {name} must be of shape {tuple(param.shape)}, got {tuple(value.shape)}"
+            )
+        if not _is_alike(value, param, dtype):
+            copies[state] = torch.empty_like(param, dtype=dtype, requires_grad=False).copy_(value)
+    return copies
+
+
+def _counter(name: str, entry: Entry, is_new: bool) -> Entry:
+    """The tensor that counts a parameter's steps, if there is none."""
+    step = entry.get("step")
+    if isinstance(step, torch.Tensor):
+        if step.is_neg():
+            raise TypeError(f"step of {name} must hold its value, got a negated view")
+        count = step.item() if step.numel() == 1 and step.device.type == "cpu" else 0
+    elif step is None or isinstance(step, (int, float)):
+        count = step or 0
+    else:
+        raise TypeError(f"step of {name} must be a tensor of one element, got {step!r}")
+    if is_new and count:
+        raise ValueError(f"the state of {name} must have averages after {count} steps, got none")
+    if isinstance(step, torch.Tensor):
+        return {}
+    dtype = torch.float64 if torch.get_default_dtype() == torch.float64 else torch.float32
+    return {"step": torch.tensor(count, dtype=dtype, device="cpu")}
+
+
+def make_states(
+    fresh: Sequence[tuple[torch.Tensor, Entry, Mapping[str, torch.dtype], Group]],
+) -> None:
+    """The states of new parameters.
+
+    fresh : for each parameter, itself, where its states are to be, their dtypes, its group.
+    """
+    made = zeros([param for param, *_ in fresh], [dtypes for _, _, dtypes, _ in fresh])
+    for (_, entry, dtypes, group), states in zip(fresh, made, strict=True):
+        entry.update(states)
+        start = group.get("initial_accumulator_value", 0.0)
+        if start:
+            entry[next(iter(dtypes))].fill_(start)
+
+
+def keep(entry: Entry, update: Entry, param: torch.Tensor) -> None:
+    """Have in a parameter's state what was made for the part of it that is stepped."""
+    entry.update(
+        (name, value if name == "step" else whole_of(value, param))
+        for name, value in update.items()
+    )
+
+
+@torch.no_grad()
+def _adopt(param: torch.Tensor, grad: torch.Tensor, name: str) -> torch.Tensor:
+    """A copy of the gradient in the layout of its parameter."""
+    name = f"the gradient of {name}"
+    check_tensor(grad, name)
+    are_double = grad.dtype == torch.float64, param.dtype == torch.float64
+    if grad.shape != param.shape or are_double[0] != are_double[1]:
+        raise ValueError(
+            f"{name} must be {param.dtype} of shape {tuple(param.shape)}, "
+            f"got {grad.dtype} of {tuple(grad.shape)}"
+        )
+    return torch.empty_like(param, dtype=grad.dtype, requires_grad=False).copy_(grad)
+
+
+def check_tensor(tensor: Any, name: str, *, remainder: bool = False) -> None:
+    if not isinstance(tensor, torch.Tensor):
+        raise TypeError(f"{name} must be a torch.Tensor, got {type(tensor).__name__}")
+    if tensor.layout is not torch.strided or tensor.device.type != "cpu":
+        got = f"a tensor of layout {tensor.layout} on {tensor.device}"
+        raise TypeError(f"{name} must be a strided tensor on the CPU, got {got}")
+    if tensor.dtype not in FORMATS and not remainder:
+        raise TypeError(f"{name} must be {', '.join(FORMATS.values())}, got {tensor.dtype}")
+
+
+# What tells the core of torch's tensors
+SOURCE = (torch.Tensor, torch.Tensor.is_neg, _adopt)
+
+# What a group can hold that has the same value as long as it is the same object
+IMMUTABLE = (int, float, bool, str, type(None))
+
+
+def has_optional(rule: Rule, group: Group) -> bool:
+    return rule.optional_flag is not None and bool(group[rule.optional_flag])
+
+
+def hypers_of(rule: Rule, group: Group, defaults: dict[str, Any]) -> dict[str, Any]:
+    """A group's hyper-parameters in the rule's words; the rule's where torch has no word."""
+    for name in ("capturable", "differentiable", "centered"):
+        if group.get(name):
+            raise ValueError(f"{name} must be False, fastopt has no such step; got {group[name]!r}")
+    hypers = dict(rule.class_hypers)
+    for name in (*hypers, "betas"):
+        if name in defaults and name not in group:
+            raise ValueError(f"a parameter group must have {name!r}, got {sorted(group)}")
+    for name, default in hypers.items():
+        if name in group:
+            # torch takes anything for a flag.
+            hypers[name] = bool(group[name]) if isinstance(default, bool) else _number(group[name])
+    if "beta1" in hypers:
+        hypers["beta1"], hypers["beta2"] = map(_number, group["betas"])
+        if "decoupled" in hypers:
+            hypers["decoupled"] = bool(group.get("decoupled_weight_decay"))
+    return hypers
+
+
+def _number(value: Any) -> Any:
+    return value.item() if isinstance(value, torch.Tensor) else value

@@ -1,0 +1,153 @@
+"""How the optimizers for torch store parameters and states: the keywords that torch has not."""
+
+import inspect
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+
+from fastopt import _formats
+from fastopt._core import Rule
+from fastopt._placement import Layout, zeros_in_one_block
+
+Group: TypeAlias = dict[str, Any]
+
+# torch's names of states, where they differ from the rules'
+TORCH_STATES = {"state_sum": "sum"}
+# What a bfloat16 parameter's remainder is called beside its states
+REMAINDER = "remainder"
+
+KEYWORDS: dict[str, Any] = {**_formats.KEYWORDS, "rounding": None}
+PARAMETERS = [
+    inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+    for (name, default), annotation in zip(
+        KEYWORDS.items(), ("str | dict[str, str] | None", "bool", "str | None", "int"), strict=True
+    )
+]
+
+DTYPES = {
+    "float64": torch.float64,
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+FORMATS = {dtype: name for name, dtype in DTYPES.items()}
+
+
+class Storage:
+    """Of the parameters of a group.
+
+    Attributes
+    ----------
+    is_torch_s : bool
+        Whether all is as torch has it: states of the parameter's dtype, each result rounded to
+        nearest, averages of squares too.
+    """
+
+    def __init__(self, rule: Rule, group: Mapping[str, Any]):
+        given = {name: group.get(name, default) for name, default in KEYWORDS.items()}
+        changed = [name for name, default in KEYWORDS.items() if given[name] != default]
+        if given["rounding"] is None:
+            given["rounding"] = "stochastic" if changed else "nearest"
+        if isinstance(given["state_format"], Mapping):
+            names = {theirs: own for own, theirs in TORCH_STATES.items()}
+            given["state_format"] = {
+                names.get(name, name): format for name, format in given["state_format"].items()
+            }
+        self._stored = _formats.from_keywords(rule, given)
+        self.is_torch_s = (
+            self._stored.rounding == "nearest"
+            and self._stored.state_format is None
+            and not self._stored.master_weights
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Storage) and self._stored == other._stored
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def seed(self) -> int | None:
+        """Of stochastic rounding; None where it is to nearest."""
+        return self._stored.seed_of_rounding
+
+    def dtypes(
+        self, param: torch.Tensor, name: str, states: Sequence[str]
+    ) -> dict[str, torch.dtype]:
+        """Of the states of a parameter, its remainder among them if it has one."""
+        format = FORMATS[param.dtype]
+        names = {state: own for own, state in TORCH_STATES.items()}
+        wanted = [names.get(state, state) for state in states]
+        chosen = self._stored.formats(wanted, format, name, default=format)
+        dtypes = {state: DTYPES[chosen] for state, chosen in zip(states, chosen, strict=True)}
+        if self._stored.has_remainder(format, name):
+            dtypes[REMAINDER] = torch.int16
+        return dtypes
+
+
+_warned: set[str] = set()
+_LOST = {
+    torch.bfloat16: (
+        "parameters in bfloat16 are stepped as torch steps them: parameters and states are rounded "
+        "to the nearest bfloat16, so an update below 1/512 of a parameter is lost, and averages of "
+        "squares never decay with beta2=0.999. rounding='stochastic' keeps both in the mean; "
+        "master_weights=True keeps every update, in 16 more bits a parameter; "
+        "state_format='float32' keeps the states; rounding='nearest' is torch's way without this "
+        "warning"
+    ),
+    torch.float16: (
+        "parameters in float16 are stepped as torch steps them, with states in float16: squares of "
+        "gradients below 0.0002 become 0, and the step then divides by eps. "
+        "state_format='float32' keeps the states; rounding='nearest' is torch's way without this "
+        "warning"
+    ),
+}
+
+
+def warn_of_loss(groups: Sequence[Group]) -> None:
+    """Say, once in a process, what torch's way loses."""
+    for param in (param for group in groups for param in group["params"]):
+        if param.requires_grad and param.dtype in _LOST and not _warned:
+            _warned.add("loss")
+            # At the caller of the constructor
+            warnings.warn(_LOST[param.dtype], stacklevel=4)
+
+
+def zeros(
+    params: Sequence[torch.Tensor], dtypes: Sequence[Mapping[str, torch.dtype]]
+) -> list[dict[str, torch.Tensor]]:
+    """For each parameter states of these dtypes, in the layouts that torch would give them."""
+    layouts = []
+    for param, wanted in zip(params, dtypes, strict=True):
+        strides = torch.empty_like(param, device="meta").stride()
+        layouts.append(
+            [
+                Layout(
+                    param.data_ptr(),
+                    tuple(param.shape),
+                    np.dtype(_IN_NUMPY[dtype]),
+                    tuple(stride * dtype.itemsize for stride in strides),
+                )
+                for dtype in wanted.values()
+            ]
+        )
+    # Tensors of their own, and not views of one: each is saved without the others.
+    return [
+        {
+            state: torch.from_numpy(array).view(dtype)
+            for (state, dtype), array in zip(wanted.items(), arrays, strict=True)
+        }
+        for wanted, arrays in zip(dtypes, zeros_in_one_block(layouts), strict=True)
+    ]
+
+
+# What has the size of a dtype in NumPy, which knows no bfloat16
+_IN_NUMPY: dict[torch.dtype, Any] = {
+    torch.float64: np.float64,
+    torch.float32: np.float32,
+    torch.float16: np.float16,
+    torch.bfloat16: np.int16,
+    torch.int16: np.int16,
+}
