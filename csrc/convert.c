@@ -29,13 +29,17 @@ void fo_narrow(const fo_narrowing *how, const float *from, size_t n)
 
 #elif !FO_DOUBLE
 
+#include "kernel/rounding.h"
+
+#include "kernel/formats.h"
+
 FO_INLINE void widen_buffer(fo_format format, const void *from, float *to, size_t n)
 {
     const char *at = from;
     const size_t size = fo_size_of(format);
     size_t i = 0;
     for (; i + LANES <= n; i += LANES)
-        store_native(to + i, load(format, 0, at + i * size));
+        store_native(to + i, load(format, at + i * size));
     if (i < n)
         store_native(to + i, load_first(format, at + i * size, n - i));
 }

@@ -223,6 +223,33 @@ fo_status fo_norm_abi(uint64_t abi, const fo_tensor *tensors, size_t tensor_coun
 
 #else
 
+/* WIDE elements as doubles, for the norm. */
+#define WIDE (FO_VECTOR_BYTES / sizeof(double))
+typedef double wide __attribute__((vector_size(FO_VECTOR_BYTES)));
+typedef scalar narrow __attribute__((vector_size(FO_VECTOR_BYTES / sizeof(double) * sizeof(scalar)),
+                                     aligned(sizeof(scalar)), may_alias));
+
+/* By intrinsics: compilers convert the halves of a vector one by one and put them together again. */
+FO_INLINE wide widen(narrow x)
+{
+#if FO_DOUBLE
+    return x;
+#elif FO_VOCABULARY == FO_AVX512
+    return (wide)_mm512_cvtps_pd((__m256)x);
+#elif FO_VOCABULARY == FO_AVX2
+    return (wide)_mm256_cvtps_pd((__m128)x);
+#else
+    return __builtin_convertvector(x, wide);
+#endif
+}
+
+/* Two of them, as a whole vector of floats is worth two. */
+FO_INLINE void load_wide(const scalar *from, wide *low, wide *high)
+{
+    *low = widen(*(const narrow *)from);
+    *high = widen(*(const narrow *)(from + WIDE));
+}
+
 /* sum + x*x. For floats a fused operation changes no bit, because their squares are exact in double. */
 FO_INLINE wide add_square(wide sum, wide x)
 {

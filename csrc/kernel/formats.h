@@ -1,21 +1,6 @@
-/* Loads and stores of every storage format that computes in this instance's type. A format is a constant
- * wherever speed counts and these are inlined, so the switch leaves one case. A store takes what rounding.h
- * has rounded, and only puts it in place. */
-
-#if !FO_DOUBLE
-typedef uint32_t words __attribute__((vector_size(FO_VECTOR_BYTES)));
-typedef uint16_t halves
-    __attribute__((vector_size(FO_VECTOR_BYTES / 2), aligned(sizeof(uint16_t)), may_alias));
-
-FO_INLINE words load_halves(const uint16_t *from)
-{
-    return __builtin_convertvector(*(const halves *)from, words);
-}
-
-FO_INLINE void store_halves(uint16_t *to, words x)
-{
-    *(halves *)to = __builtin_convertvector(x, halves);
-}
+/* Loads and stores of every storage format that computes in float32. A format is a constant wherever speed
+ * counts and these are inlined, so the switch leaves one case. A store takes what rounding.h has rounded, and
+ * only puts it in place. */
 
 /* The first count lanes; the others are loaded as ones of the format. */
 FO_INLINE words load_first_halves(const uint16_t *from, size_t count, uint16_t one)
@@ -30,11 +15,6 @@ FO_INLINE void store_first_halves(uint16_t *to, words x, size_t count)
 {
     for (size_t lane = 0; lane < count; lane++)
         to[lane] = (uint16_t)x[lane];
-}
-
-FO_INLINE words select_words(mask where, words a, words b)
-{
-    return ((words)where & a) | (~(words)where & b);
 }
 
 /* float16: 5 bits of exponent with a bias of 15, 10 of mantissa. By integers and one exact product, so
@@ -70,39 +50,27 @@ FO_INLINE vec join(words high, words low)
     return (vec)((high << 16) + (words)((mask)(low << 16) >> 16));
 }
 
-/* The bfloat16 nearest to x, ties up, and the remainder. x is no NaN but what quiet_nans returns. */
-FO_INLINE void split(vec x, words *high, words *low)
-{
-    *high = ((words)x + 0x8000) >> 16;
-    *low = (words)x & 0xffff;
-}
-#endif
-
-FO_INLINE vec load(fo_format format, int from_memory, const void *from)
+FO_INLINE vec load(fo_format format, const void *from)
 {
     switch (format) {
-#if !FO_DOUBLE
     case FO_BFLOAT16:
         return (vec)(load_halves(from) << 16);
     case FO_FLOAT16:
         return from_float16(load_halves(from));
-#endif
-    default: /* the compute type itself */
-        return from_memory ? load_far_native(from) : load_native(from);
+    default: /* float32 */
+        return load_native(from);
     }
 }
 
 FO_INLINE void store(fo_format format, void *to, vec x)
 {
     switch (format) {
-#if !FO_DOUBLE
     case FO_BFLOAT16:
         store_halves(to, (words)x >> 16);
         return;
     case FO_FLOAT16:
         store_halves(to, to_float16(x));
         return;
-#endif
     default:
         store_native(to, x);
     }
@@ -112,12 +80,10 @@ FO_INLINE void store(fo_format format, void *to, vec x)
 FO_INLINE vec load_first(fo_format format, const void *from, size_t count)
 {
     switch (format) {
-#if !FO_DOUBLE
     case FO_BFLOAT16:
         return (vec)(load_first_halves(from, count, 0x3f80) << 16);
     case FO_FLOAT16:
         return from_float16(load_first_halves(from, count, 0x3c00));
-#endif
     default:
         return load_first_native(from, count);
     }
@@ -126,42 +92,23 @@ FO_INLINE vec load_first(fo_format format, const void *from, size_t count)
 FO_INLINE void store_first(fo_format format, void *to, vec x, size_t count)
 {
     switch (format) {
-#if !FO_DOUBLE
     case FO_BFLOAT16:
         store_first_halves(to, (words)x >> 16, count);
         return;
     case FO_FLOAT16:
         store_first_halves(to, to_float16(x), count);
         return;
-#endif
     default:
         store_first_native(to, x, count);
     }
 }
 
-/* WIDE elements as doubles, for the norm. */
-#define WIDE (FO_VECTOR_BYTES / sizeof(double))
-typedef double wide __attribute__((vector_size(FO_VECTOR_BYTES)));
-typedef scalar narrow __attribute__((vector_size(FO_VECTOR_BYTES / sizeof(double) * sizeof(scalar)),
-                                     aligned(sizeof(scalar)), may_alias));
-
-/* By intrinsics: compilers convert the halves of a vector one by one and put them together again. */
-FO_INLINE wide widen(narrow x)
+/* The 16 bits of the number-th buffer that is rounded, at elements from the i-th on. */
+FO_INLINE words random_half(const fo_draws *draws, size_t i, int number)
 {
-#if FO_DOUBLE
-    return x;
-#elif FO_VOCABULARY == FO_AVX512
-    return (wide)_mm512_cvtps_pd((__m256)x);
-#elif FO_VOCABULARY == FO_AVX2
-    return (wide)_mm256_cvtps_pd((__m128)x);
-#else
-    return __builtin_convertvector(x, wide);
-#endif
-}
-
-/* Two of them, as a whole vector of floats is worth two. */
-FO_INLINE void load_wide(const scalar *from, wide *low, wide *high)
-{
-    *low = widen(*(const narrow *)from);
-    *high = widen(*(const narrow *)(from + WIDE));
+    const words position = lane_numbers() + (draws->position + (uint32_t)i);
+    words x = first_word((position >> 1) * FO_FIRST_FACTOR + draws->add, draws->key);
+    for (int k = 0; k < number; k++)
+        x = next_word(x);
+    return select_words((mask)(position & 1) != 0, x >> 16, x & 0xffff);
 }

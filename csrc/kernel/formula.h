@@ -16,7 +16,6 @@ typedef struct factors {
 /* Whatever is the same for all vectors of a call. All but the numbers and grad_decayed are constants
  * wherever this is inlined. */
 typedef struct setting {
-    fo_format param, grad, state;
     fo_preparation preparation;
     int has_optional;
     int from_memory; /* the buffers are larger than all caches */
@@ -30,23 +29,13 @@ FO_INLINE int state_count(const setting s)
     return FO_CAT(FO_STATES, FO_KERNEL) + (s.has_optional ? 1 : 0);
 }
 
-FO_INLINE fo_format format_of(const setting s, int buffer)
-{
-    return buffer == 0 ? s.param : buffer == 1 ? s.grad : s.state;
-}
-
-FO_INLINE void *element_of(const setting s, void *const *buffers, int buffer, size_t i)
-{
-    return (char *)buffers[buffer] + i * fo_size_of(format_of(s, buffer));
-}
-
 FO_INLINE vec load_operand(const setting s, int buffer, int whole, size_t i, size_t count,
                            void *const *buffers)
 {
-    const void *from = element_of(s, buffers, buffer, i);
+    const scalar *from = (const scalar *)buffers[buffer] + i;
     if (!whole)
-        return load_first(format_of(s, buffer), from, count);
-    const vec x = load(format_of(s, buffer), s.from_memory, from);
+        return load_first_native(from, count);
+    const vec x = s.from_memory ? load_far_native(from) : load_native(from);
     /* Without a root, steps are bound by memory. */
     if (!FO_ROOT_COST)
         keep_order(x);
@@ -63,21 +52,22 @@ FO_INLINE void load_operands(operands *to, const setting s, int whole, size_t i,
         to->state[k] = load_operand(s, 2 + k, whole, i, count, buffers);
 }
 
-FO_INLINE void store_operand(const setting s, int buffer, vec x, int whole, size_t i, size_t count,
+FO_INLINE void store_operand(int buffer, vec x, int whole, size_t i, size_t count,
                              void *const *buffers)
 {
+    scalar *to = (scalar *)buffers[buffer] + i;
     if (whole)
-        store(format_of(s, buffer), element_of(s, buffers, buffer, i), x);
+        store_native(to, x);
     else
-        store_first(format_of(s, buffer), element_of(s, buffers, buffer, i), x, count);
+        store_first_native(to, x, count);
 }
 
 FO_INLINE void store_operands(const operands *x, const setting s, int whole, size_t i, size_t count,
                               void *const *buffers)
 {
     for (int k = 0; k < state_count(s); k++)
-        store_operand(s, 2 + k, x->state[k], whole, i, count, buffers);
-    store_operand(s, 0, x->p, whole, i, count, buffers);
+        store_operand(2 + k, x->state[k], whole, i, count, buffers);
+    store_operand(0, x->p, whole, i, count, buffers);
 }
 
 FO_INLINE void prepare(operands *x, const setting s)

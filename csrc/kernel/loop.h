@@ -76,7 +76,7 @@ FO_INLINE void step_group(const setting s, group_plan plan, size_t i, void *cons
     __asm__("" : "+r"(i));
     void *at[2 + FO_MAX_STATES];
     for (int k = 0; k < 2 + state_count(s); k++)
-        at[k] = element_of(s, buffers, k, i);
+        at[k] = (scalar *)buffers[k] + i;
     for (int k = 0; k < plan.size; k++)
         load_operands(&group[k], s, 1, (size_t)k * LANES, LANES, at);
     for (int k = 0; k < plan.size; k++)
@@ -131,8 +131,7 @@ FO_INLINE void run(const setting s, const fo_loop_call *call, size_t n, void *co
     /* A vector that straddles cache lines costs two accesses, so the body starts where a vector of param
      * starts on a line. States and gradient usually lie on the line as param does, because allocators
      * repeat themselves. */
-    const size_t head =
-        (size_t)(-(intptr_t)buffers[0] & (FO_VECTOR_BYTES - 1)) / fo_size_of(s.param);
+    const size_t head = (size_t)(-(intptr_t)buffers[0] & (FO_VECTOR_BYTES - 1)) / sizeof(scalar);
     const group_plan plan = plan_of(s);
     const size_t group = (size_t)plan.size * LANES;
     const int in_groups = !plan.multiplied || rounds_to_nearest();
@@ -153,14 +152,14 @@ FO_INLINE void run(const setting s, const fo_loop_call *call, size_t n, void *co
 
 /* As a setting of constants, for each preparation that is worth an instance of run. FO_GRAD_PREPARED includes
  * the others. From memory its factors of 1 cost nothing; nor does one of them where no roots are multiplied,
- * since the multipliers are idle there. With SSE2, and so the slowest divider beside a root, nor do all. */
+ * since the multipliers are idle there. */
 FO_INLINE void run_prepared(setting s, const fo_loop_call *call, size_t n, void *const *buffers)
 {
     if (FO_VOCABULARY == FO_AVX512 && call->from_memory) {
         s.from_memory = 1;
         s.preparation = FO_GRAD_PREPARED;
         run(s, call, n, buffers);
-    } else if (!(FO_ROOT_COST && FO_VOCABULARY == FO_SSE2) && call->preparation == FO_AS_GIVEN) {
+    } else if (call->preparation == FO_AS_GIVEN) {
         s.preparation = FO_AS_GIVEN;
         run(s, call, n, buffers);
     } else if (FO_ROOT_COST && FO_HAS_MULTIPLIED_ROOT && call->preparation == FO_PARAM_DECAYED) {
@@ -172,11 +171,10 @@ FO_INLINE void run_prepared(setting s, const fo_loop_call *call, size_t n, void 
     }
 }
 
-FO_INLINE void run_layout(fo_format param, fo_format grad, fo_format state,
-                          const fo_loop_call *call, int has_optional, size_t n,
+static void FO_NAME(loop)(const fo_loop_call *call, int has_optional, size_t n,
                           void *const *buffers)
 {
-    setting s = {.param = param, .grad = grad, .state = state};
+    setting s = {0};
     s.grad_decayed = call->grad_decayed;
     for (int k = 0; k < COEFFICIENTS; k++)
         s.c[k] = (scalar)call->coefficients[k];
@@ -190,12 +188,5 @@ FO_INLINE void run_layout(fo_format param, fo_format grad, fo_format state,
         run_prepared(s, call, n, buffers);
     }
 }
-
-#define FO_LAYOUT(name, compute, param, grad, state)                                               \
-    FO_OF_##compute(static void FO_CAT(FO_CAT(loop, name), FO_ISA)(                                \
-        const fo_loop_call *call, int has_optional, size_t n, void *const *buffers) {              \
-        run_layout(param, grad, state, call, has_optional, n, buffers);                            \
-    })
-#include "formats.def"
 
 #include "kernel/narrow.h"

@@ -118,10 +118,6 @@
 #define setting FO_NAME(setting)
 #undef state_count
 #define state_count FO_NAME(state_count)
-#undef format_of
-#define format_of FO_NAME(format_of)
-#undef element_of
-#define element_of FO_NAME(element_of)
 #undef load_operand
 #define load_operand FO_NAME(load_operand)
 #undef store_operand
@@ -154,8 +150,6 @@
 #define run FO_NAME(run)
 #undef run_prepared
 #define run_prepared FO_NAME(run_prepared)
-#undef run_layout
-#define run_layout FO_NAME(run_layout)
 
 /* narrow.h */
 #undef unaligned_words

@@ -5,6 +5,7 @@
  * with float32: how a buffer is stored is looked at for each group, by branches that go the same way every
  * time. An instance for each combination took twice as long to compile (docs/notes/kernels.md). */
 #if !FO_DOUBLE && FO_IN_REGISTERS
+#include "kernel/rounding.h"
 
 typedef words unaligned_words __attribute__((aligned(sizeof(uint16_t)), may_alias));
 
@@ -18,8 +19,8 @@ FO_INLINE void load_bfloat16_pair(const void *from, vec *pair)
     pair[0] = (vec)_mm512_maskz_permutexvar_epi16(0xaaaaaaaa, lane, all);
     pair[1] = (vec)_mm512_maskz_permutexvar_epi16(0xaaaaaaaa, later, all);
 #else
-    pair[0] = load(FO_BFLOAT16, 0, from);
-    pair[1] = load(FO_BFLOAT16, 0, (const uint16_t *)from + LANES);
+    pair[0] = (vec)(load_halves(from) << 16);
+    pair[1] = (vec)(load_halves((const uint16_t *)from + LANES) << 16);
 #endif
 }
 
@@ -30,8 +31,8 @@ FO_INLINE void store_bfloat16_pair(void *to, const vec *pair)
     _mm512_storeu_si512(
         to, _mm512_permutex2var_epi16((__m512i)pair[0], (__m512i)upper, (__m512i)pair[1]));
 #else
-    store(FO_BFLOAT16, to, pair[0]);
-    store(FO_BFLOAT16, (uint16_t *)to + LANES, pair[1]);
+    store_halves(to, (words)pair[0] >> 16);
+    store_halves((uint16_t *)to + LANES, (words)pair[1] >> 16);
 #endif
 }
 

@@ -1,6 +1,23 @@
 /* From float32 to what the narrow formats keep of it, and the random words of stochastic rounding. A bfloat16
  * is the upper half of what these return. */
-#if !FO_DOUBLE
+typedef uint32_t words __attribute__((vector_size(FO_VECTOR_BYTES)));
+typedef uint16_t halves
+    __attribute__((vector_size(FO_VECTOR_BYTES / 2), aligned(sizeof(uint16_t)), may_alias));
+
+FO_INLINE words load_halves(const uint16_t *from)
+{
+    return __builtin_convertvector(*(const halves *)from, words);
+}
+
+FO_INLINE void store_halves(uint16_t *to, words x)
+{
+    *(halves *)to = __builtin_convertvector(x, halves);
+}
+
+FO_INLINE words select_words(mask where, words a, words b)
+{
+    return ((words)where & a) | (~(words)where & b);
+}
 
 /* NaN made quiet, and of its own upper half alone, to which what rounding adds cannot carry. */
 FO_INLINE vec quiet_nans(vec x)
@@ -45,13 +62,9 @@ FO_INLINE words lane_numbers(void)
     return lane;
 }
 
-/* The 16 bits of the number-th buffer that is rounded, at elements from the i-th on. */
-FO_INLINE words random_half(const fo_draws *draws, size_t i, int number)
+/* The bfloat16 nearest to x, ties up, and the remainder. x is no NaN but what quiet_nans returns. */
+FO_INLINE void split(vec x, words *high, words *low)
 {
-    const words position = lane_numbers() + (draws->position + (uint32_t)i);
-    words x = first_word((position >> 1) * FO_FIRST_FACTOR + draws->add, draws->key);
-    for (int k = 0; k < number; k++)
-        x = next_word(x);
-    return select_words((mask)(position & 1) != 0, x >> 16, x & 0xffff);
+    *high = ((words)x + 0x8000) >> 16;
+    *low = (words)x & 0xffff;
 }
-#endif

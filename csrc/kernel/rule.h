@@ -42,13 +42,9 @@ enum { ARGUMENT = FO_MAX_STATES, ROOT };
 #define FO_TEMPLATE "kernel/loop.h"
 #include "kernel/instances.h"
 
-#define FO_LOOP_(layout, name) loop_##layout##_##name
-#define FO_LOOP(isa, name, layout) [isa][FO_LAYOUT_##layout] = FO_LOOP_(layout, name),
-#define FO_LAYOUT(layout, ...) FO_ISAS(FO_LOOP, layout)
-const fo_kernel FO_CAT(fo_kernel, FO_KERNEL) = {.coefficients = coefficients,
-                                                .loop =
-                                                    {
-#include "formats.def"
-                                                    },
+#define FO_LOOP(isa, name, unused)                                                                 \
+    [isa] = {[FO_LAYOUT_float32] = loop_##name##_f32, [FO_LAYOUT_float64] = loop_##name##_f64},
 #define FO_NARROW_LOOP(isa, name, unused) [isa] = in_registers_##name,
+const fo_kernel FO_CAT(fo_kernel, FO_KERNEL) = {.coefficients = coefficients,
+                                                .loop = {FO_ISAS(FO_LOOP, )},
                                                 .in_registers = {FO_NARROW_ISAS(FO_NARROW_LOOP, )}};
