@@ -1,6 +1,6 @@
 """The best validation loss after equal CPU time: many at once, one by one, and other libraries.
 
-    python -m bench.tune.budget [--seeds 0:5] [--minutes 8] [--methods ...] [--data ...]
+    python -m bench.tune.budget [--seeds 0:3] [--minutes 8] [--methods ...] [--data ...]
 
 All tune learning rate, weight decay and beta1 of Adam for a perceptron on three data sets. A search
 runs in a process of its own until it has used its seconds of CPU time (``time.process_time``, all
@@ -201,7 +201,7 @@ def main() -> None:
     )
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--data", nargs="+", choices=DATA, default=DATA)
-    parser.add_argument("--seeds", default="0:5", help="first:end")
+    parser.add_argument("--seeds", default="0:3", help="first:end")
     parser.add_argument("--seconds", type=float, default=6.0, help="of CPU time for each search")
     parser.add_argument("--minutes", type=float, default=math.inf, help="begin none later")
     parser.add_argument("--results", type=Path, default=BUDGET)

@@ -1,6 +1,6 @@
 """Bayesian search with and without successive halving, on recorded learning curves.
 
-    python -m bench.tune.halving [--seeds 0:10] [--minutes 8] [--methods ...] [--data ...]
+    python -m bench.tune.halving [--seeds 0:8] [--minutes 8] [--methods ...] [--data ...]
 
 Curves of 1,024 perceptrons on each of three data sets are recorded once, in results/curves.npz; the
 searches look them up. Each may use as many epochs as 20 whole trainings. It is one line of JSON
@@ -109,7 +109,7 @@ def main() -> None:
     )
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--data", nargs="+", choices=DATA, default=DATA)
-    parser.add_argument("--seeds", default="0:10", help="first:end")
+    parser.add_argument("--seeds", default="0:8", help="first:end")
     parser.add_argument("--minutes", type=float, default=math.inf, help="begin none later")
     parser.add_argument("--results", type=Path, default=HALVING)
     arguments = parser.parse_args()
