@@ -39,8 +39,16 @@ def medians_table(cells: Cells, rivals: list[str], sign: float) -> str:
     for problem in problems:
         row = [problem]
         for rival in rivals:
-            found = [cell[rival] for (name, _), cell in cells.items() if name == problem]
-            medians = [float(np.median([s.best_after(stage) for s in found])) for stage in STAGES]
+            found = [
+                cell[rival]
+                for (name, _), cell in cells.items()
+                if name == problem and rival in cell
+            ]
+            medians = [
+                float(np.median([search.best_after(stage) for search in found]))
+                for stage in STAGES
+                if found
+            ]
             shown = [f"{sign * value:.4g}" if math.isfinite(value) else "-" for value in medians]
             row.append(" / ".join(shown))
         lines.append(row)
@@ -56,13 +64,12 @@ def whole(searches: list[Search]) -> str:
         used = complete(cells, rivals)
         problems = {problem for problem, _ in used}
         parts += [
-            f"**{kind.capitalize()}**: {len(used)} searches of each on {len(problems)} problems. "
-            "Share of pairs that fastopt wins:\n",
-            pairs_table(used, rivals),
-            "Mean rank, 1 is the best:\n",
+            f"**{kind.capitalize()}**: share of pairs that fastopt wins:\n",
+            pairs_table(cells, rivals),
+            f"Mean rank on the {len(problems)} problems that all have, by {len(used)} searches:\n",
             ranks_table(used, rivals),
             title,
-            medians_table(used, rivals, -1.0 if kind == "fronts" else 1.0),
+            medians_table(cells, rivals, -1.0 if kind == "fronts" else 1.0),
         ]
     return "\n".join(parts)
 
