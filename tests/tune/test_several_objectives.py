@@ -237,6 +237,20 @@ def test_the_page_that_watches_gets_every_objective_and_what_is_infeasible():
     assert [record["number"] for record in feed.since(found["token"])["trials"]] == [0]
 
 
+def test_importance_is_that_of_the_objective_that_is_named():
+    study = tune.Study(PLANE, strategy="sobol", directions=BOTH)
+    study.run(lambda p: (p["x"], p["y"]), n_trials=32)
+    for objective, name in enumerate(["x", "y"]):
+        assert study.importance(objective)[name] > 0.8
+        low, high = study.importance_intervals(objective)[name]
+        assert low <= study.importance(objective)[name] <= high
+    for wrong in (None, 2, -1):
+        with pytest.raises(ValueError, match="objective"):
+            study.importance(wrong)
+        with pytest.raises(ValueError, match="objective"):
+            study.importance_intervals(wrong)
+
+
 @pytest.mark.needs("pandas")
 def test_the_table_has_a_column_for_each_objective_and_constraint():
     study = tune.Study(PLANE, strategy="sobol", directions=BOTH)

@@ -751,7 +751,7 @@ class Study:
 
     # What it shows
 
-    def importance(self) -> dict[str, float]:
+    def importance(self, objective: int | None = None) -> dict[str, float]:
         """Share of the variance of the results that each parameter explains alone, largest first.
 
         From 20 done trials on, three for each of up to 20 parameters: first-order Sobol indices of
@@ -759,20 +759,20 @@ class Study:
         out, and none is orders of magnitude away from the others. Else by functional ANOVA (Hutter,
         Hoos, Leyton-Brown, ICML 2014) on a forest of extremely randomized trees, fitted to the
         ranks of the values. Together the shares are at most 1; what is missing is due to
-        combinations.
+        combinations. Of several objectives ``objective`` says which, from 0 on.
 
         Raises
         ------
         ValueError
-            For fewer than 8 done trials.
+            For fewer than 8 done trials, or several objectives and none named.
         """
         from fastopt.tune.reporting.importance import (
             importance,  # SciPy's statistics take half a second to import
         )
 
-        return importance(self.space, self.trials)
+        return importance(self.space, self.trials, objective)
 
-    def importance_intervals(self) -> dict[str, tuple[float, float]]:
+    def importance_intervals(self, objective: int | None = None) -> dict[str, tuple[float, float]]:
         """Lower and upper bound of each share of :meth:`importance`, in the same order.
 
         Two standard errors each way, by a jackknife over eighths of the trials: how far the shares
@@ -781,11 +781,11 @@ class Study:
         Raises
         ------
         ValueError
-            For fewer than 8 done trials.
+            For fewer than 8 done trials, or several objectives and none named.
         """
         from fastopt.tune.reporting.importance import intervals
 
-        return intervals(self.space, self.trials)
+        return intervals(self.space, self.trials, objective)
 
     @property
     def plot(self) -> Plots:

@@ -22,6 +22,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import rankdata
 
+from fastopt import _checks
 from fastopt.tune.reporting import surrogate
 from fastopt.tune.space.space import Space
 from fastopt.tune.space.trial import Trial
@@ -39,7 +40,9 @@ PLACES = 256
 SAMPLES = 2048
 
 
-def importance(space: Space, trials: Sequence[Trial], seed: int = 0) -> dict[str, float]:
+def importance(
+    space: Space, trials: Sequence[Trial], objective: int | None = None, seed: int = 0
+) -> dict[str, float]:
     """Share of the results' variance that each parameter explains alone, largest first.
 
     Parameters
@@ -47,6 +50,8 @@ def importance(space: Space, trials: Sequence[Trial], seed: int = 0) -> dict[str
     space : Space
     trials : sequence of Trial
         Those that are done count; at least 8.
+    objective : int, optional
+        Which, if the study has several.
     seed : int
         For the forest, and for where the process is looked at.
 
@@ -58,7 +63,7 @@ def importance(space: Space, trials: Sequence[Trial], seed: int = 0) -> dict[str
     Raises
     ------
     ValueError
-        For fewer than 8 done trials.
+        For fewer than 8 done trials, or if it is not said which of several objectives.
 
     Examples
     --------
@@ -69,18 +74,14 @@ def importance(space: Space, trials: Sequence[Trial], seed: int = 0) -> dict[str
     >>> list(shares), shares["a"] > 0.8
     (['a', 'b'], True)
     """
-    done = [trial for trial in trials if trial.state == "done"]
-    if len(done) < FEWEST:
-        raise ValueError(f"importance needs at least {FEWEST} done trials, got {len(done)}")
-    points = np.array([space.encode(trial.params) for trial in done])
-    values = np.array([trial.value for trial in done], dtype=float)
+    points, values = _results(space, trials, objective)
     shares = _explained(space, points, values, seed)
     order = np.argsort(-shares, kind="stable")
     return {space.names[j]: float(shares[j]) for j in order}
 
 
 def intervals(
-    space: Space, trials: Sequence[Trial], seed: int = 0
+    space: Space, trials: Sequence[Trial], objective: int | None = None, seed: int = 0
 ) -> dict[str, tuple[float, float]]:
     """About 95 % of what each share of :func:`importance` may be, by the same names.
 
@@ -88,11 +89,9 @@ def intervals(
     (Efron, Stein: The jackknife estimate of variance, Annals of Statistics 9, 1981). It says how
     far the shares hang on single trials, not how far a model is from the objective.
     """
-    found = importance(space, trials, seed)
-    done = [trial for trial in trials if trial.state == "done"]
-    points = np.array([space.encode(trial.params) for trial in done])
-    values = np.array([trial.value for trial in done], dtype=float)
-    groups = np.random.default_rng(seed).permutation(len(done)) % GROUPS
+    found = importance(space, trials, objective, seed)
+    points, values = _results(space, trials, objective)
+    groups = np.random.default_rng(seed).permutation(len(values)) % GROUPS
     parts = np.array(
         [
             _explained(space, points[groups != group], values[groups != group], seed)
@@ -105,6 +104,21 @@ def intervals(
         name: (max(0.0, share - 2 * error[name]), min(1.0, share + 2 * error[name]))
         for name, share in found.items()
     }
+
+
+def _results(
+    space: Space, trials: Sequence[Trial], objective: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The points of the done trials in the unit cube, and what each came to."""
+    done = [trial for trial in trials if trial.state == "done"]
+    if len(done) < FEWEST:
+        raise ValueError(f"importance needs at least {FEWEST} done trials, got {len(done)}")
+    several = max(1, len(done[0].objectives))
+    if objective is None and several > 1:
+        raise ValueError(f"the study has {several} objectives: say which, as objective=0")
+    which = _checks.integer("objective", objective or 0, least=0, most=several - 1)
+    values = [trial.objectives[which] if trial.objectives else trial.value for trial in done]
+    return np.array([space.encode(t.params) for t in done]), np.array(values, dtype=float)
 
 
 def _explained(space: Space, points: np.ndarray, values: np.ndarray, seed: int) -> np.ndarray:

@@ -363,14 +363,19 @@ class Plots:
         clean(axes)
         return axes.figure
 
-    def importance(self, axes: Any = None, with_intervals: bool | None = None) -> Any:
+    def importance(
+        self,
+        axes: Any = None,
+        with_intervals: bool | None = None,
+        objective: int | None = None,
+    ) -> Any:
         """What each parameter explains alone of the variance; see :meth:`Study.importance`.
 
         The lines are the intervals of :meth:`Study.importance_intervals`. They take eight times as
         long: by default they are drawn up to 500 trials times parameters.
         """
         trials = self._trials()
-        shares = importance(self._space, trials)
+        shares = importance(self._space, trials, objective)
         if with_intervals is None:
             done = sum(trial.state == "done" for trial in trials)
             with_intervals = done * len(self._space) <= INTERVALS_UP_TO
@@ -381,7 +386,7 @@ class Plots:
         axes.barh(range(len(names)), widths, color=[LINE] * len(shares) + [FAINT], height=0.62)
         ends = list(widths)
         if with_intervals:
-            bounds = intervals(self._space, trials)
+            bounds = intervals(self._space, trials, objective)
             lows, highs = zip(*(bounds[name] for name in shares), strict=True)
             axes.hlines(range(len(shares)), lows, highs, color=TEXT, lw=1.4)
             ends = [max(*each) for each in zip(widths, [*highs, rest], strict=True)]
