@@ -109,7 +109,7 @@ def test_trials_that_are_not_done_are_neither_feasible_nor_not():
         ([0.0, math.nan], "constraint 1 is nan, needs a finite number .*let the trial fail"),
         ([math.inf], "constraint 0 is inf"),
         (["no", 0.0], "constraint 0 is 'no' of type str"),
-        (0.5, "constraint 0 is"),
+        (0.5, "constraints must be a list of numbers, got 0.5"),
     ],
 )
 def test_a_constraint_that_is_no_number_makes_a_failure(constraints, words):
@@ -140,6 +140,15 @@ def test_earlier_trials_are_given_constraints_by_correct():
     study.correct(1, 5.0)  # a value alone leaves them
     assert study.trials[1].constraints == [-0.5]
     assert study.best.number == 2
+
+
+def test_a_corrected_value_does_not_bring_the_old_number_of_constraints_back():
+    study = tune.Study({"x": tune.Int(0, 3)}, strategy="bayes")
+    study.run(lambda params: params["x"], n_trials=2)
+    study.correct(0, tune.Result(1.0, [-1.0]))
+    study.correct(1, 5.0)  # which has no constraints, and was revised last
+    study.run(lambda params: tune.Result(params["x"], [-1.0]), n_trials=2)
+    assert [trial.state for trial in study.trials] == ["done"] * 4
 
 
 def test_workers_and_executors_bring_constraints_back():

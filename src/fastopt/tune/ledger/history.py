@@ -33,6 +33,9 @@ class History:
         Of the feasible ones, if there is one objective.
     front : list of Trial
         The feasible ones that no other dominates, if there are several.
+    n_constraints : int or None
+        The most that a done trial has, None before one is. Trials before a correction may have
+        fewer.
     deleted : set of int
         Numbers of trials that are no more.
     revision : int
@@ -52,6 +55,7 @@ class History:
         self._followers: list[dict[int, Trial]] = []
         self.best: Trial | None = None
         self.front: list[Trial] = []
+        self.n_constraints: int | None = None
         self.deleted: set[int] = set()
         self.revision = 0
 
@@ -111,18 +115,23 @@ class History:
             if had_ended:
                 self._withdraw(trial)
             self.finished.append(trial)
-            if trial.feasible:
-                self._compare(trial)
+            self._consider(trial)
         self._version = version
 
     def _withdraw(self, trial: Trial) -> None:
         """As if the trial had not ended: its end is revised, or after Ctrl-C taken once more."""
         self.finished = [other for other in self.finished if other is not trial]
-        self.best, self.front = None, []
+        self.best, self.front, self.n_constraints = None, [], None
         for other in self.finished:
-            if other.feasible:
-                self._compare(other)
+            self._consider(other)
         self.revision += 1
+
+    def _consider(self, trial: Trial) -> None:
+        """What a trial that has ended changes in the best, the front, and the constraints."""
+        if trial.state == "done":
+            self.n_constraints = max(self.n_constraints or 0, len(trial.constraints))
+        if trial.feasible:
+            self._compare(trial)
 
     def _compare(self, trial: Trial) -> None:
         """Make a feasible trial the best, or one of the front, if it is."""
@@ -144,12 +153,6 @@ class History:
     def _place(self, trial: Trial) -> tuple[float, ...]:
         """Its objectives, all to be minimised."""
         return tuple(s * v for s, v in zip(self._signs, trial.objectives, strict=True))
-
-    def n_constraints(self) -> int | None:
-        """How many constraints the trial has that has been done last; None before one is."""
-        done = (trial for trial in reversed(self.finished) if trial.state == "done")
-        last = next(done, None)
-        return None if last is None else len(last.constraints)
 
     def _delete(self, number: int, trial: Trial | None) -> None:
         # In this order, for after Ctrl-C in between the row is taken again.

@@ -186,7 +186,7 @@ class Ledger:
         """Whether a trial is done, feasible or not."""
         with self._lock:
             self._history.refresh()
-            return self._history.n_constraints() is not None
+            return self._history.n_constraints is not None
 
     def standing(self) -> str:
         """How the study stands, in a few words."""
@@ -319,7 +319,7 @@ class Ledger:
 
     def other_constraints(self, result: Result) -> str | None:
         """What is wrong with the number of constraints, if it is not that of the trials before."""
-        count, known = len(result.constraints), self._history.n_constraints()
+        count, known = len(result.constraints), self._history.n_constraints
         if known is None or count == known:
             return None
         return (

@@ -46,7 +46,11 @@ def read_result(given: Any, n_objectives: int) -> tuple[Result, str | None]:
     else:
         value, reason = _read_objectives(result.value, n_objectives)
     constraints = []
-    for i, constraint in enumerate(result.constraints if _is_listed(result.constraints) else [()]):
+    given = result.constraints
+    if not _is_listed(given):
+        problem = f"a result whose constraints must be a list of numbers, got {_shorten(given)}"
+        reason, given = reason or problem, ()
+    for i, constraint in enumerate(given):
         number, problem = read_value(constraint)
         constraints.append(number)
         if problem is not None and reason is None:

@@ -18,9 +18,8 @@ def objectives(trials: Sequence[Trial], signs: Sequence[float]) -> np.ndarray:
 
 
 def n_constraints(trials: Sequence[Trial]) -> int:
-    """How many constraints the last done trial has; 0 before one is."""
-    done = (trial for trial in reversed(trials) if trial.state == "done")
-    return len(last.constraints) if (last := next(done, None)) is not None else 0
+    """The most constraints that a done trial has; 0 before one is."""
+    return max((len(trial.constraints) for trial in trials if trial.state == "done"), default=0)
 
 
 def constraints(trials: Sequence[Trial], count: int) -> np.ndarray:
