@@ -234,6 +234,15 @@ def test_a_fit_that_fails_later_has_the_score_of_an_error_from_then_on():
     assert set(results["mean_test_score"][results["n_resources"] > 1]) == {-1.0}
 
 
+@pytest.mark.filterwarnings("ignore:One or more of the test scores are non-finite")
+def test_a_fit_that_fails_between_two_rungs_leaves_the_others_alone():
+    space = {"level": [0.0, 1.0, 2.0], "fails_after": [1, math.inf]}
+    with pytest.warns(match="fits failed"):
+        fitted = search(space).fit(*DATA)
+    assert fitted.n_candidates_ == [6, 2, 1]
+    assert fitted.best_params_ == {"level": 2.0, "fails_after": math.inf, "max_iter": 9}
+
+
 def test_errors_are_raised_where_they_should_be():
     with pytest.raises(FloatingPointError, match="too far"):
         search(estimator=Counting(fails_after=2), error_score="raise").fit(*DATA)

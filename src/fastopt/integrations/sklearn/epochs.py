@@ -168,8 +168,9 @@ class Epochs:
         while epochs < self._max_iter:
             until = self._next_rung(rows, epochs)
             scores = self._train_until(rows, rung, epochs, until)
-            for column in scores.T:
-                going = yield column
+            for epoch in range(until - epochs):
+                # A row may end between two rungs too, where its score is not finite.
+                going = yield scores[:, epoch]
                 scores, rows = scores[going], [rows[place] for place in going]
             epochs, rung = until, rung + 1
 
