@@ -397,6 +397,30 @@ def test_a_copy_goes_on_identically(name, dtype, way, how):
     assert_same_bits(*more)
 
 
+def test_the_remainder_of_plain_sgd_survives_copies_and_momentum_that_is_switched_on():
+    param = torch.full((100,), 1.0, dtype=torch.bfloat16, requires_grad=True)
+    optimizer = fast.SGD([param], lr=1e-4, master_weights=True)
+    for _ in range(2):
+        param.grad = torch.ones_like(param)
+        optimizer.step()
+    assert (optimizer.state[param]["remainder"] != 0).all()
+    copied = copy.deepcopy(optimizer)
+    (twin,) = copied.param_groups[0]["params"]
+    for each, group in ((param, optimizer.param_groups[0]), (twin, copied.param_groups[0])):
+        group["momentum"] = 0.5
+        each.grad = torch.ones_like(each)
+    for each in (optimizer, copied):
+        each.step()
+    whole = torch.tensor(1.0)
+    for _ in range(3):
+        whole -= torch.tensor(1e-4)
+    remainder = optimizer.state[param]["remainder"]
+    bits = (param.detach().view(torch.int16).int() << 16) + remainder.int()
+    assert (bits.view(torch.float32) == whole).all()
+    assert_same_bits(twin, param)
+    assert_same_bits(copied.state[twin]["remainder"], remainder)
+
+
 def test_the_keywords_stay_when_a_dictionary_of_torch_is_loaded():
     params = make_params(torch.bfloat16)
     other = theirs("Adam", params)

@@ -86,9 +86,15 @@ class Plan:
                 # Stochastic rounding is a function of the count, which SGD has not in torch.
                 is_counted = rule.name in COUNTED or storage.seed is not None
                 is_new = all(entry.get(state) is None for state in wanted)
-                update = {} if is_new else _usable_states(param, name, entry, dtypes)
+                # SGD's remainder may be all that there is.
+                kept = {
+                    state: dtype
+                    for state, dtype in dtypes.items()
+                    if not is_new or (state == REMAINDER and entry.get(state) is not None)
+                }
+                update = _usable_states(param, name, entry, kept)
                 if is_counted:
-                    update = _counter(name, entry, bool(wanted) and is_new) | update
+                    update = _counter(name, entry, is_new and rule.name in COUNTED) | update
                 self.params.append(param)
                 self.stepped.add(id(whole))
                 names.append(name)
@@ -100,7 +106,8 @@ class Plan:
                 seeds.append(storage.seed)
                 positions.append(start)
                 if is_new:
-                    fresh.append((param, update, dtypes, group))
+                    missing = {state: dtypes[state] for state in dtypes if state not in kept}
+                    fresh.append((param, update, missing, group))
                 self.updates.append((whole, update, dtypes))
         make_states(fresh)
         held = [({**entry, **update}, wanted, dtypes) for entry, update, wanted, dtypes in states]
