@@ -290,3 +290,13 @@ def test_a_step_that_is_traced_is_an_error(how):
     with pytest.raises(RuntimeError, match="cannot be traced"):
         trace()
     assert torch.equal(param, torch.ones(3))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_the_parameters_cannot_hold_is_refused_when_a_group_is_made(name):
+    with pytest.raises(ValueError, match="lr must be a number that float32 can hold"):
+        ours(name, make_params(torch.float32), lr=1e39)
+    optimizer = ours(name, make_params(torch.float64), lr=1e39)
+    with pytest.raises(ValueError, match="lr must be a number that float32 can hold"):
+        optimizer.add_param_group({"params": make_params(torch.float32)})
+    assert len(optimizer.param_groups) == 1

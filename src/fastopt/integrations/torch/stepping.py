@@ -148,19 +148,24 @@ class Stepping:
         optional = [has_optional(rule, group)]
         TensorList([rule], [], [], [], [], optional).check(hypers)
         storage = Storage(rule, group)
+        checked: set[torch.dtype] = set()
         for index, param in enumerate(group["params"]):
             if not param.requires_grad:
                 continue
             name = f"params[{index}]"
             check_tensor(param, name)
             dtypes = storage.dtypes(param, name, self._state_names(rule, group))
-            if storage.is_torch_s or storage.seed is not None:
+            if param.dtype in checked:
                 continue
-            # Tensors without elements, for the question whether the rounding suits the states
+            checked.add(param.dtype)
+            # Tensors without elements, for the question whether the dtypes can hold the numbers, and
+            # whether the rounding suits the states
             states = {state: torch.empty(0, dtype=dtype) for state, dtype in dtypes.items()}
             states.pop(REMAINDER, None)
             of_group = [torch.empty(0, dtype=param.dtype)], [[*states.values()]], [0], [name]
-            ExchangeList([rule], *of_group, optional, SOURCE).check(hypers)
+            tensors = ExchangeList([rule], *of_group, optional, SOURCE)
+            tensors.set_rounding([storage.seed], [0], [storage.is_torch_s])
+            tensors.check(hypers)
 
     @torch.no_grad()
     def _move_states(self) -> None:
