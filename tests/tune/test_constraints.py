@@ -195,6 +195,18 @@ def test_files_and_the_command_line_show_constraints(tmp_path, capsys):
         assert told[:6] == told[6:] == [trial.constraints for trial in trials]
 
 
+def test_constraints_of_a_table_go_by_their_numbers(tmp_path, capsys):
+    path, table = tmp_path / "study.db", tmp_path / "in.csv"
+    tune.Study({"x": tune.Int(0, 3)}, strategy="grid", storage=path).close()
+    table.write_text("param_x,value,constraint_1,constraint_0\n0,5,2,-1\n")
+    assert main(["import", str(path), "--csv", str(table)]) == 0
+    table.write_text("param_x,value,constraint_1,constraint_0\n1,5,2,\n")
+    assert main(["import", str(path), "--csv", str(table)]) == 1
+    assert "line 2: constraints are numbered from 0: needs constraint_0" in capsys.readouterr().err
+    with tune.open(path) as study:
+        assert [trial.constraints for trial in study.trials] == [[-1.0, 2.0]]
+
+
 def test_suggestions_depend_on_told_and_pending_trials_alone():
     told = tune.Study(PLANE, strategy="bayes")
     told.run(disc, n_trials=8)

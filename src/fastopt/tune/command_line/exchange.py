@@ -151,7 +151,6 @@ def _read_row(space: Space, results: list[str], row: Mapping[str, Any]) -> Trial
         for name, cell in row.items()
         if name and name.startswith("note_") and cell
     }
-    cells = [cell for name, cell in row.items() if name and name.startswith("constraint_")]
     return Trial(
         int(row.get("number") or 0),
         space.check(params),
@@ -160,8 +159,17 @@ def _read_row(space: Space, results: list[str], row: Mapping[str, Any]) -> Trial
         row.get("error") or None,
         notes=notes,
         objectives=numbers if len(results) > 1 else [],
-        constraints=[float(cell) for cell in cells if cell],
+        constraints=_read_constraints(row),
     )
+
+
+def _read_constraints(row: Mapping[str, Any]) -> list[float]:
+    given = [name for name, cell in row.items() if name and name.startswith("constraint_") and cell]
+    names = [f"constraint_{i}" for i in range(len(given))]
+    if {*given} != {*names}:
+        wanted = ", ".join(names)
+        raise ValueError(f"constraints are numbered from 0: needs {wanted}, got {', '.join(given)}")
+    return [float(row[name]) for name in names]
 
 
 def _is_choice(parameter: Any, cell: str) -> bool:
