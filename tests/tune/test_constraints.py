@@ -178,6 +178,10 @@ def test_generators_and_batches_return_constraints_at_their_end():
     study.run(batch, n_trials=4, batch=4)
     assert all(t.constraints == [0.5 - t.params["x"]] for t in study.trials)
 
+    unconstrained = tune.Study(PLANE, strategy="sobol")
+    unconstrained.run(lambda params: tune.Result(params["x"]), n_trials=4, batch=2)
+    assert [t.value for t in unconstrained.trials] == [t.params["x"] for t in unconstrained.trials]
+
 
 def test_files_and_the_command_line_show_constraints(tmp_path, capsys):
     path = tmp_path / "study.db"

@@ -92,6 +92,8 @@ def _read(losses: Any, rows: int, verb: str) -> list[float]:
 def _read_constraints(constraints: Any, rows: int) -> list[list[float]]:
     """Those of each row."""
     given = np.asanyarray(constraints)
+    if given.shape == (0,):  # none, as in a Result by default
+        return []
     if given.ndim != 2 or len(given) != rows:
         raise ValueError(
             f"the objective returned constraints of shape {given.shape} for {rows} rows, needs "
