@@ -185,6 +185,8 @@ def test_the_hypervolume_counts_what_the_front_dominates_of_the_box():
     assert study.hypervolume([4, 1]) == 1.0 + 3.0 + 5.0
     with pytest.raises(ValueError, match="reference must be 2 numbers"):
         study.hypervolume([1.0])
+    with pytest.raises(ValueError, match="reference must be 2 numbers"):
+        study.hypervolume(1.0)
 
 
 def test_the_front_follows_corrections_and_deletions():

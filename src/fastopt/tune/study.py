@@ -356,9 +356,12 @@ class Study:
         """
         front = self.front
         signs = np.where(np.array(self.directions) == "minimize", 1.0, -1.0)
+        if np.ndim(reference) != 1 or len(reference) != len(signs):
+            raise ValueError(
+                f"reference must be {len(signs)} numbers, one for each of the study's directions, "
+                f"got {reference!r}"
+            )
         place = np.array([_checks.number("reference", number) for number in reference])
-        if len(place) != len(signs):
-            raise ValueError(f"reference must be {len(signs)} numbers, got {reference!r}")
         points = np.array([trial.objectives for trial in front]).reshape(-1, len(signs))
         return hypervolume(signs * points, signs * place)
 
