@@ -1,6 +1,7 @@
 """Studies with several objectives."""
 
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -44,6 +45,20 @@ def test_learning_strategies_dominate_more_than_random_ones(strategy):
         study.run(trade, n_trials=35)
         volumes.append(study.hypervolume([1.0, 0.0]))
     assert volumes[0] > 1.15 * volumes[1]
+
+
+def test_tpe_compares_huge_objectives_as_others():
+    asked = []
+    for factor in (1.0, 2.0**1020):
+        study = tune.Study(PLANE, strategy="tpe", directions=BOTH)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            for _ in range(30):
+                trial = study.ask()
+                x, y = trial.params["x"], trial.params["y"]
+                study.tell(trial, (factor * (x + y), factor * (x - x * y)))
+        asked.append([trial.params for trial in study.trials])
+    assert asked[0] == asked[1]
 
 
 @pytest.mark.parametrize("strategy", ["bayes", "tpe"])

@@ -96,7 +96,8 @@ def _outermost(values: np.ndarray, count: int) -> np.ndarray:
     left = list(np.flatnonzero(rank == last))
     if len(left) <= count - len(chosen):
         return np.array([*chosen, *left])
-    front = values[left]
+    # By powers of two, which change no bit: products of sides must stay finite.
+    front = np.ldexp(values[left], -np.frexp(np.abs(values[left]).max(axis=0))[1])
     high = front.max(axis=0)
     extent = high - front.min(axis=0)
     reference = high + 0.1 * np.where(extent > 0.0, extent, 1.0)
