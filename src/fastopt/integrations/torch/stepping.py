@@ -158,8 +158,8 @@ class Stepping:
             if param.dtype in checked:
                 continue
             checked.add(param.dtype)
-            # Tensors without elements, for the question whether the dtypes can hold the numbers, and
-            # whether the rounding suits the states
+            # Tensors without elements, for the questions whether the dtypes can hold the numbers
+            # and whether the rounding suits the states
             states = {state: torch.empty(0, dtype=dtype) for state, dtype in dtypes.items()}
             states.pop(REMAINDER, None)
             of_group = [torch.empty(0, dtype=param.dtype)], [[*states.values()]], [0], [name]
