@@ -1,9 +1,9 @@
-"""The space that some points dominate, or leave, cut into boxes that do not overlap.
+"""The region that some points dominate, or the region that they do not, cut into disjoint boxes.
 
-A *local upper bound* is a corner of the region that no point dominates: whatever is below it in
-every objective is not dominated, and it cannot be raised in one without losing that. They are
-found by adding the points one by one; each keeps, for every objective, a point that bounds it
-there. From these the boxes follow.
+A *local upper bound* is a corner of the region that no point dominates. Nothing that is below it in
+every objective is dominated, and raising it in one objective would change that. The bounds are
+found by adding the points one by one. Each bound keeps, for every objective, the point that bounds
+it there; from these points the boxes follow.
 
 Klamroth, Lacour, Vanderpooten: On the representation of the search region in multi-objective
 optimization, European Journal of Operational Research 245 (2015); Lacour, Klamroth, Fonseca: A box
@@ -38,7 +38,7 @@ class Bounds:
         self.defining[0, range(m), range(m)] = self.reference
 
     def add(self, point: np.ndarray) -> None:
-        """Take a point in; one that is dominated changes nothing."""
+        """Add a point; one that is dominated changes nothing."""
         m = len(point)
         hit = (point < self.upper).all(axis=1)
         if not hit.any():
@@ -104,8 +104,8 @@ def hypervolume(points: np.ndarray, reference: np.ndarray) -> float:
 def undominated_boxes(points: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Boxes that make up the region below the reference point that no point dominates.
 
-    Below a corner of it lies what dominates that corner: seen from the other side, it is what the
-    corners dominate.
+    The region consists of all that dominates one of the local upper bounds. With all signs changed,
+    it is the region that the bounds dominate, for which `Bounds.boxes` has the boxes.
 
     Returns
     -------
@@ -123,7 +123,7 @@ def undominated_boxes(points: np.ndarray, reference: np.ndarray) -> tuple[np.nda
 
 
 def _strips(points: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Those of two objectives: from each point of the front to the next, and below the former."""
+    """The boxes for two objectives: strips from each point of the front to the next, below it."""
     inside = points[(points < reference).all(axis=1)]
     front = np.unique(inside[non_dominated(inside)], axis=0)
     x = np.concatenate([[-np.inf], front[:, 0], reference[:1]])

@@ -15,7 +15,7 @@ def dominates(a: Sequence[float], b: Sequence[float]) -> bool:
 
 
 def non_dominated(points: np.ndarray) -> np.ndarray:
-    """For each row of an (n, m) array, whether no other dominates it; equal rows do not.
+    """For each row of an (n, m) array, whether no other row dominates it; equal rows do not.
 
     Examples
     --------
@@ -37,7 +37,7 @@ def non_dominated(points: np.ndarray) -> np.ndarray:
 def ranks(points: np.ndarray, enough: int | None = None) -> np.ndarray:
     """The rank of each row: 0 if none dominates it, 1 if only those of rank 0 do, and so on.
 
-    Once ``enough`` rows have one, all others are of the next.
+    Once ``enough`` rows have a rank, all others get the next one.
     """
     rank = np.zeros(len(points), dtype=np.int64)
     left = np.arange(len(points))

@@ -13,10 +13,11 @@ __all__ = ["SchedulerDriver", "check_scheduler"]
 
 
 def check_scheduler(name: str, scheduler: Any) -> Any:
-    """The scheduler; TypeError for what is none.
+    """Return the scheduler; raise TypeError if the object is none.
 
-    An object that has ``limits(direction, finished)`` instead of ``decide`` is one too: what it
-    gives when a trial starts is, for each epoch, the worst that the best value so far may be.
+    An object that has ``limits(direction, finished)`` instead of ``decide`` is a scheduler too. It
+    is called when a trial starts, and gives the worst best value so far that is allowed at each
+    epoch.
     """
     if isinstance(scheduler, type):
         raise TypeError(f"{name} must be an object, got a class: write {scheduler.__name__}(…)")
@@ -74,14 +75,14 @@ class SchedulerDriver:
         finished: Sequence[Trial],
         running: Sequence[Trial],
     ) -> dict[int, float] | None:
-        """What is known of a trial's limits before it starts; None if that is nothing.
+        """The limits of a trial that are known before it starts; None if there are none.
 
         Parameters
         ----------
         trial : Trial
         changed : iterable of Trial
             Those that have got values, or have started or ended, since the last call of this
-            driver; all in the first.
+            driver; in the first call all trials.
         finished, running
             As in :class:`Moment`.
         """
@@ -106,17 +107,17 @@ class SchedulerDriver:
         finished: Sequence[Trial],
         running: Sequence[Trial],
     ) -> list[Decision]:
-        """What becomes of trials that report together.
+        """The decisions about trials that report together.
 
         Parameters
         ----------
         reported : iterable of (Trial, int)
-            Each with the number of its values that were decided about before.
+            Each trial with the number of its values that were decided about before.
         changed, finished, running
             As in :meth:`start`.
         """
         moments = [self._moment(*pair, finished, running) for pair in reported]
-        # All of them first: rows of a batch are compared with each other, too.
+        # Tell all of them before the first decision: rows of a batch are compared with each other.
         if moments:
             self._tell(moments[0], changed)
         return [self._decision(moment) for moment in moments]

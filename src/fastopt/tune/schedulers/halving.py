@@ -16,14 +16,14 @@ __all__ = ["Halving"]
 class Halving(RungScheduler):
     """Asynchronous successive halving: of all trials that reach a rung the best 1/eta go on.
 
-    The rungs are ``first``, ``first * eta``, ``first * eta**2``, … values. There the best value so
-    far is compared with those that the other trials had there, its own among them: of n trials the
-    best ``n // eta`` go on, and always the best one. Nobody waits for others, so early trials pass
-    more easily. The rows of a batched objective reach a rung together, and exactly the best part
-    of them goes on. Lots decide between equal values, which are the same each time. Nobody is
-    stopped after as many values as any done trial has, or from ``last`` on. Without ``last``, and
-    before the first trial is done, the final epoch may be a rung like any other: the best goes on
-    and is done, others end there as stopped.
+    The rungs are ``first``, ``first * eta``, ``first * eta**2``, … values. There a trial's best
+    value so far is compared with those that all trials had there. Of n trials, itself among them,
+    the best ``n // eta`` go on, and always the best one. No trial waits for others, so early trials
+    pass more easily. The rows of a batched objective reach a rung together, and exactly the best
+    part of them goes on. Between equal values a lot decides that depends on the trial's number
+    alone. No trial is stopped after as many values as any done trial has, or from ``last`` on.
+    Without ``last``, and before the first trial is done, the final epoch may be a rung like any
+    other: the best trial goes on and is done, and others end there as stopped.
 
     Parameters
     ----------
@@ -32,11 +32,11 @@ class Halving(RungScheduler):
     first : int, default 1
         Values at the first rung.
     last : int, optional
-        How many values a whole trial yields, if that is known: there is no rung from there on, as
-        with ``max_t`` of Ray. Optuna may prune after the last value.
+        How many values a whole trial yields, if that is known. There is no rung from there on, as
+        with ``max_t`` in Ray; Optuna may prune after the last value.
     pause : bool, default False
         Trials wait at each rung, with their generators in memory, until enough others have come to
-        tell who goes on; nobody is stopped before the end of the run. Not with workers or batches.
+        tell which go on. None is stopped before the end of the run. Not with workers or batches.
 
     Notes
     -----

@@ -14,7 +14,7 @@ __all__ = ["Hyperband"]
 
 @lru_cache(maxsize=16)
 def _cycle(eta: int, brackets: int) -> list[int]:
-    """Brackets of consecutive trials, each as often as is due to it, evenly mixed."""
+    """The brackets of consecutive trials, evenly mixed, for one cycle."""
     # Equal work for each bracket: one that halves s more times begins with eta**s as many trials.
     sizes = [-(-brackets * eta**s // (s + 1)) for s in reversed(range(brackets))]
     total, given = sum(sizes), [0] * brackets
@@ -31,11 +31,11 @@ def _cycle(eta: int, brackets: int) -> list[int]:
 class Hyperband(RungScheduler):
     """Successive halving in several brackets, whose first rungs are ``first``, ``first * eta``, ….
 
-    Early values may mislead: a small learning rate is bad at first. Where :class:`Halving` stops
-    two in three after the first value, some of Hyperband's trials have more time before they are
-    compared, and those of the last bracket run to their end. Which bracket a trial is in follows
-    from its number. Each bracket gets about the same number of values in all, and trials are
-    compared within their bracket, as in :class:`Halving`.
+    Early values may mislead: a small learning rate is bad at first. :class:`Halving` stops two in
+    three trials after the first value. Some of Hyperband's trials have more time before they are
+    compared, and those of the last bracket run to their end. The bracket of a trial follows from
+    its number. Each bracket gets about the same number of values in all, and trials are compared
+    within their bracket, as in :class:`Halving`.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class Hyperband(RungScheduler):
         Values at the first rung of the first bracket.
     pause : bool, default False
         Trials wait at each rung, with their generators in memory, until enough others have come to
-        tell who goes on; nobody is stopped before the end of the run. Not with workers or batches.
+        tell which go on. None is stopped before the end of the run. Not with workers or batches.
 
     Notes
     -----

@@ -14,7 +14,7 @@ from fastopt.tune.space.trial import Trial
 
 __all__ = ["Median"]
 
-# New values up to which putting each in its place is quicker than to sort.
+# Up to this number of new values, inserting each is quicker than sorting all.
 FEW = 16
 
 
@@ -22,17 +22,17 @@ FEW = 16
 class Median:
     """Stop a trial whose best value so far is worse than the median of earlier trials' there.
 
-    For objectives that yield a value per epoch. What is compared is the best of all values up to
-    that epoch, the trial's own and the others', so a single bad epoch stops nobody. Nor is anybody
-    stopped at the last epoch that any earlier trial has reached: there is nothing left to save.
-    Earlier trials are those that have ended. A stopped trial never becomes the best.
+    For objectives that yield a value per epoch. Of each trial the best of all values up to that
+    epoch is compared, so a single bad epoch stops no trial. No trial is stopped at the last epoch
+    that any earlier trial has reached either, since nothing is left to save there. Earlier trials
+    are those that have ended. A stopped trial never becomes the best.
 
     Parameters
     ----------
     trials : int, default 5
-        Earlier trials which must have reached an epoch before it can stop anything.
+        How many earlier trials must have reached an epoch before a trial can be stopped there.
     epochs : int, default 1
-        The first epochs, during which nothing is stopped.
+        The number of first epochs in which no trial is stopped.
 
     Raises
     ------
@@ -56,7 +56,7 @@ class Median:
             object.__setattr__(self, name, value)
 
     def limits(self, direction: str, finished: Sequence[Trial]) -> list[float]:
-        """The worst that the best value so far may be, by epoch, as far as enough trials came."""
+        """The worst allowed best value so far, for each epoch that enough trials have reached."""
         curves = _Curves(1.0 if direction == "minimize" else -1.0)
         for trial in finished:
             curves.take(trial)
@@ -70,7 +70,7 @@ class Median:
             yield curves.sign * limit
 
     def _limit(self, curves: _Curves, epoch: int) -> float | None:
-        """As a value to be minimised; None where too few trials came, or at the last epoch."""
+        """As a value to be minimised; None at the last epoch, or if too few trials reached it."""
         if epoch >= curves.longest - 1:
             return None
         reached = curves.at(epoch)
@@ -104,7 +104,7 @@ class _Curves:
         self.sign = sign
         self.longest = 0
         self._best: list[list[float]] = []
-        # As many of each are sorted.
+        # How many of the first entries of each list are sorted.
         self._sorted: list[int] = []
         self._known: set[int] = set()
 

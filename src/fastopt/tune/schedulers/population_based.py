@@ -15,7 +15,7 @@ from fastopt.tune.space.space import Space
 
 __all__ = ["PopulationBased"]
 
-# Draws that a constraint may refuse before the params stay as they are.
+# After this number of draws that the constraint refuses, the params stay as they are.
 TRIES = 10
 
 
@@ -24,9 +24,9 @@ class PopulationBased:
     """Population-based training, for batched objectives.
 
     After each ``every`` values the worst rows of a batch are replaced by copies of the best ones,
-    whose params are changed a little: they are tuned while the models train. ``rows = yield
-    losses`` then names some rows twice, and ``rows.params`` holds the params that hold from now on.
-    Trials keep the params that they began with; ``trial.lineage`` says what became of them.
+    whose params are changed a little. So params are tuned while the models train. ``rows = yield
+    losses`` then names some rows twice, and ``rows.params`` has the params to use from now on.
+    ``trial.params`` stays what the trial began with; ``trial.lineage`` records the changes.
 
     Parameters
     ----------
@@ -35,13 +35,14 @@ class PopulationBased:
     every : int
         Values between two exchanges.
     after : int, default 0
-        First values, during which nothing is exchanged.
+        The number of first values after which nothing is exchanged yet.
     quantile : float, default 0.25
-        Which part of the rows is replaced, and from which part; at most one half.
+        The share of rows that is replaced, and the share that is copied; at most one half.
     factors : tuple of float, default (0.8, 1.2)
-        By one of these a number is multiplied.
+        A number is multiplied by one of these, drawn at random.
     resample : float, default 0.25
-        The probability of a new draw instead. Choices are only changed so.
+        The probability that a new value is drawn instead. Categorical params change in no other
+        way.
 
     Notes
     -----

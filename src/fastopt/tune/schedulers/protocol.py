@@ -1,8 +1,8 @@
 """What a scheduler is, and what it is shown.
 
-All that a moment holds is in the study's file, in which values, decisions and results are written
-together: a killed study that is resumed decides as it would have. ``decide`` runs while the file is
-locked, so that no two processes decide at once.
+All that a moment holds is in the study's file. Values, decisions and results are written there
+together, so a study that was killed and resumed decides as an uninterrupted one. ``decide`` runs
+while the file is locked, so that no two processes decide at once.
 """
 
 from __future__ import annotations
@@ -92,21 +92,28 @@ def best_so_far(moment: Moment, trial: Trial, epochs: int) -> float:
 class Scheduler(Protocol):
     """The one method that every scheduler has.
 
-    It may also have ``tell(moment, trial)``, called before the next ``decide`` with every trial
-    that has got values, has started anew or has ended since; ``is_due(number, decided, epochs)``,
-    false where there is nothing to decide about trial ``number``, which has reported ``epochs``
-    values, the first ``decided`` of which were decided about before; and, for executors,
-    ``thresholds(moment)``: a dict from a number of values to the worst that the best of them may
-    be, as things stand when a trial starts.
+    It may also have these methods.
 
-    In a run without workers it may also decide ``"pause"``: the trial waits, its generator in
-    memory, and ``resume(moments, more)``, which gives the number of one of those that wait or None,
-    is asked whenever a trial could start, with ``more`` saying whether new ones can. What waits in
-    the end is stopped.
-
-    One for batched objectives may have ``exchange(moments)``, which is called with all rows that go
-    on and gives a list of (target, source, params): the trial ``target`` goes on from what the
-    trial ``source`` holds, with other params. ``check(space)`` may raise ValueError beforehand.
+    ``tell(moment, trial)``
+        Called before the next ``decide`` with every trial that has got values, has started anew or
+        has ended since.
+    ``is_due(number, decided, epochs)``
+        False if there is nothing to decide about trial ``number``, which has reported ``epochs``
+        values, the first ``decided`` of which were decided about before.
+    ``thresholds(moment)``
+        For executors, called when a trial starts: a dict from a number of values to the worst
+        allowed best of them.
+    ``resume(moments, more)``
+        In a run without workers ``decide`` may return ``"pause"``: the trial waits with its
+        generator in memory. Whenever a trial could start, ``resume`` gets the waiting ones and
+        whether new ones can start (``more``). It returns the number of one that goes on, or None.
+        Trials that still wait at the end of the run are stopped.
+    ``exchange(moments)``
+        For batched objectives, called with all rows that go on. It returns a list of (target,
+        source, params): the trial ``target`` goes on from what the trial ``source`` holds, with
+        other params.
+    ``check(space)``
+        Called before the run; raises ValueError for a space that does not suit it.
 
     Decisions must be a pure function of what the moment holds, its ``cache`` excepted.
     """

@@ -1,4 +1,4 @@
-"""What trials had reached at each rung, where a trial is compared with others.
+"""Comparison of trials at rungs, by what each had reached there.
 
 A rung is a number of values. A trial is recorded there with the best of them, once it has as many,
 whether or not it goes on. Failed trials are not recorded.
@@ -22,7 +22,7 @@ Rung = tuple[int, int]
 def rungs(first: int, eta: int, below: float) -> Iterator[int]:
     """first, first * eta, first * eta**2, … as long as they are below the limit.
 
-    In integers: a logarithm to base 3 takes 243 for less than the fifth power.
+    In integers: a logarithm to base 3, rounded, finds 243 below the fifth power.
     """
     rung = first
     while rung < below:
@@ -31,8 +31,9 @@ def rungs(first: int, eta: int, below: float) -> Iterator[int]:
 
 
 def _lot(number: int) -> int:
-    """The order of trials with equal values: theirs alone, and even among any that follow each
-    other. With the earlier first, one of many trials at chance level would go on and no other.
+    """The order of trials with equal values, a hash of their numbers.
+
+    With the earlier trial first, of many trials at chance level the first would go on and no other.
     """
     return number * 0x9E3779B1 % 2**32
 
@@ -117,10 +118,10 @@ class RungScheduler:
     def decide(self, moment: Moment) -> Decision:
         """``"stop"`` at a rung unless the trial is among the best there."""
         number, epochs = moment.trial.number, moment.epochs
-        # One that was jumped over counts where the trial reports next.
+        # A rung between two reports of a trial counts at the second.
         due = self._due(number, moment.decided, epochs)
         records = self._records(moment)
-        # A trial that has as many values as any that is done has no more to come.
+        # A trial with as many values as the longest done trial has no more to come.
         if not due or epochs == records.longest:
             return "go"
         if self.pause:

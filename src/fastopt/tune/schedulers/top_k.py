@@ -15,9 +15,9 @@ __all__ = ["TopK"]
 class TopK(RungScheduler):
     """Only the best ``k`` trials go on after their first values.
 
-    A single comparison, and hard to beat where one epoch tells much. A trial is compared with all
-    that have got so far, by its best value. Of a batch exactly the best k go on. One after the
-    other more than k trials do, since a good one may come after others have gone on.
+    This is a single comparison, and hard to beat where one epoch tells much. A trial is compared,
+    by its best value, with all that have come as far. Of a batch exactly the best k go on. If
+    trials run one after the other, more than k go on, since a better one may come later.
 
     Parameters
     ----------
@@ -26,8 +26,8 @@ class TopK(RungScheduler):
     after : int, default 1
         After how many values.
     pause : bool, default False
-        Trials wait there, with their generators in memory, until no other can come; then the best
-        k go on. Not with workers or batches.
+        Trials wait there, with their generators in memory, until no other can come. Then the best k
+        go on. Not with workers or batches.
 
     Notes
     -----

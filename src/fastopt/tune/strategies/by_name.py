@@ -33,7 +33,7 @@ def make_strategy(strategy: Name | Strategy) -> Any:
 
 
 class Unknown:
-    """In the place of a strategy that cannot be made from a study's file."""
+    """A placeholder for a strategy that cannot be made from a study's file."""
 
     def __init__(self, text: str, reason: str) -> None:
         self._text = text
@@ -51,7 +51,7 @@ class Unknown:
 
 
 def restore_strategy(text: str) -> Any:
-    """The strategy of which a study's file holds the description."""
+    """The strategy that is described in a study's file, or a placeholder."""
     classes = {kind.__name__: kind for kind in CLASSES.values()}
     try:
         call = ast.parse(text, mode="eval").body

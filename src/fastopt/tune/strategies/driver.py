@@ -18,7 +18,7 @@ class Driver:
     Parameters
     ----------
     strategy : object
-        With ``ask(view)`` and maybe ``tell(view, trial)``.
+        An object with ``ask(view)`` and perhaps ``tell(view, trial)``.
     space, seed, directions, constraint
         What every view shows.
     """
@@ -58,7 +58,8 @@ class Driver:
         ----------
         number : int
         finished, pending, taken, row
-            As in :class:`View`. ``finished`` only grows between two calls, but for :meth:`forget`.
+            As in :class:`View`. Between two calls ``finished`` may only grow; if it changes
+            otherwise, call :meth:`forget` first.
 
         Raises
         ------

@@ -29,7 +29,7 @@ class Grid(SequenceStrategy):
     Raises
     ------
     ValueError
-        When the study is made, for a ``Float`` without ``step`` if ``points`` does not cover it.
+        When the study is made, if ``points`` has no number for a ``Float`` without ``step``.
 
     Examples
     --------
@@ -90,5 +90,5 @@ def _spread(parameter: Float, number: int) -> list[float]:
         units = [(i + 0.5) / number for i in range(number)]
     else:
         units = [i / (number - 1) for i in range(number)]
-    # Between bounds a few rounding errors apart there are not enough values.
+    # Bounds that are a few rounding errors apart have fewer numbers between them: drop repeats.
     return list(dict.fromkeys(parameter.from_unit(u) for u in units))

@@ -11,10 +11,10 @@ A strategy is any object with ``ask(view) -> params``. It may also have
 
 The suggestion must be a pure function of what the view holds (``cache`` excepted): a study that was
 killed and resumed then goes on exactly as an uninterrupted one. ``ask`` raises
-:class:`SpaceExhausted` when there is nothing left to suggest, or :class:`ImprovementSpent` when it
-is not worth while. Of a dataclass the options that are
-not at their defaults are stored with the study and compared on resuming, of any other strategy its
-``repr``, so options belong in it.
+:class:`SpaceExhausted` when there is nothing left to suggest, and :class:`ImprovementSpent` when
+another trial is not worth its cost. A description of the strategy is stored with the study and
+compared on resuming: for a dataclass the options that are not at their defaults, else its ``repr``,
+which should therefore show all options.
 
 ``ask`` runs while the study's file is locked: two processes never get the same suggestion.
 """
@@ -49,7 +49,7 @@ Name = Literal["grid", "random", "sobol", "bayes", "tpe"]
 def check_directions(
     direction: Direction | None, directions: Sequence[Direction] | None
 ) -> tuple[Direction, ...]:
-    """One for each objective, of the two arguments of which one may be given."""
+    """A direction for each objective, from two arguments of which at most one may be given."""
     if directions is None:
         if isinstance(direction, (list, tuple)):
             raise TypeError(f"direction is for one objective, got {direction!r}; use directions=")
@@ -83,13 +83,13 @@ class View:
     seed : int
         Not negative.
     direction : {"minimize", "maximize"}
-        Of several objectives that of the first.
+        With several objectives, that of the first.
     number : int
         Number of the trial that is asked for.
     finished : sequence of Trial
         Done, failed and stopped trials in the order in which they were told. Later views of the
-        same study only append to it. The ``value`` of a failed trial is None, any other is finite;
-        where there are several objectives it is always None, and ``objectives`` has them.
+        same study only append to it. The ``value`` of a failed trial is None, and of any other
+        finite. With several objectives ``value`` is always None, and ``objectives`` has them.
     pending : sequence of Trial
         Trials that are running or queued again, by number.
     taken : set
@@ -100,6 +100,8 @@ class View:
     cache : dict
         Scratch memory of this strategy, kept as long as the study object lives; it may save time
         but must never change a result. It starts empty when a study is resumed.
+    row : int
+        In a batch, the number of its trials before this one; else 0.
     directions : tuple of str
         One for each objective.
     """

@@ -27,7 +27,7 @@ class SequenceStrategy:
     """Base of the strategies with a fixed sequence; a subclass gives ``sequence``."""
 
     def sequence(self, view: View) -> Iterator[dict[str, Any]]:
-        """The sequence: distinct, allowed points; of ``view`` only what never changes is used."""
+        """Distinct, allowed points; uses only what is the same in every view of a study."""
         raise NotImplementedError
 
     def ask(self, view: View) -> dict[str, Any]:
@@ -35,7 +35,7 @@ class SequenceStrategy:
         cache = view.cache
         if "rest" not in cache:
             self._advance(view)
-        # The head stays until it is seen among the trials: a suggestion that could not be stored
+        # The head stays until it is seen among the trials, so a suggestion that could not be stored
         # is made again.
         while cache["head"] is not None and view.space.key(cache["head"]) in view.taken:
             self._advance(view)
@@ -58,8 +58,11 @@ class SequenceStrategy:
 
 
 def distinct(view: View, draws: Iterator[np.ndarray]) -> Iterator[dict[str, Any]]:
-    """The points of an endless sequence of the unit cube, without repeats and without those that
-    the constraint forbids; a small space is completed from its list, then the sequence ends."""
+    """The allowed points of an endless sequence in the unit cube, without repeats.
+
+    When a space with few points brings nothing new any more, the rest is taken from the list of its
+    points, and the sequence ends.
+    """
     space = view.space
     seen: set[Hashable] = set()
     listable = space.size <= LISTABLE

@@ -10,9 +10,9 @@ from fastopt.tune.space import Trial
 
 __all__ = ["Feed"]
 
-# Of a text: of an error, a note, a choice.
+# Most characters of a text: of an error, a note, a choice.
 LONGEST = 300
-# Levels that each have a tick.
+# Up to this number of levels each one has a tick.
 MOST_TICKS = 6
 
 
@@ -22,15 +22,15 @@ def _shorten(value: Any) -> str:
 
 
 def _number(value: float | None) -> float | None:
-    """JSON of browsers has no infinities."""
+    """None for what is not finite, which JSON in browsers cannot hold."""
     return value if value is not None and math.isfinite(value) else None
 
 
 class Feed:
     """The trials of a study, in the order in which they have changed.
 
-    Places in that order are handed out as tokens. A page that has seen everything up to one gets
-    what came later, so 10,000 trials cost no more than those that run.
+    A place in that order is a token. A page sends its last token and gets the trials that have
+    changed since, so an update costs the same however many trials have ended.
     """
 
     def __init__(self, study: Any) -> None:
@@ -84,7 +84,7 @@ class Feed:
         }
 
     def _facts(self, trial: Trial) -> dict[str, Any]:
-        """The notes, and what the trial came to besides a value."""
+        """Objectives and constraints, if any, and the notes."""
         facts = {f"objective_{i}": number for i, number in enumerate(trial.objectives)}
         facts |= {f"constraint_{i}": number for i, number in enumerate(trial.constraints)}
         return {**facts, **trial.notes}

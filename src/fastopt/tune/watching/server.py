@@ -1,11 +1,12 @@
 """The server of the page.
 
-Three kinds of strangers could ask: other machines, which 127.0.0.1 keeps out; pages of other sites
-in the same browser, which may send requests but not read the answers, as long as no header allows
-it; and such a page whose name its owner lets point to 127.0.0.1 (DNS rebinding), which would be of
-the same origin: its requests carry that name in the header Host, and are refused. Texts of the
-study reach the page as JSON and are put in as text, never as markup, and the page may run no other
-code than the server's one file.
+Three kinds of strangers could send requests. Other machines cannot reach 127.0.0.1. Pages of other
+sites in the same browser may send requests, but not read the answers, as long as no header allows
+it. The owner of such a site could let its name point to 127.0.0.1 (DNS rebinding), so that its page
+has the same origin. Its requests carry that name in the header Host, and are refused.
+
+Texts of the study reach the page as JSON and are inserted as text, never as markup. The page may
+run no other code than the server's one file.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ PAGE = """<!doctype html>
 
 
 class Watcher:
-    """One study as the page asks for it; may be used by several threads.
+    """The changes of one study, for the page; may be used by several threads.
 
     Parameters
     ----------
@@ -79,7 +80,7 @@ class Watcher:
         self.name = study.name
         self._lock = threading.Lock()
         self._feed = Feed(study)
-        # A token is of this server's own; after a restart the page starts anew.
+        # Tokens are valid for this server alone; after a restart the page starts anew.
         self._session = secrets.token_hex(8)
 
     def changes(self, token: str) -> dict[str, Any]:
@@ -96,7 +97,7 @@ class Watcher:
 
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
-    timeout = 60.0  # of a browser that says nothing
+    timeout = 60.0  # seconds until a silent connection is closed
     server_version = "fastopt"
     sys_version = ""
 
@@ -119,7 +120,7 @@ class _Handler(BaseHTTPRequestHandler):
         kind, content = make
         try:
             body = content()
-        except (OSError, ValueError) as error:  # the file is gone, or damaged
+        except (OSError, ValueError) as error:  # the study's file is gone, or damaged
             self._answer(503, "text/plain", str(error).encode())
             return
         self._answer(200, kind, body)
@@ -143,12 +144,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *arguments: Any) -> None:
-        """A request each second is no news."""
+        """Log nothing: the page sends a request each second."""
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    # Elsewhere a second server could share the port and get half of the requests.
+    # On Windows a second server could then share the port and get half of the requests.
     allow_reuse_address = os.name == "posix"
 
     def __init__(self, watcher: Watcher, port: int) -> None:
@@ -156,7 +157,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), _Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that has gone away is no error."""
+        """Ignore it: the browser has closed the connection."""
 
 
 def _resource(name: str) -> bytes:

@@ -42,8 +42,8 @@ function prepare(canvas) {
   return { pen, left: 52, right: width - 10, top: 10, bottom: height - 26 };
 }
 
-// The values' axis: logarithmic where they are positive and far apart; else what is far worse than
-// nine in ten of them lies at the edge.
+// The axis of values. It is logarithmic if they are positive and far apart. Otherwise values far worse
+// than nine in ten of them are drawn at the edge.
 function valueScale(values) {
   const ordered = values.map((v) => v * sign()).sort((a, b) => a - b);
   let best = ordered[0];

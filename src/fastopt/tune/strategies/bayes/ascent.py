@@ -50,8 +50,8 @@ def climb(function, start, low, high, scale, *, max_evaluations=60, tolerance=1e
         proposal = np.where(free, np.matmul(inverse_hessian, projected[:, :, None])[:, :, 0], 0.0)
         rise = np.einsum("ij,ij->i", proposal, projected)
         length = np.sqrt(np.einsum("ij,ij->i", proposal, proposal))
-        # a quarter of a length scale at first, one later: beyond, the model of the function is no
-        # guide
+        # steps of at most a quarter of a length scale at first, of one later: the quadratic model
+        # of the function holds no farther
         limit = np.where(fresh, 0.25, 1.0)
         shrink = np.minimum(1.0, limit / np.maximum(length, 1e-300))
         direction = np.where(renew[:, None], proposal * shrink[:, None], direction)

@@ -37,17 +37,17 @@ def _openblas(path: str | None) -> tuple[Callable[[], int], Callable[[int], None
 
 
 class _Threads:
-    """The thread counts of the libraries, and who needs them to be one.
+    """The thread counts of the libraries, and the callers that need them to be one.
 
-    Ctrl-C may interrupt any line here. A caller therefore leaves twice, and whoever has left, or
-    has not come to enter, may leave again.
+    Ctrl-C may interrupt any line here. A caller therefore calls `leave` twice, which does nothing
+    for a caller that has left already or never entered.
     """
 
     def __init__(self) -> None:
         modules = (np.linalg._umath_linalg, scipy.linalg._fblas)
         found = [_openblas(module.__file__) for module in modules]
         self.libraries = [functions for functions in found if functions is not None]
-        # reentrant: the collector may end a caller that was interrupted, while another enters
+        # reentrant: the garbage collector may close an interrupted caller while another enters
         self.lock = threading.RLock()
         self.callers: set[object] = set()
         self.before: list[int] | None = None
@@ -86,9 +86,9 @@ _threads = _Threads()
 def one_blas_thread() -> Iterator[None]:
     """While any thread of the process is inside, NumPy's and SciPy's OpenBLAS use one thread.
 
-    A second one costs more than it brings on a few hundred rows, and rounds differently: with one,
-    the results do not depend on how many there could be. Other libraries (MKL, Accelerate) are left
-    as they are.
+    On a few hundred rows a second thread costs more than it gains, and it changes the rounding:
+    with one, results do not depend on the number of CPUs. Other libraries (MKL, Accelerate) are
+    left as they are.
     """
     caller = object()
     try:
@@ -98,5 +98,5 @@ def one_blas_thread() -> Iterator[None]:
         finally:
             _threads.leave(caller)
     finally:
-        # if Ctrl-C came while it left
+        # in case Ctrl-C interrupted the first call
         _threads.leave(caller)

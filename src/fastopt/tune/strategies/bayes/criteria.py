@@ -1,7 +1,7 @@
-"""What a point is worth, in logarithms, and how that changes with the point's features.
+"""Acquisition functions: what a point is worth, in logarithms, and its derivatives by the features.
 
-Each has ``values(features)``, ``gradient(features)``, which gives the values and their derivatives
-by the features, and ``inverse_length``, one typical scale of each feature.
+Each class has ``values(features)``; ``gradient(features)``, which gives the values and their
+derivatives; and ``inverse_length``, for each feature the inverse of a typical length.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which of the trials is the best by a model of all of them, which sees through noise."""
+"""Which trial is the best by a model of all trials, which averages out the noise."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["best_expected"]
 
 
 def best_expected(space: Space, sign: float, done: Sequence[Trial]) -> Trial:
-    """The feasible one of some done trials at which the lowest value is to be expected.
+    """The feasible trial, of some that are done, with the lowest expected value.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def best_expected(space: Space, sign: float, done: Sequence[Trial]) -> Trial:
     sign : float
         1 if small values are good, else -1.
     done : sequence of Trial
-        Infeasible ones help the model.
+        Infeasible ones are used by the model too.
     """
     encoding, options = Encoding(space), ModelOptions()
     points = np.array([space.encode(trial.params) for trial in done])

@@ -14,8 +14,9 @@ _HALF_LOG_HALF_PI = 0.5 * math.log(0.5 * math.pi)
 def log_h(z):
     r"""Logarithm of :math:`h(z) = \phi(z) + z \Phi(z)`, the expected improvement in standard units.
 
-    Three forms, each where it loses no digits: the definition above -1; below, ``phi`` is factored
-    out and the rest is ``1 - |z| erfcx(|z|/sqrt 2) sqrt(pi/2)``; below -1000 its asymptotic series.
+    Three forms are used, each where it loses no digits. Above -1 it is the definition. Below,
+    ``phi`` is factored out, and what remains is ``1 - |z| erfcx(|z|/sqrt 2) sqrt(pi/2)``. Below
+    -1000 it is the asymptotic series of that.
 
     Parameters
     ----------
@@ -53,8 +54,8 @@ def log_ei(mean, deviation, best, noise=0.0):
     .. math:: \sigma\, h\left(\frac{best - \mu}{\sigma}\right)
               \left(1 - \frac{\tau}{\sqrt{\sigma^2 + \tau^2}}\right)
 
-    The second factor (Huang et al. 2006) is what another noisy observation can still tell: it keeps
-    the search from measuring the incumbent again and again.
+    The second factor (Huang et al. 2006) measures how much another noisy observation can still
+    tell. It keeps the search from measuring the incumbent again and again.
 
     Parameters
     ----------

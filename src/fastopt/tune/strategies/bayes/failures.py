@@ -18,9 +18,9 @@ RADIUS = 0.15
 def weigh(points: np.ndarray, values: np.ndarray, how: str) -> tuple[np.ndarray, np.ndarray]:
     """The values of all points as the model sees them, and which of them it is fitted to.
 
-    A failure is dropped if most of its neighbours have succeeded. It stays NaN, which is worse than
-    the worst, if half of them or more have failed. One without neighbours counts as a middling
-    value: its surroundings are left for others, but not for ever.
+    A failure is dropped if most of its neighbours have succeeded. It stays NaN, which is worse
+    than the worst, if half of them or more have failed. One without neighbours gets the median of
+    the values: the search leaves its surroundings for a while, but not for ever.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
 """A search space as the Gaussian process sees it.
 
-Points are rows of the space's unit cube, snapped to where they are evaluated. The features add what
-the kernel needs: a categorical coordinate becomes a one-hot block whose squared distances are
-Hamming's. A coordinate that is inactive under its condition gets a constant, so that it makes no
-difference among points that lack it while the kernel stays positive semi-definite.
+Points are rows of the space's unit cube, snapped to where they are evaluated. Features are the
+kernel's inputs: a categorical coordinate becomes a one-hot block whose squared distances are
+Hamming distances. A coordinate that is inactive under its condition gets a constant. So points that
+both lack it do not differ in it, and the kernel stays positive semi-definite.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Encoding:
     Attributes
     ----------
     continuous, discrete : arrays of int
-        Coordinates with a continuum of values, and those with at least two levels.
+        Coordinates with a continuum of values, and coordinates with two or more levels.
     groups : (columns,) array of int
         The coordinate that each feature belongs to.
     continuous_columns : array of int
@@ -64,9 +64,9 @@ class Encoding:
         return features
 
     def neighbours(self, j, coordinates) -> np.ndarray:
-        """Coordinates to try in the place of each of ``coordinates``, one row each.
+        """Coordinates to try instead of each of ``coordinates``, one row for each.
 
-        All levels if they have no order or are few; else near and far ones.
+        These are all levels if they have no order or are few, else those 1, 2, 4, … levels away.
         """
         parameter = self.space.dimensions[j].parameter
         n = parameter.levels

@@ -1,4 +1,4 @@
-"""Gaussian-process regression with a Matern-5/2 kernel, one length scale a parameter.
+"""Gaussian-process regression with a Matern-5/2 kernel, one length scale for each parameter.
 
     k(a, b) = amplitude * (1 + s + s^2/3) exp(-s),   s = sqrt(5 r2),   r2 = sum_i (a_i - b_i)^2 /
     l_i^2
@@ -29,9 +29,9 @@ class Prior:
     """Parabolas in log space: centre and width of every kernel parameter.
 
     The length scales' centre grows as the square root of the dimension, because the distances in
-    the unit cube do (Hvarfner et al. 2024, arXiv 2402.02229). Their prior is shorter and narrower
-    than that paper's, by experiment. Length scales of
-    Hamming distances, which are 0 or 1 in any dimension, have a centre of their own.
+    the unit cube do (Hvarfner et al. 2024, arXiv 2402.02229). Centre and width are smaller than in
+    that paper, by experiment. Length scales of Hamming distances, which are 0 or 1 in any
+    dimension, have a centre of their own.
     """
 
     length_centre: float = -2.0
@@ -54,8 +54,8 @@ WARP_BOUNDS = (math.log(0.2), math.log(5.0))
 class Kernel:
     """Fitted kernel parameters, all as logarithms.
 
-    ``log_length`` has one entry a group of columns; ``log_warp`` (None: no input warping) is (2,
-    columns), the Kumaraswamy exponents.
+    ``log_length`` has one entry for each group of columns. ``log_warp``, of shape (2, columns),
+    holds the Kumaraswamy exponents; None stands for no input warping.
     """
 
     log_length: np.ndarray
@@ -87,7 +87,7 @@ def squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def cholesky(matrix: np.ndarray) -> np.ndarray:
-    """Lower Cholesky factor, with the least jitter (0, 1e-10, ... 1e-4, relative) that will do."""
+    """Lower Cholesky factor, with the least relative jitter (0, 1e-10, ... 1e-4) that suffices."""
     scale = float(matrix.diagonal().mean())
     for jitter in (0.0, 1e-10, 1e-8, 1e-6, 1e-4):
         shifted = matrix if jitter == 0.0 else matrix + jitter * scale * np.eye(len(matrix))
@@ -210,8 +210,9 @@ def fit(
 ) -> Kernel:
     """Kernel parameters of the highest posterior density (MAP).
 
-    Two starts: the prior's mode, and long length scales with little noise. Short scales are no
-    start: in many dimensions the gradient vanishes there (arXiv 2502.09198).
+    It is searched from two starts: the prior's mode, and long length scales with little noise.
+    Short ones are not a start, because in many dimensions the gradient vanishes there (arXiv
+    2502.09198).
 
     Parameters
     ----------
@@ -219,7 +220,7 @@ def fit(
         As for `Evidence`.
     prior : Prior, optional
     near : Kernel, optional
-        One start here instead, with the identity for the warp.
+        Start here alone, with the identity for the warp.
     """
     objective = Evidence(features, targets, groups, prior or Prior(), noise, warped, hamming)
     g = objective.n_lengths
@@ -318,12 +319,12 @@ class Posterior:
         return mean, self._deviation(np.einsum("ij,ij->i", whitened, whitened))
 
     def mean(self, features) -> np.ndarray:
-        """The mean alone, which costs a fraction."""
+        """The mean alone, which costs a fraction of `predict`."""
         return self._covariance(self._scale(features), self.z) @ self.weights
 
     def _deviation(self, explained):
         prior = self.amplitude + MEAN_VARIANCE
-        # what rounding leaves of the variance at a noise-free observation is no information
+        # at a noise-free observation the variance is a rounding error
         return np.sqrt(np.maximum(prior - explained, 1e-12 * prior))
 
     def predict_gradient(self, features):

@@ -1,15 +1,16 @@
 r"""The hypervolume that a point is expected to add to a front, in logarithms.
 
-The region that the front leaves is cut into boxes. In each the improvement is a product over the
-objectives, which are independent given the models, so the expectation is one too:
+The region that the front does not dominate is cut into boxes. In each box the improvement is a
+product over the objectives. These are independent given the models, so the expectation is a product
+too:
 
 .. math:: \sum_{boxes} \prod_k \left( G_k(high_k) - G_k(low_k) \right), \qquad
           G_k(a) = E[\max(0, a - Y_k)] = \sigma_k\, h\left(\frac{a - \mu_k}{\sigma_k}\right)
 
 with ``h`` of `log_h`. Yang, Emmerich, Deutz, Bäck: Efficient computation of expected hypervolume
-improvement using box decomposition algorithms, Journal of Global Optimization 75 (2019). Here all
-sums and differences are taken of logarithms, so that the criterion has a slope where the
-improvement itself is zero in floating point, as in arXiv 2310.20708.
+improvement using box decomposition algorithms, Journal of Global Optimization 75 (2019). Here sums
+and differences are computed from logarithms, as in arXiv 2310.20708. So the criterion has a slope
+also where the improvement itself is zero in floating point.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from fastopt.tune.strategies.bayes.expected_improvement import log_h
 
 _LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
 ROWS = 512
-"""Rows that are worked at together; more would leave the caches."""
+"""Rows that are evaluated together; arrays of more would not fit into the caches."""
 
 
 class HypervolumeImprovement:
@@ -41,7 +42,7 @@ class HypervolumeImprovement:
         self.posteriors = posteriors
         self.inverse_length = np.max([p.inverse_length for p in posteriors], axis=0)
         low, high = boxes
-        # Few numbers bound many boxes.
+        # Many boxes share few bounds: the function is computed once for each.
         self._levels, self._low, self._high = [], [], []
         for k in range(len(posteriors)):
             levels = np.unique(np.concatenate([low[:, k], high[:, k]]))
@@ -58,7 +59,7 @@ class HypervolumeImprovement:
         return np.concatenate(parts)
 
     def _logarithm(self, moments):
-        """The criterion, each box's logarithm, and of each objective what the gradient needs."""
+        """The criterion, each box's logarithm, and for each objective what the gradient needs."""
         boxes, sides = 0.0, []
         for k, (mean, deviation) in enumerate(moments):
             z = (self._levels[k] - mean[:, None]) / deviation[:, None]

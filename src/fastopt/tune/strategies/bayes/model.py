@@ -11,11 +11,11 @@ import numpy as np
 from fastopt.tune.strategies.bayes import gaussian_process, warp
 
 REFIT_ALWAYS = 50
-"""With fewer observations the kernel is fitted anew at each."""
+"""Up to this number of observations the kernel is fitted anew at each."""
 FIT_LIMIT = 200
-"""Observations that a fit looks at; its cost grows with their cube."""
+"""Most observations of a fit, whose cost grows with their cube."""
 MODEL_LIMIT = 500
-"""Observations that the posterior is conditioned on."""
+"""Most observations that the posterior is conditioned on."""
 DETERMINISTIC_NOISE = 1e-6
 
 
@@ -31,11 +31,10 @@ class ModelOptions:
 
 
 def last_refit(n: int) -> int:
-    """Number of observations at the last scheduled fit: all below 50, then in steps of ceil(n /
-    25).
+    """Number of observations at the last scheduled fit.
 
-    A function of ``n`` alone, so that a resumed study uses the kernel that the uninterrupted one
-    had.
+    Fits are at each observation up to 50, then in steps of ceil(n / 25). This is a function of
+    ``n`` alone, so that a resumed study uses the same kernel as an uninterrupted one.
     """
     if n <= REFIT_ALWAYS:
         return n
@@ -61,7 +60,8 @@ def fit_kernel(
 ) -> gaussian_process.Kernel:
     """The kernel of the highest posterior density, input-warped if that raises it enough.
 
-    Of many observations those of the lowest ``importance`` count, by default of the lowest values.
+    If there are too many observations, those of the lowest ``importance`` are preferred, by default
+    those of the lowest values.
     """
     targets = options.outputs(values)
     chosen = representative(targets if importance is None else importance, FIT_LIMIT)

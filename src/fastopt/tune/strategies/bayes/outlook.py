@@ -27,13 +27,13 @@ from fastopt.tune.strategies.bayes.scalars import chebyshev, reference_point
 from fastopt.tune.strategies.bayes.stopped import results
 
 REFINED = 4
-"""After this many trials with the incumbent's discrete coordinates one with others follows."""
+"""After this many trials with the incumbent's discrete coordinates comes one with others."""
 LITTLE_NOISE = 0.01
-"""Up to this ratio of noise variance to target variance, refining beats exploring."""
+"""Up to this ratio of noise variance to target variance the search refines the incumbent."""
 INCUMBENTS = 3
 FRONT_INCUMBENTS = 16
 MOST_EXACT = 3
-"""With more objectives than this they are made one, by random weights: the boxes are too many."""
+"""More objectives than this are made one by random weights, since there would be too many boxes."""
 
 
 @dataclass
@@ -59,9 +59,9 @@ class Prospect:
 
 
 def unit_at_best(values, targets) -> float:
-    """What one unit of the targets is near the best value: between the best and the next distinct.
+    """What one unit of the targets is near the best value, from the two best distinct values.
 
-    Infinite when there are no two distinct values, for then nothing is known about the unit.
+    Infinite if there are no two distinct values, since nothing is known about the unit then.
     """
     good = np.isfinite(values)
     levels, index = np.unique(values[good], return_index=True)
@@ -133,9 +133,9 @@ class Outlook:
     def _one(self, values_of, feasibility, lasting=True) -> Prospect:
         """By the expected improvement.
 
-        ``values_of(n)`` are the values of the first n finished trials, to be minimised, NaN for
-        failures. What is assumed of a stopped trial depends on the others: the values of fewer
-        trials are not the first ones of more. ``lasting``: the next suggestion will have the same.
+        ``values_of(n)`` gives the values of the first n finished trials, to be minimised, NaN for
+        failures. It is a function, because the value of a stopped trial depends on the other
+        trials. ``lasting`` says whether the next suggestion is made from the same values.
         """
         how, options = self.strategy.failures, self.options
         if self.violations is not None:
@@ -168,8 +168,7 @@ class Outlook:
             order = np.lexsort((fitted, violations[chosen]))
             best = float(fitted[violations[chosen] == 0.0].min())
         if self.pending is not None:
-            # a pending point is believed to reach its mean: going there again would improve on
-            # nothing
+            # a pending point is taken to reach its mean, so going there again improves nothing
             likely = self._likely(feasibility, self.pending)
             if likely.any():
                 best = min(best, float(posterior.predict(self.pending)[0][likely].min()))
@@ -183,8 +182,8 @@ class Outlook:
             length = trust_region.region_length(values, len(self.space))
             scales = np.exp(kernel.log_length)
             low, high = trust_region.region(ranked[0], length, scales, self.encoding.categorical)
-        # the estimate is never quite zero: with little noise and nothing pending, a point next to
-        # the incumbent refines it, else it mostly measures the same again
+        # The estimate of the noise is never quite zero. With little noise and nothing pending, a
+        # point next to the incumbent refines it; otherwise it mostly measures the same again.
         repeats = len(self.view.pending) or posterior.noise > LITTLE_NOISE
         noise = math.sqrt(posterior.noise) if repeats else 0.0
         improvement = Improvement(posterior, best, noise)
@@ -196,8 +195,8 @@ class Outlook:
     def _avoided(self, points, incumbent):
         """The incumbent's discrete coordinates, if the last trials have all had them too.
 
-        Their continuous coordinates can be refined for ever, by less and less, while the warp of
-        the values magnifies each gain.
+        Otherwise the search might refine the continuous coordinates for ever, by less and less,
+        since the warp of the values magnifies each gain.
         """
         encoding = self.encoding
         if not (len(encoding.continuous) and len(encoding.discrete)):
@@ -224,7 +223,7 @@ class Outlook:
     def _feasible(self, k, column):
         def part(n):
             there = np.flatnonzero(~np.isnan(column[:n]))
-            if not len(there):  # where earlier trials were given constraints in retrospect
+            if not len(there):  # only later trials have constraints, by study.correct
                 there = np.flatnonzero(~np.isnan(column))
             targets, limit = warp.signed(column[there])
             return self.points[there], targets, limit
@@ -252,7 +251,7 @@ class Outlook:
         return likely
 
     def _towards_feasible(self, feasibility) -> Prospect:
-        """While no trial is feasible, what matters is to find one that is."""
+        """While no trial is feasible: where all constraints are most likely satisfied."""
         nearest = self.points[np.argsort(self.violations, kind="stable")[:INCUMBENTS]]
         low, high = np.zeros(len(self.space)), np.ones(len(self.space))
         search = Search(self.encoding, Product(feasibility), low, high)

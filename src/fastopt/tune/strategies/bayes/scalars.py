@@ -11,14 +11,14 @@ __all__ = ["chebyshev", "reference_point"]
 SUM = 0.05
 """How much the weighted sum counts beside the largest weighted objective."""
 BEYOND = 1.0
-"""How far the reference point lies beyond the worst of the front, in units of its extent: far, so
-that the ends of the front are worth looking for."""
+"""How far the reference point lies beyond the worst of the front, in units of the front's extent.
+It is far, so that the search looks for the ends of the front too."""
 
 
 def chebyshev(objectives: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The augmented Chebyshev norm of objectives that are scaled to [0, 1].
 
-    With other weights another point of the front is the best one. Knowles: ParEGO, IEEE
+    The weights determine which point of the front has the least norm. Knowles: ParEGO, IEEE
     Transactions on Evolutionary Computation 10 (2006).
 
     Parameters
@@ -48,5 +48,5 @@ def reference_point(front: np.ndarray) -> np.ndarray:
         Of targets with unit variance, to be minimised.
     """
     low, high = front.min(axis=0), front.max(axis=0)
-    # A front of one point has no extent, and almost none says little.
+    # A front of one point has no extent, and a tiny extent says nothing about the scale.
     return high + BEYOND * np.maximum(high - low, 1.0)

@@ -1,8 +1,8 @@
-"""What a stopped trial would have come to: no more is known than how it stood when it was stopped.
+"""An estimate of what a stopped trial would have come to, from its rank when it was stopped.
 
-Its last value is no result. After three epochs a loss may be large in a trial that would have won,
-and an epoch later small in one that would not. It says how the trial stood among the others that
-had as many values. So it takes the result that has this place among theirs.
+Its last value is not a result: the loss of a good trial after three epochs may be larger than that
+of a poor one after four. But its rank among the others after as many values is known. So it gets
+the result that has this rank among their results.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from fastopt.tune.space.trial import Trial
 
 __all__ = ["results"]
 
-# Its double is finite.
+# Twice this is finite.
 LARGEST = np.finfo(np.float64).max / 2.0
 
 
 def results(trials: Sequence[Trial], sign: float) -> np.ndarray:
     """Values of finished trials, to be minimised: NaN for failures, an estimate for stopped ones.
 
-    From the longest curves to the shortest, so that the others' own results are known. A trial that
-    was worse than all others is worse than all their results.
+    Curves are taken from the longest to the shortest, so that the results of the longer ones are
+    known. A trial that was worse than all others gets a value worse than all their results.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def results(trials: Sequence[Trial], sign: float) -> np.ndarray:
 
 
 def _by_place(stood: np.ndarray, theirs: np.ndarray, results: np.ndarray) -> np.ndarray:
-    """The results that have the place among ``results`` that ``stood`` has among ``theirs``."""
+    """The results with the ranks among ``results`` that ``stood`` has among ``theirs``."""
     theirs, results = np.sort(theirs), np.sort(results)
     place = np.searchsorted(theirs, stood)
     # Halves: the difference of two huge values must stay finite.
@@ -68,7 +68,7 @@ def _by_place(stood: np.ndarray, theirs: np.ndarray, results: np.ndarray) -> np.
     spread = (half - 0.5 * theirs[0]) or 1.0
     with np.errstate(over="ignore"):
         excess = np.maximum(0.5 * stood - half, 0.0) / spread
-    # By less than the results are apart, however bad it was.
+    # Beyond the worst result by less than the range of the results, however bad it was.
     with np.errstate(invalid="ignore"):
         share = np.where(np.isfinite(excess), excess / (1.0 + excess), 1.0)
     worse = 0.5 * results[-1] + share * (0.5 * results[-1] - 0.5 * results[0] or spread)

@@ -25,12 +25,13 @@ LOG2_SOBOL = 10
 PERTURBATIONS = 256
 STARTS = 10
 TIES = 0.1
-"""Share of repeated values from which on an objective counts as stepped."""
+"""An objective counts as stepped if this share of its values are repeats."""
 STALLED = 8
-"""Trials without improvement, after which a stepped objective gets every other point from Sobol."""
+"""After this many trials without improvement, every other point of a stepped objective is from
+Sobol's sequence."""
 REFINED_ROWS = 8
-"""Rows of a batch from which on the best candidate is taken as it is: the model knows less and less
-of what the rows before it will bring, and a batch may have hundreds."""
+"""From this row of a batch on the best candidate is taken without refining it. The results of the
+rows before it are unknown, so refining gains little, and a batch may have hundreds of rows."""
 
 SOBOL_BITS = 30
 
@@ -52,10 +53,10 @@ def shifted_sobol(dimension: int, rng) -> np.ndarray:
 class Bayes:
     """Gaussian-process search.
 
-    The first points are the ``initial`` ones (else the centre of the space) and Sobol's; from then
-    on a Gaussian process with a Matern-5/2 kernel is fitted to all results, and the point of the
-    greatest expected improvement is suggested. No point is suggested twice, in noise neither; when
-    none is left, `SpaceExhausted` is raised. Points that are still running count with their
+    The first points are the ``initial`` values of the parameters (else the centre of the space) and
+    Sobol's. From then on a Gaussian process with a Matern-5/2 kernel is fitted to the results, and
+    the point of the greatest expected improvement is suggested. No point is suggested twice, with
+    noise neither; when none is left, `SpaceExhausted` is raised. Running trials count with their
     expected value.
 
     A suggestion is a function of the seed, the space, and the trials (in the order in which they
@@ -67,16 +68,17 @@ class Bayes:
         Trials before the first fit. Default: number of parameters plus one, at least 4 and at most
         10.
     deterministic : bool, default False
-        The objective gives the same value for the same point. Then the model has to pass through
-        every value instead of estimating the noise.
+        Whether the objective always gives the same value for the same point. The model then passes
+        through every value instead of estimating the noise.
     min_improvement : float, default 0.0
         In units of the objective. When the model expects less of its best suggestion, `ask` raises
         `ImprovementSpent` and ``study.run`` ends once nothing runs any more. Zero never ends.
     failures : {"neighbours", "worst", "ignore"}, default "neighbours"
-        What a failed trial says about its place. By its three nearest neighbours: nothing if most
-        of them have succeeded, that it is worse than the worst if they have failed too, and that it
-        is middling if there are none. ``"worst"`` avoids the place of every failure, best where all
-        of them are due to the params; ``"ignore"`` none, best where they are all chance.
+        What a failed trial says about its place. By default up to three near neighbours decide: if
+        most of them have succeeded, the failure is ignored; if not, it is worse than the worst
+        value; without neighbours it counts as the median. ``"worst"`` avoids the place of every
+        failure, which is best if all are due to the params. ``"ignore"`` avoids none, which is best
+        if all are chance.
 
     Examples
     --------
@@ -91,7 +93,7 @@ class Bayes:
     failures: Literal["neighbours", "worst", "ignore"] = "neighbours"
 
     def __post_init__(self) -> None:
-        # As plain numbers, for the study's file compares what repr shows.
+        # As plain numbers: the study's file compares what repr shows.
         if self.n_initial is not None:
             n = _checks.integer("Bayes: n_initial", self.n_initial, least=1)
             object.__setattr__(self, "n_initial", n)
@@ -156,14 +158,14 @@ class _Suggestion:
             n_initial = min(max(len(self.space) + 1, 4), 10)
         view = self.view
         begun = len(view.finished) + len(view.pending)
-        # failures alone tell nothing about where to go
+        # a model of failures alone would say nothing
         return begun < n_initial or not any(trial.state in TOLD for trial in view.finished)
 
     def _is_stuck(self):
         """Whether values repeat, as on a plateau or in steps, and the best is many trials old.
 
-        Such a model is misled: the warp of the values magnifies the steps among the best, which
-        mean nothing, until whatever lies elsewhere seems hopeless in units of them.
+        Such values mislead the model. The warp magnifies small steps among the best values, until
+        all other places seem hopeless in comparison.
         """
         values = [trial.value for trial in self.view.finished if trial.feasible]
         if (

@@ -1,7 +1,7 @@
 """A trust region, for spaces of many dimensions, where the model is good only near the best point.
 
-As TuRBO-1 (Eriksson et al. 2019, arXiv 1910.01739), but replayed from the values told, so that it
-is a function of the history and needs no state of its own.
+As TuRBO-1 (Eriksson et al. 2019, arXiv 1910.01739), but computed anew from all values each time, so
+that it is a function of the history and needs no state of its own.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def region_length(values, d: int) -> float:
     length, successes, failures = FIRST, 0, 0
     best = math.inf
     for value in values:
-        # a gain of less than a thousandth is none; without `best` the first value is no success
+        # a gain of less than a thousandth does not count; the first value is not a success
         if math.isfinite(best) and value < best - 1e-3 * abs(best):
             successes, failures = successes + 1, 0
         else:

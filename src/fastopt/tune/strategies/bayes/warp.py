@@ -1,8 +1,7 @@
-"""Warps: of the observed values, towards something a Gaussian process can model; of the inputs,
-likewise.
+"""Warps of the observed values and of the inputs, towards what a Gaussian process can model.
 
-The values are to be minimised. What counts is their order and the differences among the good ones,
-so each warp is monotone, and the worst values are drawn in.
+The values are to be minimised. What counts is their order and the differences among the good ones.
+So each warp is monotone, and compresses the worst values.
 """
 
 from __future__ import annotations
@@ -11,16 +10,16 @@ import numpy as np
 from scipy.special import ndtri
 
 LINEAR = 3.0
-"""How far beyond the median values stay as they are, in units of its distance to the best."""
+"""Up to here beyond the median values stay linear, in units of its distance to the best."""
 # its square is still finite
 LARGEST = 1e100
 
 
 def finite_scale(values) -> np.ndarray:
-    """Values from their median, in units of the distance to the best; not finite ones come last.
+    """Values minus their median, in units of its distance to the best; not finite ones come last.
 
-    The unit is taken from the better half, so that one value of 1e300 does not make equals of all
-    the others. Halving before subtracting keeps the difference of two huge values finite.
+    The unit is taken from the better half, so that the others still differ beside a value of 1e300.
+    Halving before subtracting keeps the difference of two huge values finite.
     """
     values = np.asarray(values, dtype=np.float64)
     good = np.isfinite(values)
@@ -37,7 +36,7 @@ def finite_scale(values) -> np.ndarray:
 
 
 def _lower_median(values):
-    """The median, of an even number the lower one: a mean would mix in the first of the worse."""
+    """The lower median: a mean of two would mix in the best value of the worse half."""
     return np.partition(values, (len(values) - 1) // 2)[(len(values) - 1) // 2]
 
 
@@ -61,7 +60,7 @@ def half_rank(values) -> np.ndarray:
     median = _lower_median(values)
     good = values <= median
     spread = np.sqrt(np.mean((values[good] - median) ** 2))
-    # with the better half all equal there is no unit, and any will do
+    # if the better half is all equal there is no unit, and any will do
     spread = spread or 1.0
     _, index, counts = np.unique(values, return_inverse=True, return_counts=True)
     # the middle rank of each set of equal values, in (0, 1)
@@ -92,15 +91,15 @@ EXPONENT_CENTRE, EXPONENT_WIDTH = 0.7, 0.7
 def power(values) -> np.ndarray:
     """Yeo-Johnson transform of standardised values, its exponent from a grid from -2 to 2.
 
-    The exponent maximises the normal likelihood times a normal prior, which a handful of values
-    does not outvote: by likelihood alone the first few trials are bent at random.
+    The exponent maximises the normal likelihood times a normal prior. By likelihood alone the first
+    few values would determine it at random.
     """
     if not values.any():
         return values
     candidates = yeo_johnson(values, _EXPONENTS)
     variance = candidates.var(axis=1)
     jacobian = (np.sign(values) * np.log1p(np.abs(values))).sum()
-    # a transform that flattens nearly everything would divide by nothing
+    # a transform that makes nearly all values equal would divide by zero
     log_variance = np.log(np.maximum(variance, 1e-12))
     exponents = _EXPONENTS[:, 0]
     likelihood = -0.5 * len(values) * log_variance + (exponents - 1.0) * jacobian
@@ -124,11 +123,10 @@ def outputs(values) -> np.ndarray:
 
 
 def gentle(values) -> np.ndarray:
-    """Targets that are linear in the values, but for those far beyond the median, with zero mean
-    and unit variance.
+    """Targets that are linear in the values up to far beyond the median; zero mean, unit variance.
 
-    For where the worse values count too: a point that is bad in one objective may be good in
-    another, and one that is good may be infeasible.
+    This is for several objectives and for constraints, where the worse values count too: a point
+    that is bad in one objective may be good in another, and the best values may be infeasible.
     """
     scaled = finite_scale(values)
     beyond = np.maximum(scaled / LINEAR - 1.0, 0.0)
@@ -138,7 +136,7 @@ def gentle(values) -> np.ndarray:
 def signed(constraint) -> tuple[np.ndarray, float]:
     """The targets of a constraint, with unit variance, and the target at its limit of zero.
 
-    Large amounts of either sign are drawn in by a logarithm. As Eriksson and Poloczek, arXiv
+    Large amounts of either sign are compressed by a logarithm, as by Eriksson and Poloczek, arXiv
     2002.08526, but in units of the median amount.
     """
     amount = np.abs(np.asarray(constraint, dtype=np.float64))

@@ -28,7 +28,7 @@ class History:
     Attributes
     ----------
     n_results : int
-        How many of them have one.
+        How many trials have a result, those that were stopped included.
     """
 
     def __init__(self, space: Space, signs: Sequence[float]) -> None:
@@ -36,7 +36,7 @@ class History:
         self._signs = np.array(signs)
         self._points = np.empty((16, len(space)))
         self._values = np.empty((16, len(signs)))
-        # Those that come after all that are done and feasible, the best of them first.
+        # Sort keys of stopped and infeasible trials, which rank after all others with a result.
         self._later: list[tuple[float, float, int]] = []
         self._n = 0
         self.n_results = 0
@@ -55,7 +55,7 @@ class History:
         values = trial.objectives or ([] if trial.value is None else [trial.value])
         signed = self._signs * values if values else np.full(len(self._signs), math.inf)
         if trial.state == "stopped":
-            # A trial that came further is better, whatever the values.
+            # A trial that was stopped later ranks higher, whatever its values.
             self._later.append((-len(trial.values), signed[0], n))
         elif trial.feasible is False:
             self._later.append((1.0, trial.violation, n))
@@ -79,16 +79,17 @@ class History:
 
 
 def _smallest(values: np.ndarray, count: int) -> np.ndarray:
-    """Indices of so many of the smallest values, of equals the first."""
+    """Indices of the ``count`` smallest values; of equal ones the first."""
     limit = np.partition(values, count - 1)[count - 1]
     below = np.flatnonzero(values < limit)
     return np.concatenate([below, np.flatnonzero(values == limit)[: count - len(below)]])
 
 
 def _outermost(values: np.ndarray, count: int) -> np.ndarray:
-    """Indices of so many rows of the lowest ranks; of the last rank those that dominate most.
+    """Indices of ``count`` rows, by rank.
 
-    These are chosen one by one, each the one that adds most to the hypervolume.
+    If only a part of a rank fits, its rows are chosen one by one, each time the one that adds most
+    to the hypervolume.
     """
     rank = ranks(values, count)
     last = int(np.sort(rank)[count - 1])

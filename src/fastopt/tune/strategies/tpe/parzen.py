@@ -1,4 +1,4 @@
-"""The density of some points of a space: a kernel around each, and a wide one for what is unseen.
+"""A density from points of a space: a kernel around each, and a wide one for the rest.
 
 A kernel is a product over the dimensions: a normal, cut off at the bounds, for numbers; for choices
 a distribution that prefers the one observed. Where the levels of a number are far apart the
@@ -18,11 +18,11 @@ from fastopt.tune.space import Categorical, Dimension, Float, Int
 
 __all__ = ["Parzen"]
 
-# Trials that weigh the same, the newest ones; older ones weigh less and less.
+# This number of the newest trials have equal weights; older ones weigh less and less.
 NEWEST = 25
-# Share of the range that a kernel is wide at least.
+# The least width of a kernel, as a share of the range.
 NARROWEST = 0.01
-# Cells up to this wide are so narrow for every kernel that its density hardly changes in them.
+# In cells up to this width the density of the narrowest kernel hardly changes.
 FINE = 0.005
 
 
@@ -61,14 +61,14 @@ class Parzen:
 
 
 def _weights(n: int) -> np.ndarray:
-    """By age: older points were chosen by what was known less of."""
+    """Weights by age: when older points were chosen, less was known."""
     if n < NEWEST:
         return np.ones(n)
     return np.concatenate([np.linspace(1.0 / n, 1.0, n - NEWEST), np.ones(NEWEST)])
 
 
 def _widths(places: np.ndarray) -> np.ndarray:
-    """The larger distance to a neighbour, within what is reasonable for this number of kernels."""
+    """The larger of the distances to both neighbours, clipped by the number of kernels."""
     n = len(places)
     if n < 2:
         return np.maximum(places, 1.0 - places)
@@ -80,7 +80,7 @@ def _widths(places: np.ndarray) -> np.ndarray:
 
 
 def _upper_tail(x: np.ndarray) -> np.ndarray:
-    """About the probability that a standard normal exceeds ``x``, to 2e-4.
+    """The probability that a standard normal exceeds ``x``, within 2e-4.
 
     Bowling, Khasawneh, Kaewkuekool, Cho: A logistic approximation to the cumulative normal
     distribution, Journal of Industrial Engineering and Management 2, 2009.
@@ -110,8 +110,8 @@ class _Numbers:
     def draw(self, kernels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         centres, scales = self._centres[kernels], self._scales[kernels]
         drawn = np.full(len(kernels), -1.0)
-        # No kernel is wider than the range or has its centre outside: a third of the draws, at
-        # least, are inside.
+        # No kernel is wider than the range or has its centre outside, so at least a third of the
+        # draws are inside.
         while (outside := (drawn < 0.0) | (drawn > 1.0)).any():
             fresh = centres + scales * rng.standard_normal(len(drawn))
             drawn = np.where(outside, fresh, drawn)
@@ -132,7 +132,7 @@ class _Numbers:
         total -= np.log(scales * _between(-centres / scales, (1.0 - centres) / scales))
 
     def _log_masses(self, places: np.ndarray) -> np.ndarray:
-        """Of the cells of ``places``, few of which differ."""
+        """Log probabilities of the cells of ``places``, computed once for each distinct cell."""
         levels, level = np.unique(self._parameter.nearest(places), return_inverse=True)
         low, high = self._parameter.cell(levels)
         centres, scales = self._centres, self._scales
@@ -143,7 +143,7 @@ class _Numbers:
 
 
 class _Choices:
-    """Distributions over one categorical dimension, each with a preference, the last without."""
+    """Distributions over one categorical dimension; each but the last prefers one choice."""
 
     def __init__(self, dimension: Dimension, places: np.ndarray) -> None:
         assert isinstance(dimension.parameter, Categorical)

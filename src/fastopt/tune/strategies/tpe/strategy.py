@@ -1,4 +1,4 @@
-"""Search by tree-structured Parzen estimators: where good trials are and others are not."""
+"""Search by tree-structured Parzen estimators."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fastopt.tune.strategies.tpe.parzen import Parzen
 
 __all__ = ["TPE"]
 
-# Sets of candidates, all of which are known, after which a point is taken from the first sequence.
+# After this number of sets of candidates, all known, a point of the first sequence is taken.
 ATTEMPTS = 8
 
 
@@ -35,19 +35,20 @@ class TPE:
     n_initial : int, default 10
         Trials with a value before the first densities.
     n_candidates : int, default 24
-        Points drawn for a suggestion. More look closer at what is known to be good.
+        Points drawn for a suggestion. With more, suggestions are nearer to the best trials.
 
     Notes
     -----
-    Stopped trials count as worse than all that are done, those stopped earliest worst, and
-    infeasible ones as worse than these, those that violate the constraints most worst. Failed
-    trials and those that run count among the worse. Of several objectives the better trials are
-    those that no other dominates, then those that only these do, and so on; of the last of these
-    ranks the ones that together dominate most. Bergstra, Bardenet, Bengio, Kégl: Algorithms
-    for hyper-parameter optimization, NIPS 2011; Watanabe: Tree-structured Parzen estimator, arXiv
-    2304.11127;
-    Ozaki, Tanigaki, Watanabe, Nomura, Onishi: Multiobjective tree-structured Parzen estimator,
-    Journal of Artificial Intelligence Research 73 (2022).
+    Stopped trials count as worse than all that are done, and the earlier they were stopped, the
+    worse. Infeasible ones are worse still, and the more they violate the constraints, the worse.
+    Failed and running trials always belong to the worse part. With several objectives trials are
+    ranked: first those that no other dominates, then those that only these dominate, and so on. If
+    a part of a rank fits, the trials that together dominate most are taken from it.
+
+    Bergstra, Bardenet, Bengio, Kégl: Algorithms for hyper-parameter optimization, NIPS 2011;
+    Watanabe: Tree-structured Parzen estimator, arXiv 2304.11127; Ozaki, Tanigaki, Watanabe, Nomura,
+    Onishi: Multiobjective tree-structured Parzen estimator, Journal of Artificial Intelligence
+    Research 73 (2022).
 
     Examples
     --------
@@ -99,7 +100,7 @@ class TPE:
 
 @dataclass(frozen=True)
 class _First(SequenceStrategy):
-    """Points spread over the space: every ``block`` of them is a Latin hypercube."""
+    """Points spread over the space: each ``block`` of them in turn is a Latin hypercube."""
 
     block: int
 
@@ -123,7 +124,7 @@ def _groups(space: Space) -> list[list[int]]:
 def _densities(
     space: Space, better: np.ndarray, worse: np.ndarray
 ) -> list[tuple[list[int], Parzen, Parzen]]:
-    """Those of each group of dimensions, from the trials that have them."""
+    """For each group of dimensions its members and two densities, from the trials that have it."""
     parts = [(points, space.active(points)) for points in (better, worse)]
     densities = []
     for members in _groups(space):
