@@ -7,18 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from tune_objectives import disc
 
 from fastopt import tune
 from fastopt.tune.command_line.main import main
 
 PLANE = {"x": tune.Float(0.0, 1.0), "y": tune.Float(0.0, 1.0)}
 STRATEGIES = ["grid", "random", "sobol", "tpe", "bayes"]
-
-
-def disc(params):
-    """The sum is smallest in the corner, of which a disc is forbidden."""
-    x, y = params["x"], params["y"]
-    return tune.Result(x + y, constraints=[0.5 - math.hypot(x, y)])
 
 
 def grid_or(strategy):

@@ -265,12 +265,14 @@ def test_ctrl_c_anywhere_in_tell_leaves_all_or_nothing(tmp_path):
 def test_ctrl_c_anywhere_in_a_revision_leaves_all_or_nothing(tmp_path, revise):
     path = tmp_path / "study.db"
     study, other = grid(LARGE, storage=path), grid(LARGE, storage=path)
-    place, reached = 0, True
+    place, reached, trial = 0, True, None
     while reached:
         place += 3
-        trial = study.ask()
-        study.tell(trial, 1.0)
-        call = {"delete": study.delete, "correct": partial(study.correct, value=0.5)}[revise]
+        if trial is None or revise == "delete":
+            trial = study.ask()
+            study.tell(trial, 1.0)
+        value = float(place)
+        call = {"delete": study.delete, "correct": partial(study.correct, value=value)}[revise]
         reached, _ = interrupt_at(place, partial(call, trial))
         assert [each.number for each in study.finished] == [e.number for e in other.finished]
         assert [each.value for each in study.trials] == [each.value for each in other.trials]

@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
+from tune_objectives import trade
 
 from fastopt import tune
 from fastopt.tune.command_line.main import main
@@ -13,12 +14,6 @@ from fastopt.tune.watching.feed import Feed
 
 PLANE = {"x": tune.Float(0.0, 1.0), "y": tune.Float(0.0, 1.0)}
 BOTH = ["minimize", "maximize"]
-
-
-def trade(params):
-    """What the second gains in x costs the first; y only hurts."""
-    x, y = params["x"], params["y"]
-    return x**2 + y, x * (1.0 - y)
 
 
 def places(trials):

@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import itertools
+import math
 import multiprocessing
 import os
 import random
@@ -346,10 +347,6 @@ def run_until_interrupted(path, where):
             print("interrupted", flush=True)
 
 
-if __name__ == "__main__":
-    globals()[sys.argv[1]](*sys.argv[2:])
-
-
 def notes_of_rows(params):
     """Losses like the params; notes and files of each row. Row 1 diverges at its third value."""
     tune.note(double=2 * params["a"])
@@ -360,3 +357,19 @@ def notes_of_rows(params):
         tune.note(epochs=[epoch] * len(left))
         rows = yield np.where((left == 1) & (epoch == 3), np.nan, left)
         left = left[rows]
+
+
+def trade(params):
+    """Two objectives: what the second gains in x costs the first; y only hurts."""
+    x, y = params["x"], params["y"]
+    return x**2 + y, x * (1.0 - y)
+
+
+def disc(params):
+    """The sum is smallest in the corner, of which a disc is forbidden."""
+    x, y = params["x"], params["y"]
+    return tune.Result(x + y, constraints=[0.5 - math.hypot(x, y)])
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]](*sys.argv[2:])
