@@ -147,9 +147,7 @@ def _import(options: argparse.Namespace) -> None:
         content, space, trials = read_json(file)
     from fastopt.tune.strategies.by_name import restore_strategy
 
-    facts: dict[str, Any] = {
-        name: content[name] for name in ("direction", "directions", "seed") if name in content
-    }
+    facts: dict[str, Any] = {name: content[name] for name in ("directions", "seed")}
     name = options.name or content["name"]
     strategy = restore_strategy(content["strategy"])
     with tune.Study(space, strategy=strategy, storage=options.file, name=name, **facts) as study:
