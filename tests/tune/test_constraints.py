@@ -199,6 +199,21 @@ def test_files_and_the_command_line_show_constraints(tmp_path, capsys):
         assert told[:6] == told[6:] == [trial.constraints for trial in trials]
 
 
+@pytest.mark.parametrize("kind", ["json", "csv"])
+def test_trials_with_fewer_constraints_than_others_are_imported_as_they_are(tmp_path, kind):
+    path, out, again = (str(tmp_path / name) for name in ("study.db", f"out.{kind}", "again.db"))
+    with tune.Study({"x": tune.Int(0, 3)}, strategy="grid", storage=path) as study:
+        study.run(lambda params: params["x"], n_trials=3)
+        study.correct(1, tune.Result(1.0, [0.5]))
+    if kind == "csv":
+        tune.Study({"x": tune.Int(0, 3)}, strategy="grid", storage=again).close()
+    assert main(["export", path, f"--{kind}", out]) == 0
+    assert main(["import", again, f"--{kind}", out]) == 0
+    with tune.open(again) as study:
+        assert [trial.state for trial in study.trials] == ["done"] * 3
+        assert [trial.constraints for trial in study.trials] == [[], [0.5], []]
+
+
 def test_constraints_of_a_table_go_by_their_numbers(tmp_path, capsys):
     path, table = tmp_path / "study.db", tmp_path / "in.csv"
     tune.Study({"x": tune.Int(0, 3)}, strategy="grid", storage=path).close()
