@@ -48,8 +48,8 @@ def read_result(given: Any, n_objectives: int) -> tuple[Result, str | None]:
     constraints = []
     given = result.constraints
     if not _is_listed(given):
-        problem = f"a result whose constraints must be a list of numbers, got {_shorten(given)}"
-        reason, given = reason or problem, ()
+        wanted = "a result whose constraints must be a list of numbers"
+        reason, given = reason or f"{wanted}, got {_shorten(given)}", ()
     for i, constraint in enumerate(given):
         number, problem = read_value(constraint)
         constraints.append(number)
