@@ -131,6 +131,14 @@ def test_another_number_of_constraints_makes_a_failure_that_names_the_remedy():
         study.add({"x": 2}, 1.0)
 
 
+def test_trials_of_other_studies_over_the_file_count_too(tmp_path):
+    space, path = {"x": tune.Int(0, 3)}, tmp_path / "study.db"
+    one, other = (tune.Study(space, strategy="grid", storage=path) for _ in range(2))
+    one.add({"x": 0}, tune.Result(1.0, [-1.0]))
+    with pytest.raises(ValueError, match="a result with 0 constraints, needs 1"):
+        other.add({"x": 1}, 1.0)
+
+
 def test_earlier_trials_are_given_constraints_by_correct():
     study = tune.Study({"x": tune.Int(0, 2)}, strategy="grid")
     study.run(lambda params: params["x"])
