@@ -41,7 +41,7 @@ def read_result(given: Any, n_objectives: int) -> tuple[Result, str | None]:
     value: Any
     if n_objectives == 1:
         value, reason = read_value(result.value)
-        if reason is not None and _is_listed(result.value):
+        if reason is not None and _is_listed(result.value) and len(result.value) > 1:
             reason += " (for several objectives the study needs directions=)"
     else:
         value, reason = _read_objectives(result.value, n_objectives)
