@@ -438,6 +438,19 @@ def test_the_keywords_stay_when_a_dictionary_of_torch_is_loaded():
         assert entry["step"] == 4
 
 
+def test_the_keywords_of_a_group_stay_when_a_dictionary_of_torch_is_loaded():
+    narrow, wide = make_params(torch.bfloat16), make_params(torch.float32)
+    groups = [{"params": narrow, "master_weights": True, "seed": 3}, {"params": wide}]
+    theirs = torch.optim.Adam([{"params": narrow}, {"params": wide}])
+    for given in ({}, {"rounding": "stochastic"}):
+        optimizer = fast.Adam([{**group} for group in groups], **given)
+        optimizer.load_state_dict(theirs.state_dict())
+        first, second = optimizer.param_groups
+        assert (first["master_weights"], first["seed"]) == (True, 3)
+        assert not second.get("master_weights")
+        assert first.get("rounding") == second.get("rounding") == given.get("rounding")
+
+
 def test_a_remainder_that_torch_has_cast_is_begun_anew():
     """torch steps the parameter without it, and casts it to bfloat16 when it loads."""
     params = make_params(torch.bfloat16)

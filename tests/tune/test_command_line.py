@@ -141,6 +141,17 @@ def test_json_that_is_no_study_is_refused(tmp_path, path, capsys):
     assert not (tmp_path / "new.db").exists()
 
 
+def test_json_without_a_fact_about_the_study_is_refused(tmp_path, path, capsys):
+    out = tmp_path / "out.json"
+    assert main(["export", path, "--json", str(out)]) == 0
+    content = json.loads(out.read_text())
+    for fact in ("name", "direction", "strategy", "seed"):
+        out.write_text(json.dumps({name: content[name] for name in content if name != fact}))
+        assert main(["import", str(tmp_path / "new.db"), "--json", str(out)]) == 1
+        assert fact in capsys.readouterr().err
+    assert not (tmp_path / "new.db").exists()
+
+
 def test_a_file_that_is_not_there_is_one_line_and_is_not_made(tmp_path, capsys):
     for command in ("studies", "show", "best", "watch"):
         assert main([command, str(tmp_path / "none.db")]) == 1

@@ -126,6 +126,14 @@ def test_another_number_of_constraints_makes_a_failure_that_names_the_remedy():
         study.add({"x": 2}, 1.0)
 
 
+def test_trials_of_other_studies_over_the_file_count_too(tmp_path):
+    space, path = {"x": tune.Int(0, 3)}, tmp_path / "study.db"
+    one, other = (tune.Study(space, strategy="grid", storage=path) for _ in range(2))
+    one.add({"x": 0}, tune.Result(1.0, [-1.0]))
+    with pytest.raises(ValueError, match="a result with 0 constraints, needs 1"):
+        other.add({"x": 1}, 1.0)
+
+
 def test_earlier_trials_are_given_constraints_by_correct():
     study = tune.Study({"x": tune.Int(0, 2)}, strategy="grid")
     study.run(lambda params: params["x"])
@@ -192,6 +200,21 @@ def test_files_and_the_command_line_show_constraints(tmp_path, capsys):
     with tune.open(tmp_path / "again.db") as again:
         told = [trial.constraints for trial in again.trials]
         assert told[:6] == told[6:] == [trial.constraints for trial in trials]
+
+
+@pytest.mark.parametrize("kind", ["json", "csv"])
+def test_trials_with_fewer_constraints_than_others_are_imported_as_they_are(tmp_path, kind):
+    path, out, again = (str(tmp_path / name) for name in ("study.db", f"out.{kind}", "again.db"))
+    with tune.Study({"x": tune.Int(0, 3)}, strategy="grid", storage=path) as study:
+        study.run(lambda params: params["x"], n_trials=3)
+        study.correct(1, tune.Result(1.0, [0.5]))
+    if kind == "csv":
+        tune.Study({"x": tune.Int(0, 3)}, strategy="grid", storage=again).close()
+    assert main(["export", path, f"--{kind}", out]) == 0
+    assert main(["import", again, f"--{kind}", out]) == 0
+    with tune.open(again) as study:
+        assert [trial.state for trial in study.trials] == ["done"] * 3
+        assert [trial.constraints for trial in study.trials] == [[], [0.5], []]
 
 
 def test_constraints_of_a_table_go_by_their_numbers(tmp_path, capsys):

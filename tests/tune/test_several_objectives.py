@@ -146,6 +146,9 @@ def test_several_numbers_need_several_directions():
     trial = study.ask()
     study.tell(trial, (1.0, 2.0))
     assert "for several objectives the study needs directions=" in trial.error
+    one = tune.Study(PLANE, strategy="sobol", directions=["minimize"])
+    one.tell(one.ask(), (1.0,))
+    assert one.trials[0].error.endswith("(1.0,) of type tuple, needs a real number")
 
 
 def test_the_arguments_exclude_each_other():

@@ -147,10 +147,9 @@ class Plan:
         for param, update, dtypes in self.updates:
             if update:
                 keep(self.state[param], update, param)
+            # A remainder tells nothing of a parameter that is stepped without it.
             if REMAINDER in self.state.get(param, ()) and REMAINDER not in dtypes:
-                del self.state[param][
-                    REMAINDER
-                ]  # which tells nothing of what is stepped without it
+                del self.state[param][REMAINDER]
         self.updates = []
         lists = [group["params"] for group in self.groups]
         self.structure = Snapshot([self.groups, self.state, *lists, *self.state.values()])

@@ -97,10 +97,6 @@ class Stepping:
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[misc]
         self._plan = None
-        # A state dictionary of torch's has none of them: they stay as they were.
-        for group in self.param_groups:
-            for name in KEYWORDS.keys() & self.defaults.keys():
-                group.setdefault(name, self.defaults[name])
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load what `state_dict` gave, of this class or of torch's.
@@ -109,12 +105,13 @@ class Stepping:
         that they were saved in; torch casts every state to its parameter's dtype.
         """
         seen: list[Any] = []
+        known = [dict(group) for group in self.param_groups]
         hooks = (
             self.register_load_state_dict_pre_hook(  # type: ignore[attr-defined]
                 lambda _, final: seen.append(final)
             ),
             self.register_load_state_dict_post_hook(  # type: ignore[attr-defined]
-                lambda _: self._restore_formats(seen[0]), prepend=True
+                lambda _: self._restore_formats(seen[0], known), prepend=True
             ),
         )
         try:
@@ -123,8 +120,12 @@ class Stepping:
             for hook in hooks:
                 hook.remove()
 
-    def _restore_formats(self, loaded: dict[str, Any]) -> None:
-        for saved, group in zip(loaded["param_groups"], self.param_groups, strict=True):
+    def _restore_formats(self, loaded: dict[str, Any], known: list[Group]) -> None:
+        for saved, before, group in zip(
+            loaded["param_groups"], known, self.param_groups, strict=True
+        ):
+            # A state dictionary of torch's has none of the keywords: they stay as they were.
+            group.update({k: before[k] for k in KEYWORDS if k in before and k not in saved})
             if not KEYWORDS.keys() & group.keys():
                 continue
             for number, param in zip(saved["params"], group["params"], strict=True):

@@ -63,6 +63,10 @@ def read_json(file: IO[str]) -> tuple[dict[str, Any], Space, list[Trial]]:
         content = json.load(file)
         if content["format"] != FORMAT or content["version"] > VERSION:
             raise ValueError(f"format {content['format']!r}, version {content['version']!r}")
+        if "directions" not in content:
+            content["directions"] = [content["direction"]]
+        if missing := {"name", "strategy", "seed"} - content.keys():
+            raise KeyError(*sorted(missing))
         space = unpack_space(content["space"])
         trials = [
             Trial(

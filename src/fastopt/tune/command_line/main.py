@@ -147,9 +147,7 @@ def _import(options: argparse.Namespace) -> None:
         content, space, trials = read_json(file)
     from fastopt.tune.strategies.by_name import restore_strategy
 
-    facts: dict[str, Any] = {
-        name: content[name] for name in ("direction", "directions", "seed") if name in content
-    }
+    facts: dict[str, Any] = {name: content[name] for name in ("directions", "seed")}
     name = options.name or content["name"]
     strategy = restore_strategy(content["strategy"])
     with tune.Study(space, strategy=strategy, storage=options.file, name=name, **facts) as study:
@@ -159,6 +157,7 @@ def _import(options: argparse.Namespace) -> None:
 def _add(study: tune.Study, trials: Sequence[tune.Trial]) -> None:
     """All or none: what a study would refuse is found before the first is added."""
     twin = tune.Study(study.space, strategy="random", directions=study.directions)
+    counts = {len(trial.constraints) for trial in trials if trial.state == "done"}
     for target in (twin, study):
         for trial in trials:
             facts: dict[str, Any] = {
@@ -167,7 +166,11 @@ def _add(study: tune.Study, trials: Sequence[tune.Trial]) -> None:
             if trial.state != "failed":
                 value: Any = trial.objectives or trial.value
                 facts["value"] = tune.Result(value, trial.constraints)
-            target.add(trial.params, **facts)
+            if trial.state != "done" or len(counts) == 1:
+                target.add(trial.params, **facts)
+            else:  # with other constraints than others, as only a correction leaves it
+                added = target.add(trial.params, **{**facts, "state": "stopped"})
+                target.correct(added, facts["value"])
     print(f"{len(trials)} trials added to {clean(study.name, 200)!r}", file=sys.stderr)
 
 

@@ -57,6 +57,7 @@ def add(
     if value is not MISSING:
         result, reason = read_result(value, len(ledger.directions))
         if reason is None and state == "done":
+            ledger.finished()  # of other processes too
             reason = ledger.other_constraints(result)
         if reason is not None:
             raise ValueError(f"add: the value is {reason}")

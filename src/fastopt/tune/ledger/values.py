@@ -38,18 +38,19 @@ def read_value(value: Any) -> tuple[float, str | None]:
 def read_result(given: Any, n_objectives: int) -> tuple[Result, str | None]:
     """``given`` as a result of plain floats, and None; or one without, and why it is no result."""
     result = given if isinstance(given, Result) else Result(given)
-    value: Any
+    value: Any = result.value
     if n_objectives == 1:
-        value, reason = read_value(result.value)
-        if reason is not None and _is_listed(result.value):
+        are_several = _is_listed(value) and len(value) > 1
+        value, reason = read_value(value)
+        if reason is not None and are_several:
             reason += " (for several objectives the study needs directions=)"
     else:
-        value, reason = _read_objectives(result.value, n_objectives)
+        value, reason = _read_objectives(value, n_objectives)
     constraints = []
     given = result.constraints
     if not _is_listed(given):
-        problem = f"a result whose constraints must be a list of numbers, got {_shorten(given)}"
-        reason, given = reason or problem, ()
+        wanted = "a result whose constraints must be a list of numbers"
+        reason, given = reason or f"{wanted}, got {_shorten(given)}", ()
     for i, constraint in enumerate(given):
         number, problem = read_value(constraint)
         constraints.append(number)
