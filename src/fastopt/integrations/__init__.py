@@ -11,11 +11,11 @@
 ``threadpoolctl``
     A controller of fastopt's threads.
 ``sklearn``
-    ``BayesSearchCV`` and ``SearchCV``, searches with cross-validation.
+    ``BayesSearchCV``, ``SearchCV`` and ``HalvingSearchCV``, searches with cross-validation.
 ``optuna``
-    The strategies of `fastopt.tune` as a sampler.
+    The strategies of `fastopt.tune` as a sampler, and a study written into Optuna's storage.
 ``tensorboard``, ``mlflow``, ``wandb``
     Callbacks that record a study.
 
-An ImportError says what to install.
+If the library is missing, the ImportError says what to install.
 """

@@ -1,4 +1,4 @@
-"""A study of :mod:`fastopt.tune` as one of Optuna's, for its dashboard and its plots."""
+"""Write a study of :mod:`fastopt.tune` as a study of Optuna, for its dashboard and its plots."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STATES = {
     "stopped": TrialState.PRUNED,
     "running": TrialState.RUNNING,
 }
-# What Optuna stores of choices as it is.
+# Types of choices that Optuna stores as they are.
 PLAIN = (bool, int, float, str, type(None))
 
 
@@ -36,7 +36,7 @@ def to_optuna(
     Parameters
     ----------
     study : fastopt.tune.Study
-        Of a file it may be opened by :func:`fastopt.tune.open`.
+        A study in a file may be opened by :func:`fastopt.tune.open`.
     storage : str or storage of Optuna's, optional
         As for ``optuna.create_study``; by default in memory.
     study_name : str, optional
@@ -53,9 +53,9 @@ def to_optuna(
 
     Notes
     -----
-    Notes and the reason of a failure become user attributes, values by epoch intermediate values.
-    Choices that Optuna cannot store are written as their text. Optuna numbers the trials anew where
-    some have been deleted.
+    Notes and the reason of a failure become user attributes. Values by epoch become intermediate
+    values. Choices that Optuna cannot store are written as their ``repr``. If trials have been
+    deleted, Optuna numbers the others anew.
 
     Examples
     --------
@@ -83,7 +83,7 @@ def to_optuna(
 def _distribution(parameter: Any) -> BaseDistribution:
     if isinstance(parameter, tune.Categorical):
         return CategoricalDistribution([_choice(choice) for choice in parameter.choices])
-    # Where a step does not divide the range, or a distribution has no end.
+    # Not the given bounds: a step may not divide the range, and a distribution may have no end.
     low, high = parameter.from_unit(0.0), parameter.from_unit(1.0)
     if isinstance(parameter, tune.Int):
         # Optuna has no steps under a logarithm.

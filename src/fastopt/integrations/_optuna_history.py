@@ -1,4 +1,4 @@
-"""What the trials of an Optuna study are to a strategy of :mod:`fastopt.tune`."""
+"""The trials of an Optuna study as trials of :mod:`fastopt.tune`, for a strategy."""
 
 from __future__ import annotations
 
@@ -17,17 +17,21 @@ from fastopt import tune
 
 __all__ = ["History", "TrialReader", "is_ours", "parameter_of", "whole", "write_suggestion"]
 
-# A trial shows its parameters to other workers only when the objective has asked for them; until
-# then they read them here, in pieces, because a relational storage holds no longer text.
+# A trial shows its parameters to other workers only when the objective has asked for them. Until
+# then they read them in this attribute, in pieces, because a relational storage bounds the length
+# of a text.
 ATTRIBUTE = "fastopt:params"
 PIECE = 2000
-# A trial that began so long ago and shows nothing belongs to a worker that has died.
+# A trial that began longer ago than this and shows nothing belongs to a worker that has died.
 DRAWING = timedelta(seconds=10)
 
 
 def parameter_of(distribution: Any) -> Any:
-    """Our parameter for a distribution; of choices only their places in the list are used, for
-    Optuna has its own idea of which are equal."""
+    """The parameter of :mod:`fastopt.tune` for a distribution.
+
+    Choices are represented by their places in the list, since Optuna and fastopt differ on which
+    choices are equal.
+    """
     if isinstance(distribution, CategoricalDistribution):
         return tune.Categorical(range(len(distribution.choices)))
     kind = tune.Int if isinstance(distribution, IntDistribution) else tune.Float
@@ -35,7 +39,7 @@ def parameter_of(distribution: Any) -> Any:
 
 
 def is_ours(distribution: BaseDistribution) -> bool:
-    """Whether our parameters can hold it: integers beyond 2**53, for one, they cannot."""
+    """Whether there is such a parameter; there is none for integers beyond 2**53, for example."""
     try:
         parameter_of(distribution)
     except (OverflowError, ValueError):
@@ -49,7 +53,7 @@ def _ours(parameter: Any, distribution: BaseDistribution, internal: float) -> An
         return min(max(float(internal), parameter.low), parameter.high)
     if isinstance(distribution, CategoricalDistribution):
         return int(internal)
-    # A sum of steps in floating point may miss the grid by more than a parameter accepts.
+    # Optuna's value may miss the grid, by rounding, by more than a parameter accepts.
     i = round((internal - parameter.low) / parameter.step)
     return parameter.value(min(max(i, 0), parameter.levels - 1))
 
@@ -64,7 +68,7 @@ class History:
         In the order in which they ended; under Hyperband those of the trial's bracket.
     pending : list of Trial
     taken : dict
-        Number of a trial by the key of a point that it has or was suggested; the least number.
+        For the key of each point, the least number of a trial that has it or was suggested it.
     drawing : list of int
         Earlier trials that are being drawn right now.
     """
@@ -127,14 +131,14 @@ class TrialReader:
         return history
 
     def facts(self, frozen: FrozenTrial) -> tuple[Any, tune.Trial | None, list[Hashable]]:
-        """When a trial ended, the trial as ours if it has a point, and the keys that it takes."""
+        """When a trial ended, the trial as ours if it has a point, and the keys of its points."""
         if frozen.number in self._ended:
             return self._ended[frozen.number]
         fixed = frozen.system_attrs.get("fixed_params", {})
         suggested = self._suggested(frozen)
         params = self._point({**fixed, **frozen.params}, suggested or {})
         keys = [] if params is None else [self.space.key(params)]
-        # What the objective refused, because it wants another range, must not be suggested again.
+        # An objective with another range refused the suggestion, which must not be made again.
         if suggested is not None and not fixed:
             keys.append(self.space.key(suggested))
         trial = None if params is None else tune.Trial(frozen.number, params)
@@ -178,7 +182,7 @@ class TrialReader:
         return params
 
     def _suggested(self, frozen: FrozenTrial) -> dict[str, Any] | None:
-        """What a trial was suggested; None if nothing, or a point of another self.space."""
+        """What a trial was suggested; None if nothing, or a point of another space."""
         pieces, start = [], 0
         while piece := frozen.system_attrs.get(f"{ATTRIBUTE}:{start}"):
             pieces.append(piece)
@@ -211,5 +215,5 @@ def _began_together(one: FrozenTrial, other: FrozenTrial) -> bool:
 
 
 def whole(study: optuna.Study) -> optuna.Study:
-    """The study itself where Optuna shows one bracket of it, as under Hyperband."""
+    """The whole study, where Optuna shows one bracket of it, as under Hyperband."""
     return getattr(study, "_study", study)

@@ -1,9 +1,9 @@
 """DeepSpeed's optimizers for offloading, with fastopt's step.
 
-`CPUAdam` and `CPUAdagrad` take what ``DeepSpeedCPUAdam`` and ``DeepSpeedCPUAdagrad`` take and keep
-the states that these keep, so that state dictionaries are interchangeable. Nothing is compiled when
-they are made. Parameters, gradients and states lie in the memory of the CPU, where ZeRO's
-``offload_optimizer`` has them; float32, bfloat16 and float16, in any mixture.
+`CPUAdam` and `CPUAdagrad` take the arguments of ``DeepSpeedCPUAdam`` and ``DeepSpeedCPUAdagrad``
+and keep the same states, so state dictionaries are interchangeable. Nothing is compiled when they
+are created. Parameters, gradients and states lie in the memory of the CPU, where ZeRO's
+``offload_optimizer`` has them. They are in float32, bfloat16 and float16, in any mixture.
 """
 
 from collections.abc import Iterable
@@ -29,7 +29,7 @@ __all__ = ["CPUAdagrad", "CPUAdam"]
 
 
 class _Offloaded(Stepping):
-    """Made without the compiled operators of DeepSpeed's classes, whose interface they have."""
+    """What both share: DeepSpeed's interface without its compiled operators."""
 
     def _begin(
         self,
@@ -74,16 +74,17 @@ class CPUAdam(_Offloaded, DeepSpeedCPUAdam):
         Must be False.
     adamw_mode : bool, default True
     fp32_optimizer_states : bool, default True
-        Whether states are in float32 whatever the parameters are in; else in the parameters' dtype.
+        Whether states are in float32 for every dtype of parameters; else they have the parameters'
+        dtype.
     master_weights, rounding, seed
-        As `fastopt.Adam` has them; by default DeepSpeed's: rounding is to nearest.
+        As in `fastopt.Adam`, but rounding is to nearest by default, as in DeepSpeed.
 
     Raises
     ------
     ValueError
-        If there is no such step.
+        If ``bias_correction`` is False, or a hyper-parameter is out of range.
     RuntimeError
-        If amsgrad is True, as DeepSpeed has it.
+        If ``amsgrad`` is True, as in DeepSpeed.
 
     Examples
     --------
@@ -141,9 +142,10 @@ class CPUAdagrad(_Offloaded, DeepSpeedCPUAdagrad):
     amsgrad : bool, default False
         Makes no difference, as in DeepSpeed.
     fp32_optimizer_states : bool, default True
-        Whether the sum is in float32 whatever the parameters are in; else in the parameters' dtype.
+        Whether the sum is in float32 for every dtype of parameters; else it has the parameters'
+        dtype.
     master_weights, rounding, seed
-        As `fastopt.Adagrad` has them; by default DeepSpeed's: rounding is to nearest.
+        As in `fastopt.Adagrad`, but rounding is to nearest by default, as in DeepSpeed.
 
     Examples
     --------

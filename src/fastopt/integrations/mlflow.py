@@ -30,7 +30,7 @@ LONGEST_TAG = 5000
 
 
 def _keys(names: Iterable[str]) -> dict[str, str]:
-    """For each parameter a key that MLflow takes: one bad key makes it drop all of them."""
+    """For each parameter a key that MLflow accepts: of a batch with one bad key it drops all."""
     keys: dict[str, str] = {}
     taken = set()
     for name in names:
@@ -50,10 +50,10 @@ class MLflow:
     """A callback for :class:`fastopt.tune.Study` that records to an MLflow store.
 
     Each call of ``study.run`` is a run named like the study, with the metric ``best`` by trial
-    number; each trial is a run nested in it, with its params, a metric ``epoch`` for every value
-    that the objective yields, and ``value`` in the end; of its notes the numbers are metrics
-    ``note/NAME``, the others tags. A trial that was stopped early has the
-    status KILLED, one that failed FAILED and the tag ``error``. MLflow's own current run is
+    number. Each trial is a run nested in it, with its params, a metric ``epoch`` for every value
+    that the objective yields, and the metric ``value`` in the end. Notes that are numbers are
+    metrics ``note/NAME``, other notes are tags. A trial that was stopped early has the status
+    KILLED. One that failed has the status FAILED and the tag ``error``. MLflow's own current run is
     neither used nor changed. Characters that MLflow does not allow in the name of a param are
     written as ``_``.
 
@@ -62,7 +62,7 @@ class MLflow:
     tracking_uri : str, optional
         A server or a local store (``"sqlite:///mlflow.db"``); by default MLflow's own.
     experiment : str, default "fastopt"
-        Made if absent.
+        The name of the experiment, which is created if absent.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""Optuna: ``FastoptSampler``, the strategies of :mod:`fastopt.tune` in an Optuna study, and
-``to_optuna``, a study of ours as one of Optuna's.
+"""Optuna: the strategies of :mod:`fastopt.tune` as a sampler, and studies written into its storage.
 
-Storages, dashboards, pruners and distributed runs stay Optuna's.
+``FastoptSampler`` makes the suggestions in an Optuna study; storages, dashboards, pruners and
+distributed runs stay Optuna's. ``to_optuna`` writes a study of fastopt as one of Optuna.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ from fastopt.tune.strategies.driver import Driver
 
 __all__ = ["FastoptSampler", "to_optuna"]
 
-# Each suggestion that is foreseen costs as much as one that is made.
+# At most this number of other trials' suggestions are computed: each costs as much as one's own.
 FORESEEN = 8
-# Draws after which a worker keeps its point although another one has it too.
+# After this number of draws a worker keeps its point even if another worker has it too.
 ATTEMPTS = 20
 SCRATCH = ("_lock", "_reader", "_driver", "_of", "_finished", "_shown")
 
@@ -65,13 +65,12 @@ class FastoptSampler(BaseSampler):
         With the same seed and history the suggestions are the same, and those of a
         :class:`fastopt.tune.Study` over the same space.
     search_space : dict of str to distribution, optional
-        The space, where it is known: then the strategy makes the first suggestions too. Without
-        it the space is what all completed trials have in common, and parameters outside of it are
-        sampled independently: at random, but for the first trial of a Bayesian search, which gets
-        the centre.
+        The space, if it is known. Then the strategy makes the first suggestions too. Without it the
+        space is what all completed trials have in common. Parameters outside of it are sampled
+        independently: at random, except that the first trial of a Bayesian search gets the centre.
     independent_sampler : optuna.samplers.BaseSampler, optional
-        For those parameters. By default uniform draws that belong to the seed, the trial's number
-        and the parameter's name.
+        For parameters that are sampled independently. By default they are uniform draws that depend
+        on the seed, the trial's number and the parameter's name.
 
     Raises
     ------
@@ -83,14 +82,18 @@ class FastoptSampler(BaseSampler):
 
     Notes
     -----
-    A failed trial, and one with an infinite value, counts as worse than all others; a pruned one by
-    how it stood among those that have reported as often. A parameter that a trial did not ask for
-    counts as it was suggested. ``seed`` may be the same everywhere: workers see each other's
-    suggestions in the storage, foresee those which are being drawn, and draw again where two met
-    nevertheless. Under :class:`optuna.pruners.HyperbandPruner` every bracket learns from its own
-    results, and none repeats a point of another. A used-up grid ends ``optimize``, and so does a
-    Bayesian search with ``min_improvement`` that expects less; the other strategies draw the points
-    of a used-up space at random again. Integers beyond 2**53 are sampled independently.
+    A failed trial, and one with an infinite value, counts as worse than all others. A pruned one
+    counts by its rank among those that have reported as often. A parameter that a trial did not ask
+    for counts as it was suggested.
+
+    ``seed`` may be the same everywhere. Workers see each other's suggestions in the storage, and
+    compute those which are being drawn. If two have drawn the same point nevertheless, one draws
+    again. Under :class:`optuna.pruners.HyperbandPruner` every bracket learns from its own results,
+    and none repeats a point of another.
+
+    ``optimize`` ends when a grid is used up, and when a Bayesian search with ``min_improvement``
+    expects less. The other strategies draw the points of a used-up space at random again. Integers
+    beyond 2**53 are sampled independently.
 
     Examples
     --------
@@ -130,7 +133,7 @@ class FastoptSampler(BaseSampler):
             self._make_reader(searched)
 
     def _forget(self) -> None:
-        """Start anew with what only saves time."""
+        """Drop all that is kept only to save time."""
         self._reader: TrialReader | None = None
         self._driver: Driver | None = None
         self._of: tuple[Any, int] | None = None
@@ -174,7 +177,7 @@ class FastoptSampler(BaseSampler):
         # A point that the user has enqueued needs no suggestion.
         if search_space.keys() <= trial.system_attrs.get("fixed_params", {}).keys():
             return {}
-        # Two threads that ask at once must see what the other one got.
+        # Of two threads that ask at once one must see what the other got.
         with self._lock:
             params = self._suggest(study, trial, search_space)
         if params is None:
@@ -278,7 +281,7 @@ class FastoptSampler(BaseSampler):
         unread = [name for name in space if name not in trial.params]
         unknown = [name for name in trial.params if name not in space]
         message = None
-        # An objective with conditions leaves some unread, and that is fine.
+        # An objective with conditions need not ask for all of them.
         if unread and (unknown or not trial.params):
             asked = ", ".join(map(repr, unknown)) or "nothing"
             missed = ", ".join(map(repr, unread))
@@ -309,7 +312,7 @@ class FastoptSampler(BaseSampler):
             try:
                 params = self._draw(driver, space, trial.number, history, ahead + history.drawing)
             except tune.ImprovementSpent:
-                # Asked nevertheless: another worker's result has come since, or by study.ask().
+                # It is asked even so by study.ask(), or after another worker's result has come.
                 _stop(study)
                 driver = self._make_driver(
                     replace(self._strategy, min_improvement=0.0), space, study
@@ -320,7 +323,7 @@ class FastoptSampler(BaseSampler):
                     _stop(study)
                 return None
             write_suggestion(study, trial, params)
-            # Of two workers that chose the same point the one that wrote later sees it here.
+            # Of two workers that chose the same point, the one that wrote later finds that here.
             key = space.key(params)
             history = reader.read(study, trial)
             if key not in history.taken or key in known:
@@ -376,7 +379,7 @@ class FastoptSampler(BaseSampler):
     ) -> dict[str, Any]:
         """The suggestion for a trial, after those that the trials ``ahead`` are about to get."""
         finished, pending, taken = history.finished, list(history.pending), set(history.taken)
-        # A strategy's memory holds for a history that only grows.
+        # A strategy's cache is valid only while the history grows.
         if finished[: len(self._finished)] != self._finished or not self._shown <= taken:
             driver.forget()
         self._finished = finished
@@ -405,7 +408,7 @@ def _stop(study: optuna.Study) -> None:
 
 
 def _searched(space: Mapping[str, BaseDistribution]) -> dict[str, BaseDistribution]:
-    """What of a space a strategy has to choose."""
+    """The part of a space that a strategy searches: more than one value, and a tune parameter."""
     return {
         name: distribution
         for name, distribution in space.items()

@@ -1,7 +1,7 @@
 """scikit-learn's multi-layer perceptrons, trained with any of fastopt's rules.
 
 `MLPClassifier` and `MLPRegressor` are subclasses of scikit-learn's. ``rule`` and ``rule_options``
-stand for ``solver`` and the keywords of the solvers; all else, such as ``learning_rate``,
+take the place of ``solver`` and the keywords of the solvers. All else, such as ``learning_rate``,
 ``early_stopping`` and ``partial_fit``, is scikit-learn's.
 """
 
@@ -35,7 +35,7 @@ SOLVER_KEYWORDS = {
 
 
 class _RuleOptimizer(SGDOptimizer):
-    """scikit-learn's protocol of an optimizer: its learning rates and stopping, a rule's steps."""
+    """An optimizer for scikit-learn: its learning rates and stopping, and the steps of a rule."""
 
     def __init__(self, params, estimator):
         super().__init__(
@@ -50,15 +50,15 @@ class _RuleOptimizer(SGDOptimizer):
         return self.kind(list(params), lr=self.learning_rate, **self.options)
 
     def __getstate__(self):
-        # The estimator holds the weights. Those of one that was loaded may be read-only, as
-        # joblib's workers have them in shared memory: nothing is built until they are stepped.
+        # The estimator holds the weights. After loading they may be read-only, as in the shared
+        # memory of joblib's workers, so the optimizer is not built before its first step.
         state = self.__dict__ | {"steps": None}
         if self.steps is not None:
             state["before"] = self.steps.state_dict()
         return state
 
     def _follow(self, params):
-        """Step these weights, with the states of those before."""
+        """Go on with these weights, and the states of the ones stepped before."""
         if self.steps is not None:
             stepped = self.steps.param_groups[0]["params"]
             if all(new is old for new, old in zip(params, stepped, strict=True)):

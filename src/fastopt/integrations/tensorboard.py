@@ -38,16 +38,15 @@ STATUS = {
 class TensorBoard:
     """A callback for :class:`fastopt.tune.Study` that writes to ``log_dir``.
 
-    Each trial is a run, ``NAME/trial-00007`` for trial 7 of the study ``NAME``: its params, a
-    scalar ``epoch`` for every value that the objective yields, and ``value`` in the end, with those
-    of its notes that are numbers as ``note/NAME``. The run
-    ``NAME`` has the scalar ``best`` by trial number. Parts of the name which would lead out of
-    ``log_dir`` become ``_``.
+    Each trial is a run, ``NAME/trial-00007`` for trial 7 of the study ``NAME``. It has the trial's
+    params, a scalar ``epoch`` for every value that the objective yields, and ``value`` in the end.
+    Notes that are numbers are scalars ``note/NOTE``. The run ``NAME`` has the scalar ``best`` by
+    trial number. Parts of the name that would lead out of ``log_dir`` become ``_``.
 
     Parameters
     ----------
     log_dir : str or path
-        For ``tensorboard --logdir``.
+        The folder that ``tensorboard --logdir`` shows.
 
     Examples
     --------
@@ -59,7 +58,7 @@ class TensorBoard:
 
     def __init__(self, log_dir: str | os.PathLike[str]) -> None:
         self.log_dir = Path(log_dir)
-        # One for each running trial, and under None that of the study.
+        # One for each running trial, and one for the study under the key None.
         self._writers: dict[int | None, EventFileWriter] = {}
 
     def _folder(self, study: Study) -> Path:

@@ -1,8 +1,9 @@
 """An optimizer for Thinc, and so for spaCy, whose arithmetic is fastopt's.
 
-`Adam` takes what ``thinc.optimizers.Adam`` takes and is registered as ``fastopt.Adam.v1``: import
-this module (spaCy: ``--code``) and write ``@optimizers = "fastopt.Adam.v1"`` in the configuration.
-Thinc 8.3, which spaCy 3.8 has, and Thinc 9.
+`Adam` takes the arguments of ``thinc.optimizers.Adam`` and is registered as ``fastopt.Adam.v1``.
+Import this module (with spaCy's commands by ``--code``) and write ``@optimizers =
+"fastopt.Adam.v1"`` in the configuration. It works with Thinc 8.3, which spaCy 3.8 uses, and Thinc
+9.
 """
 
 from collections.abc import Sequence
@@ -26,13 +27,15 @@ __all__ = ["Adam", "Optimizer"]
 
 
 class Optimizer(optimizers.Optimizer):
-    """Thinc's optimizer, with Adam, clipping, L2 and averages taken by fastopt's kernels.
+    """Thinc's optimizer, with Adam, clipping, L2 and averages computed by fastopt's kernels.
 
     The equations are Thinc's: ``fastopt.adam`` with ``eps_hat=True``, where the clipping factor and
-    L2 are part of the pass; the gradient is set to zero; averages move by ``(1 - decay)*(average -
-    weights)``. Schedules and serialization are Thinc's. So is the whole call for anything but
-    contiguous NumPy arrays of float32, such as arrays on a GPU; for RAdam and SGD; and for numbers
-    that fastopt refuses, such as the negative rates in which ``slanted_triangular`` ends.
+    L2 are part of the pass. Then the gradient is set to zero, and averages move by ``(1 -
+    decay)*(average - weights)``. Schedules and serialization are Thinc's.
+
+    Thinc's own code takes the whole call for anything but contiguous NumPy arrays of float32, such
+    as arrays on a GPU; for RAdam and SGD; and for numbers that fastopt refuses, such as the
+    negative learning rates that ``slanted_triangular`` gives after its last step.
 
     Examples
     --------
@@ -65,7 +68,7 @@ class Optimizer(optimizers.Optimizer):
         beta1, beta2, rate, decay, eps, limit = _settings(self, key)
         lr = lr_scale * rate
         hypers = {"beta1": beta1, "beta2": beta2, "lr": lr, "eps": eps, "eps_hat": True}
-        # What Thinc's decay, which follows the step of Adam, leaves of the weights.
+        # The factor of Thinc's weight decay, which follows the step of Adam.
         kept = 1.0 - lr * decay if self.L2_is_weight_decay else 1.0
         if self.L2_is_weight_decay and kept > 0:
             # fastopt's decay precedes the step: kept*(p - update) is kept*p - kept*update
@@ -80,7 +83,7 @@ class Optimizer(optimizers.Optimizer):
                 moments[key] = np.zeros(param.size, np.float32)
         count = self.nr_update.get(key, 0) + 1
         if decay and not self.L2_is_weight_decay:
-            # Into the gradient, as Thinc does, since it is set to zero in the end.
+            # Written into the gradient, as in Thinc: it is set to zero in the end anyway.
             fastopt.sgd(grad, param, lr=decay, maximize=True)
         if limit:
             norm = _core.norm(grad)
@@ -98,7 +101,7 @@ class Optimizer(optimizers.Optimizer):
         return weights, gradient
 
     def _is_ours(self, key: tuple[int, str], weights: Any, gradient: Any) -> bool:
-        """Whether fastopt's kernels take all that a call writes."""
+        """Whether fastopt's kernels accept all arrays of a call."""
         arrays = {"weights": weights, "gradient": gradient}
         for name, store in (("mom1", self.mom1), ("mom2", self.mom2), ("averages", self.averages)):
             if store and key in store:
@@ -130,7 +133,7 @@ if hasattr(optimizers.Optimizer, "last_score"):
 else:
 
     def _settings(optimizer: Optimizer, key: tuple[int, str]) -> Sequence[float]:
-        """Thinc 8 has numbers, which `step_schedules` changes."""
+        """In Thinc 8 these are numbers, which `step_schedules` changes."""
         return SETTINGS(optimizer)
 
 

@@ -25,7 +25,7 @@ __all__ = ["FastoptController"]
 
 
 class FastoptController(LibController):
-    """What threadpoolctl asks of fastopt's library, which it finds by name and symbols."""
+    """The controller of fastopt's library, which threadpoolctl finds by name and symbols."""
 
     user_api = "fastopt"
     internal_api = "fastopt"
@@ -37,10 +37,10 @@ class FastoptController(LibController):
         return self.dynlib.fo_get_num_threads()
 
     def set_num_threads(self, num_threads):
-        """Set it."""
+        """Set the largest number of threads that a step uses."""
         return self.dynlib.fo_set_num_threads(num_threads)
 
-    # threadpoolctl asks these two before it looks at the symbols, and others have a _core too.
+    # threadpoolctl calls these two before it checks the symbols, also for another package's _core.
 
     def get_version(self):
         """The version of the C library."""

@@ -20,16 +20,15 @@ __all__ = ["WandB"]
 class WandB:
     """A callback for :class:`fastopt.tune.Study` that records to Weights & Biases.
 
-    Each trial is a run in the study's group: its params are the config, ``epoch`` is logged for
-    every value that the objective yields, and the summary gets ``value``, ``state``, ``error``
-    and the trial's notes, as ``note/NAME``.
-    Runs of trials that failed end with exit code 1.
+    Each trial is a run in the study's group. Its params are the config, and ``epoch`` is logged for
+    every value that the objective yields. The summary gets ``value``, ``state``, ``error`` and the
+    trial's notes as ``note/NAME``. Runs of failed trials end with exit code 1.
 
     Parameters
     ----------
     project : str, default "fastopt"
     **options
-        More of ``wandb.init``: ``entity``, ``dir``, ``tags``, ``mode="offline"``, ``settings``, …
+        Further arguments of ``wandb.init``: ``entity``, ``dir``, ``tags``, ``mode="offline"``, …
 
     Examples
     --------

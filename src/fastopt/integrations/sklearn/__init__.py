@@ -1,7 +1,7 @@
 """scikit-learn: the searches ``SearchCV``, ``BayesSearchCV`` and ``HalvingSearchCV``.
 
-They are used as :class:`sklearn.model_selection.RandomizedSearchCV` is, the last as
-:class:`sklearn.model_selection.HalvingRandomSearchCV`, and give what these give.
+The first two are used as :class:`sklearn.model_selection.RandomizedSearchCV`, the last as
+:class:`sklearn.model_selection.HalvingRandomSearchCV`. They have the same attributes and methods.
 """
 
 try:

@@ -19,11 +19,12 @@ class BayesSearchCV(SearchCV):
     Parameters
     ----------
     search_spaces : dict
-        As ``param_distributions``. A tuple is what it is to scikit-optimize: ``(low, high)`` and
-        ``(low, high, "log-uniform")`` are ranges, of integers if both bounds are; any other tuple
-        holds choices.
+        As ``param_distributions``, but tuples mean what they mean in scikit-optimize: ``(low,
+        high)`` and ``(low, high, "log-uniform")`` are ranges, of integers if both bounds are
+        integers. Any other tuple holds choices.
     **others
-        As of :class:`SearchCV`; ``param_distributions`` may stand for ``search_spaces``.
+        The keywords of :class:`SearchCV`. ``param_distributions`` may be given instead of
+        ``search_spaces``.
 
     Examples
     --------
@@ -64,8 +65,8 @@ class BayesSearchCV(SearchCV):
             return self.param_distributions
         if not isinstance(self.search_spaces, Mapping):
             raise TypeError(
-                f"search_spaces must be a dict, got {self.search_spaces!r}; parameters that "
-                "exclude each other are told by when="
+                f"search_spaces must be a dict, got {self.search_spaces!r}; for parameters that "
+                "exclude each other use when="
             )
         return {name: range_of_tuple(name, value) for name, value in self.search_spaces.items()}
 
@@ -101,7 +102,7 @@ class BayesSearchCV(SearchCV):
 
 
 def _signature(*methods: Callable[..., Any]) -> inspect.Signature:
-    """All named parameters, for scikit-learn, which finds an estimator's in its signature."""
+    """All named parameters: scikit-learn reads an estimator's parameters from its signature."""
     parameters: dict[str, inspect.Parameter] = {}
     for method in methods:
         for name, parameter in inspect.signature(method).parameters.items():

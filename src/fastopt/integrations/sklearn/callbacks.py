@@ -1,4 +1,4 @@
-"""What callbacks of scikit-learn are told of a search."""
+"""Calls of scikit-learn's callbacks during a search."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["Watch"]
 
 
 class Watch:
-    """What callbacks of scikit-learn (from its version 1.9 on) see: one task for all fits."""
+    """The context of scikit-learn's callbacks (from version 1.9 on): one task for all fits."""
 
     def __init__(self, search: Any, root: Any, n_fits: int) -> None:
         self._search, self._begun = search, 0

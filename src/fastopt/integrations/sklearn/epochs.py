@@ -1,4 +1,4 @@
-"""Train candidates on, epoch by epoch, until a scheduler stops them."""
+"""The training of candidates, epoch by epoch, until a scheduler stops them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Data:
 
 @dataclass
 class Fold:
-    """A candidate's model of one split, and how its training has failed."""
+    """A candidate's model for one split, and the error that ended its training, if any."""
 
     model: Any
     error: str | None = None
@@ -56,7 +56,7 @@ class Candidate:
 
 @dataclass
 class Records:
-    """Each candidate at each rung, in the form of scikit-learn."""
+    """The results of each candidate at each rung, in the form of scikit-learn."""
 
     params: list[dict[str, Any]] = field(default_factory=list)
     splits: list[dict[str, Any]] = field(default_factory=list)
@@ -75,7 +75,7 @@ def _new_model(estimator: Any, params: dict[str, Any]) -> Any:
 def _train_on(
     fold: Fold, data: Data, split: int, epochs: int
 ) -> tuple[Fold, list[Any], dict[str, Any]]:
-    """Train for some epochs more: the fold, its scores after each, and its last in a record."""
+    """Train for more epochs: the fold, its score after each, and a record with the last score."""
     model, (train, test) = fold.model, data.splits[split]
     x, y = _safe_split(model, data.inputs, data.targets, train)
     x_test, y_test = _safe_split(model, data.inputs, data.targets, test, train)
@@ -120,7 +120,7 @@ class Epochs:
     estimator : estimator
     data : Data
     scheduler : object
-        All epochs up to the next at which it decides are trained in one go.
+        All epochs up to the next one at which it decides are trained in one call.
     max_iter : int
     metric : callable
         ``metric(results)``: the column of ``cv_results_`` to maximize.
@@ -146,7 +146,7 @@ class Epochs:
         try:
             yield from self._train()
         except Exception as error:
-            # It is the caller's, and no failure of these trials alone.
+            # An error of the search, which fit raises, and not of these trials alone.
             self.error = error
             self._study.stop()
             raise

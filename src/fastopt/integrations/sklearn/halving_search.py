@@ -44,16 +44,16 @@ class HalvingSearchCV(SearchCV):
     param_distributions : dict
         As in :class:`SearchCV`, without ``max_iter``.
     scheduler : object, optional
-        Who is trained on. By default ``tune.Halving(last=max_resources)``: after 1, 3, 9, …
-        epochs the best third. Not one that pauses trials or copies rows.
+        Decides which candidates are trained on. By default ``tune.Halving(last=max_resources)``:
+        after 1, 3, 9, … epochs the best third. It must not pause trials or copy rows.
     max_resources : int, optional
         Epochs of a whole training; by default ``max_iter`` of the estimator.
     strategy : str or object, default "bayes"
     n_iter : int, default 81
         Number of candidates; fewer if the space holds fewer.
     n_points : int or None, default 27
-        Candidates that are trained side by side, and compared with each other at each rung. The
-        strategy has seen those before them. None: all.
+        Candidates that are trained side by side and compared with each other at each rung. The
+        strategy proposes them when it has seen the results of those before. None: all at once.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class HalvingSearchCV(SearchCV):
         among its params, ``iter``, the number of the rung from 0, and ``n_resources``, its epochs
         so far. ``mean_fit_time`` counts the epochs since the rung before.
     best_index_ : int
-        The best of those with the most epochs. ``refit`` fits it anew to all data, by ``fit``.
+        The best of the candidates with the most epochs. ``refit`` fits it anew to all data.
     n_resources_, n_candidates_ : list of int
         The epochs of all rungs, and how many candidates came to each.
 
@@ -75,8 +75,8 @@ class HalvingSearchCV(SearchCV):
 
     Notes
     -----
-    Of an estimator whose ``random_state`` is an integer, each model shuffles by a generator that
-    starts from it and goes on from epoch to epoch.
+    If the estimator's ``random_state`` is an integer, each model shuffles by a generator that is
+    seeded with it and goes on from epoch to epoch.
 
     Examples
     --------
@@ -219,7 +219,7 @@ class HalvingSearchCV(SearchCV):
                 study, parallel, clone(self.estimator), data, scheduler, max_iter, self._metric
             )
             with warnings.catch_warnings():
-                # scikit-learn's own warning tells of all that failed.
+                # scikit-learn gives one warning for all that failed.
                 warnings.filterwarnings("ignore", "trial .* failed", RuntimeWarning)
                 study.run(
                     objective,
@@ -240,7 +240,7 @@ class HalvingSearchCV(SearchCV):
 
     @staticmethod
     def _select_best_index(refit: Any, refit_metric: str, results: Mapping[str, Any]) -> int:
-        """The best of those with the most epochs, or what ``refit`` says."""
+        """The best of the candidates with the most epochs, or what a callable ``refit`` returns."""
         if callable(refit):
             return BaseSearchCV._select_best_index(refit, refit_metric, results)
         scores = results[f"mean_test_{refit_metric}"]

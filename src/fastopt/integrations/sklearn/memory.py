@@ -13,7 +13,7 @@ __all__ = ["Memory", "fingerprint"]
 
 
 def fingerprint(name: str, value: Any) -> str:
-    """The same for what is the same, in every process."""
+    """A hash of a value that is the same in every process."""
     try:
         return joblib.hash(value)
     except Exception as error:
@@ -26,8 +26,8 @@ def fingerprint(name: str, value: Any) -> str:
 class Memory:
     """The splits of all candidates of a search, those of earlier fits included.
 
-    Each candidate's stand in the study's storage before its score is told. ``evaluating`` are the
-    trials whose candidates scikit-learn has just been given.
+    The splits of a candidate are stored before its score is told. ``evaluating`` holds the trials
+    whose candidates scikit-learn is evaluating.
     """
 
     def __init__(self, study: tune.Study) -> None:
@@ -49,25 +49,25 @@ class Memory:
         return type(None), ()
 
     def compare(self, facts: dict[str, str]) -> None:
-        """See that the search in the storage is this one."""
+        """Raise ValueError if the search in the storage was started with other facts."""
         if not self._study.finished:
             self._study.note({"search": facts})
         there = self._study.notes.get("search", {})
         changed = [name for name, fact in facts.items() if there.get(name) != fact]
         if changed:
             raise ValueError(
-                f"{self._study.storage}, study {self._study.name!r}, is a search with another "
-                f"{', '.join(changed)} and cannot be resumed with this"
+                f"{self._study.storage}, study {self._study.name!r}, was started with other "
+                f"{', '.join(changed)}; give the same, or another storage or name"
             )
 
     def known(self) -> tune.Trial | None:
-        """A trial that is known already, if possible one with fits that succeeded."""
+        """A trial whose fits have succeeded, if there is one."""
         trials = {trial.number: trial for trial in self._study.trials}
         done = [number for number in self._splits if trials[number].state == "done"]
         return trials[done[0]] if done else None
 
     def add(self, n_splits: int, out: list[dict[str, Any]]) -> None:
-        """Keep the last of ``out``, those of ``evaluating``."""
+        """Store the last of ``out``, which belong to ``evaluating``."""
         if self.replay:
             return
         fresh = out[len(out) - n_splits * len(self.evaluating) :]
@@ -76,7 +76,7 @@ class Memory:
     def add_failed(
         self, trials: list[tune.Trial], n_splits: int, score: float, seconds: float, error: str
     ) -> None:
-        """Keep what scikit-learn would have recorded of candidates whose fits all failed."""
+        """Store what scikit-learn would have recorded of candidates whose fits all failed."""
         split = {
             "fit_error": error,
             "test_scores": score,
@@ -101,7 +101,7 @@ class Memory:
         trials = {trial.number: trial for trial in self._study.trials}
         candidates = [trials[number].params for number in self._splits]
         splits = [split for splits in self._splits.values() for split in splits]
-        # A failed fit has one score for all metrics, whose names may come with the first success.
+        # A failed fit has one score for all metrics: their names are known from the first success.
         scored = next((each for each in splits if isinstance(each["test_scores"], dict)), splits[0])
         keys = scored.keys() & {"test_scores", "train_scores"}
         for split in splits:

@@ -44,8 +44,8 @@ class SearchCV(BaseSearchCV):
     param_distributions : dict
         Parameter name to :class:`~fastopt.tune.Float`, :class:`~fastopt.tune.Int` or
         :class:`~fastopt.tune.Categorical`, to a list of choices, or to a frozen continuous
-        distribution (or ``randint``) of :mod:`scipy.stats`. Parameters that exist only together
-        with values of others are told by ``when=``, not by a list of dicts.
+        distribution (or ``randint``) of :mod:`scipy.stats`. For parameters that exist only together
+        with values of others use ``when=``; a list of dicts is refused.
     strategy : str or object, default "bayes"
         As in :class:`fastopt.tune.Study`.
     n_iter : int, default 50
@@ -56,15 +56,15 @@ class SearchCV(BaseSearchCV):
     constraint : callable, optional
         ``constraint(params) -> bool``: only candidates for which it is true.
     search_metric : str, optional
-        With several metrics, the one to search for. By default ``refit``, if that is a name.
+        With several metrics, the one to maximize. By default ``refit``, if that is a name.
     random_state : int, RandomState instance or None, default None
-        With ``storage``, None takes the one that the search in the file was started with.
+        With ``storage``, None takes the seed that the search in the file was started with.
     storage : str or path, optional
-        A SQLite file that remembers the candidates and the scores of their splits, as in
-        :class:`fastopt.tune.Study`: a search that was killed goes on where it stopped when the same
+        A SQLite file for the candidates and the scores of their splits, as in
+        :class:`fastopt.tune.Study`. A search that was killed goes on where it stopped when the same
         program is run again, up to ``n_iter`` candidates in all.
     name : str, default "study"
-        One file may hold several searches.
+        The name of the search, since one file may hold several.
 
     Raises
     ------
@@ -75,13 +75,13 @@ class SearchCV(BaseSearchCV):
 
     Notes
     -----
-    All candidates are evaluated on the same splits, also if ``cv`` would draw others at each call.
-    With ``storage`` such a ``cv`` is refused, because a resumed search would draw others.
+    All candidates are evaluated on the same splits, even if ``cv`` draws new ones at each call.
+    With ``storage`` such a ``cv`` is refused, because a resumed search would have other splits.
 
     A candidate whose score is not finite (its fit failed, and ``error_score`` is NaN) counts as
-    worse than all others. Where every fit of a call failed, ``mean_fit_time`` is the time of the
-    call over its number of fits: scikit-learn tells no more. No candidate is evaluated twice,
-    except one when a search that had ended is taken from its ``storage`` again.
+    worse than all others. If every fit of a call failed, ``mean_fit_time`` is the time of the call
+    divided by its number of fits, since scikit-learn gives no other times. No candidate is
+    evaluated twice, except one when ``fit`` is called for a stored search that had ended.
 
     Examples
     --------
@@ -178,7 +178,7 @@ class SearchCV(BaseSearchCV):
         if not isinstance(space, Mapping):
             raise TypeError(
                 f"param_distributions must be a dict, got {space!r}; "
-                "parameters that exclude each other are told by when="
+                "for parameters that exclude each other use when="
             )
         integer("n_iter", self.n_iter, least=1)
         if self.n_points is not None:
@@ -213,7 +213,7 @@ class SearchCV(BaseSearchCV):
         if self.storage is not None:
             if not _yields_constant_splits(cv):
                 raise ValueError(
-                    "cv draws other splits each time, so that the search in storage could not be "
+                    "cv must give the same splits each time, since a search in storage may be "
                     "resumed: give its random_state an integer, or set shuffle=False; "
                     f"got {given!r}"
                 )
@@ -228,7 +228,7 @@ class SearchCV(BaseSearchCV):
             self.__dict__.pop("_data", None)
 
     def _facts(self) -> dict[str, str]:
-        """All besides the study itself that must be the same for a search to be resumed."""
+        """What must be equal, besides the study itself, for a search to be resumed."""
         metric = self.search_metric or (self.refit if isinstance(self.refit, str) else None)
         return {
             **self._data,
@@ -272,10 +272,10 @@ class SearchCV(BaseSearchCV):
     def _format_results(
         self, candidate_params: Any, n_splits: int, out: Any, more_results: Any = None
     ) -> dict[str, Any]:
-        """Called by ``evaluate_candidates``: join what it has seen with what earlier fits have."""
+        """Called by ``evaluate_candidates``: join its results with those of earlier calls."""
         self._memory.add(n_splits, out)
         with warnings.catch_warnings():
-            # It would be repeated after every candidate; _run_search formats once more at the end.
+            # Not after every candidate: _run_search formats once more at the end, and warns then.
             warnings.filterwarnings("ignore", "One or more of the .* scores are non-finite")
             return self._format_all(n_splits)
 
@@ -312,8 +312,8 @@ class SearchCV(BaseSearchCV):
                 try:
                     results = evaluate(trials)
                 except ValueError as error:
-                    # scikit-learn gives up when all fits of a call fail, which for one candidate
-                    # means little.
+                    # scikit-learn raises when all fits of a call fail. Here a call may be a single
+                    # candidate, so the search goes on.
                     if "fits failed" not in str(error):
                         raise
                     failure = error
@@ -332,10 +332,10 @@ class SearchCV(BaseSearchCV):
                 known = memory.known()
                 if known is None:
                     raise failure
-                # scikit-learn wants a call; this one adds nothing to what is known.
+                # scikit-learn needs a call; the result of this one is not recorded.
                 memory.replay = True
                 results = evaluate([known])
-            # scikit-learn goes on with this very dict.
+            # scikit-learn goes on with this dict object, so it is changed in place.
             final = self._format_all(n_splits)
             results.clear()
             results.update(final)

@@ -1,4 +1,4 @@
-"""What the values of a dict of spaces mean: parameters of :mod:`fastopt.tune`."""
+"""From values of a dict of spaces to parameters of :mod:`fastopt.tune`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PARAMETERS = (tune.Float, tune.Int, tune.Categorical)
 
 
 def parameter(name: str, values: Any) -> Any:
-    """What a value of ``param_distributions`` means."""
+    """The parameter for a value of ``param_distributions``."""
     if isinstance(values, PARAMETERS):
         return values
     if hasattr(values, "ppf"):
@@ -48,7 +48,7 @@ def parameter(name: str, values: Any) -> Any:
 
 
 def range_of_tuple(name: str, values: Any) -> Any:
-    """What scikit-optimize means by a tuple: bounds and perhaps a prior, else choices."""
+    """The parameter for a tuple as scikit-optimize reads it: bounds and a prior, else choices."""
     if not isinstance(values, tuple):
         return values
     bounds, prior = values[:2], values[2:]

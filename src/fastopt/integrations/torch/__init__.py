@@ -1,24 +1,24 @@
 """Drop-in replacements for torch's optimizers, for parameters on the CPU.
 
-Each class is a subclass of torch's own of the same name: constructor, schedulers, hooks, groups
-and state dictionaries are torch's; only the arithmetic of `step` is fastopt's. Parameters,
-gradients and states stay torch tensors and are updated in place, without a copy. A state dictionary
-of one can be loaded into the other.
+Each class is a subclass of torch's own of the same name. Constructor, schedulers, hooks, groups and
+state dictionaries are torch's; only the arithmetic of `step` is fastopt's. Parameters, gradients
+and states stay torch tensors and are updated in place, without a copy. A state dictionary of either
+can be loaded into the other.
 
-float32, float64, bfloat16 and float16. Narrow parameters are by default stepped as torch steps
-them, with states in their dtype and rounding to nearest. The further keywords of every
-class, ``state_format``, ``master_weights``, ``rounding`` and ``seed``, are those of `fastopt.Adam`,
-but that states have the parameters' dtype where no format is named, and that rounding is to nearest
-where no keyword is given.
+Tensors are in float32, float64, bfloat16 or float16. Narrow parameters are by default stepped as
+torch steps them, with states in their dtype and rounding to nearest. Every class has the further
+keywords ``state_format``, ``master_weights``, ``rounding`` and ``seed`` of `fastopt.Adam`, with two
+other defaults: states for which no format is named have the parameters' dtype, and rounding is to
+nearest if none of the keywords is given.
 
 A parameter must be dense: contiguous, or a permutation of a contiguous tensor such as
 ``channels_last``. A gradient of another layout than its parameter's is copied into that layout
-first. Of a DTensor the part that the process holds is stepped, and its states are DTensors alike.
+first. Of a DTensor the part that the process holds is stepped; its states are DTensors, too.
 
 What is not supported is refused: sparse, complex, CUDA and meta tensors, other wrapper subclasses,
 duplicate and overlapping parameters, gradients that share a parameter's memory, ``capturable``,
 ``differentiable``, and the ``centered`` and ``momentum`` variants of RMSprop. ``foreach`` and
-``fused`` make no difference. The count of steps is the state's ``step``.
+``fused`` make no difference. The count of steps is the state ``step``, as in torch.
 """
 
 try:
@@ -154,7 +154,7 @@ class AdamW(Stepping, torch.optim.AdamW):
     """
 
     def _rule(self, group: Group) -> Rule:
-        # torch's AdamW is its Adam, which looks at each step at what the group says.
+        # torch's AdamW is its Adam, which reads this setting from the group at each step.
         return RULES["adamw" if group["decoupled_weight_decay"] else "adam"]
 
 

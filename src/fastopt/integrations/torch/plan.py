@@ -1,7 +1,7 @@
 """What an optimizer for torch keeps between two steps: all tensors, for one call into C.
 
-A step goes through the parameters in C, where their memory is found through the exchange interface
-of DLPack. One call of it tells of a tensor what takes half a dozen of its methods.
+A step goes through the parameters in C and finds their memory through DLPack's exchange interface.
+One call of that gives what half a dozen methods of a tensor would give.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,8 +30,9 @@ Entry: TypeAlias = dict[str, Any]
 
 
 def make_plan(optimizer: Any) -> "Plan":
-    # Parameters that were stepped before are taken in even if they have no gradient now, since a
-    # model may leave out others at each step. What is wrong with them must not stop the step.
+    # Parameters that were stepped before are included even if they have no gradient now, since a
+    # model may leave out others at each step. An error in one without a gradient must not stop the
+    # step, so the second attempt leaves these out.
     try:
         return Plan(optimizer, only_with_gradient=False)
     except (TypeError, ValueError):
@@ -41,8 +42,8 @@ def make_plan(optimizer: Any) -> "Plan":
 class Plan:
     """The parameters that are stepped, with their states: all of them in one call into C.
 
-    It holds as long as the groups and the state have the same tensors at the same places in memory.
-    Nothing of it is in the optimizer's state before the first step has succeeded.
+    It is valid as long as the groups and the state have the same tensors at the same places in
+    memory. New states are put into the optimizer's state only when the first step has succeeded.
     """
 
     @torch.no_grad()
@@ -53,7 +54,7 @@ class Plan:
         self.idle: list[torch.Tensor] = []
         self.structure: Snapshot | None = None
         self.updates: list[tuple[torch.Tensor, Entry, Mapping[str, torch.dtype]]] = []
-        self.params: list[torch.Tensor] = []  # of a DTensor what this process holds of it
+        self.params: list[torch.Tensor] = []  # for a DTensor the part that this process holds
         self.parts: list[tuple[torch.Tensor, torch.Tensor]] = []  # DTensors, and these parts
         self.storages = list(map(Storage, self.rules, self.groups))
         names, owners, states, steps, counters = [], [], [], [], []
@@ -83,7 +84,7 @@ class Plan:
                     self.parts.append((param, part_of(param)))
                     param = self.parts[-1][1]
                 dtypes = storage.dtypes(param, name, wanted)
-                # Stochastic rounding is a function of the count, which SGD has not in torch.
+                # Stochastic rounding needs the count of steps, which torch's SGD does not keep.
                 is_counted = rule.name in COUNTED or storage.seed is not None
                 is_new = all(entry.get(state) is None for state in wanted)
                 # SGD's remainder may be all that there is.
@@ -143,7 +144,7 @@ class Plan:
         ]
 
     def _keep_states(self) -> None:
-        """Have in the optimizer's state what the first step made."""
+        """Put the states that were made for the first step into the optimizer's state."""
         for param, update, dtypes in self.updates:
             if update:
                 keep(self.state[param], update, param)
@@ -156,7 +157,7 @@ class Plan:
 
     @torch.no_grad()
     def _take_parts(self) -> bool:
-        """Have the gradients beside the parts; False if a DTensor now holds another part."""
+        """Set the gradients of the parts; False if a DTensor now holds another part."""
         for whole, part in self.parts:
             now = part_of(whole)
             if now.data_ptr() != part.data_ptr() or not _is_alike(now, part, part.dtype):
@@ -165,7 +166,7 @@ class Plan:
         return True
 
     def step(self, optimizer: Any) -> bool:
-        """Take the step; False, and nothing is done, if the plan no longer holds."""
+        """Take the step; if the plan is no longer valid, do nothing and return False."""
         if not (
             optimizer.param_groups is self.groups
             and optimizer.state is self.state
@@ -230,22 +231,22 @@ def _is_alike(state: torch.Tensor, param: torch.Tensor, dtype: torch.dtype) -> b
 
 
 def _strides(tensor: torch.Tensor) -> list[int]:
-    """The strides that mean something."""
+    """The strides of dimensions with more or less than one element; others have no meaning."""
     return [stride for stride, size in zip(tensor.stride(), tensor.shape, strict=True) if size != 1]
 
 
 def _usable_states(
     param: torch.Tensor, name: str, entry: Entry, dtypes: Mapping[str, torch.dtype]
 ) -> Entry:
-    """Of a parameter's states those that must be copied, in its own layout and the dtypes wanted.
+    """Copies of the states that are not in the parameter's layout or in the wanted dtypes.
 
-    Another dtype is what ``module.double()`` leaves behind.
+    States have another dtype after ``module.double()``, for example.
     """
     copies = {}
     for state, dtype in dtypes.items():
         value = entry.get(state)
         if state == REMAINDER and getattr(value, "dtype", None) != torch.int16:
-            # None, or one that torch has cast: the parameter alone is what there is.
+            # There is none, or torch has cast it: the value is that of the parameter alone.
             copies[state] = torch.zeros_like(param, dtype=torch.int16, requires_grad=False)
             continue
         if value is None:
@@ -295,7 +296,7 @@ def make_states(
 
 
 def keep(entry: Entry, update: Entry, param: torch.Tensor) -> None:
-    """Have in a parameter's state what was made for the part of it that is stepped."""
+    """Put states that were made for the stepped part of a parameter into the parameter's state."""
     entry.update(
         (name, value if name == "step" else whole_of(value, param))
         for name, value in update.items()
@@ -326,10 +327,10 @@ def check_tensor(tensor: Any, name: str, *, remainder: bool = False) -> None:
         raise TypeError(f"{name} must be {', '.join(FORMATS.values())}, got {tensor.dtype}")
 
 
-# What tells the core of torch's tensors
+# How the core recognises torch's tensors, and copies a gradient into its parameter's layout
 SOURCE = (torch.Tensor, torch.Tensor.is_neg, _adopt)
 
-# What a group can hold that has the same value as long as it is the same object
+# Types whose objects never change their value
 IMMUTABLE = (int, float, bool, str, type(None))
 
 
@@ -338,7 +339,7 @@ def has_optional(rule: Rule, group: Group) -> bool:
 
 
 def hypers_of(rule: Rule, group: Group, defaults: dict[str, Any]) -> dict[str, Any]:
-    """A group's hyper-parameters in the rule's words; the rule's where torch has no word."""
+    """A group's hyper-parameters by the rule's names; the rule's defaults for those torch lacks."""
     for name in ("capturable", "differentiable", "centered"):
         if group.get(name):
             raise ValueError(f"{name} must be False, fastopt has no such step; got {group[name]!r}")
@@ -348,7 +349,7 @@ def hypers_of(rule: Rule, group: Group, defaults: dict[str, Any]) -> dict[str, A
             raise ValueError(f"a parameter group must have {name!r}, got {sorted(group)}")
     for name, default in hypers.items():
         if name in group:
-            # torch takes anything for a flag.
+            # torch accepts any object as a flag.
             hypers[name] = bool(group[name]) if isinstance(default, bool) else _number(group[name])
     if "beta1" in hypers:
         hypers["beta1"], hypers["beta2"] = map(_number, group["betas"])

@@ -13,7 +13,7 @@ def is_sharded(tensor: Any) -> bool:
 
 
 def part_of(tensor: Any) -> Any:
-    """What this process holds of a DTensor; anything else itself."""
+    """The part of a DTensor that this process holds; any other tensor itself."""
     return tensor.to_local() if is_sharded(tensor) else tensor
 
 
@@ -46,8 +46,8 @@ def grad_of(param: Any) -> torch.Tensor | None:
 def first_place(param: Any) -> int:
     """The place of a part's first element among all elements of its parameter.
 
-    Of a parameter that is sharded in its first dimension, as FSDP does, a part is one range of
-    places; its stochastic rounding is then that of the whole.
+    If a parameter is sharded in its first dimension, as by FSDP, a part is one range of places. Its
+    stochastic rounding is then the same as in the whole parameter.
     """
     if not is_sharded(param):
         return 0

@@ -41,13 +41,13 @@ class Stepping:
 
     # Made by the first step, and again whenever a tensor or a state is no longer what it was.
     _plan: Plan | None = None
-    # The keywords that torch's constructors do not take, if any differs from its default
+    # The keywords that torch's constructors lack; empty if all have their defaults
     _given: Mapping[str, Any] = {}
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         if Stepping not in cls.__bases__ or len(cls.__bases__) == 1:
-            return  # not right above a class of torch
+            return  # not a direct subclass of Stepping and a class of torch
 
         def __init__(self: Stepping, params: Any, *args: Any, **keywords: Any) -> None:  # noqa: N807
             Stepping.__init__(self, params, *args, **keywords)
@@ -79,7 +79,7 @@ class Stepping:
             self._move_states()
 
     def _rule(self, group: Group) -> Rule:
-        """The rule of a group, of its settings as they now are."""
+        """The rule of a group, by its present settings."""
         raise NotImplementedError
 
     def _state_names(self, rule: Rule, group: Group) -> list[str]:
@@ -87,7 +87,7 @@ class Stepping:
 
     @property
     def _step_supports_amp_scaling(self) -> bool:
-        """False: GradScaler unscales the gradients itself, and leaves out steps that it must."""
+        """False: GradScaler itself unscales gradients, and skips steps with infinite ones."""
         return False
 
     @_step_supports_amp_scaling.setter
@@ -210,7 +210,7 @@ class Stepping:
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        # Of the step a trace would hold nothing, which is not made of torch's operators.
+        # A trace records torch's operators, so it would lack this step.
         if get_proxy_mode() is not None or torch.jit.is_tracing():
             raise RuntimeError(
                 "a step of fastopt cannot be traced (make_fx, torch.jit.trace): trace torch's own "

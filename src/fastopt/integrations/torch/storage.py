@@ -1,4 +1,4 @@
-"""How the optimizers for torch store parameters and states: the keywords that torch has not."""
+"""How the optimizers for torch store parameters and states, by the keywords that torch lacks."""
 
 import inspect
 import warnings
@@ -37,12 +37,12 @@ FORMATS = {dtype: name for name, dtype in DTYPES.items()}
 
 
 class Storage:
-    """Of the parameters of a group.
+    """How the parameters of a group and their states are stored.
 
     Attributes
     ----------
     is_torch_s : bool
-        Whether all is as torch has it: states of the parameter's dtype, each result rounded to
+        Whether all is as in torch: states have the parameter's dtype, and each result is rounded to
         nearest, averages of squares too.
     """
 
@@ -70,13 +70,13 @@ class Storage:
 
     @property
     def seed(self) -> int | None:
-        """Of stochastic rounding; None where it is to nearest."""
+        """The seed of stochastic rounding; None if rounding is to nearest."""
         return self._stored.seed_of_rounding
 
     def dtypes(
         self, param: torch.Tensor, name: str, states: Sequence[str]
     ) -> dict[str, torch.dtype]:
-        """Of the states of a parameter, its remainder among them if it has one."""
+        """The dtype of each state of a parameter, of its remainder too if it has one."""
         format = FORMATS[param.dtype]
         names = {state: own for own, state in TORCH_STATES.items()}
         wanted = [names.get(state, state) for state in states]
@@ -107,7 +107,7 @@ _LOST = {
 
 
 def warn_of_loss(groups: Sequence[Group]) -> None:
-    """Say, once in a process, what torch's way loses."""
+    """Warn, once in a process, of what rounding as in torch loses."""
     for param in (param for group in groups for param in group["params"]):
         if param.requires_grad and param.dtype in _LOST and not _warned:
             _warned.add("loss")
@@ -133,7 +133,7 @@ def zeros(
                 for dtype in wanted.values()
             ]
         )
-    # Tensors of their own, and not views of one: each is saved without the others.
+    # Separate tensors, not views of one tensor: torch.save would write all of that for each view.
     return [
         {
             state: torch.from_numpy(array).view(dtype)
@@ -143,7 +143,7 @@ def zeros(
     ]
 
 
-# What has the size of a dtype in NumPy, which knows no bfloat16
+# NumPy dtypes of the same size; NumPy has no bfloat16
 _IN_NUMPY: dict[torch.dtype, Any] = {
     torch.float64: np.float64,
     torch.float32: np.float32,
