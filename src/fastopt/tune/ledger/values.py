@@ -40,7 +40,7 @@ def read_result(given: Any, n_objectives: int) -> tuple[Result, str | None]:
     result = given if isinstance(given, Result) else Result(given)
     value: Any = result.value
     if n_objectives == 1:
-        are_several = _is_listed(value) and len(value) > 1
+        are_several = (_length(value) or 0) > 1
         value, reason = read_value(value)
         if reason is not None and are_several:
             reason += " (for several objectives the study needs directions=)"
@@ -48,7 +48,7 @@ def read_result(given: Any, n_objectives: int) -> tuple[Result, str | None]:
         value, reason = _read_objectives(value, n_objectives)
     constraints = []
     given = result.constraints
-    if not _is_listed(given):
+    if _length(given) is None:
         wanted = "a result whose constraints must be a list of numbers"
         reason, given = reason or f"{wanted}, got {_shorten(given)}", ()
     for i, constraint in enumerate(given):
@@ -65,7 +65,7 @@ def read_result(given: Any, n_objectives: int) -> tuple[Result, str | None]:
 
 
 def _read_objectives(value: Any, count: int) -> tuple[tuple[float, ...], str | None]:
-    if not _is_listed(value) or len(value) != count:
+    if _length(value) != count:
         directions = f"{count} numbers, one for each of the study's directions"
         return (), f"{_shorten(value)}, needs {directions}"
     pairs = [read_value(item) for item in value]
@@ -75,12 +75,14 @@ def _read_objectives(value: Any, count: int) -> tuple[tuple[float, ...], str | N
     return tuple(number for number, _ in pairs), None
 
 
-def _is_listed(value: Any) -> bool:
-    """Whether it is a list, a tuple, or an array or a tensor of one axis."""
+def _length(value: Any) -> int | None:
+    """That of a list, a tuple, or an array or a tensor of one axis; None of anything else."""
     shape = getattr(value, "shape", None)
     if isinstance(shape, tuple):
-        return len(shape) == 1
-    return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+        return shape[0] if len(shape) == 1 else None
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+        return len(value)
+    return None
 
 
 def _item(value: Any) -> Any:
@@ -97,7 +99,7 @@ def has_diverged(value: Any) -> bool:
     """
     if isinstance(value, Result):
         return has_diverged(value.value) or has_diverged(value.constraints)
-    if _is_listed(value) and len(value) != 1:
+    if (_length(value) or 1) != 1:
         return any(map(has_diverged, value))
     value = _item(value)
     return isinstance(value, float) and not math.isfinite(value)
