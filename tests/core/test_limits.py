@@ -174,6 +174,7 @@ def test_an_array_cannot_be_resized_during_a_step(error):
     assert np.unique(param).tolist() == [-steps]
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_tensors_step_as_one():
     n, size = 100_000, 3
     whole, grads = np.linspace(-1, 1, n * size), np.linspace(2, -1, n * size)

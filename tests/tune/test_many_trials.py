@@ -87,6 +87,7 @@ def test_ask_and_tell_cost_the_same_after_twenty_times_the_trials(tmp_path, stra
     assert all(later <= 1.1 * sooner for sooner, later in zip(few, many, strict=True)), costs
 
 
+@pytest.mark.slow
 def test_opening_costs_the_same_for_each_trial(tmp_path):
     calls = []
     for trials in (200, MANY):

@@ -52,7 +52,14 @@ def test_an_error_of_the_constraint_does_not_use_up_the_space(strategy):
     assert len(ask_all(study)) == 19
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES, ids=str)
+# Of the slowest, test_bayes.py asks as often without a study.
+ONE_IS_SLOW = [
+    pytest.param(strategy, marks=[pytest.mark.slow] if strategy == "bayes" else [])
+    for strategy in STRATEGIES
+]
+
+
+@pytest.mark.parametrize("strategy", ONE_IS_SLOW, ids=str)
 def test_a_thousand_asks_bring_no_duplicate(strategy):
     space = {"a": tune.Int(1, 40), "b": tune.Int(1, 1000, log=True)}
     study = tune.Study(space, strategy=strategy)
