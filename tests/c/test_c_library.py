@@ -48,8 +48,8 @@ def installed(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def sanitized(tmp_path_factory):
-    """The static library, compiled with the sanitizers: one instruction set, as the programs are about
-    the interface. tools/sanitizers.sh steps on all of them."""
+    """The static library, compiled with the sanitizers, for one instruction set: the programs are
+    about the interface. tools/sanitizers.sh steps on all of them."""
     build = tmp_path_factory.mktemp("sanitized")
     library = build / "libfastopt.a"
     make(library, build, f"CFLAGS={' '.join(SANITIZE)} -DFO_BASELINE_ONLY")
