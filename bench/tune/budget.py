@@ -11,18 +11,16 @@ are skipped, so that a run can be cut off and repeated. Set OPENBLAS_NUM_THREADS
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import math
 import time
 import warnings
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from pathlib import Path
 
 import numpy as np
 
-from bench.tune import perceptron
+from bench.tune import perceptron, sweep
 from bench.tune.perceptron import BATCH, DATA, EPOCHS, HIDDEN
 from bench.tune.results import BUDGET, Training
 
@@ -194,31 +192,16 @@ def search(method: str, data: str, seed: int, seconds: float) -> Training:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.tune.budget",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = sweep.parser("bench.tune.budget", __doc__, seeds="0:3", results=BUDGET)
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--data", nargs="+", choices=DATA, default=DATA)
-    parser.add_argument("--seeds", default="0:3", help="first:end")
     parser.add_argument("--seconds", type=float, default=6.0, help="of CPU time for each search")
-    parser.add_argument("--minutes", type=float, default=math.inf, help="begin none later")
-    parser.add_argument("--results", type=Path, default=BUDGET)
     arguments = parser.parse_args()
-    done = {found.key for found in Training.load(arguments.results)}
-    seeds = range(*map(int, arguments.seeds.split(":")))
-    start = time.monotonic()
+    done = (found.key for found in Training.load(arguments.results))
     with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as process:
-        for seed, data, method in itertools.product(seeds, arguments.data, arguments.methods):
-            if (method, data, seed) in done:
-                continue
-            if time.monotonic() - start > 60 * arguments.minutes:
-                print("time is up; run again to go on")
-                return
-            found = process.submit(search, method, data, seed, arguments.seconds).result()
+        for key in sweep.pending(arguments, arguments.methods, arguments.data, done):
+            found = process.submit(search, *key, arguments.seconds).result()
             found.append_to(arguments.results)
-    print("all done")
 
 
 if __name__ == "__main__":

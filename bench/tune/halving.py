@@ -10,17 +10,13 @@ it was found in. Finished searches are skipped. Set OPENBLAS_NUM_THREADS=1.
 
 from __future__ import annotations
 
-import argparse
-import itertools
 import math
-import time
 import warnings
-from pathlib import Path
 
 import numpy as np
 
 import fastopt
-from bench.tune import perceptron
+from bench.tune import perceptron, sweep
 from bench.tune.perceptron import DATA, EPOCHS
 from bench.tune.results import CURVES, HALVING, Search
 from fastopt import tune
@@ -102,30 +98,15 @@ def search(method: str, data: str, curves: np.ndarray, seed: int) -> Search:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.tune.halving",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = sweep.parser("bench.tune.halving", __doc__, seeds="0:8", results=HALVING)
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--data", nargs="+", choices=DATA, default=DATA)
-    parser.add_argument("--seeds", default="0:8", help="first:end")
-    parser.add_argument("--minutes", type=float, default=math.inf, help="begin none later")
-    parser.add_argument("--results", type=Path, default=HALVING)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     curves = recorded()
-    done = {found.key for found in Search.load(arguments.results)}
-    seeds = range(*map(int, arguments.seeds.split(":")))
-    start = time.monotonic()
-    for seed, data, method in itertools.product(seeds, arguments.data, arguments.methods):
-        if (method, data, seed) in done:
-            continue
-        if time.monotonic() - start > 60 * arguments.minutes:
-            print("time is up; run again to go on")
-            return
+    done = (found.key for found in Search.load(arguments.results))
+    for method, data, seed in sweep.pending(arguments, arguments.methods, arguments.data, done):
         search(method, data, curves[data], seed).append_to(arguments.results)
-    print("all done")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,17 @@ from bench.documents import NOT_MEASURED, ROOT, Place, report, table
 from bench.tune.fidelity import budget_tables, halving_tables
 from bench.tune.plot import plot_ranks
 from bench.tune.ranks import OURS, Cells, cells_of, complete, interval, mean_ranks, share_of_pairs
-from bench.tune.results import BUDGET, HALVING, LATEST, PUBLISHED, SPEED, Search, Timing, Training
+from bench.tune.results import (
+    BUDGET,
+    HALVING,
+    LATEST,
+    PUBLISHED,
+    SPEED,
+    Search,
+    Timing,
+    Training,
+    add_published,
+)
 from bench.tune.rivals import RIVALS
 
 STAGES = (0.25, 0.5, 1.0)
@@ -160,10 +170,7 @@ def texts() -> dict[Place, str]:
 
 def publish(results: Path) -> None:
     """Add the searches of a file to those published; then the document and the picture."""
-    found = {search.key: search for path in (PUBLISHED, results) for search in Search.load(path)}
-    order = {rival: number for number, rival in enumerate(RIVALS)}
-    searches = sorted(found.values(), key=lambda s: (order[s.rival], s.seed))
-    PUBLISHED.write_text("".join(search.as_line() for search in searches))
+    searches = add_published(PUBLISHED, results, RIVALS)
     for place, text in texts().items():
         place.write(text)
     plot_ranks(cells_of(searches), groups(cells_of(searches)), PICTURE)

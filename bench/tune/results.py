@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -63,6 +64,16 @@ class Search(Line):
         count = max(1, round(stage * self.trials))
         found = [value for number, value in self.improvements if number <= count]
         return found[-1] if found else math.inf
+
+
+def add_published(published: Path, results: Path, rivals: Iterable[str]) -> list[Search]:
+    """All published searches, those of `results` among them from now on, in the order of rivals."""
+    found = {search.key: search for path in (published, results) for search in Search.load(path)}
+    order = {rival: number for number, rival in enumerate(rivals)}
+    searches = sorted(found.values(), key=lambda s: (order[s.rival], s.seed))
+    published.parent.mkdir(exist_ok=True)
+    published.write_text("".join(search.as_line() for search in searches))
+    return searches
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,11 @@ from these the best value after any part of the search is known. Set OPENBLAS_NU
 
 from __future__ import annotations
 
-import argparse
 import math
-import time
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 
+from bench.tune import sweep
 from bench.tune.problems import Problem, problems
 from bench.tune.results import LATEST, PUBLISHED, Search
 from bench.tune.rivals import RIVALS
@@ -36,42 +34,22 @@ def search(rival: str, make: Callable, problem: Problem, seed: int) -> Search:
     return Search(rival, problem.name, problem.kind, seed, problem.budget, improvements)
 
 
-def parser() -> argparse.ArgumentParser:
-    result = argparse.ArgumentParser(
-        prog="python -m bench.tune.run",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    result.add_argument("rivals", nargs="+", choices=RIVALS)
-    result.add_argument("--seeds", default="0:3", help="first:end")
-    result.add_argument("--kinds", nargs="+", default=[""], help="beginnings of kinds of problem")
-    result.add_argument("--problems", nargs="+", default=[""], help="beginnings of names")
-    result.add_argument("--minutes", type=float, help="begin no search later than this")
-    result.add_argument("--results", type=Path, default=LATEST)
-    return result
-
-
 def main() -> None:
-    arguments = parser().parse_args()
+    parser = sweep.parser("bench.tune.run", __doc__, seeds="0:3", results=LATEST)
+    parser.add_argument("rivals", nargs="+", choices=RIVALS)
+    parser.add_argument("--kinds", nargs="+", default=[""], help="beginnings of kinds of problem")
+    parser.add_argument("--problems", nargs="+", default=[""], help="beginnings of names")
+    arguments = parser.parse_args()
     warnings.simplefilter("ignore")
-    done = {found.key for path in (PUBLISHED, arguments.results) for found in Search.load(path)}
-    chosen = [
-        problem
+    chosen = {
+        problem.name: problem
         for problem in problems()
         if problem.name.startswith(tuple(arguments.problems))
         and problem.kind.startswith(tuple(arguments.kinds))
-    ]
-    start = time.monotonic()
-    for seed in range(*map(int, arguments.seeds.split(":"))):
-        for problem in chosen:
-            for rival in arguments.rivals:
-                if (rival, problem.name, seed) in done:
-                    continue
-                if arguments.minutes and time.monotonic() - start > 60 * arguments.minutes:
-                    print("time is up; run again to go on")
-                    return
-                search(rival, RIVALS[rival], problem, seed).append_to(arguments.results)
-    print("all done")
+    }
+    done = (found.key for path in (PUBLISHED, arguments.results) for found in Search.load(path))
+    for rival, name, seed in sweep.pending(arguments, arguments.rivals, list(chosen), done):
+        search(rival, RIVALS[rival], chosen[name], seed).append_to(arguments.results)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,13 @@
 """bfloat16 and float16 in the optimizers for torch: torch's way by default, and the other ways."""
 
 import copy
-import io
 import itertools
-import pickle
 
 import formats
 import numpy as np
 import pytest
 import torch
-from torch_cases import NAMES, assert_equal, make_params, ours, run, set_grads, theirs
+from torch_cases import NAMES, assert_equal, copied, make_params, ours, run, set_grads, theirs
 
 from fastopt import RULES
 from fastopt.integrations import torch as fast
@@ -372,18 +370,7 @@ def test_a_copy_goes_on_identically(name, dtype, way, how):
     params = make_params(dtype)
     optimizer = ours(name, params, **KEYWORDS[name], **way)
     run(optimizer, params, 3)
-    pair = (params, optimizer)
-    if how == "deepcopy":
-        twin_params, twin = copy.deepcopy(pair)
-    elif how == "pickle":
-        twin_params, twin = pickle.loads(pickle.dumps(pair))
-    else:
-        file = io.BytesIO()
-        torch.save(optimizer.state_dict(), file)
-        file.seek(0)
-        twin_params = copy.deepcopy(params)
-        twin = getattr(fast, name)(twin_params)
-        twin.load_state_dict(torch.load(file))
+    twin_params, twin = copied(how, params, optimizer)
     assert_same_bits(states_of(twin), states_of(optimizer))
     run(optimizer, params, 3, start=3)
     run(twin, twin_params, 3, start=3)

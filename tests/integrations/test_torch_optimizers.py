@@ -2,8 +2,6 @@
 
 import copy
 import inspect
-import io
-import pickle
 
 import pytest
 import torch
@@ -13,6 +11,7 @@ from torch_cases import (
     NAMES,
     assert_close,
     assert_equal,
+    copied,
     first_variant,
     make_params,
     ours,
@@ -98,18 +97,7 @@ def test_a_copy_goes_on_identically(name, how):
     params = make_params()
     optimizer = ours(name, params, **first_variant(name))
     run(optimizer, params, 5)
-    pair = (params, optimizer)
-    if how == "deepcopy":
-        twin_params, twin = copy.deepcopy(pair)
-    elif how == "pickle":
-        twin_params, twin = pickle.loads(pickle.dumps(pair))
-    else:
-        file = io.BytesIO()
-        torch.save(optimizer.state_dict(), file)
-        file.seek(0)
-        twin_params = copy.deepcopy(params)
-        twin = ours(name, twin_params)
-        twin.load_state_dict(torch.load(file))
+    twin_params, twin = copied(how, params, optimizer)
     run(optimizer, params, 5, start=5)
     assert not torch.equal(params[0], twin_params[0])
     run(twin, twin_params, 5, start=5)

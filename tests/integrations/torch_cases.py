@@ -1,6 +1,9 @@
 """Cases and steps for the tests of the drop-in for torch's optimizers."""
 
+import copy
+import io
 import itertools
+import pickle
 
 import pytest
 import torch
@@ -47,6 +50,21 @@ def ours(name, params, **keywords):
 
 def theirs(name, params, **keywords):
     return getattr(torch.optim, name)(params, foreach=False, **keywords)
+
+
+def copied(how, params, optimizer):
+    """A copy of parameters and optimizer; "torch.save" writes and loads the state dictionary."""
+    if how == "deepcopy":
+        return copy.deepcopy((params, optimizer))
+    if how == "pickle":
+        return pickle.loads(pickle.dumps((params, optimizer)))
+    file = io.BytesIO()
+    torch.save(optimizer.state_dict(), file)
+    file.seek(0)
+    twin_params = copy.deepcopy(params)
+    twin = type(optimizer)(twin_params)
+    twin.load_state_dict(torch.load(file))
+    return twin_params, twin
 
 
 def make_params(dtype=torch.float64, shapes=((7,), (3, 5), (), (2, 3, 4))):

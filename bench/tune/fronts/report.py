@@ -19,7 +19,7 @@ from bench.tune.fronts.rivals import RIVALS
 from bench.tune.fronts.run import LATEST, PUBLISHED
 from bench.tune.ranks import Cells, cells_of, complete
 from bench.tune.report import STAGES, pairs_table, ranks_table
-from bench.tune.results import Search
+from bench.tune.results import Search, add_published
 
 KINDS = {
     "fronts": "Median hypervolume after a quarter, half and all of the trials; larger is better:\n",
@@ -82,11 +82,7 @@ def texts() -> dict[Place, str]:
 
 def publish(results: Path) -> None:
     """Add the searches of a file to those published, and write the document."""
-    found = {search.key: search for path in (PUBLISHED, results) for search in Search.load(path)}
-    order = {rival: number for number, rival in enumerate(RIVALS)}
-    searches = sorted(found.values(), key=lambda s: (order[s.rival], s.seed))
-    PUBLISHED.parent.mkdir(exist_ok=True)
-    PUBLISHED.write_text("".join(search.as_line() for search in searches))
+    add_published(PUBLISHED, results, RIVALS)
     for place, text in texts().items():
         place.write(text)
 

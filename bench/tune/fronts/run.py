@@ -9,15 +9,14 @@ better), or the best feasible value nearer to the optimum. Set OPENBLAS_NUM_THRE
 
 from __future__ import annotations
 
-import argparse
 import math
-import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from bench.tune import sweep
 from bench.tune.fronts.problems import BUDGET, PROBLEMS, Problem
 from bench.tune.fronts.rivals import RIVALS
 from bench.tune.results import Search
@@ -53,31 +52,16 @@ def search(rival: str, make: Callable, problem: Problem, seed: int) -> Search:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.tune.fronts.run",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = sweep.parser("bench.tune.fronts.run", __doc__, seeds="0:3", results=LATEST)
     parser.add_argument("rivals", nargs="+", choices=RIVALS)
-    parser.add_argument("--seeds", default="0:3", help="first:end")
     parser.add_argument("--problems", nargs="+", default=[""], help="beginnings of names")
-    parser.add_argument("--minutes", type=float, help="begin no search later than this")
-    parser.add_argument("--results", type=Path, default=LATEST)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
-    done = {found.key for path in (PUBLISHED, arguments.results) for found in Search.load(path)}
-    start = time.monotonic()
-    for seed in range(*map(int, arguments.seeds.split(":"))):
-        for problem in PROBLEMS:
-            for rival in arguments.rivals:
-                chosen = problem.name.startswith(tuple(arguments.problems))
-                if not chosen or (rival, problem.name, seed) in done:
-                    continue
-                if arguments.minutes and time.monotonic() - start > 60 * arguments.minutes:
-                    print("time is up; run again to go on")
-                    return
-                search(rival, RIVALS[rival], problem, seed).append_to(arguments.results)
-    print("all done")
+    begins = tuple(arguments.problems)
+    chosen = {problem.name: problem for problem in PROBLEMS if problem.name.startswith(begins)}
+    done = (found.key for path in (PUBLISHED, arguments.results) for found in Search.load(path))
+    for rival, name, seed in sweep.pending(arguments, arguments.rivals, list(chosen), done):
+        search(rival, RIVALS[rival], chosen[name], seed).append_to(arguments.results)
 
 
 if __name__ == "__main__":
