@@ -264,6 +264,8 @@ def test_importance_is_that_of_the_objective_that_is_named():
             study.importance(wrong)
         with pytest.raises(ValueError, match="objective"):
             study.importance_intervals(wrong)
+    with pytest.raises(TypeError, match="objective must be an integer, got False"):
+        study.importance(False)
 
 
 @pytest.mark.needs("pandas")
