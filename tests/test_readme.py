@@ -29,7 +29,7 @@ def test_its_one_table_has_five_to_eight_rows_in_eighty_columns():
 
 def test_the_table_is_the_one_that_the_benchmark_writes():
     (table,) = tables()
-    begin = README.index("<!-- benchmark table: bench.report -->")
+    begin = README.index("<!-- benchmark table: bench.steps.report -->")
     end = README.index("<!-- end of benchmark table -->")
     assert begin < README.index(table) < end
 

@@ -18,8 +18,8 @@ from bench.steps.results import LATEST, PUBLISHED, load
 PICTURE = ROOT / "docs" / "images" / "steps.png"
 END = "end of benchmark table"
 PLACES = {
-    Place("README.md", "benchmark table: bench.report", END): tables.short,
-    Place("docs/notes/performance.md", "benchmark tables: bench.report", f"{END}s"): tables.whole,
+    Place("README.md", "benchmark table: bench.steps.report", END): tables.short,
+    Place("docs/notes/performance.md", "benchmark tables: bench.steps.report", f"{END}s"): tables.whole,
     Place("docs/integrations/torch.md", "benchmark table: drop_in", END): tables.drop_in,
     Place("docs/integrations/thinc.md", "benchmark table: thinc", END): tables.thinc,
 }
