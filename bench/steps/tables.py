@@ -59,7 +59,7 @@ def best(row: Row) -> list[str]:
     marked = {
         "faster": text,
         "slower": f"**{text} slower**",
-        "undecided": f"{text.removeprefix('~')} undecided",
+        "undecided": f"{text.removeprefix('~')}?",
     }
     return [row.best, marked[row.verdict]]
 

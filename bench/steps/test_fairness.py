@@ -127,7 +127,7 @@ def test_a_clear_row_says_who_is_faster(measured, verdict, text):
 def test_a_row_whose_rounds_scatter_is_no_win():
     assert SCATTERED.ratio("torch fused") == 1.5
     assert SCATTERED.verdict == "undecided"
-    assert tables.best(SCATTERED) == ["torch fused", "1.50x undecided"]
+    assert tables.best(SCATTERED) == ["torch fused", "1.50x?"]
 
 
 def test_a_ratio_that_prints_as_one_is_no_win():
@@ -160,7 +160,7 @@ def test_losses_undecided_rows_and_missed_targets_are_listed():
         in text
     )
     assert "| **0.50x slower** |" in text
-    assert "| 1.50x undecided |" in text
+    assert "| 1.50x? |" in text
     assert "2.82x" not in text
     assert "**no**" in tables.targets_table([LOST])
     assert TARGETS[6].worst([WON, LOST])[2] is LOST
