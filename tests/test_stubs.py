@@ -184,15 +184,18 @@ def run_pyright(program):
     return lines, result.stdout + result.stderr
 
 
-def check_types(program):
-    """A user's program, as strictly as mypy can; what the package does inside is not its matter."""
-    return run_mypy(
-        "mypy",
-        "--strict",
-        "--follow-imports=silent",
-        f"--cache-dir={program.parent}",
-        str(program),
-    )
+@pytest.fixture(scope="module")
+def check_types(tmp_path_factory):
+    """Checks a user's program as strictly as mypy can; what the package does inside is not its
+    matter. The programs share what mypy has read."""
+    cache = tmp_path_factory.mktemp("mypy")
+
+    def check(program):
+        return run_mypy(
+            "mypy", "--strict", "--follow-imports=silent", f"--cache-dir={cache}", str(program)
+        )
+
+    return check
 
 
 def modules_without_their_library():
@@ -233,7 +236,7 @@ def test_the_generated_stub_is_up_to_date():
 
 
 @needs_mypy
-def test_right_calls_pass_the_type_checker(tmp_path):
+def test_right_calls_pass_the_type_checker(tmp_path, check_types):
     program = tmp_path / "right.py"
     program.write_text(RIGHT)
     result = check_types(program)
@@ -241,7 +244,7 @@ def test_right_calls_pass_the_type_checker(tmp_path):
 
 
 @needs_mypy
-def test_wrong_calls_are_found_by_the_type_checker(tmp_path):
+def test_wrong_calls_are_found_by_the_type_checker(tmp_path, check_types):
     # An ignore that ignores nothing, or another error than the one named, is an error itself.
     program = tmp_path / "wrong.py"
     lines = [f"{call}  # type: ignore[{code}]\n" for call, code in WRONG.items()]

@@ -16,10 +16,11 @@ from bench.steps.plot import plot_steps
 from bench.steps.results import LATEST, PUBLISHED, load
 
 PICTURE = ROOT / "docs" / "images" / "steps.png"
+NAME = "bench.steps.report"
 END = "end of benchmark table"
 PLACES = {
-    Place("README.md", "benchmark table: bench.steps.report", END): tables.short,
-    Place("docs/notes/performance.md", "benchmark tables: bench.steps.report", f"{END}s"): tables.whole,
+    Place("README.md", f"benchmark table: {NAME}", END): tables.short,
+    Place("docs/notes/performance.md", f"benchmark tables: {NAME}", f"{END}s"): tables.whole,
     Place("docs/integrations/torch.md", "benchmark table: drop_in", END): tables.drop_in,
     Place("docs/integrations/thinc.md", "benchmark table: thinc", END): tables.thinc,
 }
@@ -43,7 +44,7 @@ def publish(results: Path) -> None:
 
 def main() -> None:
     report(
-        "bench.steps.report",
+        NAME,
         __doc__,
         LATEST,
         texts=texts,

@@ -34,8 +34,10 @@ import fastopt
 VECTOR_BYTES = 64
 GUARD_BYTE = 0xA5
 STEPS = 4
-# 2 MiB of either dtype, so that one thread works in two places
-LARGE = 600_011
+# More than 2 MiB, so that one thread works in two places
+LARGE_BYTES = 2_400_044
+# Longer buffers repeat so many elements, a prime: what belongs to another chunk differs.
+PERIOD = 4099
 THREADS = (1, 2, 3, 7)
 FEW_THREADS = (1, 2, 7)
 PINNED_STEPS = 100
@@ -45,6 +47,11 @@ PROT_NONE = 0
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 numbers = functools.cache(cases.numbers)
+
+
+@functools.cache
+def repeated_numbers(seed, n, dtype):
+    return np.resize(numbers(seed, min(n, PERIOD), dtype), n)
 
 
 class Arena:
@@ -104,11 +111,12 @@ class Variant:
         self.rule, self.keywords, self.optional = rule, keywords, optional
         self.dtype = np.dtype(dtype)
         self.names = ("param", *states_of(rule, optional))
-        self.gradients = [numbers(k + 1, n, dtype) for k in range(steps)]
+        self.gradients = [repeated_numbers(k + 1, n, dtype) for k in range(steps)]
         self.initial = [np.zeros(n, dtype) for _ in self.names]
-        self.initial[0][:] = numbers(0, n, dtype)
-        self.expected = [buffer.copy() for buffer in self.initial]
-        self.run(REFERENCE[rule.name], self.expected, self.gradients)
+        self.initial[0][:] = repeated_numbers(0, n, dtype)
+        period = [buffer[:PERIOD].copy() for buffer in self.initial]
+        self.run(REFERENCE[rule.name], period, [buffer[:PERIOD] for buffer in self.gradients])
+        self.expected = [np.resize(buffer, n) for buffer in period]
 
     def run(self, function, buffers, gradients):
         param, *states = buffers
@@ -166,14 +174,14 @@ class Report:
                 entry["failures"].append(variant.describe(wrong=wrong, **where))
 
 
-def variants(n, steps=STEPS, every=True):
+def choices(every=True):
     """Every choice of flags of every rule and dtype, or the first and the last of each."""
     for rule in RULES:
         print(rule.name, file=sys.stderr, flush=True)
+        flags = list(function_variants(rule))
         for dtype in DTYPES:
-            choices = list(function_variants(rule))
-            for keywords, optional in choices if every else (choices[0], choices[-1]):
-                yield Variant(rule, dtype, keywords, optional, n, steps)
+            for keywords, optional in flags if every else (flags[0], flags[-1]):
+                yield rule, dtype, keywords, optional
 
 
 def element_offsets(n, buffers, per_vector):
@@ -188,7 +196,8 @@ def check_lengths(report, every):
     longest = 4 * VECTOR_BYTES // 4 + 1
     heap = [Arena.heap((4 * longest + 8) * 8) for _ in range(8)]
     pages = [Arena.between_protected_pages() for _ in range(8)]
-    for place, variant in enumerate(variants(longest)):
+    for place, choice in enumerate(choices()):
+        variant = Variant(*choice, longest)
         size = variant.dtype.itemsize
         per_vector = VECTOR_BYTES // size
         buffers = len(variant.names) + 1
@@ -208,17 +217,16 @@ def check_lengths(report, every):
 
 
 def check_threads(report, every):
-    arenas = {
-        np.dtype(dtype): [Arena.heap((LARGE + 16) * np.dtype(dtype).itemsize) for _ in range(8)]
-        for dtype in DTYPES
-    }
-    for variant in variants(LARGE, steps=3 if every else 2, every=every):
-        size = variant.dtype.itemsize
+    arenas = [Arena.heap(LARGE_BYTES + 16 * 8) for _ in range(8)]
+    for rule, dtype, *flags in choices(every):
+        size = np.dtype(dtype).itemsize
+        n = LARGE_BYTES // size
+        variant = Variant(rule, dtype, *flags, n, steps=2)
         buffers = len(variant.names) + 1
         for threads in THREADS if every else FEW_THREADS:
             fastopt.set_num_threads(threads)
             offsets = [size * ((2 * i + 1) % 16) for i in range(buffers)]
-            wrong = variant.mismatches(arenas[variant.dtype][:buffers], LARGE, offsets)
+            wrong = variant.mismatches(arenas[:buffers], n, offsets)
             report.add("threads", variant, wrong, threads=threads)
 
 
@@ -274,7 +282,8 @@ def special_hypers(rule, keywords, dtype):
 def pinned_digests():
     """One digest per rule and dtype over long runs of every variant."""
     hashes = {}
-    for variant in variants(0, steps=0):
+    for choice in choices():
+        variant = Variant(*choice, 0, steps=0)
         key = f"{variant.rule.name}-{variant.dtype.name}"
         digest = hashes.setdefault(key, hashlib.sha256())
         buffers = [np.zeros(PINNED_LENGTH, variant.dtype) for _ in variant.names]

@@ -1,6 +1,6 @@
-"""A process of a training that `fully_shard` spreads over several; see test_torch_fsdp.py."""
+"""A process of trainings that `fully_shard` spreads over several; see test_torch_fsdp.py."""
 
-import os
+import json
 import sys
 
 import torch
@@ -13,17 +13,17 @@ from torch.distributed.tensor import DTensor
 
 from fastopt.integrations import torch as fast
 
-NAME, DTYPE, STEPS = sys.argv[1], getattr(torch, sys.argv[2]), int(sys.argv[3])
-KEYWORDS = {} if torch.float32 == DTYPE else {"state_format": "bfloat16", "seed": 3}
-KEYWORDS |= {"master_weights": True} if torch.bfloat16 == DTYPE else {}
-LOAD, SAVE, RESULT = sys.argv[4:7]
+KEYWORDS = {
+    torch.float32: {},
+    torch.bfloat16: {"state_format": "bfloat16", "seed": 3, "master_weights": True},
+}
 
 
 def set_grads(model, step):
     """The same for any number of processes: no sums over several."""
     for index, param in enumerate(model.parameters()):
         generator = torch.Generator().manual_seed(100 * step + index)
-        whole = torch.randn(param.shape, generator=generator).to(DTYPE)
+        whole = torch.randn(param.shape, generator=generator).to(param.dtype)
         if isinstance(param, DTensor):
             shards = [DTensor.from_local(whole, param.device_mesh, run_check=False)]
             param.grad = shards[0].redistribute(param.device_mesh, param.placements)
@@ -44,30 +44,32 @@ def wide(tensor):
     return tensor.int() if tensor.dtype == torch.int16 else tensor
 
 
-def main():
-    dist.init_process_group("gloo")
+def train(name, dtype, steps, result, load=None, save=None):
+    """Train, after the steps of the checkpoint at `load`; `result` is the file for the parameters
+    and states as they then are, whole."""
     torch.manual_seed(0)
+    dtype = getattr(torch, dtype)
     # Of seven and of one row, two processes do not get equally many.
-    model = torch.nn.Sequential(torch.nn.Linear(5, 7), torch.nn.Linear(7, 1)).to(DTYPE)
+    model = torch.nn.Sequential(torch.nn.Linear(5, 7), torch.nn.Linear(7, 1)).to(dtype)
     fully_shard(model, mesh=init_device_mesh("cpu", (dist.get_world_size(),)))
-    optimizer = getattr(fast, NAME)(model.parameters(), lr=0.01, **KEYWORDS)
+    optimizer = getattr(fast, name)(model.parameters(), lr=0.01, **KEYWORDS[dtype])
     first = 0
-    if os.path.exists(LOAD):
+    if load:
         model_state, state = of_distributed.get_state_dict(model, optimizer)
-        dcp.load({"model": model_state, "optimizer": state}, checkpoint_id=LOAD)
+        dcp.load({"model": model_state, "optimizer": state}, checkpoint_id=load)
         of_distributed.set_state_dict(
             model, optimizer, model_state_dict=model_state, optim_state_dict=state
         )
-        first = STEPS
-    for step in range(first, first + STEPS):
+        first = steps
+    for step in range(first, first + steps):
         set_grads(model, step)
         optimizer.step()
     for param, entry in optimizer.state.items():
         assert all(is_sharded_alike(entry[name], param) for name in entry if name != "step")
-        assert entry["step"] == first + STEPS
+        assert entry["step"] == first + steps
     model_state, state = of_distributed.get_state_dict(model, optimizer)
-    if SAVE:
-        dcp.save({"model": model_state, "optimizer": state}, checkpoint_id=SAVE)
+    if save:
+        dcp.save({"model": model_state, "optimizer": state}, checkpoint_id=save)
     wholes = [
         wide(tensor.detach()).full_tensor() if isinstance(tensor, DTensor) else tensor
         for tensor in [
@@ -76,7 +78,13 @@ def main():
         ]
     ]
     if dist.get_rank() == 0:
-        torch.save(wholes, RESULT)
+        torch.save(wholes, result)
+
+
+def main():
+    dist.init_process_group("gloo")
+    for training in json.loads(sys.argv[1]):
+        train(**training)
     dist.destroy_process_group()
 
 
