@@ -116,8 +116,16 @@ def rmsprop(param, grad, square_avg, *, lr, alpha, eps, eps_inside, **common):
     param[...] = param - (real(lr) * g) / denominator
 
 
+def lion(param, grad, exp_avg, *, lr, beta1, beta2, **common):
+    real = param.dtype.type
+    g = effective_gradient(param, grad, lr=lr, decoupled=True, **common)
+    u = np.sign(real(beta1) * exp_avg + real(1.0 - beta1) * g)
+    exp_avg[...] = real(beta2) * exp_avg + real(1.0 - beta2) * g
+    param[...] = param - real(lr) * u
+
+
 # Overflow, invalid and division by zero are results here, not warnings
 REFERENCE = {
     rule.__name__: np.errstate(all="ignore")(rule)
-    for rule in (sgd, momentum, nag, adagrad, adadelta, adam, adamw, rmsprop)
+    for rule in (sgd, momentum, nag, adagrad, adadelta, adam, adamw, rmsprop, lion)
 }

@@ -89,9 +89,22 @@ def rmsprop(p, g, v, t, u):
     _divide_by_root(p, g, LR, v, 1e-8, t, u)
 
 
+def lion(p, g, m, t, u):
+    np.multiply(p, 1 - LR * 1e-3, out=p)
+    np.multiply(m, 0.9, out=t)
+    np.multiply(g, 0.1, out=u)
+    np.add(t, u, out=t)
+    np.sign(t, out=t)
+    np.multiply(t, LR, out=t)
+    np.subtract(p, t, out=p)
+    np.multiply(m, 0.99, out=m)
+    np.multiply(g, 0.01, out=u)
+    np.add(m, u, out=m)
+
+
 STEPS = {
     function.__name__: function
-    for function in (sgd, momentum, nag, adagrad, adadelta, adam, adamw, rmsprop)
+    for function in (sgd, momentum, nag, adagrad, adadelta, adam, adamw, rmsprop, lion)
 }
 
 

@@ -31,6 +31,7 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdamW",
+    "Lion",
     "Momentum",
     "Optimizer",
     "Population",
@@ -45,6 +46,7 @@ __all__ = [
     "get_include",
     "get_num_threads",
     "isa",
+    "lion",
     "methods",
     "minimize",
     "momentum",
@@ -168,6 +170,18 @@ def rmsprop(
     eps_inside: bool = False,
     weight_decay: Number = 0.0,
     decoupled: bool = False,
+    grad_scale: Number = 1.0,
+    maximize: bool = False,
+) -> None: ...
+def lion(
+    param: NDArray[_Scalar],
+    grad: NDArray[_Scalar],
+    exp_avg: NDArray[_Scalar],
+    *,
+    lr: Number = 0.0001,
+    beta1: Number = 0.9,
+    beta2: Number = 0.99,
+    weight_decay: Number = 0.001,
     grad_scale: Number = 1.0,
     maximize: bool = False,
 ) -> None: ...
@@ -314,6 +328,23 @@ class RMSprop(Optimizer):
         eps_inside: bool = False,
         weight_decay: Number = 0.0,
         decoupled: bool = False,
+        maximize: bool = False,
+        state_format: str | Mapping[str, str] | None = None,
+        master_weights: bool = False,
+        rounding: Literal["stochastic", "nearest"] = "stochastic",
+        seed: int | np.integer[Any] = 0,
+    ) -> None: ...
+
+class Lion(Optimizer):
+    rule: ClassVar[Rule]
+    def __init__(
+        self,
+        params: Params,
+        *,
+        lr: Rate = 0.0001,
+        beta1: Number = 0.9,
+        beta2: Number = 0.99,
+        weight_decay: Number = 0.001,
         maximize: bool = False,
         state_format: str | Mapping[str, str] | None = None,
         master_weights: bool = False,

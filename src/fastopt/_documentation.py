@@ -10,6 +10,7 @@ from fastopt._formulas import FORMULAS
 
 __all__ = ["HYPERS", "describe_class", "describe_function"]
 
+# By name, or by rule and name where a rule gives it another meaning.
 HYPERS = {
     "step": "The number of this step, from 1 to 2**53.",
     "lr": "Learning rate, >= 0.",
@@ -32,6 +33,8 @@ HYPERS = {
     "maximize": "Ascend instead of descend.",
     "amsgrad": "Divide by the largest second moment so far.",
     "initial_accumulator_value": "What the first state starts with, >= 0.",
+    "lion.beta1": "Share of the average in what the sign is taken of, in [0, 1).",
+    "lion.beta2": "Share of the average that is kept, in [0, 1).",
 }
 
 STORAGE = """\
@@ -75,10 +78,10 @@ def _signature(keywords: Mapping[str, object]) -> str:
     )
 
 
-def _parameter(name: str, value: object) -> str:
+def _parameter(rule: Rule, name: str, value: object) -> str:
     kind = {"step": "int"}.get(name, "bool" if isinstance(value, bool) else "float")
     default = "" if value is None else f", default {value!r}"
-    text = textwrap.fill(HYPERS[name], 94)
+    text = textwrap.fill(HYPERS.get(f"{rule.name}.{name}") or HYPERS[name], 94)
     return f"{name} : {kind}{default}\n" + textwrap.indent(text, "    ") + "\n"
 
 
@@ -116,7 +119,7 @@ def describe_function(rule: Rule) -> str:
     )
     title, opening = _opening(rule.kernel)
     parameters = ARRAYS + states
-    parameters += "".join(_parameter(name, value) for name, value in rule.hypers.items())
+    parameters += "".join(_parameter(rule, *item) for item in rule.hypers.items())
     return (
         f"{rule.name}({signature})\n--\n\n{title}\n\n{opening}\n"
         + _section("Parameters", parameters)
@@ -135,7 +138,7 @@ def describe_class(rule: Rule) -> str:
         "    float16 and ml_dtypes.bfloat16 may be mixed. No array may stand twice or overlap\n"
         "    another.\n"
     )
-    parameters += "".join(_parameter(name, value) for name, value in rule.class_hypers.items())
+    parameters += "".join(_parameter(rule, *item) for item in rule.class_hypers.items())
     parameters += STORAGE
     given = "" if rule.class_hypers["lr"] is not None else ", lr=0.1"
     example = (

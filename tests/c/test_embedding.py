@@ -74,6 +74,13 @@ SIGNATURES = {
         "int (size_t, double *, double const *, double *, double, double, double, int, double, "
         "int, double, int)"
     ),
+    "lion_float32": (
+        "int (size_t, float *, float const *, float *, double, double, double, double, double, int)"
+    ),
+    "lion_float64": (
+        "int (size_t, double *, double const *, double *, double, double, double, double, "
+        "double, int)"
+    ),
     "status_text": "char const *(int)",
 }
 C_TYPES = {"size_t": ctypes.c_size_t, "uint64_t": ctypes.c_uint64, "double": ctypes.c_double,

@@ -43,6 +43,8 @@ PINNED = {
     "adamw-float64": "21bf34d5de19834ebfbd1b635d30e1ab",
     "rmsprop-float32": "de57c3427548228149db83a70db4e90f",
     "rmsprop-float64": "4212f4d70fe58739e883c18f7b1867a4",
+    "lion-float32": "f12c8e6734634682ca650423a1b37cf7",
+    "lion-float64": "99e8c76788242e81dc733efdd6c066e5",
 }
 
 
