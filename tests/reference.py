@@ -124,8 +124,16 @@ def lion(param, grad, exp_avg, *, lr, beta1, beta2, **common):
     param[...] = param - real(lr) * u
 
 
+def adamax(param, grad, exp_avg, exp_inf, *, step, lr, beta1, beta2, eps, **common):
+    real = param.dtype.type
+    g = effective_gradient(param, grad, lr=lr, **common)
+    exp_avg[...] = real(beta1) * exp_avg + real(1.0 - beta1) * g
+    exp_inf[...] = np.maximum(real(beta2) * exp_inf, np.abs(g) + real(eps))
+    param[...] = param - (real(lr / (1.0 - power(beta1, step))) * exp_avg) / exp_inf
+
+
 # Overflow, invalid and division by zero are results here, not warnings
 REFERENCE = {
     rule.__name__: np.errstate(all="ignore")(rule)
-    for rule in (sgd, momentum, nag, adagrad, adadelta, adam, adamw, rmsprop, lion)
+    for rule in (sgd, momentum, nag, adagrad, adadelta, adam, adamw, rmsprop, lion, adamax)
 }

@@ -102,9 +102,22 @@ def lion(p, g, m, t, u):
     np.add(m, u, out=m)
 
 
+def adamax(p, g, m, largest, t, u):
+    np.multiply(m, 0.9, out=m)
+    np.multiply(g, 0.1, out=t)
+    np.add(m, t, out=m)
+    np.multiply(largest, 0.999, out=largest)
+    np.abs(g, out=t)
+    np.add(t, 1e-8, out=t)
+    np.maximum(largest, t, out=largest)
+    np.multiply(m, LR / (1 - 0.9**STEP), out=t)
+    np.divide(t, largest, out=t)
+    np.subtract(p, t, out=p)
+
+
 STEPS = {
     function.__name__: function
-    for function in (sgd, momentum, nag, adagrad, adadelta, adam, adamw, rmsprop, lion)
+    for function in (sgd, momentum, nag, adagrad, adadelta, adam, adamw, rmsprop, lion, adamax)
 }
 
 

@@ -118,6 +118,7 @@ _OPTAX_FUNCTIONS = {
     "adamw": ("adamw", {"weight_decay": 1e-2}),
     "rmsprop": ("rmsprop", {"decay": 0.99, "eps_in_sqrt": False}),
     "lion": ("lion", {}),
+    "adamax": ("adamax", {}),
 }
 
 

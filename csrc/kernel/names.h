@@ -34,6 +34,8 @@
 #define where FO_NAME(where)
 #undef maximum
 #define maximum FO_NAME(maximum)
+#undef absolute
+#define absolute FO_NAME(absolute)
 #undef sign
 #define sign FO_NAME(sign)
 

@@ -1,5 +1,5 @@
 /* The SIMD vocabulary of one instruction set and compute type: scalar, vec, LANES; load, store, the same
- * for the first lanes only; root_by_divider, where, maximum and sign. Arithmetic is that of GNU vector types. */
+ * for the first lanes only; root_by_divider; and some functions of NumPy. Arithmetic is that of GNU vector types. */
 #define LANES (FO_VECTOR_BYTES / sizeof(scalar))
 
 #if FO_DOUBLE
@@ -149,6 +149,11 @@ FO_INLINE vec where(mask condition, vec a, vec b)
 FO_INLINE vec maximum(vec a, vec b)
 {
     return where((a >= b) | (a != a), a, b);
+}
+
+FO_INLINE vec absolute(vec x)
+{
+    return (vec)((mask)x & (lane_bits)(FO_DOUBLE ? INT64_MAX : INT32_MAX));
 }
 
 /* Of a zero of either sign 0, and of NaN NaN. */

@@ -33,6 +33,7 @@ HYPERS = {
     "maximize": "Ascend instead of descend.",
     "amsgrad": "Divide by the largest second moment so far.",
     "initial_accumulator_value": "What the first state starts with, >= 0.",
+    "adamax.beta2": "Share of the largest gradient that is kept, in [0, 1).",
     "lion.beta1": "Share of the average in what the sign is taken of, in [0, 1).",
     "lion.beta2": "Share of the average that is kept, in [0, 1).",
 }

@@ -45,6 +45,8 @@ PINNED = {
     "rmsprop-float64": "4212f4d70fe58739e883c18f7b1867a4",
     "lion-float32": "f12c8e6734634682ca650423a1b37cf7",
     "lion-float64": "99e8c76788242e81dc733efdd6c066e5",
+    "adamax-float32": "6a42037372cdcbebd715d64bf649241d",
+    "adamax-float64": "bc7354ba127a53c1d03d4507c70dfcd8",
 }
 
 

@@ -20,6 +20,7 @@ SETTINGS = {
     "adamw": {"lr": 0.05, "weight_decay": 0.0},
     "rmsprop": {"lr": exponential(0.01, 0.5, steps=1000)},
     "lion": {"lr": exponential(0.01, 0.5, steps=1000), "weight_decay": 0.0},
+    "adamax": {"lr": 0.05},
 }
 STEPS = 30_000
 

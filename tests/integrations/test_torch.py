@@ -24,6 +24,7 @@ TORCH = {
     "adam": ("Adam", {}),
     "adamw": ("AdamW", {}),
     "rmsprop": ("RMSprop", {}),
+    "adamax": ("Adamax", {}),
 }
 each_rule = pytest.mark.parametrize(
     "rule", [rule for rule in RULES if rule.name in TORCH], ids=lambda rule: rule.name
