@@ -119,6 +119,7 @@ _OPTAX_FUNCTIONS = {
     "rmsprop": ("rmsprop", {"decay": 0.99, "eps_in_sqrt": False}),
     "lion": ("lion", {}),
     "adamax": ("adamax", {}),
+    "radam": ("radam", {}),
 }
 
 

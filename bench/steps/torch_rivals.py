@@ -22,6 +22,7 @@ _TORCH_CLASSES = {
     "adamw": ("AdamW", {}),
     "rmsprop": ("RMSprop", {}),
     "adamax": ("Adamax", {}),
+    "radam": ("RAdam", {}),
 }
 
 

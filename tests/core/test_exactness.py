@@ -47,6 +47,8 @@ PINNED = {
     "lion-float64": "99e8c76788242e81dc733efdd6c066e5",
     "adamax-float32": "6a42037372cdcbebd715d64bf649241d",
     "adamax-float64": "bc7354ba127a53c1d03d4507c70dfcd8",
+    "radam-float32": "4b5be7324c40563a49dd852b06b4a802",
+    "radam-float64": "e25f58d6740795bfdf1fb4799cc0255b",
 }
 
 

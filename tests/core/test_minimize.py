@@ -21,6 +21,7 @@ SETTINGS = {
     "rmsprop": {"lr": exponential(0.01, 0.5, steps=1000)},
     "lion": {"lr": exponential(0.01, 0.5, steps=1000), "weight_decay": 0.0},
     "adamax": {"lr": 0.05},
+    "radam": {"lr": 2e-3},
 }
 STEPS = 30_000
 
