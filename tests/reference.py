@@ -171,3 +171,30 @@ def radam(param, grad, exp_avg, exp_avg_sq, *, step, lr, beta1, beta2, eps, **co
         )
     )
     param[...] = param - (real(scale) * exp_avg) / (np.sqrt(exp_avg_sq) + real(eps))
+
+
+@twin
+def rprop(
+    param,
+    grad,
+    prev,
+    step_size,
+    *,
+    lr,
+    eta_minus,
+    eta_plus,
+    step_size_min,
+    step_size_max,
+    **common,
+):
+    real = param.dtype.type
+    g = effective_gradient(param, grad, lr=lr, **common)
+    agreement = g * prev
+    factor = np.ones_like(param)
+    factor[agreement > 0] = real(eta_plus)
+    factor[agreement < 0] = real(eta_minus)
+    step_size[step_size == 0] = real(lr)
+    step_size[...] = np.maximum(step_size * factor, real(step_size_min))
+    step_size[...] = np.minimum(step_size, real(step_size_max))
+    prev[...] = np.where(agreement < 0, real(0), g)
+    param[...] = param - np.sign(prev) * step_size

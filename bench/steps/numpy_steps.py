@@ -145,6 +145,21 @@ def radam(p, g, m, v, t, u):
     _divide_by_root(p, m, rate, v, 1e-8, t, u)
 
 
+@step_of
+def rprop(p, g, previous, s, t, u):
+    np.copyto(s, LR, where=s == 0)
+    np.multiply(g, previous, out=t)
+    negative = t < 0
+    np.multiply(s, 1.2, out=s, where=t > 0)
+    np.multiply(s, 0.5, out=s, where=negative)
+    np.clip(s, 1e-6, 50, out=s)
+    np.copyto(previous, g)
+    np.copyto(previous, 0, where=negative)
+    np.sign(previous, out=t)
+    np.multiply(t, s, out=t)
+    np.subtract(p, t, out=p)
+
+
 def make_step(rule, tensors, max_norm=None):
     """A function without arguments that steps all tensors, clipped by global norm if asked."""
     formula = STEPS[rule.name]

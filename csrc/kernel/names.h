@@ -34,6 +34,8 @@
 #define where FO_NAME(where)
 #undef maximum
 #define maximum FO_NAME(maximum)
+#undef minimum
+#define minimum FO_NAME(minimum)
 #undef absolute
 #define absolute FO_NAME(absolute)
 #undef sign

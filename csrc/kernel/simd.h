@@ -145,10 +145,15 @@ FO_INLINE vec where(mask condition, vec a, vec b)
     return (vec)((condition & (mask)a) | (~condition & (mask)b));
 }
 
-/* A NaN on either side wins. */
+/* A NaN on either side wins; in minimum, too. */
 FO_INLINE vec maximum(vec a, vec b)
 {
     return where((a >= b) | (a != a), a, b);
+}
+
+FO_INLINE vec minimum(vec a, vec b)
+{
+    return where((a <= b) | (a != a), a, b);
 }
 
 FO_INLINE vec absolute(vec x)

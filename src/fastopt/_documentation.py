@@ -25,6 +25,10 @@ HYPERS = {
     "eps_inside": "Add eps under the square root instead of outside.",
     "eps_hat": "Take eps as it is, without the bias correction.",
     "lr_decay": "At step t the learning rate is lr/(1 + (t-1)*lr_decay); >= 0.",
+    "eta_minus": "Factor of a step size where the gradient has changed its sign, in [0, 1).",
+    "eta_plus": "Factor of a step size where the gradient has kept its sign; above 1.",
+    "step_size_min": "The least step size, >= 0.",
+    "step_size_max": "The largest step size, >= 0.",
     "weight_decay": "Adds weight_decay*param to the gradient; if decoupled, the parameter is "
     "multiplied by 1 - lr*weight_decay first. >= 0.",
     "decoupled": "Decay the parameter and not the gradient, as Keras does for every rule and torch "
@@ -36,6 +40,7 @@ HYPERS = {
     "adamax.beta2": "Share of the largest gradient that is kept, in [0, 1).",
     "lion.beta1": "Share of the average in what the sign is taken of, in [0, 1).",
     "lion.beta2": "Share of the average that is kept, in [0, 1).",
+    "rprop.lr": "The first step size, >= 0.",
 }
 
 STORAGE = """\

@@ -49,6 +49,8 @@ PINNED = {
     "adamax-float64": "bc7354ba127a53c1d03d4507c70dfcd8",
     "radam-float32": "4b5be7324c40563a49dd852b06b4a802",
     "radam-float64": "e25f58d6740795bfdf1fb4799cc0255b",
+    "rprop-float32": "9e267490f178dccc42d41f6c53cb5927",
+    "rprop-float64": "90e7a7697469ffc16ed4de12d1a487b5",
 }
 
 

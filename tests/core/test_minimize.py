@@ -22,6 +22,7 @@ SETTINGS = {
     "lion": {"lr": exponential(0.01, 0.5, steps=1000), "weight_decay": 0.0},
     "adamax": {"lr": 0.05},
     "radam": {"lr": 2e-3},
+    "rprop": {"lr": 0.01, "step_size_min": 1e-12},
 }
 STEPS = 30_000
 

@@ -26,13 +26,14 @@ TORCH = {
     "rmsprop": ("RMSprop", {}),
     "adamax": ("Adamax", {}),
     "radam": ("RAdam", {}),
+    "rprop": ("Rprop", {}),
 }
 each_rule = pytest.mark.parametrize(
     "rule", [rule for rule in RULES if rule.name in TORCH], ids=lambda rule: rule.name
 )
 # RAdam's rho is a difference of numbers near 2/(1-beta2): the default 0.999 costs it four digits
 WELL_CONDITIONED = {"radam": {"beta2": 0.9}}
-# What torch has no word for: conventions of other libraries
+# What torch has no word for: conventions of other libraries, and Rprop's decay
 ONLY_OURS = {"eps_hat", "eps_inside"}
 # The rules besides AdamW whose decay may be decoupled in torch, too
 DECOUPLED_IN_TORCH = {"adam", "radam"}
@@ -47,6 +48,11 @@ def torch_keywords(rule, keywords):
         if rule.name not in DECOUPLED_IN_TORCH:
             return None
         keywords["decoupled_weight_decay"] = True
+    if rule.name == "rprop":
+        if keywords.pop("weight_decay"):
+            return None
+        keywords["etas"] = (keywords.pop("eta_minus"), keywords.pop("eta_plus"))
+        keywords["step_sizes"] = (keywords.pop("step_size_min"), keywords.pop("step_size_max"))
     if "beta1" in keywords:
         keywords["betas"] = (keywords.pop("beta1"), keywords.pop("beta2"))
     return {**keywords, **TORCH[rule.name][1]}
@@ -125,6 +131,9 @@ def test_the_defaults_are_those_of_torch(rule):
     defaults = theirs([torch.zeros(1)]).defaults
     if "betas" in defaults:
         defaults["beta1"], defaults["beta2"] = defaults["betas"]
+    if "etas" in defaults:
+        defaults["eta_minus"], defaults["eta_plus"] = defaults["etas"]
+        defaults["step_size_min"], defaults["step_size_max"] = defaults["step_sizes"]
     for name, value in rule.class_hypers.items():
         if value is None or name not in defaults:
             continue
