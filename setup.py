@@ -49,13 +49,14 @@ def read_table(text):
     text = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL).replace("\\\n", "")
     domains = dict(re.findall(r"^FO_HYPER\((\w+), (\w+)\)", text, re.MULTILINE))
     shared = re.search(r"#define FO_SHARED(.*)", text)[1]
+    decoupled = re.search(r"#define FO_DECOUPLED\(\w+\)(.*)", text)[1]
     rules = {}
     for row in re.findall(r"^FO_RULE\((.*?)\)\)\n", text, re.MULTILINE | re.DOTALL):
         name = row.partition(",")[0]
         listed = re.search(r"\b(?:ONE_STATE|TWO_STATES|THREE_STATES)\((.*?)\)", row)
         states = re.findall(r"\w+", listed[1]) if listed else []
         states += re.findall(r"\bOPTIONAL\((\w+)", row)
-        keywords = row.replace("FO_SHARED", shared)
+        keywords = row.replace("FO_SHARED", shared).replace("FO_DECOUPLED", decoupled)
         hypers = re.findall(r"\b(?:HYPER|REQUIRED|CALL_ONLY)\((\w+)", keywords)
         rules[name] = (states, re.search(r"\bSTEP\b", row) is not None, hypers)
     if not domains or len(rules) != len(re.findall(r"^FO_RULE\(", text, re.MULTILINE)):

@@ -7,6 +7,14 @@ buffers; everything else is NumPy arithmetic in that dtype, left to right as the
 
 import numpy as np
 
+REFERENCE = {}
+
+
+def twin(function):
+    """Of the rule of the same name; overflow, invalid and division by zero are results there."""
+    REFERENCE[function.__name__] = np.errstate(all="ignore")(function)
+    return function
+
 
 def power(base, exponent):
     """base**exponent in double by repeated squaring, lowest bit of the exponent first."""
@@ -35,12 +43,14 @@ def effective_gradient(param, grad, *, lr, weight_decay, decoupled, grad_scale, 
     return g
 
 
+@twin
 def sgd(param, grad, *, lr, **common):
     real = param.dtype.type
     g = effective_gradient(param, grad, lr=lr, **common)
     param[...] = param - real(lr) * g
 
 
+@twin
 def momentum(param, grad, momentum_buffer, *, lr, momentum, dampening, **common):
     real = param.dtype.type
     g = effective_gradient(param, grad, lr=lr, **common)
@@ -48,6 +58,7 @@ def momentum(param, grad, momentum_buffer, *, lr, momentum, dampening, **common)
     param[...] = param - real(lr) * momentum_buffer
 
 
+@twin
 def nag(param, grad, momentum_buffer, *, lr, momentum, **common):
     real = param.dtype.type
     g = effective_gradient(param, grad, lr=lr, **common)
@@ -55,6 +66,7 @@ def nag(param, grad, momentum_buffer, *, lr, momentum, **common):
     param[...] = param - real(lr) * (g + real(momentum) * momentum_buffer)
 
 
+@twin
 def adagrad(param, grad, state_sum, *, lr, eps, eps_inside, **common):
     real = param.dtype.type
     g = effective_gradient(param, grad, lr=lr, **common)
@@ -64,6 +76,7 @@ def adagrad(param, grad, state_sum, *, lr, eps, eps_inside, **common):
     param[...] = param - (real(lr) * g) / denominator
 
 
+@twin
 def adadelta(param, grad, square_avg, acc_delta, *, lr, rho, eps, **common):
     real = param.dtype.type
     g = effective_gradient(param, grad, lr=lr, **common)
@@ -73,6 +86,7 @@ def adadelta(param, grad, square_avg, acc_delta, *, lr, rho, eps, **common):
     param[...] = param - real(lr) * d
 
 
+@twin
 def adam(
     param,
     grad,
@@ -103,10 +117,12 @@ def adam(
     param[...] = param - (scale * exp_avg) / (np.sqrt(v) + offset)
 
 
+@twin
 def adamw(param, grad, *states, **hypers):
     adam(param, grad, *states, decoupled=True, **hypers)
 
 
+@twin
 def rmsprop(param, grad, square_avg, *, lr, alpha, eps, eps_inside, **common):
     real = param.dtype.type
     g = effective_gradient(param, grad, lr=lr, **common)
@@ -116,8 +132,69 @@ def rmsprop(param, grad, square_avg, *, lr, alpha, eps, eps_inside, **common):
     param[...] = param - (real(lr) * g) / denominator
 
 
-# Overflow, invalid and division by zero are results here, not warnings
-REFERENCE = {
-    rule.__name__: np.errstate(all="ignore")(rule)
-    for rule in (sgd, momentum, nag, adagrad, adadelta, adam, adamw, rmsprop)
-}
+@twin
+def lion(param, grad, exp_avg, *, lr, beta1, beta2, **common):
+    real = param.dtype.type
+    g = effective_gradient(param, grad, lr=lr, decoupled=True, **common)
+    u = np.sign(real(beta1) * exp_avg + real(1.0 - beta1) * g)
+    exp_avg[...] = real(beta2) * exp_avg + real(1.0 - beta2) * g
+    param[...] = param - real(lr) * u
+
+
+@twin
+def adamax(param, grad, exp_avg, exp_inf, *, step, lr, beta1, beta2, eps, **common):
+    real = param.dtype.type
+    g = effective_gradient(param, grad, lr=lr, **common)
+    exp_avg[...] = real(beta1) * exp_avg + real(1.0 - beta1) * g
+    exp_inf[...] = np.maximum(real(beta2) * exp_inf, np.abs(g) + real(eps))
+    param[...] = param - (real(lr / (1.0 - power(beta1, step))) * exp_avg) / exp_inf
+
+
+@twin
+def radam(param, grad, exp_avg, exp_avg_sq, *, step, lr, beta1, beta2, eps, **common):
+    real = param.dtype.type
+    g = effective_gradient(param, grad, lr=lr, **common)
+    exp_avg[...] = real(beta1) * exp_avg + real(1.0 - beta1) * g
+    exp_avg_sq[...] = real(beta2) * exp_avg_sq + real(1.0 - beta2) * (g * g)
+    scale = lr / (1.0 - power(beta1, step))
+    kept = power(beta2, step)
+    longest = 2.0 / (1.0 - beta2) - 1.0
+    length = longest - 2.0 * step * kept / (1.0 - kept)
+    if not length > 5.0:
+        param[...] = param - real(scale) * exp_avg
+        return
+    scale *= float(np.sqrt(1.0 - kept))
+    scale *= float(
+        np.sqrt(
+            ((length - 4.0) * (length - 2.0) * longest)
+            / ((longest - 4.0) * (longest - 2.0) * length)
+        )
+    )
+    param[...] = param - (real(scale) * exp_avg) / (np.sqrt(exp_avg_sq) + real(eps))
+
+
+@twin
+def rprop(
+    param,
+    grad,
+    prev,
+    step_size,
+    *,
+    lr,
+    eta_minus,
+    eta_plus,
+    step_size_min,
+    step_size_max,
+    **common,
+):
+    real = param.dtype.type
+    g = effective_gradient(param, grad, lr=lr, **common)
+    agreement = g * prev
+    factor = np.ones_like(param)
+    factor[agreement > 0] = real(eta_plus)
+    factor[agreement < 0] = real(eta_minus)
+    step_size[step_size == 0] = real(lr)
+    step_size[...] = np.maximum(step_size * factor, real(step_size_min))
+    step_size[...] = np.minimum(step_size, real(step_size_max))
+    prev[...] = np.where(agreement < 0, real(0), g)
+    param[...] = param - np.sign(prev) * step_size

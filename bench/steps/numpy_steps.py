@@ -12,13 +12,22 @@ import numpy as np
 from bench.steps.arrays import LR, STEP
 
 BLOCK = 16_384
+STEPS = {}
 
 
+def step_of(function):
+    """Of the rule of the same name."""
+    STEPS[function.__name__] = function
+    return function
+
+
+@step_of
 def sgd(p, g, t, u):
     np.multiply(g, LR, out=t)
     np.subtract(p, t, out=p)
 
 
+@step_of
 def momentum(p, g, b, t, u):
     np.multiply(b, 0.9, out=b)
     np.add(b, g, out=b)
@@ -26,6 +35,7 @@ def momentum(p, g, b, t, u):
     np.subtract(p, t, out=p)
 
 
+@step_of
 def nag(p, g, b, t, u):
     np.multiply(b, 0.9, out=b)
     np.add(b, g, out=b)
@@ -44,6 +54,13 @@ def _divide_by_root(p, numerator, lr, v, eps, t, u):
     np.subtract(p, u, out=p)
 
 
+def _average(m, g, decay, t):
+    """m = decay * m + (1 - decay) * g"""
+    np.multiply(m, decay, out=m)
+    np.multiply(g, 1 - decay, out=t)
+    np.add(m, t, out=m)
+
+
 def _average_square(v, g, decay, t):
     """v = decay * v + (1 - decay) * g**2"""
     np.multiply(v, decay, out=v)
@@ -52,12 +69,14 @@ def _average_square(v, g, decay, t):
     np.add(v, t, out=v)
 
 
+@step_of
 def adagrad(p, g, h, t, u):
     np.multiply(g, g, out=t)
     np.add(h, t, out=h)
     _divide_by_root(p, g, LR, h, 1e-10, t, u)
 
 
+@step_of
 def adadelta(p, g, v, accumulated, t, u):
     _average_square(v, g, 0.9, t)
     np.add(accumulated, 1e-6, out=t)
@@ -70,29 +89,75 @@ def adadelta(p, g, v, accumulated, t, u):
     np.subtract(p, t, out=p)
 
 
+@step_of
 def adam(p, g, m, v, t, u):
-    np.multiply(m, 0.9, out=m)
-    np.multiply(g, 0.1, out=t)
-    np.add(m, t, out=m)
+    _average(m, g, 0.9, t)
     _average_square(v, g, 0.999, t)
     root = (1 - 0.999**STEP) ** 0.5
     _divide_by_root(p, m, LR * root / (1 - 0.9**STEP), v, 1e-8 * root, t, u)
 
 
+@step_of
 def adamw(p, g, m, v, t, u):
     np.multiply(p, 1 - LR * 1e-2, out=p)
     adam(p, g, m, v, t, u)
 
 
+@step_of
 def rmsprop(p, g, v, t, u):
     _average_square(v, g, 0.99, t)
     _divide_by_root(p, g, LR, v, 1e-8, t, u)
 
 
-STEPS = {
-    function.__name__: function
-    for function in (sgd, momentum, nag, adagrad, adadelta, adam, adamw, rmsprop)
-}
+@step_of
+def lion(p, g, m, t, u):
+    np.multiply(p, 1 - LR * 1e-3, out=p)
+    np.multiply(m, 0.9, out=t)
+    np.multiply(g, 0.1, out=u)
+    np.add(t, u, out=t)
+    np.sign(t, out=t)
+    np.multiply(t, LR, out=t)
+    np.subtract(p, t, out=p)
+    _average(m, g, 0.99, u)
+
+
+@step_of
+def adamax(p, g, m, largest, t, u):
+    _average(m, g, 0.9, t)
+    np.multiply(largest, 0.999, out=largest)
+    np.abs(g, out=t)
+    np.add(t, 1e-8, out=t)
+    np.maximum(largest, t, out=largest)
+    np.multiply(m, LR / (1 - 0.9**STEP), out=t)
+    np.divide(t, largest, out=t)
+    np.subtract(p, t, out=p)
+
+
+@step_of
+def radam(p, g, m, v, t, u):
+    _average(m, g, 0.9, t)
+    _average_square(v, g, 0.999, t)
+    power = 0.999**STEP
+    most = 2 / (1 - 0.999) - 1
+    rho = most - 2 * STEP * power / (1 - power)
+    share = (rho - 4) * (rho - 2) * most / ((most - 4) * (most - 2) * rho)
+    rate = LR * ((1 - power) * share) ** 0.5 / (1 - 0.9**STEP)
+    _divide_by_root(p, m, rate, v, 1e-8, t, u)
+
+
+@step_of
+def rprop(p, g, previous, s, t, u):
+    np.copyto(s, LR, where=s == 0)
+    np.multiply(g, previous, out=t)
+    negative = t < 0
+    np.multiply(s, 1.2, out=s, where=t > 0)
+    np.multiply(s, 0.5, out=s, where=negative)
+    np.clip(s, 1e-6, 50, out=s)
+    np.copyto(previous, g)
+    np.copyto(previous, 0, where=negative)
+    np.sign(previous, out=t)
+    np.multiply(t, s, out=t)
+    np.subtract(p, t, out=p)
 
 
 def make_step(rule, tensors, max_norm=None):

@@ -117,6 +117,9 @@ _OPTAX_FUNCTIONS = {
     "adam": ("adam", {}),
     "adamw": ("adamw", {"weight_decay": 1e-2}),
     "rmsprop": ("rmsprop", {"decay": 0.99, "eps_in_sqrt": False}),
+    "lion": ("lion", {}),
+    "adamax": ("adamax", {}),
+    "radam": ("radam", {}),
 }
 
 

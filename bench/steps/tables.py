@@ -226,8 +226,8 @@ def short(environment: dict, rows: list[Row]) -> str:
 
 def drop_in(environment: dict, rows: list[Row]) -> str:
     """For the page on torch: how many times as long the fastest of torch's own steps takes."""
-    rules = list(fastopt.RULES)
     found = {row.key: row for row in _select(rows, "drop_in")}
+    rules = list(dict.fromkeys(row.rule for row in found.values()))
     lines = []
     for threads in sorted({row.threads for row in found.values()}):
         for model in DROP_IN_MODELS:

@@ -21,6 +21,8 @@ _TORCH_CLASSES = {
     "adam": ("Adam", {}),
     "adamw": ("AdamW", {}),
     "rmsprop": ("RMSprop", {}),
+    "adamax": ("Adamax", {}),
+    "radam": ("RAdam", {}),
 }
 
 
@@ -83,7 +85,9 @@ class Torch(Rival):
     def supports(self, rule, dtype, n_tensors):
         # torch has no fused CPU kernel for the others
         fused = ("sgd", "momentum", "nag", "adagrad", "adam", "adamw")
-        return rule.name in _TORCH_CLASSES and ("fused" not in self.flags or rule.name in fused)
+        if rule.name not in _TORCH_CLASSES or ("fused" in self.flags and rule.name not in fused):
+            return False
+        return hasattr(self.optimizers(), _TORCH_CLASSES[rule.name][0])
 
     def load(self, threads):
         _load_torch(threads)

@@ -30,8 +30,16 @@
 #define keep_order FO_NAME(keep_order)
 #undef root_by_divider
 #define root_by_divider FO_NAME(root_by_divider)
+#undef where
+#define where FO_NAME(where)
 #undef maximum
 #define maximum FO_NAME(maximum)
+#undef minimum
+#define minimum FO_NAME(minimum)
+#undef absolute
+#define absolute FO_NAME(absolute)
+#undef sign
+#define sign FO_NAME(sign)
 
 /* formats.h */
 #undef words

@@ -1,5 +1,5 @@
 /* The SIMD vocabulary of one instruction set and compute type: scalar, vec, LANES; load, store, the same
- * for the first lanes only; root_by_divider and maximum. Arithmetic is that of GNU vector types. */
+ * for the first lanes only; root_by_divider; and some functions of NumPy. Arithmetic is that of GNU vector types. */
 #define LANES (FO_VECTOR_BYTES / sizeof(scalar))
 
 #if FO_DOUBLE
@@ -139,9 +139,32 @@ FO_INLINE vec root_by_divider(vec x)
 #endif
 }
 
-/* As numpy.maximum: a NaN on either side wins. */
+/* The following are as in NumPy. */
+FO_INLINE vec where(mask condition, vec a, vec b)
+{
+    return (vec)((condition & (mask)a) | (~condition & (mask)b));
+}
+
+/* A NaN on either side wins; in minimum, too. */
 FO_INLINE vec maximum(vec a, vec b)
 {
-    mask keep = (a >= b) | (a != a);
-    return (vec)((keep & (mask)a) | (~keep & (mask)b));
+    return where((a >= b) | (a != a), a, b);
+}
+
+FO_INLINE vec minimum(vec a, vec b)
+{
+    return where((a <= b) | (a != a), a, b);
+}
+
+FO_INLINE vec absolute(vec x)
+{
+    return (vec)((mask)x & (lane_bits)(FO_DOUBLE ? INT64_MAX : INT32_MAX));
+}
+
+/* Of a zero of either sign 0, and of NaN NaN. */
+FO_INLINE vec sign(vec x)
+{
+    const vec one = (vec){0} + 1;
+    const mask of_number = ((x > 0) & (mask)one) | ((x < 0) & (mask)-one);
+    return (vec)(of_number | ((x != x) & (mask)x));
 }

@@ -1,9 +1,9 @@
 """Gradient-descent steps on plain CPU memory, and the search for their hyper-parameters.
 
-The functions ``sgd``, ``momentum``, ``nag``, ``adagrad``, ``adadelta``, ``adam``, ``adamw`` and
-``rmsprop`` update arrays in place; the classes of the same names own the states, and ``create``
-makes one by its rule's name. ``Population`` trains many models at once. ``schedules`` has learning
-rates by step, ``minimize`` runs a rule on a function, ``tune`` searches hyper-parameters.
+A function for each rule of ``RULES``, such as ``sgd`` and ``adam``, updates arrays in place; the
+classes, such as ``SGD`` and ``Adam``, own the states, and ``create`` makes one by its rule's name.
+``Population`` trains many models at once. ``schedules`` has learning rates by step, ``minimize``
+runs a rule on a function, ``tune`` searches hyper-parameters.
 """
 
 import sys

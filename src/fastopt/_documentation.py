@@ -10,6 +10,7 @@ from fastopt._formulas import FORMULAS
 
 __all__ = ["HYPERS", "describe_class", "describe_function"]
 
+# By name, or by rule and name where a rule gives it another meaning.
 HYPERS = {
     "step": "The number of this step, from 1 to 2**53.",
     "lr": "Learning rate, >= 0.",
@@ -24,6 +25,10 @@ HYPERS = {
     "eps_inside": "Add eps under the square root instead of outside.",
     "eps_hat": "Take eps as it is, without the bias correction.",
     "lr_decay": "At step t the learning rate is lr/(1 + (t-1)*lr_decay); >= 0.",
+    "eta_minus": "Factor of a step size where the gradient has changed its sign, in [0, 1).",
+    "eta_plus": "Factor of a step size where the gradient has kept its sign; above 1.",
+    "step_size_min": "The least step size, >= 0.",
+    "step_size_max": "The largest step size, >= 0.",
     "weight_decay": "Adds weight_decay*param to the gradient; if decoupled, the parameter is "
     "multiplied by 1 - lr*weight_decay first. >= 0.",
     "decoupled": "Decay the parameter and not the gradient, as Keras does for every rule and torch "
@@ -32,6 +37,10 @@ HYPERS = {
     "maximize": "Ascend instead of descend.",
     "amsgrad": "Divide by the largest second moment so far.",
     "initial_accumulator_value": "What the first state starts with, >= 0.",
+    "adamax.beta2": "Share of the largest gradient that is kept, in [0, 1).",
+    "lion.beta1": "Share of the average in what the sign is taken of, in [0, 1).",
+    "lion.beta2": "Share of the average that is kept, in [0, 1).",
+    "rprop.lr": "The first step size, >= 0.",
 }
 
 STORAGE = """\
@@ -75,10 +84,10 @@ def _signature(keywords: Mapping[str, object]) -> str:
     )
 
 
-def _parameter(name: str, value: object) -> str:
+def _parameter(rule: Rule, name: str, value: object) -> str:
     kind = {"step": "int"}.get(name, "bool" if isinstance(value, bool) else "float")
     default = "" if value is None else f", default {value!r}"
-    text = textwrap.fill(HYPERS[name], 94)
+    text = textwrap.fill(HYPERS.get(f"{rule.name}.{name}") or HYPERS[name], 94)
     return f"{name} : {kind}{default}\n" + textwrap.indent(text, "    ") + "\n"
 
 
@@ -116,7 +125,7 @@ def describe_function(rule: Rule) -> str:
     )
     title, opening = _opening(rule.kernel)
     parameters = ARRAYS + states
-    parameters += "".join(_parameter(name, value) for name, value in rule.hypers.items())
+    parameters += "".join(_parameter(rule, *item) for item in rule.hypers.items())
     return (
         f"{rule.name}({signature})\n--\n\n{title}\n\n{opening}\n"
         + _section("Parameters", parameters)
@@ -135,7 +144,7 @@ def describe_class(rule: Rule) -> str:
         "    float16 and ml_dtypes.bfloat16 may be mixed. No array may stand twice or overlap\n"
         "    another.\n"
     )
-    parameters += "".join(_parameter(name, value) for name, value in rule.class_hypers.items())
+    parameters += "".join(_parameter(rule, *item) for item in rule.class_hypers.items())
     parameters += STORAGE
     given = "" if rule.class_hypers["lr"] is not None else ", lr=0.1"
     example = (

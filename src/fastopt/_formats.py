@@ -151,9 +151,10 @@ def _state_format(rule: Rule, value: Any) -> Any:
     if value == "float16" and rule.squares:
         listed = ", ".join(rule.squares)
         raise ValueError(
-            f"state_format='float16' does not suit {listed}: squares of gradients below 0.0002 "
-            "become 0 there, and those above 256 infinity; take 'bfloat16', or name the states "
-            f"that are to have it, as in state_format={{{rule.squares[0]!r}: 'float16'}}"
+            f"state_format='float16' does not suit {listed}: numbers below 3e-8, which squares "
+            "of gradients often are, become 0 there, and those above 65504 infinity; take "
+            f"'bfloat16', or name the states that are to have it, as in "
+            f"state_format={{{rule.squares[0]!r}: 'float16'}}"
         )
     return str(value)
 

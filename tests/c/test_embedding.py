@@ -74,6 +74,37 @@ SIGNATURES = {
         "int (size_t, double *, double const *, double *, double, double, double, int, double, "
         "int, double, int)"
     ),
+    "lion_float32": (
+        "int (size_t, float *, float const *, float *, double, double, double, double, double, int)"
+    ),
+    "lion_float64": (
+        "int (size_t, double *, double const *, double *, double, double, double, double, "
+        "double, int)"
+    ),
+    "adamax_float32": (
+        "int (size_t, float *, float const *, float *, float *, uint64_t, double, double, "
+        "double, double, double, int, double, int)"
+    ),
+    "adamax_float64": (
+        "int (size_t, double *, double const *, double *, double *, uint64_t, double, double, "
+        "double, double, double, int, double, int)"
+    ),
+    "radam_float32": (
+        "int (size_t, float *, float const *, float *, float *, uint64_t, double, double, "
+        "double, double, double, int, double, int)"
+    ),
+    "radam_float64": (
+        "int (size_t, double *, double const *, double *, double *, uint64_t, double, double, "
+        "double, double, double, int, double, int)"
+    ),
+    "rprop_float32": (
+        "int (size_t, float *, float const *, float *, float *, double, double, double, double,"
+        " double, double, int, double, int)"
+    ),
+    "rprop_float64": (
+        "int (size_t, double *, double const *, double *, double *, double, double, double, "
+        "double, double, double, int, double, int)"
+    ),
     "status_text": "char const *(int)",
 }
 C_TYPES = {"size_t": ctypes.c_size_t, "uint64_t": ctypes.c_uint64, "double": ctypes.c_double,

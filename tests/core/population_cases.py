@@ -5,11 +5,10 @@ import json
 import sys
 
 import numpy as np
-from cases import DTYPES, RULES, class_of, same_but_nan_payload
+from cases import DTYPES, FRACTIONS, RULES, class_of, same_but_nan_payload
 
 import fastopt
 
-FRACTIONS = {"momentum", "dampening", "rho", "alpha", "beta1", "beta2"}
 SHAPES = ((), (1,), (3, 5), (64,), (2, 0), (1031,))
 
 

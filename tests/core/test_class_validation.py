@@ -6,9 +6,8 @@ import itertools
 
 import numpy as np
 import pytest
-from cases import RULES, class_of, freeze, numbers
+from cases import FRACTIONS, RULES, class_of, freeze, numbers
 from test_validation import (
-    ANY_SIZE,
     ARRAY_FAULTS,
     MAY_BE_NEGATIVE,
     NEGATIVE,
@@ -209,7 +208,7 @@ def bad_hypers(rule):
         yield from ((name, value, ValueError) for value in NOT_FINITE)
         if name not in MAY_BE_NEGATIVE:
             yield from ((name, value, ValueError) for value in NEGATIVE)
-        if name not in ANY_SIZE | {"lr_decay", "initial_accumulator_value"}:
+        if name in FRACTIONS:
             yield from ((name, value, ValueError) for value in NOT_BELOW_ONE)
 
 

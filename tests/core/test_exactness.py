@@ -43,6 +43,14 @@ PINNED = {
     "adamw-float64": "21bf34d5de19834ebfbd1b635d30e1ab",
     "rmsprop-float32": "de57c3427548228149db83a70db4e90f",
     "rmsprop-float64": "4212f4d70fe58739e883c18f7b1867a4",
+    "lion-float32": "f12c8e6734634682ca650423a1b37cf7",
+    "lion-float64": "99e8c76788242e81dc733efdd6c066e5",
+    "adamax-float32": "6a42037372cdcbebd715d64bf649241d",
+    "adamax-float64": "bc7354ba127a53c1d03d4507c70dfcd8",
+    "radam-float32": "4b5be7324c40563a49dd852b06b4a802",
+    "radam-float64": "e25f58d6740795bfdf1fb4799cc0255b",
+    "rprop-float32": "9e267490f178dccc42d41f6c53cb5927",
+    "rprop-float64": "90e7a7697469ffc16ed4de12d1a487b5",
 }
 
 

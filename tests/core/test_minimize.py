@@ -7,8 +7,9 @@ import scipy.optimize
 import fastopt
 from fastopt.schedules import cosine, exponential
 
-# What a rule needs to solve both problems below to a gradient within 1e-5. Adadelta and RMSprop
-# move on at the pace of their averages near the minimum, unless the learning rate falls.
+# What a rule needs to solve both problems below to a gradient within 1e-5. Unless the learning rate
+# falls, Adadelta and RMSprop move on at the pace of their averages near the minimum, and all steps
+# of Lion have one size.
 SETTINGS = {
     "sgd": {"lr": 1.5e-3},
     "momentum": {"lr": 1e-3, "momentum": 0.95},
@@ -18,6 +19,10 @@ SETTINGS = {
     "adam": {"lr": 0.05},
     "adamw": {"lr": 0.05, "weight_decay": 0.0},
     "rmsprop": {"lr": exponential(0.01, 0.5, steps=1000)},
+    "lion": {"lr": exponential(0.01, 0.5, steps=1000), "weight_decay": 0.0},
+    "adamax": {"lr": 0.05},
+    "radam": {"lr": 2e-3},
+    "rprop": {"lr": 0.01, "step_size_min": 1e-12},
 }
 STEPS = 30_000
 

@@ -393,7 +393,7 @@ def test_wrong_arrays_are_named():
     with pytest.raises(TypeError, match=r"params\[0\] must be a numpy.ndarray, got float"):
         population([1.0])
     with pytest.raises(ValueError, match=r"rule must be one of .* did you mean 'adam'"):
-        fastopt.Population("adma", np.zeros((2, 2)))
+        fastopt.Population("adaam", np.zeros((2, 2)))
     with pytest.raises(TypeError, match=r"Population\('sgd'\) needs the keyword argument lr"):
         fastopt.Population("sgd", np.zeros((2, 2)))
     models = population(np.zeros((2, 2)))

@@ -65,7 +65,7 @@ def test_create_makes_the_optimizer_by_the_name_of_its_rule(rule):
 
 def test_create_of_an_unknown_rule_says_which_there_are():
     with pytest.raises(ValueError, match=r"rule must be one of 'sgd', .* did you mean 'adam'\?"):
-        fastopt.create("adma", np.zeros(2))
+        fastopt.create("adaam", np.zeros(2))
     with pytest.raises(TypeError, match=r"rule must be one of 'sgd', .* got 3"):
         fastopt.create(3, np.zeros(2))
 

@@ -1,0 +1,25 @@
+"""The classes of the rules that torch lacks agree with optax, in float64, to 1e-12 relative.
+
+In processes of their own: where JAX is imported, it warns of every fork.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+from processes import run_python
+
+SCRIPT = Path(__file__).parent / "optax_script.py"
+# Hyper-parameters that are not the defaults.
+OPTAX = {
+    "lion": {"lr": 0.01, "beta1": 0.8, "beta2": 0.95, "weight_decay": 0.03},
+}
+
+
+@pytest.mark.needs("optax")
+@pytest.mark.parametrize("others", [False, True], ids=["defaults", "others"])
+@pytest.mark.parametrize("rule", OPTAX)
+def test_fifty_steps_agree_with_optax(rule, others):
+    keywords = OPTAX[rule] if others else {}
+    done = run_python(SCRIPT, rule, json.dumps(keywords), timeout=300)
+    assert done.returncode == 0, done.stderr
