@@ -12,6 +12,7 @@ from fastopt._configuration import __version__ as __version__
 from fastopt._configuration import get_include as get_include
 from fastopt._configuration import show_config as show_config
 from fastopt._core import RULES as RULES
+from fastopt._core import Rows as Rows
 from fastopt._core import Rule
 from fastopt._core import get_num_threads as get_num_threads
 from fastopt._core import isa as isa
@@ -35,6 +36,7 @@ __all__ = [
     "Optimizer",
     "Population",
     "RMSprop",
+    "Rows",
     "StateFileError",
     "__version__",
     "adadelta",
@@ -64,6 +66,7 @@ def sgd(
     param: NDArray[_Scalar],
     grad: NDArray[_Scalar],
     *,
+    rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
     lr: Number,
     weight_decay: Number = 0.0,
     decoupled: bool = False,
@@ -75,6 +78,7 @@ def momentum(
     grad: NDArray[_Scalar],
     momentum_buffer: NDArray[_Scalar],
     *,
+    rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
     lr: Number,
     momentum: Number = 0.9,
     dampening: Number = 0.0,
@@ -88,6 +92,7 @@ def nag(
     grad: NDArray[_Scalar],
     momentum_buffer: NDArray[_Scalar],
     *,
+    rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
     lr: Number,
     momentum: Number = 0.9,
     weight_decay: Number = 0.0,
@@ -100,6 +105,7 @@ def adagrad(
     grad: NDArray[_Scalar],
     state_sum: NDArray[_Scalar],
     *,
+    rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
     lr: Number = 0.01,
     eps: Number = 1e-10,
     eps_inside: bool = False,
@@ -114,6 +120,7 @@ def adadelta(
     square_avg: NDArray[_Scalar],
     acc_delta: NDArray[_Scalar],
     *,
+    rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
     lr: Number = 1.0,
     rho: Number = 0.9,
     eps: Number = 1e-06,
@@ -129,6 +136,7 @@ def adam(
     exp_avg_sq: NDArray[_Scalar],
     max_exp_avg_sq: NDArray[_Scalar] | None = None,
     *,
+    rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
     step: int | np.integer[Any],
     lr: Number = 0.001,
     beta1: Number = 0.9,
@@ -147,6 +155,7 @@ def adamw(
     exp_avg_sq: NDArray[_Scalar],
     max_exp_avg_sq: NDArray[_Scalar] | None = None,
     *,
+    rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
     step: int | np.integer[Any],
     lr: Number = 0.001,
     beta1: Number = 0.9,
@@ -162,6 +171,7 @@ def rmsprop(
     grad: NDArray[_Scalar],
     square_avg: NDArray[_Scalar],
     *,
+    rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
     lr: Number = 0.01,
     alpha: Number = 0.99,
     eps: Number = 1e-08,
