@@ -8,8 +8,8 @@
  *     fo_status status = fo_adam_f32(n, param, grad, exp_avg, exp_avg_sq, NULL, 1, &hyper);
  *
  * Many buffers are updated by one call of fo_step, which can also clip by their global norm and skip
- * gradients that are not finite. Many models, with hyper-parameters of their own, are updated by one call
- * of fo_step_rows. The formulas are in rules/, the names of states and hyper-parameters in rules.def.
+ * gradients that are not finite. fo_step_sparse also takes gradients that have only some rows of a tensor.
+ * Many models, with hyper-parameters of their own, are updated by one call of fo_step_rows. The formulas are in rules/, the names of states and hyper-parameters in rules.def.
  * States start at zero.
  *
  * Every function may be called from any thread at any time, as long as no two calls are given the same
@@ -150,7 +150,8 @@ typedef enum fo_status {
     FO_BAD_FORMAT,      /* a tensor's buffers have formats that do not go together */
     FO_UNREPRESENTABLE, /* a hyper-parameter, or both grad_scale multiplied, is not 0 but becomes 0 or
                          * infinity in the type that the tensor computes in */
-    FO_BAD_BUILD /* the library was compiled with flags that change floating-point arithmetic */
+    FO_BAD_BUILD, /* the library was compiled with flags that change floating-point arithmetic */
+    FO_BAD_INDEX  /* an index is not that of a row */
 } fo_status;
 
 /* A sentence for people; never NULL, whatever the number. */
@@ -180,6 +181,36 @@ static inline fo_status fo_step(const fo_group *groups, size_t group_count,
                                 const fo_options *options, fo_result *result)
 {
     return fo_step_abi(FO_ABI, groups, group_count, tensors, tensor_count, options, result);
+}
+
+/* That the gradient of a tensor has only some of its rows: those of an embedding table that a batch used. */
+typedef struct fo_sparse {
+    size_t rows;         /* of the tensor, whose n is a multiple of it */
+    size_t count;        /* of indices; the gradient has as many rows, in their order */
+    const void *indices; /* each from 0 to below rows, in any order. NULL: the gradient is dense */
+    int is_int64;        /* indices are int64_t, else int32_t */
+} fo_sparse;
+
+/* As fo_step, where sparse[i] belongs to tensors[i]. Of a tensor with indices, only the rows that they name
+ * are read and written. Where an index stands more than once, its gradients are first added up, in the order
+ * in which they stand and in the type that the tensor computes in; then the row is stepped once. Each row
+ * gets the bits that fo_step gives to it as a tensor of its own, whose position is that of its first element.
+ * The norm is that of the sums: of one dense gradient, with the rows in the order in which their indices
+ * stand last.
+ *
+ * FO_BAD_INDEX: result->tensor says which tensor, result->group the place among its indices. FO_BAD_TENSOR
+ * also means that n is no multiple of rows. */
+FO_API fo_status fo_step_sparse_abi(uint64_t abi, const fo_group *groups, size_t group_count,
+                                    const fo_tensor *tensors, const fo_sparse *sparse,
+                                    size_t tensor_count, const fo_options *options,
+                                    fo_result *result);
+static inline fo_status fo_step_sparse(const fo_group *groups, size_t group_count,
+                                       const fo_tensor *tensors, const fo_sparse *sparse,
+                                       size_t tensor_count, const fo_options *options,
+                                       fo_result *result)
+{
+    return fo_step_sparse_abi(FO_ABI, groups, group_count, tensors, sparse, tensor_count, options,
+                              result);
 }
 
 /* K models of the same shapes that are stepped together: every buffer of a tensor has K rows of n elements

@@ -21,24 +21,7 @@ enum { SMALL = 1 << 20 };
 #define FO_ALL_CACHES (1 << 24)
 #endif
 
-/* What holds for all tensors of a call. */
-typedef struct call {
-    const fo_group *groups;
-    double scale; /* of the gradients, besides the groups' own */
-    size_t bytes; /* of all parameters, in the type that they compute in */
-} call;
-
-/* A loop and what it needs besides the buffers. Tensors share it if they have the same group, step and
- * formats. */
-typedef struct bound_loop {
-    const fo_tensor *tensor; /* the first of them */
-    int is_narrow;           /* loop is for buffers of float32, which the tensor's are not */
-    fo_narrow_loop *in_registers;
-    fo_loop *loop;
-    fo_loop_call with;
-} bound_loop;
-
-static int fits(const bound_loop *it, const fo_tensor *tensor)
+static int fits(const fo_bound_loop *it, const fo_tensor *tensor)
 {
     const fo_tensor *first = it->tensor;
     if (first->group != tensor->group || first->step != tensor->step ||
@@ -90,7 +73,7 @@ fo_loop *fo_loop_of(fo_rule rule, const fo_tensor *tensor)
     return layout == FO_LAYOUT_COUNT ? NULL : fo_kernels[rule]->loop[fo_isa_in_use()][layout];
 }
 
-static void bind(bound_loop *to, const call *call, const fo_tensor *tensor)
+void fo_bind(fo_bound_loop *to, const fo_call *call, const fo_tensor *tensor)
 {
     const fo_group *group = &call->groups[tensor->group];
     const fo_rule_info *info = fo_rule_describe(group->rule);
@@ -105,8 +88,8 @@ static void bind(bound_loop *to, const call *call, const fo_tensor *tensor)
     fo_fill_loop_call(&to->with, group, tensor->step, call->scale, call->bytes);
 }
 
-static void update_elements(const bound_loop *it, const call *call, const fo_tensor *tensor,
-                            size_t begin, size_t end)
+void fo_update_elements(const fo_bound_loop *it, const fo_call *call, const fo_tensor *tensor,
+                        size_t begin, size_t end)
 {
     const fo_rule_info *info = fo_rule_describe(call->groups[tensor->group].rule);
     if (it->is_narrow) {
@@ -124,11 +107,11 @@ static void update_elements(const bound_loop *it, const call *call, const fo_ten
 }
 
 typedef struct update_job {
-    const call *call;
+    const fo_call *call;
     const fo_tensor *tensors;
     size_t count;
     const size_t *starts; /* the first cache line of each tensor, and the end */
-    bound_loop first;
+    fo_bound_loop first;
 } update_job;
 
 static size_t line_count(const fo_tensor *tensor)
@@ -142,7 +125,7 @@ static size_t line_count(const fo_tensor *tensor)
 static void update_lines(void *context, size_t begin, size_t end)
 {
     const update_job *job = context;
-    bound_loop now = job->first;
+    fo_bound_loop now = job->first;
     for (size_t i = fo_interval_of(job->starts, job->count, begin);
          i < job->count && job->starts[i] < end; i++) {
         const size_t from = job->starts[i] > begin ? job->starts[i] : begin;
@@ -151,27 +134,28 @@ static void update_lines(void *context, size_t begin, size_t end)
             continue;
         const fo_tensor *tensor = &job->tensors[i];
         if (!fits(&now, tensor))
-            bind(&now, job->call, tensor);
-        update_elements(&now, job->call, tensor, fo_element_at_line(tensor, from - job->starts[i]),
-                        fo_element_at_line(tensor, to - job->starts[i]));
+            fo_bind(&now, job->call, tensor);
+        fo_update_elements(&now, job->call, tensor,
+                           fo_element_at_line(tensor, from - job->starts[i]),
+                           fo_element_at_line(tensor, to - job->starts[i]));
     }
 }
 
-static void update_alone(const call *call, const fo_tensor *tensors, size_t count)
+static void update_alone(const fo_call *call, const fo_tensor *tensors, size_t count)
 {
-    bound_loop now; /* to clear all of it would take as long as a short step */
+    fo_bound_loop now; /* to clear all of it would take as long as a short step */
     now.loop = NULL;
     for (size_t i = 0; i < count; i++) {
         const fo_tensor *tensor = &tensors[i];
         if (!tensor->grad || !tensor->n)
             continue;
         if (!now.loop || !fits(&now, tensor))
-            bind(&now, call, tensor);
-        update_elements(&now, call, tensor, 0, tensor->n);
+            fo_bind(&now, call, tensor);
+        fo_update_elements(&now, call, tensor, 0, tensor->n);
     }
 }
 
-static void update_all(const call *call, const fo_tensor *tensors, size_t count, int threads)
+void fo_update_all(const fo_call *call, const fo_tensor *tensors, size_t count, int threads)
 {
     size_t *starts =
         threads > 1 || call->bytes > SMALL ? malloc((count + 1) * sizeof *starts) : NULL;
@@ -188,8 +172,10 @@ static void update_all(const call *call, const fo_tensor *tensors, size_t count,
     }
     starts[count] = lines;
     update_job job = {call, tensors, count, starts, {0}};
-    bind(&job.first, call, &tensors[first]);
-    fo_parallel(threads, lines, FO_CHUNK_LINES, update_lines, &job);
+    if (lines) {
+        fo_bind(&job.first, call, &tensors[first]);
+        fo_parallel(threads, lines, FO_CHUNK_LINES, update_lines, &job);
+    }
     free(starts);
 }
 
@@ -261,46 +247,55 @@ static fo_status check_tensors(const fo_group *groups, size_t group_count, const
     return FO_OK;
 }
 
+fo_status fo_check_step(const fo_group *groups, size_t group_count, const fo_tensor *tensors,
+                        size_t tensor_count, const fo_options *options, fo_result *result,
+                        size_t *bytes)
+{
+    if (!isfinite(options->grad_scale) ||
+        (options->clip && !(isfinite(options->max_norm) && options->max_norm >= 0)))
+        return FO_BAD_OPTION;
+    int held;
+    const fo_status status = check_groups(groups, group_count, options->grad_scale, result, &held);
+    if (status != FO_OK)
+        return status;
+    return check_tensors(groups, group_count, tensors, tensor_count, options->grad_scale, held,
+                         result, bytes);
+}
+
+fo_status fo_take_norm(fo_call *call, const fo_tensor *tensors, size_t count,
+                       const fo_options *options, int threads, fo_result *result)
+{
+    if (!options->clip && !options->skip_nonfinite)
+        return FO_OK;
+    double sum;
+    const fo_status status = fo_sum_squares(tensors, count, 1, threads, &sum);
+    if (status != FO_OK)
+        return status;
+    result->norm = fabs(call->scale) * sqrt(sum);
+    /* A sum can overflow where every gradient is finite, so only the gradients decide. */
+    result->skipped =
+        options->skip_nonfinite && !isfinite(sum) && !fo_all_finite(tensors, count, 0);
+    if (options->clip)
+        call->scale *= fo_clip_factor(result->norm, options->max_norm);
+    return FO_OK;
+}
+
 fo_status fo_step_abi(uint64_t abi, const fo_group *groups, size_t group_count,
                       const fo_tensor *tensors, size_t tensor_count, const fo_options *options,
                       fo_result *result)
 {
     fo_result own;
-    const fo_status begun = fo_begin_step(abi, &options, &result, &own);
-    if (begun != FO_OK)
-        return begun;
-
-    if (!isfinite(options->grad_scale) ||
-        (options->clip && !(isfinite(options->max_norm) && options->max_norm >= 0)))
-        return FO_BAD_OPTION;
-    int held;
-    const fo_status groups_status =
-        check_groups(groups, group_count, options->grad_scale, result, &held);
-    if (groups_status != FO_OK)
-        return groups_status;
-    size_t bytes;
-    const fo_status tensors_status = check_tensors(groups, group_count, tensors, tensor_count,
-                                                   options->grad_scale, held, result, &bytes);
-    if (tensors_status != FO_OK)
-        return tensors_status;
-
-    const int threads = fo_engage_threads(bytes);
-    double scale = options->grad_scale;
-    if (options->clip || options->skip_nonfinite) {
-        double sum;
-        const fo_status status = fo_sum_squares(tensors, tensor_count, 1, threads, &sum);
-        if (status != FO_OK)
-            return status;
-        result->norm = fabs(scale) * sqrt(sum);
-        /* A sum can overflow where every gradient is finite, so only the gradients decide. */
-        if (options->skip_nonfinite && !isfinite(sum) && !fo_all_finite(tensors, tensor_count, 0)) {
-            result->skipped = 1;
-            return FO_OK;
-        }
-        if (options->clip)
-            scale *= fo_clip_factor(result->norm, options->max_norm);
-    }
-    const call call = {groups, scale, bytes};
-    update_all(&call, tensors, tensor_count, threads);
-    return FO_OK;
+    fo_status status = fo_begin_step(abi, &options, &result, &own);
+    fo_call call = {.groups = groups};
+    if (status == FO_OK)
+        status =
+            fo_check_step(groups, group_count, tensors, tensor_count, options, result, &call.bytes);
+    if (status != FO_OK)
+        return status;
+    call.scale = options->grad_scale;
+    const int threads = fo_engage_threads(call.bytes);
+    status = fo_take_norm(&call, tensors, tensor_count, options, threads, result);
+    if (status == FO_OK && !result->skipped)
+        fo_update_all(&call, tensors, tensor_count, threads);
+    return status;
 }

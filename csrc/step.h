@@ -7,6 +7,7 @@
 #include "fastopt.h"
 #include "kernel/kernel.h"
 #include "library.h"
+#include "narrow.h"
 #include "tensor.h"
 
 #include <math.h>
@@ -59,6 +60,42 @@ static inline double fo_clip_factor(double norm, double max_norm)
     const double factor = max_norm / (norm + 1e-6);
     return factor > 1 ? 1 : factor;
 }
+
+/* What holds for all tensors of a call. */
+typedef struct fo_call {
+    const fo_group *groups;
+    double scale; /* of the gradients, besides the groups' own */
+    size_t bytes; /* of all parameters, in the type that they compute in */
+} fo_call;
+
+/* A loop and what it needs besides the buffers. Tensors share it if they have the same group, step and
+ * formats. */
+typedef struct fo_bound_loop {
+    const fo_tensor *tensor; /* the first of them */
+    int is_narrow;           /* loop is for buffers of float32, which the tensor's are not */
+    fo_narrow_loop *in_registers;
+    fo_loop *loop;
+    fo_loop_call with;
+} fo_bound_loop;
+
+void fo_bind(fo_bound_loop *to, const fo_call *call, const fo_tensor *tensor);
+
+/* Elements from begin up to end. */
+void fo_update_elements(const fo_bound_loop *it, const fo_call *call, const fo_tensor *tensor,
+                        size_t begin, size_t end);
+
+/* Options, groups, and the tensors that have a gradient. *bytes as in fo_call. */
+fo_status fo_check_step(const fo_group *groups, size_t group_count, const fo_tensor *tensors,
+                        size_t tensor_count, const fo_options *options, fo_result *result,
+                        size_t *bytes);
+
+/* The gradients' norm where the options ask for it, whether the step is skipped, and, in call, by what the
+ * gradients are scaled. FO_OK or FO_NO_MEMORY. */
+fo_status fo_take_norm(fo_call *call, const fo_tensor *tensors, size_t count,
+                       const fo_options *options, int threads, fo_result *result);
+
+/* Every tensor that has a gradient. */
+void fo_update_all(const fo_call *call, const fo_tensor *tensors, size_t count, int threads);
 
 /* What the loop of a group's rule needs besides buffers, at a step; bytes are those of all parameters of
  * the call, and grad_scale multiplies the group's own. */

@@ -11,7 +11,7 @@ import sys
 from fastopt import schedules
 from fastopt._classes import CLASSES, create
 from fastopt._configuration import __version__, get_include, show_config
-from fastopt._core import RULES, get_num_threads, isa, set_num_threads
+from fastopt._core import RULES, Rows, get_num_threads, isa, set_num_threads
 from fastopt._documentation import describe_function
 from fastopt._minimize import methods, minimize
 from fastopt._optimizer import Optimizer
@@ -29,6 +29,7 @@ __all__ = [
     "RULES",
     "Optimizer",
     "Population",
+    "Rows",
     "StateFileError",
     "__version__",
     "create",

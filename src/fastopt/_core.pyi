@@ -38,6 +38,16 @@ class Rule:
     def __new__(cls, index: int) -> Rule: ...
     def define(self, documentation: str) -> Callable[..., None]: ...
 
+@final
+class Rows:
+    @property
+    def indices(self) -> NDArray[np.int32] | NDArray[np.int64]: ...
+    @property
+    def values(self) -> NDArray[Any]: ...
+    def __init__(
+        self, indices: NDArray[np.int32] | NDArray[np.int64], values: NDArray[Any]
+    ) -> None: ...
+
 @disjoint_base
 class TensorList:
     def __new__(
@@ -75,7 +85,7 @@ class TensorList:
     def check(self, groups: list[dict[str, Any]]) -> None: ...
     def step(
         self,
-        grads: list[NDArray[Any] | None],
+        grads: list[NDArray[Any] | Rows | None],
         groups: list[dict[str, Any]],
         max_norm: float | np.floating[Any] | np.integer[Any] | None,
         grad_scale: float | np.floating[Any] | np.integer[Any],

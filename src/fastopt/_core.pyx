@@ -15,10 +15,11 @@ from cpython.object cimport PyObject, PyObject_TypeCheck, PyTypeObject
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.math cimport isnan
-from libc.stdint cimport int64_t, uintptr_t
+from libc.stdint cimport int32_t, int64_t, uintptr_t
 from libc.stdlib cimport calloc, free, qsort, realloc
 from libc.string cimport memcpy, memset
 
+cimport cython
 cimport numpy as cnp
 
 from fastopt._library cimport *
@@ -44,6 +45,7 @@ cdef enum:
 cdef uint64_t LAST_STEP = <uint64_t>1 << 53
 
 include "_checks.pxi"      # numbers and arrays, and the errors about them
+include "_sparse.pxi"      # Rows: gradients of some rows only
 include "_rules.pxi"       # Rule, and the function of each rule
 include "_tensors.pxi"     # TensorList: many arrays in one call
 include "_population.pxi"  # RowList: many models in one call

@@ -58,13 +58,20 @@ seed : int, default 0
     Of the stochastic rounding, which is a function of it, the step and the place of the element.
 """
 
+ROWS = """\
+rows : ndarray of int32 or int64, optional
+    Step only these rows of param and of the states, numbered from 0 along the first axis, in any
+    order; grad then has a row for each of them. Where a row stands more than once, its gradients
+    are added up first, in the order in which they stand, and it is stepped once.
+"""
+
 ARRAYS = """\
 param : ndarray of float32 or float64
     The parameter, any shape, C-contiguous, aligned and writeable; updated in place. Also float16
     and ml_dtypes.bfloat16, which compute in float32 and are rounded to nearest.
 grad : ndarray
-    Its gradient: same shape, C-contiguous; never written. float64 with float64 alone; float32 and
-    narrower arrays may be mixed.
+    Its gradient: same shape but with ``rows``, C-contiguous; never written. float64 with float64
+    alone; float32 and narrower arrays may be mixed.
 """
 
 RAISES = """\
@@ -73,8 +80,9 @@ TypeError
     with others, or if a number is of a wrong type.
 ValueError
     If an array has another shape, is not C-contiguous, misaligned, read-only, or overlaps another
-    one, if a number is out of range, or if an average of squares is in bfloat16, where rounding to
-    nearest would keep it from ever decaying. Nothing has been written then.
+    one, if a number is out of range, if there is no such row, or if an average of squares is in
+    bfloat16, where rounding to nearest would keep it from ever decaying. Nothing has been written
+    then.
 """
 
 
@@ -113,7 +121,7 @@ def describe_function(rule: Rule) -> str:
             f"    A further state; passing it switches {rule.optional_flag} on.\n"
         )
     optional = [f"{rule.optional_state}=None"] if rule.optional_state else []
-    signature = ", ".join([*arrays, *optional, "*", _signature(rule.hypers)])
+    signature = ", ".join([*arrays, *optional, "*", "rows=None", _signature(rule.hypers)])
     zeros = "".join(f">>> {name} = np.zeros(2)\n" for name in rule.states)
     given = {"step": "step=1", "lr": "lr=0.1"}
     call = ", ".join([*arrays, *(given[name] for name in given if name in rule.hypers)])
@@ -124,7 +132,7 @@ def describe_function(rule: Rule) -> str:
         ">>> bool(param[0] < 1.0 and param[1] > -2.0)\nTrue\n"
     )
     title, opening = _opening(rule.kernel)
-    parameters = ARRAYS + states
+    parameters = ARRAYS + states + ROWS
     parameters += "".join(_parameter(rule, *item) for item in rule.hypers.items())
     return (
         f"{rule.name}({signature})\n--\n\n{title}\n\n{opening}\n"

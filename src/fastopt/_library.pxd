@@ -62,6 +62,12 @@ cdef extern from "fastopt.h" nogil:
         size_t group
         int hyper
 
+    ctypedef struct fo_sparse:
+        size_t rows
+        size_t count
+        const void *indices
+        int is_int64
+
     ctypedef struct fo_rows:
         size_t count
         const double *hyper[99]  # FO_HYPER_COUNT
@@ -81,6 +87,7 @@ cdef extern from "fastopt.h" nogil:
         FO_BAD_STEP
         FO_NO_MEMORY
         FO_UNREPRESENTABLE
+        FO_BAD_INDEX
 
     ctypedef enum fo_domain:
         FO_FINITE
@@ -125,6 +132,9 @@ cdef extern from "fastopt.h" nogil:
     fo_hyper fo_defaults(fo_rule rule)
     fo_status fo_step(const fo_group *groups, size_t group_count, const fo_tensor *tensors,
                       size_t tensor_count, const fo_options *options, fo_result *result)
+    fo_status fo_step_sparse(const fo_group *groups, size_t group_count, const fo_tensor *tensors,
+                             const fo_sparse *sparse, size_t tensor_count,
+                             const fo_options *options, fo_result *result)
     fo_status fo_step_rows(const fo_group *group, const fo_rows *rows, const fo_tensor *tensors,
                            size_t tensor_count, const fo_options *options, fo_result *result)
     fo_status fo_check_hyper(const fo_group *group, int *bad)

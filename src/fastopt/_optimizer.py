@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fastopt import _checkpoint, _checks, _formats
 from fastopt._copies import Whole, attributes_of_subclasses, copy_deeply, copy_states
-from fastopt._core import Rule
+from fastopt._core import Rows, Rule
 from fastopt._groups import ParameterGroups, complete, refuse_unknown, with_rates
 from fastopt._statefile import File, blaming
 from fastopt._states import tensor_list
@@ -30,15 +30,8 @@ Array: TypeAlias = NDArray[np.float32] | NDArray[np.float64] | NDArray[np.float1
 Params: TypeAlias = (
     Array | Sequence[Any] | Mapping[Any, Array] | Iterator[Array] | ValuesView[Array]
 )
-Grads: TypeAlias = (
-    Array
-    | np.floating[Any]
-    | Sequence[Any]
-    | Mapping[Any, Array | np.floating[Any] | None]
-    | Iterator[Array | np.floating[Any] | None]
-    | ValuesView[Array | np.floating[Any] | None]
-    | None
-)
+Grad: TypeAlias = Array | np.floating[Any] | Rows | None
+Grads: TypeAlias = Grad | Sequence[Any] | Mapping[Any, Grad] | Iterator[Grad] | ValuesView[Grad]
 
 
 class Optimizer:
@@ -147,12 +140,14 @@ class Optimizer:
         grads : ndarray, list, dict, or list of these
             The gradients in the structure in which the parameters were given; for groups, a list
             with an entry for each. A parameter whose gradient is None is left alone, and its step
-            is not counted. Gradients are never written.
+            is not counted. One may be a `Rows`: then only those rows of the parameter and of its
+            states are stepped. Gradients are never written.
         max_norm : float, optional
             Clip by the global norm, as ``torch.nn.utils.clip_grad_norm_`` does: gradients are
             multiplied by ``min(1, max_norm/(norm + 1e-6))`` within the step. The norm is that of
-            all gradients times grad_scale, taken in double; its bits depend neither on the CPU nor
-            on the number of threads. Infinity only measures: nothing is clipped.
+            all gradients times grad_scale, taken in double; of a row that stands more than once, it
+            is that of the sum. Its bits depend neither on the CPU nor on the number of threads.
+            Infinity only measures: nothing is clipped.
         grad_scale : float, default 1.0
             Multiplies every gradient first.
         skip_nonfinite : bool, default False
@@ -167,8 +162,8 @@ class Optimizer:
         Raises
         ------
         TypeError
-            If a gradient is not a plain ndarray of its parameter's dtype, or a number or flag is of
-            a wrong type.
+            If a gradient is not a plain ndarray of its parameter's dtype or a `Rows` of one, or a
+            number or flag is of a wrong type.
         ValueError
             If a gradient has another shape than its parameter, is not C-contiguous, misaligned, or
             overlaps a parameter or state, a number is out of range, or the arrays in `param_groups`

@@ -209,6 +209,9 @@ cdef class RowList(TensorList):
             if grad is None:
                 self.of_rows[i].grad = NULL
             else:
+                if type(grad) is Rows:
+                    raise TypeError(f"{self.grad_name(i)} must be an array: a population takes no "
+                                    "gradients of single rows, got Rows")
                 self.check_grad(i, grad)
                 self.of_rows[i].grad_format = self.tensors[i].grad_format
                 self.of_rows[i].grad = cnp.PyArray_DATA(<cnp.ndarray>grad)

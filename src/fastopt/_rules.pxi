@@ -25,6 +25,7 @@ cdef enum:
     MAX_KEYWORDS = 32
     STEP_KEYWORD = -1
     OPTIONAL_FLAG = -2
+    ROWS_KEYWORD = -3
 
 # What other libraries call a keyword.
 OTHER_NAMES = {"betas": "beta1= and beta2=", "learning_rate": "lr=", "wd": "weight_decay="}
@@ -100,6 +101,9 @@ cdef class Rule:
         self.arrays = tuple([sys.intern(name) for name in arrays])
         keywords = list(self.arrays)
         keyword_count = len(keywords)
+        keywords.append("rows")
+        self.indices[keyword_count] = ROWS_KEYWORD
+        keyword_count += 1
         group_keys = []
         self.hypers = {}
         self.class_hypers = {}
@@ -206,6 +210,13 @@ cdef int keyword_index(Rule rule, PyObject *keyword, int hint) except -1:
                     f"it takes {', '.join(rule.keywords)}")
 
 
+cdef fo_status step_one(const fo_group *group, const fo_tensor *tensor, const fo_sparse *sparse,
+                        fo_result *result) noexcept nogil:
+    if sparse.indices == NULL:
+        return fo_step(group, 1, tensor, 1, NULL, result)
+    return fo_step_sparse(group, 1, tensor, sparse, 1, NULL, result)
+
+
 cdef object call_rule(PyObject *self, PyObject *const *args, Py_ssize_t positional, PyObject *names):
     """What every function of a rule does: sort the arguments, check them all, take the step."""
     cdef Rule rule = <Rule>self
@@ -213,6 +224,7 @@ cdef object call_rule(PyObject *self, PyObject *const *args, Py_ssize_t position
     cdef int formats[MAX_ARRAYS]
     cdef fo_group group = rule.defaults
     cdef fo_tensor tensor
+    cdef fo_sparse sparse
     cdef fo_result result
     cdef fo_status status
     cdef double *hyper = <double *>&group.hyper
@@ -221,6 +233,7 @@ cdef object call_rule(PyObject *self, PyObject *const *args, Py_ssize_t position
     cdef int i, k, index, hint
     cdef bint has_step = False, is_mixed = False
     cdef cnp.ndarray param, array, other
+    cdef object rows = None
 
     if positional > array_count:
         raise TypeError(f"{rule.name}() takes {array_count} positional arguments "
@@ -228,6 +241,7 @@ cdef object call_rule(PyObject *self, PyObject *const *args, Py_ssize_t position
                         "hyper-parameters are keywords")
     for i in range(MAX_ARRAYS):
         arrays[i] = args[i] if i < positional else NULL
+        formats[i] = FO_FORMAT_COUNT
     tensor.step = 0
     hint = array_count
     if names != NULL:
@@ -239,6 +253,8 @@ cdef object call_rule(PyObject *self, PyObject *const *args, Py_ssize_t position
                 if arrays[index] != NULL:
                     raise TypeError(f"{rule.name}() got two values for {rule.arrays[index]}")
                 arrays[index] = args[positional + k]
+            elif rule.indices[index] == ROWS_KEYWORD:
+                rows = value
             elif rule.indices[index] == STEP_KEYWORD:
                 tensor.step = to_step(value)
                 has_step = True
@@ -266,16 +282,22 @@ cdef object call_rule(PyObject *self, PyObject *const *args, Py_ssize_t position
         is_mixed = is_mixed or formats[i] != formats[0]
         if i > 1:
             check_squares(rule, &group.hyper, i - 2, formats[i], rule.arrays[i])
+    if rows is not None:
+        check_indices("rows", rows)
     param = <cnp.ndarray>arrays[0]
     for i in range(array_count):
         array = <cnp.ndarray>arrays[i]
         check_layout(rule.arrays[i], array, i != 1)
-        if i and not same_shape(array, param):
+        if i == 1 and rows is not None:
+            check_rows("grad", array, "rows", rows, "param", param)
+        elif i and not same_shape(array, param):
             raise_shape(rule.arrays[i], array, "param", param)
         for k in range(i):
             other = <cnp.ndarray>arrays[k]
             if overlap(array, other):
                 raise ValueError(f"{rule.arrays[i]} must not overlap {rule.arrays[k]} in memory")
+        if i != 1 and rows is not None and overlap(array, <cnp.ndarray>rows):
+            raise ValueError(f"rows must not overlap {rule.arrays[i]} in memory")
 
     tensor.group = 0
     if is_mixed:
@@ -288,13 +310,18 @@ cdef object call_rule(PyObject *self, PyObject *const *args, Py_ssize_t position
     for i in range(FO_MAX_STATES):
         tensor.state[i] = (cnp.PyArray_DATA(<cnp.ndarray>arrays[2 + i])
                            if 2 + i < array_count else NULL)
-    if tensor.n < RELEASE_GIL_ELEMENTS:
-        status = fo_step(&group, 1, &tensor, 1, NULL, &result)
+    sparse.indices = NULL
+    if rows is not None:
+        note_rows(&sparse, param, <cnp.ndarray>rows)
+    if cnp.PyArray_SIZE(<cnp.ndarray>arrays[1]) < RELEASE_GIL_ELEMENTS:
+        status = step_one(&group, &tensor, &sparse, &result)
     else:
         # References of our own: the caller's containers may change while others run.
         held = [<object>arrays[i] for i in range(array_count)]
         with nogil:
-            status = fo_step(&group, 1, &tensor, 1, NULL, &result)
+            status = step_one(&group, &tensor, &sparse, &result)
+    if status == FO_BAD_INDEX:
+        raise_index("rows", &sparse, result.group)
     if status != FO_OK:
         raise_status(status, &group, NULL, &result)
     return None

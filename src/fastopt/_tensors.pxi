@@ -55,6 +55,8 @@ cdef class TensorList:
     cdef Py_ssize_t elements
     cdef fo_tensor *tensors
     cdef fo_group *groups
+    cdef fo_sparse *sparse      # which rows the gradients have
+    cdef bint has_rows          # any of them has only some
     cdef interval *written      # all written buffers by address
     cdef Py_ssize_t written_count
     cdef const void **seen_grads  # where each gradient was when it was last found to overlap nothing
@@ -80,10 +82,11 @@ cdef class TensorList:
         self.optional = optional
         self.seen_hypers = [[None] * len((<Rule>rule).group_keys) for rule in rules]
         self.tensors = <fo_tensor *>calloc(self.count + 1, sizeof(fo_tensor))
+        self.sparse = <fo_sparse *>calloc(self.count + 1, sizeof(fo_sparse))
         self.groups = <fo_group *>calloc(self.group_count + 1, sizeof(fo_group))
         self.written = <interval *>calloc(self.count * WRITTEN + 1, sizeof(interval))
         self.seen_grads = <const void **>calloc(self.count + 1, sizeof(void *))
-        if not (self.tensors and self.groups and self.written and self.seen_grads):
+        if not (self.tensors and self.sparse and self.groups and self.written and self.seen_grads):
             raise MemoryError
         for i in range(self.group_count):
             rule = rules[i]
@@ -98,6 +101,7 @@ cdef class TensorList:
 
     def __dealloc__(self):
         free(self.tensors)
+        free(self.sparse)
         free(self.groups)
         free(self.written)
         free(self.seen_grads)
@@ -260,6 +264,27 @@ cdef class TensorList:
         return self.check_grad_apart(i, cnp.PyArray_DATA(<cnp.ndarray>grad),
                                      cnp.PyArray_NBYTES(<cnp.ndarray>grad))
 
+    cdef int check_rows(self, Py_ssize_t i, Rows grad) except -1:
+        cdef fo_tensor *tensor = &self.tensors[i]
+        cdef fo_format format
+        name = self.grad_name(i)
+        format = check_type(f"values of {name}", grad.values)
+        check_goes_with(f"values of {name}", format, tensor.param_format)
+        check_layout(f"values of {name}", grad.values, False)
+        check_indices(f"indices of {name}", grad.indices)
+        check_rows(f"values of {name}", grad.values, "indices", grad.indices, self.names[i],
+                   self.params[i])
+        if tensor.grad_format != format:
+            tensor.grad_format = format
+            self.set_dtype(i)
+        # They may have another length the next time, so that they were seen here proves nothing.
+        for array in (grad.indices, grad.values):
+            self.seen_grads[i] = NULL
+            self.check_grad_apart(i, cnp.PyArray_DATA(<cnp.ndarray>array),
+                                  cnp.PyArray_NBYTES(<cnp.ndarray>array))
+        self.seen_grads[i] = NULL
+        return 0
+
     cdef int check_grad_apart(self, Py_ssize_t i, const void *data, size_t nbytes) except -1:
         """A gradient must not overlap anything written."""
         cdef Py_ssize_t low, high, middle
@@ -399,18 +424,33 @@ cdef class TensorList:
             grad = <object>PyList_GET_ITEM(grads, i)
             if grad is None:
                 continue
-            self.check_grad(i, grad)
+            if type(grad) is Rows:
+                self.check_rows(i, <Rows>grad)
+            else:
+                self.check_grad(i, grad)
             self.check_step(i)
+        self.has_rows = False
         for i in range(self.count):
             grad = <object>PyList_GET_ITEM(grads, i)
+            self.sparse[i].indices = NULL
             if grad is None:
                 self.tensors[i].grad = NULL
-            else:
-                self.tensors[i].grad = cnp.PyArray_DATA(<cnp.ndarray>grad)
-                self.tensors[i].step += 1
+                continue
+            if type(grad) is Rows:
+                self.has_rows = True
+                note_rows(&self.sparse[i], self.params[i], (<Rows>grad).indices)
+                grad = (<Rows>grad).values
+            self.tensors[i].grad = cnp.PyArray_DATA(<cnp.ndarray>grad)
+            self.tensors[i].step += 1
         self.apply(grads, &options, &result)
         return None if isnan(result.norm) and not (options.clip or options.skip_nonfinite) \
             else result.norm
+
+    cdef fo_status call(self, const fo_options *options, fo_result *result) noexcept nogil:
+        if self.has_rows:
+            return fo_step_sparse(self.groups, self.group_count, self.tensors, self.sparse,
+                                  self.count, options, result)
+        return fo_step(self.groups, self.group_count, self.tensors, self.count, options, result)
 
     cdef int apply(self, list grads, const fo_options *options, fo_result *result) except -1:
         """The step itself, of the tensors whose gradient is not NULL; their counts are already those
@@ -418,20 +458,21 @@ cdef class TensorList:
         cdef Py_ssize_t i
         cdef fo_status status
         if self.elements < RELEASE_GIL_ELEMENTS:
-            status = fo_step(self.groups, self.group_count, self.tensors, self.count, options,
-                             result)
+            status = self.call(options, result)
         else:
             self.busy = True
             held = list(grads)  # the caller may change its own list while others run
             with nogil:
-                status = fo_step(self.groups, self.group_count, self.tensors, self.count, options,
-                                 result)
+                status = self.call(options, result)
             self.busy = False
         self.skipped = status == FO_OK and result.skipped
         if status != FO_OK or result.skipped:
             for i in range(self.count):
                 if self.tensors[i].grad != NULL:
                     self.tensors[i].step -= 1
+        if status == FO_BAD_INDEX:
+            raise_index(f"indices of {self.grad_name(result.tensor)}", &self.sparse[result.tensor],
+                        result.group)
         if status != FO_OK:
             raise_status(status, self.groups, options, result)
         return 0

@@ -150,7 +150,11 @@ def test_example_builds_with_pkg_config_and_fits(installed, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "source", [PROGRAMS / "errors.c", PROGRAMS / "rows.c", ROOT / "examples" / "linear_model.c"]
+    "source",
+    [
+        *(PROGRAMS / name for name in ("errors.c", "rows.c", "sparse.c")),
+        ROOT / "examples" / "linear_model.c",
+    ],
 )
 def test_programs_are_clean_under_address_and_undefined_sanitizer(sanitized, tmp_path, source):
     program = tmp_path / "program"
@@ -159,7 +163,7 @@ def test_programs_are_clean_under_address_and_undefined_sanitizer(sanitized, tmp
     run([program])
 
 
-@pytest.mark.parametrize("name", ["errors.c", "rows.c"])
+@pytest.mark.parametrize("name", ["errors.c", "rows.c", "sparse.c"])
 @pytest.mark.parametrize("standard", ["c++11", "c++20"])
 def test_header_serves_cplusplus(installed, tmp_path, standard, name):
     program = tmp_path / "program"

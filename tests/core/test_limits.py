@@ -61,6 +61,25 @@ def test_a_step_without_memory_changes_nothing():
 
 @linux_only
 @pytest.mark.own_memory
+@pytest.mark.parametrize("how", ["", ", max_norm=1.0"])
+def test_a_step_of_rows_without_memory_changes_nothing(how):
+    """What is too large: the list of a million rows, or the sums of two long ones."""
+    count, n = (2, 2**20) if how else (2**20, 1)
+    code = NO_MORE_MEMORY + (
+        f"param, grad = np.ones((4, {n})), np.ones(({count}, {n}))\n"
+        f"rows = fastopt.Rows(np.zeros({count}, np.int64), grad)\n"
+        "opt = fastopt.Momentum(param, lr=1.0)\n"
+        "no_more_memory()\n"
+        f"said = refused(lambda: opt.step(rows{how}))\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (-1, -1))\n"
+        "state = opt.state[0]\n"
+        "print(said, (param == 1).all(), state['momentum_buffer'].any(), state['step'])\n"
+    )
+    assert run_code(code, FASTOPT_NUM_THREADS="1") == "True True False 0"
+
+
+@linux_only
+@pytest.mark.own_memory
 def test_an_optimizer_without_memory_is_refused():
     code = NO_MORE_MEMORY + (
         "param = np.ones(2**22, np.float32)\n"

@@ -116,7 +116,9 @@ def _results(
     several = max(1, len(done[0].objectives))
     if objective is None and several > 1:
         raise ValueError(f"the study has {several} objectives: say which, as objective=0")
-    which = _checks.integer("objective", 0 if objective is None else objective, least=0, most=several - 1)
+    which = _checks.integer(
+        "objective", 0 if objective is None else objective, least=0, most=several - 1
+    )
     values = [trial.objectives[which] if trial.objectives else trial.value for trial in done]
     return np.array([space.encode(t.params) for t in done]), np.array(values, dtype=float)
 

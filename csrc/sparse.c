@@ -1,0 +1,422 @@
+/* One step of tensors whose gradients have only some of their rows, such as the rows of an embedding table
+ * that a batch used.
+ *
+ * A hash table finds the indices that stand more than once. The gradients of such a row are linked in the
+ * order in which they stand. They are added up in a tile when the row is stepped, so nothing is gathered or
+ * sorted. Only a norm needs all sums beforehand.
+ *
+ * Rows lie anywhere in memory, where no hardware prefetcher finds them: the rows ahead are prefetched, into
+ * the second-level cache, since more lines at a time can be on their way there than into the first. */
+#include "step.h"
+
+#include "convert.h"
+#include "threads/pool.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { WRITTEN = 1 + FO_MAX_STATES };
+enum { TILE = 512 }; /* elements */
+/* How many rows ahead are prefetched, and how many bytes of each: hardware prefetchers load the rest. */
+enum { AHEAD = 8, PREFETCHED = 1024 };
+
+#define NO_MORE ((size_t)-1)
+
+/* A row, and the place of its first gradient. */
+typedef struct touched_row {
+    size_t row, first;
+} touched_row;
+
+/* A tensor with the loop for its formats. */
+typedef struct bound_tensor {
+    fo_tensor tensor;
+    fo_bound_loop loop;
+} bound_tensor;
+
+typedef struct sparse_tensor {
+    size_t index; /* among all tensors */
+    void *memory; /* of the arrays below */
+    touched_row *rows;
+    size_t *next;         /* by place: that of the next gradient of the same row, or NO_MORE */
+    size_t count, places; /* of rows, and of gradients */
+    size_t n, lines;      /* of a row */
+    void *sums;           /* NULL, or the gradients of each row added up */
+    fo_call call;
+    bound_tensor given, summed; /* with the gradient as it is, and in the compute type */
+    int has_optional, written_count;
+    char *written[WRITTEN];
+    size_t row_bytes[WRITTEN];
+} sparse_tensor;
+
+typedef struct sparse_step {
+    sparse_tensor *tensors;
+    size_t count;
+    size_t *starts; /* the first line of each tensor, and the end */
+} sparse_step;
+
+static int is_sparse(const fo_tensor *tensor, const fo_sparse *sparse)
+{
+    return tensor->grad && sparse->indices;
+}
+
+/* Finding rows. */
+
+static int64_t index_at(const fo_sparse *sparse, size_t place)
+{
+    return sparse->is_int64 ? ((const int64_t *)sparse->indices)[place]
+                            : ((const int32_t *)sparse->indices)[place];
+}
+
+/* Notes each row once, in the order in which their indices stand last, and links its gradients. It goes from
+ * the last place to the first, so a link leads to a later place. */
+static fo_status find_rows(sparse_tensor *to, const fo_sparse *sparse, size_t *bad)
+{
+    const size_t count = sparse->count;
+    if (count > SIZE_MAX / 64)
+        return FO_NO_MEMORY;
+    int bits = 1;
+    while ((size_t)1 << bits < 2 * count)
+        bits++;
+    const size_t slot_count = (size_t)1 << bits;
+    to->memory =
+        malloc(count * (sizeof *to->rows + sizeof *to->next) + slot_count * sizeof(size_t));
+    if (!to->memory)
+        return FO_NO_MEMORY;
+    touched_row *const rows = to->memory;
+    to->next = (size_t *)(rows + count);
+    size_t *const slots = to->next + count; /* one more than the place in rows, or 0 */
+    memset(slots, 0, slot_count * sizeof *slots);
+    size_t start = count;
+    for (size_t place = count; place-- > 0;) {
+        const int64_t index = index_at(sparse, place);
+        if (index < 0 || (uint64_t)index >= sparse->rows) {
+            *bad = place;
+            return FO_BAD_INDEX;
+        }
+        const size_t row = (size_t)index;
+        size_t slot = (size_t)((uint64_t)row * 0x9e3779b97f4a7c15u >> (64 - bits));
+        while (slots[slot] && rows[slots[slot] - 1].row != row)
+            slot = (slot + 1) & (slot_count - 1);
+        if (slots[slot]) {
+            touched_row *const same = &rows[slots[slot] - 1];
+            to->next[place] = same->first;
+            same->first = place;
+        } else {
+            rows[--start] = (touched_row){row, place};
+            to->next[place] = NO_MORE;
+            slots[slot] = start + 1;
+        }
+    }
+    to->rows = rows + start;
+    to->count = count - start;
+    to->places = count;
+    return FO_OK;
+}
+
+/* Going through them. */
+
+/* Elements of one row, by its number among those that are touched. */
+typedef void row_task(const sparse_tensor *it, size_t number, size_t begin, size_t end);
+
+/* Between two lines of all tensors' rows. */
+static void for_rows(const sparse_step *step, size_t begin, size_t end, row_task *task)
+{
+    for (size_t i = fo_interval_of(step->starts, step->count, begin);
+         i < step->count && step->starts[i] < end; i++) {
+        const sparse_tensor *it = &step->tensors[i];
+        const size_t first = step->starts[i];
+        const size_t to = (step->starts[i + 1] < end ? step->starts[i + 1] : end) - first;
+        size_t from = begin > first ? begin - first : 0;
+        if (from >= to)
+            continue;
+        const size_t per_line = FO_CACHE_LINE / fo_size_of(it->given.tensor.param_format);
+        for (size_t number = from / it->lines; from < to; number++) {
+            const size_t start = number * it->lines;
+            const size_t stop = to - start < it->lines ? to - start : it->lines;
+            const size_t last = stop * per_line;
+            task(it, number, (from - start) * per_line, last < it->n ? last : it->n);
+            from = start + stop;
+        }
+    }
+}
+
+/* Adding up. */
+
+typedef union tile {
+    float floats[TILE];
+    double doubles[TILE];
+} __attribute__((aligned(FO_CACHE_LINE))) tile;
+
+static const void *gradient_at(const sparse_tensor *it, size_t place, size_t element)
+{
+    const fo_tensor *tensor = &it->given.tensor;
+    const size_t at = place * it->n + element;
+    return (const char *)tensor->grad + at * fo_size_of(tensor->grad_format);
+}
+
+/* The gradients of a row, n <= TILE elements of each, in the compute type. */
+static void add_gradients(const sparse_tensor *it, size_t place, size_t element, size_t n, void *to)
+{
+    const fo_format format = it->given.tensor.grad_format;
+    const size_t bytes = n * fo_size_of(it->summed.tensor.grad_format);
+    tile wide;
+    for (int is_first = 1; place != NO_MORE; place = it->next[place], is_first = 0) {
+        const void *from = gradient_at(it, place, element);
+        if (format != it->summed.tensor.grad_format) {
+            fo_widen(format, from, NULL, wide.floats, n);
+            from = wide.floats;
+        }
+        if (is_first)
+            memcpy(to, from, bytes);
+        else if (format == FO_FLOAT64)
+            for (size_t i = 0; i < n; i++)
+                ((double *)to)[i] += ((const double *)from)[i];
+        else
+            for (size_t i = 0; i < n; i++)
+                ((float *)to)[i] += ((const float *)from)[i];
+    }
+}
+
+static void sum_row(const sparse_tensor *it, size_t number, size_t begin, size_t end)
+{
+    const size_t size = fo_size_of(it->summed.tensor.grad_format);
+    for (size_t n; it->sums && begin < end; begin += n) {
+        n = end - begin < TILE ? end - begin : TILE;
+        add_gradients(it, it->rows[number].first, begin, n,
+                      (char *)it->sums + (number * it->n + begin) * size);
+    }
+}
+
+static void sum_lines(void *context, size_t begin, size_t end)
+{
+    for_rows(context, begin, end, sum_row);
+}
+
+/* Adds up the gradients of every row. From then on these are what is given. */
+static fo_status sum_all(sparse_step *step, int threads)
+{
+    int any = 0;
+    for (size_t i = 0; i < step->count; i++) {
+        sparse_tensor *it = &step->tensors[i];
+        if (it->count == it->places || !it->n)
+            continue;
+        it->sums = malloc(it->count * it->n * fo_size_of(it->summed.tensor.grad_format));
+        if (!it->sums)
+            return FO_NO_MEMORY;
+        any = 1;
+    }
+    if (any)
+        fo_parallel(threads, step->starts[step->count], FO_CHUNK_LINES, sum_lines, step);
+    for (size_t i = 0; i < step->count; i++) {
+        sparse_tensor *it = &step->tensors[i];
+        if (!it->sums)
+            continue;
+        it->given.tensor = it->summed.tensor;
+        it->given.tensor.grad = it->sums;
+        for (size_t number = 0; number < it->count; number++) {
+            it->rows[number].first = number;
+            it->next[number] = NO_MORE;
+        }
+    }
+    return FO_OK;
+}
+
+/* Updating. */
+
+/* Always inline: GCC takes a function that only prefetches for one that does nothing, and drops the call. */
+static inline __attribute__((always_inline)) void prefetch_row(const sparse_tensor *it,
+                                                               size_t number)
+{
+    if (number >= it->count)
+        return;
+    for (int b = 0; b < it->written_count; b++) {
+        const size_t bytes = it->row_bytes[b];
+        const char *const row = it->written[b] + it->rows[number].row * bytes;
+        for (size_t i = 0; i < bytes && i < PREFETCHED; i += FO_CACHE_LINE)
+            __builtin_prefetch(row + i, 1, 2);
+    }
+}
+
+/* n elements from one on, whose gradient is somewhere else. */
+static void update_elements(const sparse_tensor *it, const bound_tensor *of, size_t first, size_t n,
+                            const void *grad)
+{
+    const fo_bound_loop *loop = &of->loop;
+    if (!loop->is_narrow) {
+        const size_t before = first * fo_size_of(of->tensor.param_format);
+        void *buffers[1 + WRITTEN] = {it->written[0] + before, (void *)(uintptr_t)grad};
+        for (int k = 1; k < it->written_count; k++)
+            buffers[1 + k] = it->written[k] + before;
+        loop->loop(&loop->with, it->has_optional, n, buffers);
+        return;
+    }
+    fo_tensor part = of->tensor;
+    part.grad = grad;
+    part.param = (char *)part.param + first * fo_size_of(part.param_format);
+    for (int k = 0; k < it->written_count - 1; k++)
+        part.state[k] = (char *)part.state[k] + first * fo_size_of(part.state_format[k]);
+    part.remainder = part.remainder ? part.remainder + first : NULL;
+    part.copy = part.copy ? part.copy + first : NULL;
+    part.position += first;
+    fo_update_elements(loop, &it->call, &part, 0, n);
+}
+
+static void update_row(const sparse_tensor *it, size_t number, size_t begin, size_t end)
+{
+    prefetch_row(it, number + AHEAD);
+    const touched_row at = it->rows[number];
+    const size_t first = at.row * it->n;
+    if (it->next[at.first] == NO_MORE) {
+        update_elements(it, &it->given, first + begin, end - begin,
+                        gradient_at(it, at.first, begin));
+        return;
+    }
+    for (size_t n; begin < end; begin += n) {
+        tile sums;
+        n = end - begin < TILE ? end - begin : TILE;
+        add_gradients(it, at.first, begin, n, &sums);
+        update_elements(it, &it->summed, first + begin, n, &sums);
+    }
+}
+
+static void update_lines(void *context, size_t begin, size_t end)
+{
+    for_rows(context, begin, end, update_row);
+}
+
+static void update_all(sparse_step *step, const fo_call *call, int threads)
+{
+    for (size_t i = 0; i < step->count; i++) {
+        sparse_tensor *it = &step->tensors[i];
+        it->call = *call;
+        it->call.bytes = it->row_bytes[0];
+        fo_bind(&it->given.loop, &it->call, &it->given.tensor);
+        fo_bind(&it->summed.loop, &it->call, &it->summed.tensor);
+    }
+    fo_parallel(threads, step->starts[step->count], FO_CHUNK_LINES, update_lines, step);
+}
+
+/* The whole step. */
+
+/* The tensor with each of its formats said of its own. */
+static fo_tensor spelled_out(const fo_tensor *tensor)
+{
+    fo_tensor to = *tensor;
+    if (tensor->dtype == FO_MIXED)
+        return to;
+    to.dtype = FO_MIXED;
+    to.param_format = to.grad_format = tensor->dtype;
+    for (int k = 0; k < FO_MAX_STATES; k++)
+        to.state_format[k] = tensor->dtype;
+    to.rounding = FO_NEAREST;
+    to.remainder = NULL;
+    to.copy = NULL;
+    to.seed = to.position = 0;
+    return to;
+}
+
+/* tensor: with as many elements as its gradient has. */
+static void note_tensor(sparse_tensor *to, const fo_tensor *tensor, const fo_rule_info *info)
+{
+    to->given.tensor = to->summed.tensor = spelled_out(tensor);
+    to->summed.tensor.grad_format = fo_param_format(tensor) == FO_FLOAT64 ? FO_FLOAT64 : FO_FLOAT32;
+    to->has_optional = fo_has_optional(info, tensor);
+    to->n = to->places ? tensor->n / to->places : 0;
+    to->written_count = 1 + info->state_count + to->has_optional;
+    for (int b = 0; b < to->written_count; b++) {
+        const fo_format format = b ? fo_state_format(tensor, b - 1) : fo_param_format(tensor);
+        to->written[b] = b ? tensor->state[b - 1] : tensor->param;
+        to->row_bytes[b] = to->n * fo_size_of(format);
+    }
+    to->lines = (to->row_bytes[0] + FO_CACHE_LINE - 1) / FO_CACHE_LINE;
+}
+
+/* The norm, of gradients that have each row once. */
+static fo_status take_norm(sparse_step *step, fo_call *call, fo_tensor *tensors, size_t count,
+                           const fo_options *options, int threads, fo_result *result)
+{
+    if (options->clip || options->skip_nonfinite) {
+        const fo_status status = sum_all(step, threads);
+        if (status != FO_OK)
+            return status;
+        for (size_t i = 0; i < step->count; i++) {
+            const sparse_tensor *it = &step->tensors[i];
+            tensors[it->index] = it->given.tensor;
+            tensors[it->index].n = it->count * it->n;
+        }
+    }
+    return fo_take_norm(call, tensors, count, options, threads, result);
+}
+
+/* tensors are copies. To the checks and the norm, a sparse one is as long as its gradient. */
+static fo_status step_with(sparse_step *step, const fo_group *groups, size_t group_count,
+                           fo_tensor *tensors, const fo_sparse *sparse, size_t tensor_count,
+                           const fo_options *options, fo_result *result)
+{
+    for (size_t i = 0; i < tensor_count; i++)
+        if (is_sparse(&tensors[i], &sparse[i])) {
+            const size_t rows = sparse[i].rows;
+            if (rows ? tensors[i].n % rows : tensors[i].n) {
+                result->tensor = i;
+                return FO_BAD_TENSOR;
+            }
+            tensors[i].n = rows ? tensors[i].n / rows * sparse[i].count : 0;
+        }
+    fo_call call = {.groups = groups, .scale = options->grad_scale};
+    fo_status status =
+        fo_check_step(groups, group_count, tensors, tensor_count, options, result, &call.bytes);
+    if (status != FO_OK)
+        return status;
+    for (size_t i = 0; i < tensor_count; i++)
+        if (is_sparse(&tensors[i], &sparse[i])) {
+            sparse_tensor *it = &step->tensors[step->count];
+            it->index = i;
+            status = find_rows(it, &sparse[i], &result->group);
+            if (status != FO_OK) {
+                result->tensor = i;
+                return status;
+            }
+            note_tensor(it, &tensors[i], fo_rule_describe(groups[tensors[i].group].rule));
+            step->starts[step->count + 1] = step->starts[step->count] + it->count * it->lines;
+            step->count++;
+        }
+    const int threads = fo_engage_threads(call.bytes);
+    status = take_norm(step, &call, tensors, tensor_count, options, threads, result);
+    if (status != FO_OK || result->skipped)
+        return status;
+    for (size_t i = 0; i < step->count; i++)
+        tensors[step->tensors[i].index].grad = NULL;
+    fo_update_all(&call, tensors, tensor_count, threads);
+    update_all(step, &call, threads);
+    return FO_OK;
+}
+
+fo_status fo_step_sparse_abi(uint64_t abi, const fo_group *groups, size_t group_count,
+                             const fo_tensor *tensors, const fo_sparse *sparse, size_t tensor_count,
+                             const fo_options *options, fo_result *result)
+{
+    fo_result own;
+    fo_status status = fo_begin_step(abi, &options, &result, &own);
+    if (status != FO_OK)
+        return status;
+    size_t count = 0;
+    for (size_t i = 0; i < tensor_count; i++)
+        count += is_sparse(&tensors[i], &sparse[i]);
+    /* One block of memory for what is as long as the lists of tensors. */
+    sparse_step step = {.tensors = calloc(1, count * sizeof *step.tensors +
+                                                 (count + 1) * sizeof *step.starts +
+                                                 tensor_count * sizeof *tensors)};
+    if (!step.tensors)
+        return FO_NO_MEMORY;
+    fo_tensor *const copies = (fo_tensor *)(step.tensors + count);
+    step.starts = (size_t *)(copies + tensor_count);
+    if (tensor_count)
+        memcpy(copies, tensors, tensor_count * sizeof *tensors);
+    status = step_with(&step, groups, group_count, copies, sparse, tensor_count, options, result);
+    for (size_t i = 0; i < count; i++) {
+        free(step.tensors[i].memory);
+        free(step.tensors[i].sums);
+    }
+    free(step.tensors);
+    return status;
+}

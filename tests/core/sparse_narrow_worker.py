@@ -1,0 +1,106 @@
+"""Steps of single rows in narrow formats against their twins, under the ISA of this process.
+
+    python sparse_narrow_worker.py
+
+Prints one JSON object: how many optimizers were compared, and the first that differed.
+"""
+
+import json
+import sys
+
+import formats
+import numpy as np
+import sparse
+from cases import RULES, class_of, numbers
+from narrow_worker import COMBINATIONS, SEED, as_array, formats_of, keywords_of
+from sparse_worker import indices_of
+
+import fastopt
+
+SHAPES = ((7, 30, 3), (40, 60, 67), (3, 5, 1100))
+BEFORE = 13  # elements of another parameter, so that positions do not begin at 0
+STEPS = 2
+
+
+def differ(rule, keywords, combination, rounding, shape, turn):
+    rows, count, n = shape
+    param_format, grad_format, state_format, master = combination
+    optional = bool(rule.optional_flag and keywords[rule.optional_flag])
+    names = [*rule.states, rule.optional_state] if optional else rule.states
+    state_formats = formats_of(rule, names, state_format)
+    stored = [param_format, grad_format, *state_formats]
+    param = formats.store(param_format, numbers(turn, rows * n, np.float32)).reshape(rows, n)
+    expected = param.copy()
+    states = [
+        formats.store(each, np.full((rows, n), 0.0, np.float32)).reshape(rows, n)
+        for each in state_formats
+    ]
+    start = keywords.get(rule.initial_value)
+    if start:
+        filled = np.full((rows, n), start, np.float32)
+        states[0][...] = formats.store(state_formats[0], filled)
+    remainder = np.zeros((rows, n), np.int16) if master else None
+    first = formats.store(param_format, np.zeros(BEFORE, np.float32))
+    opt = class_of(rule)(
+        [as_array(first, param_format), as_array(param, param_format)],
+        **keywords,
+        state_format=dict(zip(names, state_formats, strict=True)),
+        master_weights=master,
+        rounding=rounding,
+        seed=SEED,
+    )
+    for t in range(STEPS):
+        indices = indices_of(rows, count, turn + t)
+        values = formats.store(grad_format, numbers(7 * t + turn, count * n, np.float32))
+        values = values.reshape(count, n)
+        opt.step([None, fastopt.Rows(indices, as_array(values, grad_format))])
+        hypers = {name: keywords.get(name, 1.0) for name in rule.hypers if name != "step"}
+        if keywords.get("lr_decay"):
+            hypers["lr"] = hypers["lr"] / (1 + t * keywords["lr_decay"])
+        if t == 0 and "dampening" in hypers:
+            hypers["dampening"] = 0.0  # as the class does
+        if "step" in rule.hypers:
+            hypers["step"] = t + 1
+        sparse.step_narrow(
+            rule.name,
+            expected,
+            indices,
+            values,
+            states,
+            stored,
+            hypers,
+            remainder=remainder,
+            position=BEFORE,
+            seed=SEED if rounding == "stochastic" else None,
+            count=t + 1,
+        )
+    state = opt.state[1]
+    pairs = [("param", param, expected)]
+    pairs += [(name, state[name], twin) for name, twin in zip(names, states, strict=True)]
+    if master:
+        pairs.append(("remainder", state["remainder"], remainder))
+    return [name for name, got, twin in pairs if got.tobytes() != twin.tobytes()]
+
+
+def main():
+    compared, failures, turn = 0, [], 0
+    for rule in RULES:
+        print(rule.name, file=sys.stderr, flush=True)
+        for combination in COMBINATIONS:
+            for rounding in ("stochastic", "nearest"):
+                sums = rule.kernel == "adagrad" and combination[2] != "float32"
+                if sums and rounding == "nearest":
+                    continue
+                for shape in SHAPES:
+                    turn += 5
+                    fastopt.set_num_threads(1 + turn % 3)
+                    keywords = keywords_of(rule, turn)
+                    wrong = differ(rule, keywords, combination, rounding, shape, turn)
+                    compared += 1
+                    if wrong:
+                        failures.append([rule.name, *map(str, combination), rounding, shape, wrong])
+    print(json.dumps({"isa": fastopt.isa(), "compared": compared, "failures": failures[:20]}))
+
+
+if __name__ == "__main__":
+    main()

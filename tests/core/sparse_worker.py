@@ -1,0 +1,67 @@
+"""Steps of single rows against their twins, under the ISA of this process.
+
+    python sparse_worker.py
+
+Prints one JSON object: how many buffers were compared, and the first that differed.
+"""
+
+import json
+import sys
+
+import numpy as np
+import sparse
+from cases import DTYPES, RULES, function_of, function_variants, numbers, states_of, step_keyword
+
+import fastopt
+
+# Rows, gradients, and the elements of a row: about lines, vectors, groups of them and tiles; rows
+# that several threads share, and ones so long that threads share one.
+SHAPES = ((1, 1, 1), (5, 3, 0), (7, 30, 3), (40, 64, 16), (40, 90, 64), (9, 20, 67), (3, 5, 1100))
+LARGE = ((6000, 5000, 70), (3, 4, 120_001))
+STEPS = 2
+THREADS = (1, 2, 7)
+
+
+def indices_of(rows, count, turn):
+    """Unsorted, some of them more than once, in one dtype or the other."""
+    spread = np.abs(numbers(turn, count, np.float64)) * 1e6
+    return (spread.astype(np.int64) % rows).astype((np.int32, np.int64)[turn % 2])
+
+
+def differ(rule, dtype, keywords, optional, shape, turn):
+    """The names of the buffers that are not the twin's after some steps."""
+    rows, count, n = shape
+    names = ("param", *states_of(rule, optional))
+    got = [np.abs(numbers(k, rows * n, dtype)).reshape(rows, n) for k in range(len(names))]
+    expected = [buffer.copy() for buffer in got]
+    for t in range(STEPS):
+        indices = indices_of(rows, count, turn + t)
+        values = numbers(9 + t, count * n, dtype).reshape(count, n)
+        hypers = {**keywords, **step_keyword(rule, t + 1)}
+        sparse.step(rule.name, expected[0], indices, values, expected[1:], hypers)
+        function_of(rule)(got[0], values, *got[1:], rows=indices, **hypers)
+    return [
+        name for name, a, b in zip(names, expected, got, strict=True) if a.tobytes() != b.tobytes()
+    ]
+
+
+def main():
+    compared, failures, turn = 0, [], 0
+    for rule in RULES:
+        print(rule.name, file=sys.stderr, flush=True)
+        for dtype in DTYPES:
+            choices = list(function_variants(rule))
+            for keywords, optional in choices:
+                shapes = SHAPES + (LARGE if (keywords, optional) == choices[-1] else ())
+                for shape in shapes:
+                    turn += 1
+                    fastopt.set_num_threads(THREADS[turn % len(THREADS)])
+                    wrong = differ(rule, dtype, keywords, optional, shape, turn)
+                    compared += 1
+                    if wrong:
+                        failures.append([rule.name, dtype.__name__, shape, wrong, str(keywords)])
+    print(json.dumps({"isa": fastopt.isa(), "compared": compared, "failures": failures[:20]}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""Steps of single rows in NumPy: the rows of an array as a smaller array of their own."""
+
+import formats
+import numpy as np
+from reference import REFERENCE
+
+
+def add_up(indices, values):
+    """Each row once, in the order in which they stand first, and its gradients, added in order."""
+    sums = {}
+    for index, value in zip(indices.tolist(), values, strict=True):
+        sums[index] = sums[index] + value if index in sums else value
+    shape = (len(sums), *values.shape[1:])
+    return list(sums), np.array(list(sums.values()), values.dtype).reshape(shape)
+
+
+def step(rule, param, indices, values, states, hypers):
+    """The twin's step of those rows, in place."""
+    rows, sums = add_up(indices, values)
+    parts = [buffer[rows] for buffer in (param, *states)]
+    REFERENCE[rule](parts[0], sums, *parts[1:], **hypers)
+    for buffer, part in zip((param, *states), parts, strict=True):
+        buffer[rows] = part
+
+
+def step_narrow(rule, param, indices, values, states, stored, hypers, *, remainder=None, **how):
+    """The same of buffers in the formats that `stored` gives for param, values and states."""
+    position = how.pop("position", 0)
+    rows, sums = add_up(indices, formats.LOADS[stored[1]](values))
+    stored = [stored[0], "float32", *stored[2:]]
+    for row, total in zip(rows, sums, strict=True):
+        formats.step(
+            rule,
+            [param[row], total, *(state[row] for state in states)],
+            stored,
+            hypers,
+            remainder=None if remainder is None else remainder[row],
+            position=position + row * param[row].size,
+            **how,
+        )
