@@ -115,7 +115,8 @@ cdef class ExchangeList(TensorList):
     source : tuple
         The tensors' class; a function that is false of a tensor if its memory holds its values as
         they are; and ``adopt(param, grad, name)``, which copies a gradient of another layout than
-        its parameter's into that layout, or raises.
+        its parameter's into that layout, or raises. Of a gradient that has only some rows it
+        returns these: their indices, the values, and how many rows the parameter has.
     """
 
     cdef fo_dltensor_from dltensor_from
@@ -126,12 +127,14 @@ cdef class ExchangeList(TensorList):
     cdef int *ndims
     cdef list counted_by     # for each parameter the tensor that counts its steps, or None
     cdef counter *places     # where the counters are; no longer than until Python's code runs again
+    cdef list refused        # for each group, why it takes no gradients of rows, and no others
     cdef list lenient        # for each group, whether squares may be stored whatever the rounding
 
     def __cinit__(self, rules, params, states, groups, names, optional, tuple source not None,
                   *, remainders=None):
         cdef fo_exchange *exchange
         self.lenient = [False] * self.group_count
+        self.refused = [(None, None)] * self.group_count
         self.counted_by = [None] * self.count
         self.tensor_class, self.is_lazy, self.adopt = source
         exchange = <fo_exchange *>PyCapsule_GetPointer(
@@ -178,6 +181,17 @@ cdef class ExchangeList(TensorList):
             self.tensors[i].position = positions[i]
         self.lenient = lenient
         self.forget_hypers()
+
+    def set_refusals(self, list reasons not None):
+        """For each group two messages or None: why it takes no gradients of some rows only, and why
+        it takes no others."""
+        self.refused = reasons
+
+    cdef int refuse(self, Py_ssize_t i, Py_ssize_t kind) except -1:
+        reason = self.refused[self.tensors[i].group][kind]
+        if reason is not None:
+            raise RuntimeError(reason)
+        return 0
 
     cdef int check_narrow(self, Py_ssize_t group, const fo_hyper *hyper) except -1:
         return 0 if self.lenient[group] else TensorList.check_narrow(self, group, hyper)
@@ -334,12 +348,42 @@ cdef class ExchangeList(TensorList):
             layout += 2 * self.ndims[i]
         return True
 
+    cdef void set_grad_format(self, Py_ssize_t i, fo_format format) noexcept:
+        if self.tensors[i].grad_format != format:
+            self.tensors[i].grad_format = format
+            self.set_dtype(i)
+
+    cdef int take_rows(self, Py_ssize_t i, object indices, object values, size_t rows) except -1:
+        """Note where the gradient of some rows is."""
+        cdef fo_dltensor view, at
+        cdef const void *empty = self.tensors  # tensors of no elements have no memory
+        if not (self.borrow(values, &view) and self.borrow(indices, &at)
+                and goes_with(format_of(&view), self.tensors[i].param_format)
+                and is_dense(&view) and is_dense(&at)
+                and at.type_code == FO_DL_INT and at.type_bits == 64 and at.ndim == 1
+                and element_count(&view) * <int64_t>rows
+                == element_count(&at) * <int64_t>self.tensors[i].n):
+            raise TypeError(f"{self.grad_name(i)} must have rows like those of {self.names[i]}")
+        self.set_grad_format(i, format_of(&view))
+        # They may have another length the next time, so that they were seen here proves nothing.
+        self.seen_grads[i] = NULL
+        self.check_grad_apart(i, view.data, element_count(&view) * (view.type_bits // 8))
+        self.seen_grads[i] = NULL
+        self.tensors[i].grad = view.data if view.data != NULL else empty
+        self.sparse[i].rows = rows
+        self.sparse[i].count = element_count(&at)
+        self.sparse[i].indices = at.data if at.data != NULL else empty
+        self.sparse[i].is_int64 = True
+        self.has_rows = True
+        return 0
+
     cdef int take_grad(self, Py_ssize_t i, const int64_t *layout, list grads) except -1:
         """Append the gradient of a parameter, and note where it is."""
         cdef fo_dltensor view
         param = <object>PyList_GET_ITEM(self.params, i)
         grad = param.grad
         self.tensors[i].grad = NULL
+        self.sparse[i].indices = NULL
         if grad is None:
             return 0
         # A subclass may give its memory another meaning.
@@ -347,12 +391,15 @@ cdef class ExchangeList(TensorList):
                 and goes_with(format_of(&view), self.tensors[i].param_format)
                 and self.is_like(i, layout, &view) and self.is_lazy(grad) is False):
             grad = self.adopt(param, grad, self.names[i])
+            if type(grad) is tuple:
+                self.refuse(i, 0)
+                grads.append(grad)
+                return self.take_rows(i, grad[0], grad[1], grad[2])
             if not (self.borrow(grad, &view) and self.is_like(i, layout, &view)
                     and goes_with(format_of(&view), self.tensors[i].param_format)):
                 raise TypeError(f"{self.grad_name(i)} must be like {self.names[i]}")
-        if self.tensors[i].grad_format != format_of(&view):
-            self.tensors[i].grad_format = format_of(&view)
-            self.set_dtype(i)
+        self.refuse(i, 1)
+        self.set_grad_format(i, format_of(&view))
         grads.append(grad)
         self.check_grad_apart(i, view.data, self.tensors[i].n * (view.type_bits // 8))
         # Tensors of no elements have no memory, but they take part in the step and are counted.
@@ -374,6 +421,7 @@ cdef class ExchangeList(TensorList):
         self.read_groups(groups)
         if not self.holds():
             return None
+        self.has_rows = False
         for i in range(self.count):
             self.take_grad(i, layout, grads)
             layout += 2 * self.ndims[i]

@@ -148,17 +148,6 @@ def test_what_is_written_twice_is_refused():
     assert torch.equal(param, torch.ones(3))
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_sparse_gradient_is_refused_and_nothing_is_written(name):
-    params = make_params()
-    optimizer = ours(name, params, lr=0.1)
-    set_grads(params, 0)
-    params[1].grad = params[1].grad.to_sparse()
-    with pytest.raises(TypeError, match=r"gradient of params\[1\] must be a strided tensor"):
-        optimizer.step()
-    assert_equal(params, make_params())
-
-
 @pytest.mark.parametrize(
     ("name", "keywords"),
     [

@@ -15,10 +15,15 @@ A parameter must be dense: contiguous, or a permutation of a contiguous tensor s
 ``channels_last``. A gradient of another layout than its parameter's is copied into that layout
 first. Of a DTensor the part that the process holds is stepped; its states are DTensors, too.
 
-What is not supported is refused: sparse, complex, CUDA and meta tensors, other wrapper subclasses,
-duplicate and overlapping parameters, gradients that share a parameter's memory, ``capturable``,
-``differentiable``, and the ``centered`` and ``momentum`` variants of RMSprop. ``foreach`` and
-``fused`` make no difference. The count of steps is the state ``step``, as in torch.
+Sparse gradients, such as those of ``torch.nn.Embedding(sparse=True)``, are taken by the classes
+that take them in torch: SGD without momentum, Adagrad and SparseAdam. They step only the rows that
+the gradient has.
+
+What is not supported is refused: sparse gradients elsewhere, sparse parameters, complex, CUDA and
+meta tensors, other wrapper subclasses, duplicate and overlapping parameters, gradients that share a
+parameter's memory, ``capturable``, ``differentiable``, and the ``centered`` and ``momentum``
+variants of RMSprop. ``foreach`` and ``fused`` make no difference. The count of steps is the state
+``step``, as in torch.
 """
 
 try:
@@ -36,12 +41,24 @@ if not hasattr(torch.Tensor, "__dlpack_c_exchange_api__"):
         name="torch",
     )
 
+from typing import Any, ClassVar
+
 from fastopt import RULES
 from fastopt._core import Rule
 from fastopt.integrations.torch.stepping import Stepping
 from fastopt.integrations.torch.storage import Group
 
-__all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "RMSprop"]
+__all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "RMSprop", "SparseAdam"]
+
+
+# What torch says
+_ADAM_IS_DENSE = "Adam does not support sparse gradients, please consider SparseAdam instead"
+
+
+def _with_weight_decay(group: Group) -> str | None:
+    if group["weight_decay"] != 0:
+        return "weight_decay option is not compatible with sparse gradients"
+    return None
 
 
 class SGD(Stepping, torch.optim.SGD):
@@ -49,7 +66,8 @@ class SGD(Stepping, torch.optim.SGD):
 
     Takes what torch's class takes. Momentum and dampening must be in [0, 1); with ``nesterov`` the
     equation is that of `fastopt.nag`, with ``momentum`` that of `fastopt.momentum`, else that of
-    `fastopt.sgd`.
+    `fastopt.sgd`. Sparse gradients step only the rows that they have; momentum and weight_decay
+    must then be 0. (torch takes them with momentum too, and then keeps a sparse buffer.)
 
     Examples
     --------
@@ -72,11 +90,17 @@ class SGD(Stepping, torch.optim.SGD):
             raise ValueError(f"dampening must be 0 with nesterov, got {group['dampening']!r}")
         return RULES["nag"]
 
+    def _refusals(self, group: Group) -> tuple[str | None, str | None]:
+        if group["momentum"] != 0:
+            return "SGD with momentum does not support sparse gradients", None
+        return _with_weight_decay(group), None
+
 
 class Adagrad(Stepping, torch.optim.Adagrad):
     """`torch.optim.Adagrad` with fastopt's step, the equation of `fastopt.adagrad`.
 
-    Takes what torch's class takes; gradients must not be sparse.
+    Takes what torch's class takes. With sparse gradients only the rows that these have are stepped;
+    weight_decay must then be 0, as in torch.
 
     Examples
     --------
@@ -92,6 +116,9 @@ class Adagrad(Stepping, torch.optim.Adagrad):
 
     def _rule(self, group: Group) -> Rule:
         return RULES["adagrad"]
+
+    def _refusals(self, group: Group) -> tuple[str | None, str | None]:
+        return _with_weight_decay(group), None
 
 
 class Adadelta(Stepping, torch.optim.Adadelta):
@@ -135,6 +162,9 @@ class Adam(Stepping, torch.optim.Adam):
     def _rule(self, group: Group) -> Rule:
         return RULES["adam"]
 
+    def _refusals(self, group: Group) -> tuple[str | None, str | None]:
+        return _ADAM_IS_DENSE, None
+
 
 class AdamW(Stepping, torch.optim.AdamW):
     """`torch.optim.AdamW` with fastopt's step, the equation of `fastopt.adamw`.
@@ -156,6 +186,48 @@ class AdamW(Stepping, torch.optim.AdamW):
     def _rule(self, group: Group) -> Rule:
         # torch's AdamW is its Adam, which reads this setting from the group at each step.
         return RULES["adamw" if group["decoupled_weight_decay"] else "adam"]
+
+    def _refusals(self, group: Group) -> tuple[str | None, str | None]:
+        return _ADAM_IS_DENSE, None
+
+
+class SparseAdam(Stepping, torch.optim.SparseAdam):
+    """`torch.optim.SparseAdam` with fastopt's step: Adam for sparse gradients.
+
+    Takes what torch's class takes. The equation is that of `fastopt.adam` with ``eps_hat=True``:
+    torch's SparseAdam adds eps without the bias correction. Only the rows that a gradient has are
+    stepped, with the step count of the whole parameter. In `state_dict` the count is an int, as in
+    torch.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fastopt.integrations.torch import SparseAdam
+    >>> table = torch.nn.Embedding(1000, 2, sparse=True)
+    >>> opt = SparseAdam(table.parameters(), lr=0.25)
+    >>> before = table.weight.detach().clone()
+    >>> table(torch.tensor([7, 3, 7])).sum().backward()
+    >>> opt.step()
+    >>> (before - table.weight.detach()).abs().sum(dim=1).nonzero().flatten().tolist()
+    [3, 7]
+    """
+
+    _fixed: ClassVar[dict[str, Any]] = {"eps_hat": True}
+
+    def _rule(self, group: Group) -> Rule:
+        return RULES["adam"]
+
+    def _refusals(self, group: Group) -> tuple[str | None, str | None]:
+        return None, "SparseAdam does not support dense gradients, please consider Adam instead"
+
+    def state_dict(self) -> dict[str, Any]:
+        """What torch's gives: with a tensor for the count, torch would go on in float32."""
+        saved = super().state_dict()
+        saved["state"] = {
+            key: {name: int(value) if name == "step" else value for name, value in entry.items()}
+            for key, entry in saved["state"].items()
+        }
+        return saved
 
 
 class RMSprop(Stepping, torch.optim.RMSprop):

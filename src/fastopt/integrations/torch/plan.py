@@ -17,6 +17,7 @@ from fastopt.integrations.torch.sharded import (
     part_of,
     whole_of,
 )
+from fastopt.integrations.torch.sparse import Rows, rows_of
 from fastopt.integrations.torch.storage import (
     FORMATS,
     REMAINDER,
@@ -139,9 +140,10 @@ class Plan:
             for number in (value if isinstance(value, tuple) else (value,))
         )
         self.hypers = [
-            hypers_of(rule, group, optimizer.defaults)
+            hypers_of(rule, group, optimizer.defaults) | optimizer._fixed
             for rule, group in zip(self.rules, self.groups, strict=True)
         ]
+        self.tensors.set_refusals(list(map(optimizer._refusals, self.groups)))
 
     def _keep_states(self) -> None:
         """Put the states that were made for the first step into the optimizer's state."""
@@ -304,16 +306,19 @@ def keep(entry: Entry, update: Entry, param: torch.Tensor) -> None:
 
 
 @torch.no_grad()
-def _adopt(param: torch.Tensor, grad: torch.Tensor, name: str) -> torch.Tensor:
-    """A copy of the gradient in the layout of its parameter."""
+def _adopt(param: torch.Tensor, grad: torch.Tensor, name: str) -> torch.Tensor | Rows:
+    """A copy of the gradient in the layout of its parameter; of a sparse one, its rows."""
     name = f"the gradient of {name}"
-    check_tensor(grad, name)
+    is_sparse = isinstance(grad, torch.Tensor) and grad.layout is torch.sparse_coo
+    check_tensor(grad._values() if is_sparse else grad, name)
     are_double = grad.dtype == torch.float64, param.dtype == torch.float64
     if grad.shape != param.shape or are_double[0] != are_double[1]:
         raise ValueError(
             f"{name} must be {param.dtype} of shape {tuple(param.shape)}, "
             f"got {grad.dtype} of {tuple(grad.shape)}"
         )
+    if is_sparse:
+        return rows_of(grad, param, name)
     return torch.empty_like(param, dtype=grad.dtype, requires_grad=False).copy_(grad)
 
 
@@ -335,7 +340,7 @@ IMMUTABLE = (int, float, bool, str, type(None))
 
 
 def has_optional(rule: Rule, group: Group) -> bool:
-    return rule.optional_flag is not None and bool(group[rule.optional_flag])
+    return rule.optional_flag is not None and bool(group.get(rule.optional_flag))
 
 
 def hypers_of(rule: Rule, group: Group, defaults: dict[str, Any]) -> dict[str, Any]:

@@ -82,6 +82,15 @@ class Stepping:
         """The rule of a group, by its present settings."""
         raise NotImplementedError
 
+    # Hyper-parameters that differ from the rule's defaults and are in no group
+    _fixed: Mapping[str, Any] = {}
+
+    def _refusals(self, group: Group) -> tuple[str | None, str | None]:
+        """Why a group takes no sparse gradients, and why no dense ones; None if it does."""
+        theirs = type(self).__mro__
+        name = next(cls.__name__ for cls in theirs if cls.__module__.startswith("torch.optim"))
+        return f"{name} does not support sparse gradients", None
+
     def _state_names(self, rule: Rule, group: Group) -> list[str]:
         return state_names(rule, group)
 
@@ -145,7 +154,7 @@ class Stepping:
 
     def _check_group(self, group: Group) -> None:
         rule = self._rule(group)
-        hypers = [hypers_of(rule, group, self.defaults)]
+        hypers = [hypers_of(rule, group, self.defaults) | self._fixed]
         optional = [has_optional(rule, group)]
         TensorList([rule], [], [], [], [], optional).check(hypers)
         storage = Storage(rule, group)
@@ -204,7 +213,8 @@ class Stepping:
             If a parameter is not dense, tensors overlap in memory, or a hyper-parameter is out of
             range. No parameter and no state has changed then, in whichever group.
         RuntimeError
-            If the call is being traced: the trace would lack the step.
+            If the call is being traced: the trace would lack the step. If a gradient is sparse and
+            the class takes dense ones only, or the other way round, as in torch.
         """
         loss = None
         if closure is not None:
