@@ -9,6 +9,7 @@ typedef struct conversions {
     void (*to_float32)(fo_format format, const void *from, const int16_t *remainder, float *to,
                        size_t n);
     void (*from_float32)(const fo_narrowing *how, const float *from, size_t n);
+    void (*from_blocks)(const fo_block8 *from, int squares, float *to, size_t n);
 } conversions;
 
 #define FO_TEMPLATE "convert.c"
@@ -22,6 +23,11 @@ void fo_widen(fo_format format, const void *from, const int16_t *remainder, floa
     conversions_of[fo_isa_in_use()]->to_float32(format, from, remainder, to, n);
 }
 
+void fo_widen_blocks(const fo_block8 *from, int squares, float *to, size_t n)
+{
+    conversions_of[fo_isa_in_use()]->from_blocks(from, squares, to, n);
+}
+
 void fo_narrow(const fo_narrowing *how, const float *from, size_t n)
 {
     conversions_of[fo_isa_in_use()]->from_float32(how, from, n);
@@ -32,6 +38,8 @@ void fo_narrow(const fo_narrowing *how, const float *from, size_t n)
 #include "kernel/rounding.h"
 
 #include "kernel/formats.h"
+
+#include "kernel/blocks.h"
 
 FO_INLINE void widen_buffer(fo_format format, const void *from, float *to, size_t n)
 {
@@ -102,10 +110,37 @@ FO_INLINE void narrow_buffer(fo_format format, fo_rounding rounding, const fo_na
     }
 }
 
+FO_INLINE void narrow_whole_blocks(int squares, fo_rounding rounding, const fo_narrowing *how,
+                                   const float *from, size_t n)
+{
+    fo_block8 *to = how->to;
+    for (size_t i = 0; i < n; i += FO_BLOCK) {
+        float last[FO_BLOCK] = {0};
+        const float *block = from + i;
+        if (n - i < FO_BLOCK)
+            block = __builtin_memcpy(last, block, (n - i) * sizeof *last);
+        store_block(&to[i / FO_BLOCK], squares, rounding, &how->draws, i, how->number, block);
+    }
+}
+
+static void narrow_blocks(const fo_narrowing *how, const float *from, size_t n)
+{
+    if (how->squares && how->rounding == FO_STOCHASTIC)
+        narrow_whole_blocks(1, FO_STOCHASTIC, how, from, n);
+    else if (how->squares)
+        narrow_whole_blocks(1, FO_NEAREST, how, from, n);
+    else if (how->rounding == FO_STOCHASTIC)
+        narrow_whole_blocks(0, FO_STOCHASTIC, how, from, n);
+    else
+        narrow_whole_blocks(0, FO_NEAREST, how, from, n);
+}
+
 static void FO_CAT(from_float32, FO_ISA)(const fo_narrowing *how, const float *from, size_t n)
 {
     if (how->remainder)
         split_buffer(from, how->to, (uint16_t *)how->remainder, n);
+    else if (how->format == FO_BLOCK8)
+        narrow_blocks(how, from, n);
     else if (how->format == FO_FLOAT16)
         narrow_buffer(FO_FLOAT16, FO_NEAREST, how, from, n);
     else if (how->rounding == FO_STOCHASTIC)
@@ -114,7 +149,21 @@ static void FO_CAT(from_float32, FO_ISA)(const fo_narrowing *how, const float *f
         narrow_buffer(FO_BFLOAT16, FO_NEAREST, how, from, n);
 }
 
-static const conversions FO_CAT(conversions, FO_ISA) = {FO_CAT(to_float32, FO_ISA),
-                                                        FO_CAT(from_float32, FO_ISA)};
+FO_INLINE void widen_blocks(const fo_block8 *from, int squares, float *to, size_t n)
+{
+    for (size_t i = 0; i < n; i += FO_BLOCK)
+        load_block(&from[i / FO_BLOCK], squares, to + i);
+}
+
+static void FO_CAT(from_blocks, FO_ISA)(const fo_block8 *from, int squares, float *to, size_t n)
+{
+    if (squares)
+        widen_blocks(from, 1, to, n);
+    else
+        widen_blocks(from, 0, to, n);
+}
+
+static const conversions FO_CAT(conversions, FO_ISA) = {
+    FO_CAT(to_float32, FO_ISA), FO_CAT(from_float32, FO_ISA), FO_CAT(from_blocks, FO_ISA)};
 
 #endif

@@ -6,12 +6,16 @@
 
 void fo_widen(fo_format format, const void *from, const int16_t *remainder, float *to, size_t n);
 
+/* The same from blocks; to has room for the whole of the last one. */
+void fo_widen_blocks(const fo_block8 *from, int squares, float *to, size_t n);
+
 /* Where and how numbers of float32 are stored. */
 typedef struct fo_narrowing {
     fo_format format;
     fo_rounding rounding;
     fo_draws draws;
-    int number; /* of the buffer, among those that are rounded stochastically */
+    int number;  /* of the buffer, among those that are rounded stochastically */
+    int squares; /* whether blocks are of squares */
     void *to;
     int16_t *remainder; /* or NULL */
 } fo_narrowing;

@@ -41,7 +41,7 @@ extern "C" {
 FO_API int fo_version(void);
 
 /* How a buffer stores its numbers. The rows of formats.def: FO_FLOAT32 (float), FO_FLOAT64 (double), and,
- * 16 bits in a uint16_t, FO_BFLOAT16 and FO_FLOAT16. */
+ * 16 bits in a uint16_t, FO_BFLOAT16 and FO_FLOAT16. FO_BLOCK8 (fo_block8) is for states alone. */
 typedef enum fo_format {
 #define FO_FORMAT(NAME, ...) FO_##NAME,
 #include "formats.def"
@@ -50,7 +50,18 @@ typedef enum fo_format {
 } fo_format;
 typedef fo_format fo_dtype;
 
-/* How numbers are rounded that are stored in bfloat16. float16 is always rounded to nearest even. */
+/* FO_BLOCK elements of a state, 8 bits each; a buffer of n elements has (n + FO_BLOCK - 1)/FO_BLOCK of these. The
+ * scale is the largest magnitude in the block. To nearest, an element is off by a sixteenth of itself at most, and
+ * a signed one by a further millionth of the scale; a square below 2^-32 of the scale becomes that. A block of
+ * zero bytes is 0, and a block whose scale would be below 2^-126 becomes 0. One with a NaN or an infinity gets a
+ * scale of NaN: all its elements are then NaN. kernel/blocks.h defines the codes. */
+enum { FO_BLOCK = 64 };
+typedef struct fo_block8 {
+    float scale;
+    uint8_t codes[FO_BLOCK]; /* those past the end of the buffer are 0 */
+} fo_block8;
+
+/* How numbers are rounded that are stored in bfloat16 or blocks. float16 is always rounded to nearest even. */
 typedef enum fo_rounding {
     FO_NEAREST, /* ties to even */
     FO_STOCHASTIC /* up or down with the probabilities that keep the mean; by seed, step and position */
@@ -86,8 +97,8 @@ typedef struct fo_group {
     fo_hyper hyper;
 } fo_group;
 
-/* One parameter with its gradient and states: buffers of n elements, aligned to the element, no
- * written one overlapping any other. grad is only read; if it is NULL the tensor is left alone. */
+/* One parameter with its gradient and states: buffers of n elements, aligned to the element (FO_BLOCK8 to
+ * float), no written one overlapping any other. grad is only read; if it is NULL the tensor is left alone. */
 typedef struct fo_tensor {
     uint32_t group; /* index into the groups of the call */
     fo_dtype dtype; /* the format of all its buffers, or FO_MIXED */
@@ -424,7 +435,8 @@ typedef struct fo_rule_info {
 /* A row of formats.def. */
 typedef struct fo_format_info {
     const char *name;
-    size_t bytes; /* of an element */
+    size_t bytes;    /* of an element, or of a block */
+    size_t elements; /* 1, or those of a block */
 } fo_format_info;
 
 FO_API const fo_rule_info *fo_rule_describe(fo_rule rule);           /* NULL past the end */

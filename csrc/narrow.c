@@ -1,13 +1,15 @@
 /* A step over buffers of any formats that compute in float32. The combinations that matter most convert in
  * registers (kernel/narrow.h). All others, and the elements that do not fill a group of vectors, go through
  * tiles: converted to float32 in the first-level cache, stepped by the loop for float32, and converted
- * back. That is written once for all rules and formats. */
+ * back. That is written once for all rules and formats. Tiles are of whole blocks, where a state has them. */
 #include "build.h"
 
 #include "narrow.h"
 
 #include "convert.h"
 #include "tensor.h"
+
+#include <string.h>
 
 enum { TILE = 512, CACHE_LINE = 64, BUFFERS = 2 + FO_MAX_STATES };
 
@@ -45,13 +47,13 @@ static fo_format format_of(const fo_tensor *tensor, int buffer)
                          : fo_state_format(tensor, buffer - 2);
 }
 
-/* Where element i of a buffer is. */
+/* Where element i of a buffer is, or a block that begins with it. */
 static void *element_of(const fo_tensor *tensor, int buffer, size_t i)
 {
     const void *start = buffer == 0   ? tensor->param
                         : buffer == 1 ? tensor->grad
                                       : tensor->state[buffer - 2];
-    return (char *)start + i * fo_size_of(format_of(tensor, buffer));
+    return (char *)start + fo_bytes_of(format_of(tensor, buffer), i);
 }
 
 static int16_t *remainder_at(const fo_tensor *tensor, size_t i)
@@ -63,6 +65,40 @@ static fo_draws draws_at(const fo_tensor *tensor, size_t i)
 {
     return tensor->dtype == FO_MIXED ? fo_draws_at(tensor->seed, tensor->step, tensor->position + i)
                                      : (fo_draws){0, 0, 0};
+}
+
+static int is_of_squares(const fo_rule_info *info, int buffer)
+{
+    return buffer > 1 && (info->squares >> (buffer - 2) & 1);
+}
+
+static int is_random(const fo_narrowing *to)
+{
+    return to->rounding == FO_STOCHASTIC && !to->remainder &&
+           (to->format == FO_BFLOAT16 || to->format == FO_BLOCK8);
+}
+
+/* What comes after a change of the upper half of the position, if that is within a tile: the tile is then a
+ * single block. All of it is rounded again, with the words that come after the change. */
+static void narrow_rest(const fo_narrowing *to, const fo_tensor *tensor, size_t i,
+                        const float *from, size_t n)
+{
+    const uint64_t left = fo_draws_left(tensor->position + i);
+    if (left >= n)
+        return;
+    union {
+        fo_block8 block;
+        uint16_t halves[FO_BLOCK];
+    } again;
+    fo_narrowing rest = *to;
+    rest.to = &again;
+    rest.draws = draws_at(tensor, i + left);
+    rest.draws.position = to->draws.position;
+    fo_narrow(&rest, from, n);
+    if (to->format == FO_BLOCK8)
+        memcpy(((fo_block8 *)to->to)->codes + left, again.block.codes + left, n - left);
+    else
+        memcpy((uint16_t *)to->to + left, again.halves + left, (n - left) * sizeof(uint16_t));
 }
 
 /* One tile of n elements from element i on. */
@@ -79,7 +115,10 @@ static void step_tile(const fo_narrow_step *how, const fo_loop_call *call, const
         at[b] = element_of(tensor, b, i);
         if (format == FO_FLOAT32)
             continue;
-        fo_widen(format, at[b], b ? NULL : remainder_at(tensor, i), tiles[b], n);
+        if (format == FO_BLOCK8)
+            fo_widen_blocks(at[b], is_of_squares(how->info, b), tiles[b], n);
+        else
+            fo_widen(format, at[b], b ? NULL : remainder_at(tensor, i), tiles[b], n);
         at[b] = tiles[b];
     }
     how->loop(call, has_optional, n, at);
@@ -90,8 +129,12 @@ static void step_tile(const fo_narrow_step *how, const fo_loop_call *call, const
             continue;
         to.to = element_of(tensor, b, i);
         to.remainder = b ? NULL : remainder_at(tensor, i);
+        to.squares = is_of_squares(how->info, b);
         fo_narrow(&to, tiles[b], n);
-        to.number += to.format == FO_BFLOAT16 && !to.remainder;
+        if (is_random(&to)) {
+            narrow_rest(&to, tensor, i, tiles[b], n);
+            to.number++;
+        }
     }
     if (fo_copy(tensor)) {
         to = (fo_narrowing){.format = FO_BFLOAT16, .to = fo_copy(tensor) + i};
@@ -130,13 +173,20 @@ static size_t step_in_registers(const fo_narrow_step *how, const fo_tensor *tens
     return begin + how->in_registers(how->call, &to, end - begin);
 }
 
+/* Up to where the upper half of the position changes, or with the block that it changes in. */
+static size_t stop_of(const fo_tensor *tensor, uint64_t start, size_t begin, size_t end)
+{
+    uint64_t left = fo_draws_left(start + begin);
+    if (fo_has_blocks(tensor))
+        left = left < FO_BLOCK ? FO_BLOCK : left / FO_BLOCK * FO_BLOCK;
+    return end - begin < left ? end : begin + (size_t)left;
+}
+
 void fo_step_narrow(const fo_narrow_step *how, const fo_tensor *tensor, size_t begin, size_t end)
 {
     const uint64_t start = tensor->dtype == FO_MIXED ? tensor->position : 0;
     while (begin < end) {
-        /* Up to where the upper half of the position changes. */
-        const uint64_t left = fo_draws_left(start + begin);
-        const size_t stop = end - begin < left ? end : begin + (size_t)left;
+        const size_t stop = stop_of(tensor, start, begin, end);
         if (how->in_registers) {
             /* Vectors of param then lie in cache lines. */
             const uintptr_t address = (uintptr_t)element_of(tensor, 0, begin);

@@ -209,9 +209,10 @@ fo_status fo_norm_abi(uint64_t abi, const fo_tensor *tensors, size_t tensor_coun
     for (size_t i = 0; i < tensor_count; i++) {
         if (!tensors[i].grad)
             continue;
-        if ((unsigned)fo_grad_format(&tensors[i]) >= FO_FORMAT_COUNT)
+        const fo_format format = fo_grad_format(&tensors[i]);
+        if ((unsigned)format >= FO_FORMAT_COUNT || format == FO_BLOCK8)
             return FO_BAD_FORMAT;
-        bytes += tensors[i].n * fo_size_of(fo_grad_format(&tensors[i]));
+        bytes += tensors[i].n * fo_size_of(format);
     }
     double sum;
     const fo_status status =

@@ -88,8 +88,8 @@ static fo_tensor tensor_of(const row_call *call, const row_tensor *it, size_t ro
     const size_t first = row * it->n;
     tensor.param = it->buffer[0] + first * it->element_bytes[0];
     tensor.grad = it->buffer[1] + first * it->element_bytes[1];
-    for (int k = 2; k < it->buffer_count; k++)
-        tensor.state[k - 2] = it->buffer[k] + first * it->element_bytes[k];
+    for (int k = 0; k < it->buffer_count - 2; k++)
+        tensor.state[k] = it->buffer[2 + k] + row * fo_bytes_of(fo_state_format(&tensor, k), it->n);
     tensor.step = step_of(it, row);
     if (tensor.dtype == FO_MIXED) {
         tensor.remainder = tensor.remainder ? tensor.remainder + first : NULL;
@@ -295,7 +295,7 @@ static fo_status note_tensors(row_call *call, row_tensor *to, const fo_tensor *t
                                                        : fo_state_format(&tensor, k - 2));
         }
         /* Rows start anywhere on a line, so each may touch one line more than it fills. */
-        const size_t per_line = FO_CACHE_LINE / it->element_bytes[0];
+        const size_t per_line = fo_elements_per_line(&tensor);
         it->first_line = call->lines;
         it->end_line = call->lines += (tensor.n - 1) / per_line + 2;
         call->bytes += rows->count * tensor.n * (is_double ? sizeof(double) : sizeof(float));

@@ -118,7 +118,7 @@ static size_t line_count(const fo_tensor *tensor)
 {
     if (!tensor->grad || !tensor->n)
         return 0;
-    const size_t per_line = FO_CACHE_LINE / fo_size_of(fo_param_format(tensor));
+    const size_t per_line = fo_elements_per_line(tensor);
     return (tensor->n + fo_elements_before(tensor) + per_line - 1) / per_line;
 }
 

@@ -17,15 +17,23 @@ enum { FO_CACHE_LINE = 64 };
  * that the other threads do not wait long for the last one. */
 enum { FO_CHUNK_LINES = 512 };
 
+/* What the work is counted in: cache lines of param, or whole blocks where a state has them. */
+static inline size_t fo_elements_per_line(const fo_tensor *tensor)
+{
+    return fo_has_blocks(tensor) ? FO_BLOCK : FO_CACHE_LINE / fo_size_of(fo_param_format(tensor));
+}
+
 /* Where param starts on its first cache line, in elements: lines of a tensor are counted from there. */
 static inline size_t fo_elements_before(const fo_tensor *tensor)
 {
+    if (fo_has_blocks(tensor))
+        return 0;
     return ((uintptr_t)tensor->param & (FO_CACHE_LINE - 1)) / fo_size_of(fo_param_format(tensor));
 }
 
 static inline size_t fo_element_at_line(const fo_tensor *tensor, size_t line)
 {
-    const size_t element = line * (FO_CACHE_LINE / fo_size_of(fo_param_format(tensor)));
+    const size_t element = line * fo_elements_per_line(tensor);
     const size_t before = fo_elements_before(tensor);
     if (element <= before)
         return 0;

@@ -94,7 +94,8 @@ const fo_hyper_info *fo_hyper_describe(fo_hyper_index index)
 const fo_format_info *fo_format_describe(fo_format format)
 {
     static const fo_format_info infos[] = {
-#define FO_FORMAT(NAME, name, element, compute) {#name, sizeof(element)},
+#define FO_FORMAT(NAME, name, element, compute)                                                    \
+    {#name, sizeof(element), FO_##NAME == FO_BLOCK8 ? FO_BLOCK : 1},
 #include "formats.def"
     };
     return (unsigned)format < FO_FORMAT_COUNT ? &infos[format] : NULL;

@@ -67,6 +67,17 @@ static inline int fo_is_narrow(fo_format format)
     }
 }
 
+/* Whether a state is in blocks, which are not to be parted. */
+static inline int fo_has_blocks(const fo_tensor *tensor)
+{
+    if (tensor->dtype != FO_MIXED)
+        return 0;
+    for (int k = 0; k < FO_MAX_STATES; k++)
+        if (tensor->state[k] && tensor->state_format[k] == FO_BLOCK8)
+            return 1;
+    return 0;
+}
+
 /* Whether the tensor's buffers go together. */
 static inline int fo_formats_fit(const fo_tensor *tensor, const fo_rule_info *info)
 {
@@ -75,6 +86,8 @@ static inline int fo_formats_fit(const fo_tensor *tensor, const fo_rule_info *in
     const int states = info->state_count + fo_has_optional(info, tensor);
     const fo_format param = fo_param_format(tensor);
     const int narrow = fo_is_narrow(param);
+    if (param == FO_BLOCK8 || fo_grad_format(tensor) == FO_BLOCK8)
+        return 0;
     if ((!narrow && param != FO_FLOAT64) || (unsigned)fo_rounding_of(tensor) > FO_STOCHASTIC)
         return 0;
     if ((fo_remainder(tensor) && param != FO_BFLOAT16) || (fo_copy(tensor) && param != FO_FLOAT32))

@@ -17,7 +17,7 @@ typedef enum fo_layout {
     FO_LAYOUT_COUNT
 } fo_layout;
 
-/* Bytes of an element. */
+/* Bytes of an element, or of a block. */
 static inline size_t fo_size_of(fo_format format)
 {
     static const unsigned char sizes[] = {
@@ -25,6 +25,18 @@ static inline size_t fo_size_of(fo_format format)
 #include "formats.def"
     };
     return sizes[format];
+}
+
+/* 1, or the elements of a block. */
+static inline size_t fo_elements_in(fo_format format)
+{
+    return format == FO_BLOCK8 ? FO_BLOCK : 1;
+}
+
+/* Bytes of n elements, and of the rest of the last block. */
+static inline size_t fo_bytes_of(fo_format format, size_t n)
+{
+    return (n + fo_elements_in(format) - 1) / fo_elements_in(format) * fo_size_of(format);
 }
 
 /* What happens to the parameter p and the gradient g before the formula sees them. FO_GRAD_PREPARED can

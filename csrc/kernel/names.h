@@ -81,6 +81,20 @@
 #undef load_wide
 #define load_wide FO_NAME(load_wide)
 
+/* blocks.h */
+#undef code_bytes
+#define code_bytes FO_NAME(code_bytes)
+#undef first_code
+#define first_code FO_NAME(first_code)
+#undef shift_of
+#define shift_of FO_NAME(shift_of)
+#undef load_block
+#define load_block FO_NAME(load_block)
+#undef largest_bits
+#define largest_bits FO_NAME(largest_bits)
+#undef store_block
+#define store_block FO_NAME(store_block)
+
 /* rounding.h */
 #undef quiet_nans
 #define quiet_nans FO_NAME(quiet_nans)
@@ -220,3 +234,9 @@
 #define widen_buffer FO_NAME(widen_buffer)
 #undef narrow_buffer
 #define narrow_buffer FO_NAME(narrow_buffer)
+#undef widen_blocks
+#define widen_blocks FO_NAME(widen_blocks)
+#undef narrow_blocks
+#define narrow_blocks FO_NAME(narrow_blocks)
+#undef narrow_whole_blocks
+#define narrow_whole_blocks FO_NAME(narrow_whole_blocks)

@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastopt import _checks, _statefile
+from fastopt._blocks import BLOCK8, pack, shape_of, unpack
 from fastopt._core import Rule, TensorList
 from fastopt._formats import (
     DEFAULT,
-    FORMATS,
     KEYWORDS,
+    STATE_FORMATS,
     Storage,
     from_keywords,
     join,
@@ -154,7 +155,8 @@ def restore(
         require_keys(entry, wanted, name, (REMAINDER,))
         for key, value in own.items():
             if key != "step" and key in entry:
-                require_like(entry[key], value, f"{key} of {name}", convert)
+                shape = tensors.params[index].shape
+                require_like(entry[key], value, f"{key} of {name}", convert, shape)
     require_params(params, tensors.params, convert)
     _require_writeable(own_state)
     with tensors:
@@ -171,7 +173,8 @@ def restore(
         for index, (entry, own) in enumerate(zip(found["state"], own_state, strict=True)):
             for name, value in own.items():
                 if name not in ("step", REMAINDER):
-                    _write(value, entry[name])
+                    shape = tensors.params[index].shape
+                    _write(value, entry[name], shape, name in rule.squares)
             _write_param(
                 tensors.params[index],
                 tensors.remainders[index],
@@ -181,9 +184,17 @@ def restore(
     return skipped_steps, storage
 
 
-def _write(to: NDArray[Any], content: NDArray[Any]) -> None:
+def _write(
+    to: NDArray[Any], content: NDArray[Any], shape: Sequence[int] = (), squares: bool = False
+) -> None:
+    """Numbers of this shape, where they may be in blocks, of squares or not."""
+    if content.dtype == to.dtype:
+        to[...] = content
+        return
     # By way of float32, from which and to which every dtype can be cast.
-    to[...] = content if content.dtype == to.dtype else content.astype(np.float32)
+    in_blocks = content.dtype == BLOCK8
+    wide = unpack(content, squares, shape) if in_blocks else content.astype(np.float32)
+    to[...] = pack(wide, squares) if to.dtype == BLOCK8 else wide
 
 
 def _write_param(
@@ -326,13 +337,21 @@ def require_keys(
     raise ValueError(f"{name} must be a dict with the keys {wanted}, got {what}")
 
 
-def require_like(array: Any, own: NDArray[Any], name: str, convert: bool = False) -> None:
+def require_like(
+    array: Any,
+    own: NDArray[Any],
+    name: str,
+    convert: bool = False,
+    shape: tuple[int, ...] | None = None,
+) -> None:
+    """`shape`: of the parameter, for states, which may be in blocks."""
     if not isinstance(array, np.ndarray):
         raise ValueError(f"{name} must be a numpy.ndarray, got {type(array).__name__}")
-    if convert and array.shape == own.shape and _is_float(array) and _is_float(own):
+    can_convert = _is_float(array) and _is_float(own) and _has_shape(array, shape or own.shape)
+    if convert and can_convert:
         return
     if array.shape != own.shape or array.dtype != own.dtype:
-        hint = "; convert=True casts" if array.shape == own.shape and _is_float(array) else ""
+        hint = "; convert=True casts" if can_convert else ""
         raise ValueError(
             f"{name} must be {name_of_dtype(own.dtype)} of shape {own.shape}, "
             f"got {name_of_dtype(array.dtype)} of {array.shape}{hint}"
@@ -340,7 +359,11 @@ def require_like(array: Any, own: NDArray[Any], name: str, convert: bool = False
 
 
 def _is_float(array: NDArray[Any]) -> bool:
-    return name_of_dtype(array.dtype) in ("float64", *FORMATS)
+    return name_of_dtype(array.dtype) in ("float64", *STATE_FORMATS)
+
+
+def _has_shape(array: NDArray[Any], shape: tuple[int, ...]) -> bool:
+    return array.shape == (shape_of(shape) if array.dtype == BLOCK8 else shape)
 
 
 def as_json(value: Any, name: str) -> Any:

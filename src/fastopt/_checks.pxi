@@ -74,12 +74,17 @@ cdef int raise_status(fo_status status, const fo_group *groups, const fo_options
 cdef int numpy_types[FO_FORMAT_COUNT]
 for _index in range(FO_FORMAT_COUNT):
     # NumPy has no bfloat16; a package that adds one gets its number when it is first imported.
-    numpy_types[_index] = (-1 if _index == FO_BFLOAT16 else
+    numpy_types[_index] = (-1 if _index == FO_BFLOAT16 or _index == FO_BLOCK8 else
                            numpy.dtype(text(fo_format_describe(_index).name)).num)
 
 
+# Blocks are of states alone, and no array of elements.
+BLOCK8 = numpy.dtype([("scale", numpy.float32), ("codes", numpy.uint8, (FO_BLOCK,))], align=True)
+
+
 cdef str format_names():
-    *names, last = [text(fo_format_describe(i).name) for i in range(FO_FORMAT_COUNT)]
+    *names, last = [text(fo_format_describe(i).name) for i in range(FO_FORMAT_COUNT)
+                    if i != FO_BLOCK8]
     return f"{', '.join(names)} or {last}"
 
 
@@ -112,6 +117,13 @@ cdef int check_type(str name, object array) except -1:
     return found
 
 
+cdef int check_state_type(str name, object array) except -1:
+    """The same of a state, which may be in blocks."""
+    if cnp.PyArray_CheckExact(array) and (<object>array).dtype == BLOCK8:
+        return FO_BLOCK8
+    return check_type(name, array)
+
+
 cdef inline bint goes_with(int format, int param_format) noexcept:
     """All else than float64 computes in float32 and may be mixed."""
     return format != FO_FORMAT_COUNT and (format == FO_FLOAT64) == (param_format == FO_FLOAT64)
@@ -126,22 +138,23 @@ cdef int check_goes_with(str name, int format, int param_format) except -1:
 
 
 cdef int check_squares(Rule rule, const fo_hyper *hyper, int state, int format, str name) except -1:
-    """An average of squares in bfloat16 by rounding to nearest needs a decay that is above half of
-    bfloat16's last place, or it never decays."""
-    cdef double kept
-    if format != FO_BFLOAT16 or not rule.info.squares >> state & 1:
+    """An average of squares by rounding to the nearest bfloat16 or code needs a decay that is above
+    half of the last place, or it never decays."""
+    cdef double kept, most = 0.99 if format == FO_BFLOAT16 else 0.9
+    if (format != FO_BFLOAT16 and format != FO_BLOCK8) or not rule.info.squares >> state & 1:
         return 0
+    called = text(fo_format_describe(format).name)
     if rule.kept_share < 0:
         raise ValueError(f"{name} is a sum of squares, which stops growing where each addition is "
-                         "rounded to the nearest bfloat16; take rounding='stochastic', as the "
+                         f"rounded to the nearest {called}; take rounding='stochastic', as the "
                          "classes do by default, or float32")
     kept = (<const double *>hyper)[rule.kept_share]
-    if kept > 0.99:
+    if kept > most:
         raise ValueError(f"{name} would never decay with "
                          f"{text(fo_hyper_describe(rule.kept_share).name)}={kept!r}, as each step "
-                         "changes it by less than half of the last place of bfloat16, and is rounded "
+                         f"changes it by less than half of the last place of {called}, and is rounded "
                          "to the nearest; take rounding='stochastic', as the classes do by default, "
-                         "float32, or at most 0.99")
+                         f"float32, or at most {most}")
     return 0
 
 

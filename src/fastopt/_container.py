@@ -16,9 +16,10 @@ offset bytes    content
 last   32       SHA-256 of everything before it
 ====== ======== =====================================================================
 
-The dtypes are ``float32``, ``float64``, ``int64``, ``float16``, ``int16`` and ``bfloat16``, which
-the package ml_dtypes reads. There are no offsets in the header: each array starts where the one
-before it ends, so no two can overlap.
+The dtypes are ``float32``, ``float64``, ``int64``, ``float16``, ``int16``, ``bfloat16``, which
+the package ml_dtypes reads, and ``block8``, blocks of 68 bytes: a ``float32``, which is the scale,
+and 64 codes. There are no offsets in the header: each array starts where the one before it ends, so
+no two can overlap.
 
 Nothing that is read is ever executed, and nothing is allocated for a size that the file only
 claims: every length is compared with the real length of the file first, and the header may not be
@@ -37,6 +38,7 @@ from typing import IO, Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from fastopt._blocks import BLOCK8
 from fastopt._formats import name_of_dtype, named_dtype
 
 __all__ = ["CHUNK_BYTES", "StateFileError", "decode", "encode", "read_one", "with_digest"]
@@ -53,8 +55,9 @@ _DTYPES = {
     name: np.dtype(name).newbyteorder("<")
     for name in ("float32", "float64", "int64", "float16", "int16")
 }
+_DTYPES["block8"] = BLOCK8.newbyteorder("<")
 # Keyed by the native dtypes, since the attribute `name` of a dtype is slow.
-_NAMES = {np.dtype(name): name for name in _DTYPES}
+_NAMES = {dtype.newbyteorder("="): name for name, dtype in _DTYPES.items()}
 # NumPy knows no bfloat16: as an integer of its bits until the file has been verified.
 _BFLOAT16 = "bfloat16"
 _BITS = np.dtype("<u2")

@@ -9,6 +9,7 @@ from fastopt._rule_names import RuleName
 
 RULES: dict[RuleName, Rule]
 OTHER_NAMES: dict[str, str]  # hyper-parameters as others call them, and ours
+BLOCK8: np.dtype[np.void]  # 64 elements of a state in 8 bits each
 __pyx_capi__: dict[str, Any]  # what Cython and Numba call
 
 @final

@@ -45,15 +45,15 @@ HYPERS = {
 
 STORAGE = """\
 state_format : str or dict, optional
-    ``"float32"``, ``"bfloat16"`` or ``"float16"``: what the states of parameters that compute in
-    float32 are stored as, or a dict that says it for single states by name. float32 by default.
-    bfloat16 needs the package ml_dtypes.
+    ``"float32"``, ``"bfloat16"``, ``"float16"`` or ``"block8"`` (8 bits each, and a scale for each
+    64 of them): what the states of parameters that compute in float32 are stored as, or a dict that
+    says it for single states by name. float32 by default. bfloat16 needs the package ml_dtypes.
 master_weights : bool, default False
     Keep what bfloat16 parameters lack of float32 in 16 further bits, ``remainder`` among the
     states: the step is then that of float32 parameters.
 rounding : {"stochastic", "nearest"}, default "stochastic"
-    How numbers are rounded to bfloat16: up or down with the probabilities that keep the mean, or
-    to nearest. float16 is always rounded to nearest.
+    How numbers are rounded to bfloat16 and block8: up or down with the probabilities that keep the
+    mean, or to nearest. float16 is always rounded to nearest.
 seed : int, default 0
     Of the stochastic rounding, which is a function of it, the step and the place of the element.
 """

@@ -20,7 +20,7 @@ cdef extern from *:
         void (*allocate)(void), (*managed_from)(void), (*managed_to)(void);
         fo_dltensor_from dltensor_from;
     } fo_exchange;
-    enum { FO_DL_CPU = 1, FO_DL_INT = 0, FO_DL_FLOAT = 2, FO_DL_BFLOAT = 4 };
+    enum { FO_DL_CPU = 1, FO_DL_INT = 0, FO_DL_UINT = 1, FO_DL_FLOAT = 2, FO_DL_BFLOAT = 4 };
     """
     ctypedef struct fo_dltensor:
         char *data
@@ -39,6 +39,7 @@ cdef extern from *:
     cdef enum:
         FO_DL_CPU
         FO_DL_INT
+        FO_DL_UINT
         FO_DL_FLOAT
         FO_DL_BFLOAT
 
@@ -263,6 +264,16 @@ cdef class ExchangeList(TensorList):
                 return False
         return True
 
+    cdef bint is_blocks(self, Py_ssize_t i, const fo_dltensor *view) noexcept:
+        """Whether a tensor is a state of parameter i in blocks: a row of bytes for each."""
+        cdef int64_t nbytes = fo_format_describe(FO_BLOCK8).bytes
+        return (view.type_code == FO_DL_UINT and view.type_bits == 8 and view.ndim == 2
+                and view.shape[0] == self.block_count(&self.tensors[i])
+                and view.shape[1] == nbytes and view.strides[1] == 1
+                and (view.strides[0] == nbytes or view.shape[0] <= 1)
+                and <uintptr_t>view.data % sizeof(float) == 0
+                and self.tensors[i].param_format != FO_FLOAT64)
+
     cdef int attach(self) except -1:
         cdef Py_ssize_t i, k, n = 0, used = 0, number
         cdef fo_dltensor view
@@ -298,13 +309,18 @@ cdef class ExchangeList(TensorList):
             n = self.note_written(view.data, tensor.n * (view.type_bits // 8), number, n)
             for k, state in enumerate(self.states[i]):
                 number += 1
-                if not (self.borrow(state, &view) and self.is_like(i, layouts, &view)
-                        and goes_with(format_of(&view), tensor.param_format)):
+                tensor.state_format[k] = FO_FORMAT_COUNT
+                if self.borrow(state, &view):
+                    if self.is_blocks(i, &view):
+                        tensor.state_format[k] = FO_BLOCK8
+                    elif self.is_like(i, layouts, &view):
+                        tensor.state_format[k] = format_of(&view)
+                if not goes_with(tensor.state_format[k], tensor.param_format):
                     raise ValueError(f"{self.written_name(number)} must have the shape and strides "
                                      f"of {self.names[i]} and a dtype that goes with its own")
-                tensor.state_format[k] = format_of(&view)
                 tensor.state[k] = view.data
-                n = self.note_written(view.data, tensor.n * (view.type_bits // 8), number, n)
+                n = self.note_written(view.data, element_count(&view) * (view.type_bits // 8),
+                                      number, n)
             if self.remainders[i] is not None:
                 number = i * WRITTEN + WRITTEN - 1
                 if not (self.borrow(self.remainders[i], &view) and self.is_like(i, layouts, &view)
@@ -321,8 +337,11 @@ cdef class ExchangeList(TensorList):
                        fo_format format) noexcept:
         """Whether a buffer of parameter i is still what and where it was."""
         cdef fo_dltensor view
-        return (self.borrow(item, &view) and view.data == data and format_of(&view) == format
-                and self.is_like(i, layout, &view))
+        if not (self.borrow(item, &view) and view.data == data):
+            return False
+        if format == FO_BLOCK8:
+            return self.is_blocks(i, &view)
+        return format_of(&view) == format and self.is_like(i, layout, &view)
 
     cdef bint holds(self) noexcept:
         """Whether every parameter, state and remainder is still what and where it was."""

@@ -9,12 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastopt import _checks
+from fastopt._blocks import BLOCK8, shape_of
 from fastopt._core import Rule
+from fastopt._placement import Layout
 
 __all__ = [
     "DEFAULT",
     "FORMATS",
     "KEYWORDS",
+    "STATE_FORMATS",
     "Storage",
     "from_keywords",
     "join",
@@ -24,6 +27,7 @@ __all__ = [
 ]
 
 FORMATS = ("float32", "bfloat16", "float16")
+STATE_FORMATS = (*FORMATS, "block8")
 ROUNDINGS = ("stochastic", "nearest")
 
 # The keywords and their defaults.
@@ -37,6 +41,8 @@ KEYWORDS: dict[str, Any] = {
 
 def named_dtype(name: str) -> np.dtype[Any]:
     """The dtype of a format; NumPy has none for bfloat16."""
+    if name == "block8":
+        return BLOCK8
     if name != "bfloat16":
         return np.dtype(name)
     try:
@@ -50,6 +56,8 @@ def named_dtype(name: str) -> np.dtype[Any]:
 
 def name_of_dtype(dtype: np.dtype[Any]) -> str:
     """What a dtype is called, whoever has registered it."""
+    if dtype == BLOCK8:
+        return "block8"
     return dtype.type.__name__ if dtype.itemsize == 2 and dtype.kind not in "iu" else dtype.name
 
 
@@ -93,12 +101,23 @@ class Storage(NamedTuple):
             chosen = dict.fromkeys(names, chosen or default)
         return [chosen.get(name, "float32") for name in names]
 
-    def dtypes(self, names: Sequence[str], param: np.dtype[Any], called: str) -> list[Any]:
-        """The same, as dtypes."""
-        name = name_of_dtype(param)
+    def layouts(
+        self, names: Sequence[str], param: NDArray[Any], called: str, rows: int | None = None
+    ) -> list[Layout]:
+        """Where the states lie, and their shapes and dtypes. A population has a number of rows."""
+        name = name_of_dtype(param.dtype)
         if name not in FORMATS and self.state_format is None:
-            return [param] * len(names)
-        return [named_dtype(format) for format in self.formats(names, name, called)]
+            dtypes = [param.dtype] * len(names)
+        else:
+            dtypes = [named_dtype(format) for format in self.formats(names, name, called)]
+        return [
+            Layout(
+                param.ctypes.data,
+                shape_of(param.shape, rows) if dtype == BLOCK8 else param.shape,
+                dtype,
+            )
+            for dtype in dtypes
+        ]
 
     def has_remainder(self, param: str, called: str) -> bool:
         """Whether a parameter in this format has one."""
@@ -143,11 +162,11 @@ def _state_format(rule: Rule, value: Any) -> Any:
         names = [*rule.states, *([rule.optional_state] if rule.optional_state else [])]
         return {
             _checks.choice("a key of state_format", name, names): _checks.choice(
-                f"state_format[{name!r}]", format, FORMATS
+                f"state_format[{name!r}]", format, STATE_FORMATS
             )
             for name, format in value.items()
         }
-    _checks.choice("state_format", value, FORMATS)
+    _checks.choice("state_format", value, STATE_FORMATS)
     if value == "float16" and rule.squares:
         listed = ", ".join(rule.squares)
         raise ValueError(

@@ -10,7 +10,11 @@ cdef extern from "fastopt.h" nogil:
         FO_FLOAT64
         FO_BFLOAT16
         FO_FLOAT16
+        FO_BLOCK8
         FO_MIXED
+
+    enum:
+        FO_BLOCK
 
     ctypedef int fo_rounding
     enum:

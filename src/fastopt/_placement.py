@@ -40,7 +40,7 @@ class Layout(NamedTuple):
         start += -start % _CACHE_LINE
         apart = (self.address - start) % (_PAGE if self.nbytes >= _LARGE else _CACHE_LINE)
         # The parameter may be aligned to smaller elements than those of the state.
-        return start + apart - apart % self.dtype.itemsize
+        return start + apart - apart % self.dtype.alignment
 
 
 def zeros_in_one_block(layouts: Iterable[Iterable[Layout]]) -> list[list[NDArray[Any]]]:

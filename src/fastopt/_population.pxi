@@ -32,6 +32,12 @@ cdef class RowList(TensorList):
         for i in range(self.count):
             self.counts_of[i] = self.counts + i * self.rows
 
+    cdef Py_ssize_t row_count(self) noexcept:
+        return self.rows
+
+    cdef tuple block_shape(self, Py_ssize_t i):
+        return self.rows, self.block_count(&self.tensors[i]) // self.rows
+
     def __dealloc__(self):
         free(self.of_rows)
         free(self.counts)
@@ -60,7 +66,8 @@ cdef class RowList(TensorList):
         cdef double *share
         for i in range(self.count):
             for k in range(FO_MAX_STATES):
-                is_narrow = is_narrow or self.tensors[i].state_format[k] == FO_BFLOAT16
+                is_narrow = (is_narrow or self.tensors[i].state_format[k] == FO_BFLOAT16
+                             or self.tensors[i].state_format[k] == FO_BLOCK8)
         if not is_narrow:
             return 0
         if kept >= 0 and rows.hyper[kept] != NULL:

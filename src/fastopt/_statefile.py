@@ -38,7 +38,8 @@ def write(file: File, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -
     header : dict
         Anything that comes back from JSON as it went in: no tuples, no NaN, only string keys.
     arrays : dict of str to ndarray
-        float16, float32, float64, bfloat16, int16 or int64 in native byte order, of any shape.
+        float16, float32, float64, bfloat16, int16, int64 or 8-bit blocks in native byte order, of
+        any shape.
         Contiguous arrays are written from where they are, without a copy; they must not change
         meanwhile.
 

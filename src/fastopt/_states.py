@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastopt._blocks import BLOCK8, fill
 from fastopt._checkpoint import state_names
 from fastopt._core import RowList, Rule, TensorList
 from fastopt._formats import Storage
 from fastopt._groups import ParameterGroups, with_rates
-from fastopt._placement import Layout, zeros_in_one_block
+from fastopt._placement import zeros_in_one_block
 from fastopt._rows import count_rows, rates, seeds_of
 from fastopt._rowstates import initial_values
 from fastopt._trees import flatten
@@ -40,7 +41,7 @@ def tensor_list(
     all_states = [
         *states,
         *zeros_in_one_block(
-            _layouts(storage, state_names(rule, groups[owner]), array, name)
+            storage.layouts(state_names(rule, groups[owner]), array, name)
             for array, name, owner in zip(params[new], names[new], owners[new], strict=True)
         ),
     ]
@@ -58,8 +59,8 @@ def tensor_list(
     )
     tensors.check(with_rates(groups, 1))
     if rule.initial_value is not None:
-        for state, owner in list(zip(all_states, owners, strict=True))[len(steps) :]:
-            state[0].fill(groups[owner][rule.initial_value])
+        for state, param, owner in list(zip(all_states, params, owners, strict=True))[len(steps) :]:
+            _fill(rule, state[0], groups[owner][rule.initial_value], param.size)
     tensors.steps = [*steps, *[0] * (len(params) - len(steps))]
     return tensors
 
@@ -80,7 +81,7 @@ def row_list(
     if states is None:
         of_rule = state_names(rule, hypers)
         states = zeros_in_one_block(
-            _layouts(storage, of_rule, array, name)
+            storage.layouts(of_rule, array, name, count)
             for array, name in zip(params, names, strict=True)
         )
         remainders = list(map(storage.remainder, params, names))
@@ -99,16 +100,18 @@ def row_list(
     tensors.check({**hypers, "lr": rates(hypers["lr"], np.ones(count, np.int64))})
     if rule.initial_value is not None:
         initial = initial_values(rule.initial_value, hypers, count)
-        for state in states if is_new else ():
-            state[0][...] = initial.reshape(-1, *[1] * (state[0].ndim - 1))
+        for state, param in zip(states, params, strict=True) if is_new else ():
+            rows = state[0].reshape(count, state[0].size // count)
+            for row, value in zip(rows, np.broadcast_to(initial, count), strict=True):
+                _fill(rule, row, value, param.size // count)
     if steps is not None:
         tensors.steps = steps
     return tensors
 
 
-def _layouts(
-    storage: Storage, names: Sequence[str], param: NDArray[Any], called: str
-) -> list[Layout]:
-    """Those of the states of one parameter."""
-    dtypes = storage.dtypes(names, param.dtype, called)
-    return [Layout(param.ctypes.data, param.shape, dtype) for dtype in dtypes]
+def _fill(rule: Rule, state: NDArray[Any], value: float, count: int) -> None:
+    """Set the first state of one parameter, of `count` elements."""
+    if state.dtype == BLOCK8:
+        fill(state, value, rule.states[0] in rule.squares, count)
+    else:
+        state[...] = value

@@ -126,7 +126,7 @@ cdef class TensorList:
             formats.append([param_format])
             for k, state in enumerate(self.states[i]):
                 name = self.written_name(i * WRITTEN + 1 + k)
-                formats[i].append(check_type(name, state))
+                formats[i].append(check_state_type(name, state))
                 check_goes_with(name, formats[i][1 + k], param_format)
         for i in range(self.count):
             tensor = &self.tensors[i]
@@ -141,7 +141,12 @@ cdef class TensorList:
             tensor.param = cnp.PyArray_DATA(param)
             for k, state in enumerate(self.states[i]):
                 number += 1
-                if not same_shape(state, param):
+                if formats[i][1 + k] == FO_BLOCK8:
+                    if (<object>state).shape != self.block_shape(i):
+                        raise ValueError(f"{self.written_name(number)} must have the shape "
+                                         f"{self.block_shape(i)}, {FO_BLOCK} elements in each "
+                                         f"block, got {(<object>state).shape}")
+                elif not same_shape(state, param):
                     raise_shape(self.written_name(number), state, self.names[i], param)
                 n = self.attach_array(state, number, n)
                 tensor.state[k] = cnp.PyArray_DATA(<cnp.ndarray>state)
@@ -151,6 +156,18 @@ cdef class TensorList:
                 n = self.attach_remainder(i, self.remainders[i], n)
             self.set_dtype(i)
         return self.check_apart(n)
+
+    cdef Py_ssize_t row_count(self) noexcept:
+        """How many rows an array has that are in blocks of their own."""
+        return 1
+
+    cdef Py_ssize_t block_count(self, const fo_tensor *tensor) noexcept:
+        cdef Py_ssize_t rows = self.row_count()
+        return rows * ((<Py_ssize_t>tensor.n // rows + FO_BLOCK - 1) // FO_BLOCK)
+
+    cdef tuple block_shape(self, Py_ssize_t i):
+        """The shape of a state in blocks."""
+        return self.block_count(&self.tensors[i]),
 
     cdef void set_dtype(self, Py_ssize_t i) noexcept:
         """One for all buffers where they have one: that is checked fastest."""
@@ -198,7 +215,15 @@ cdef class TensorList:
             n += 1
         return n
 
-    cdef bint is_unchanged(self, cnp.ndarray array, fo_tensor *tensor, const void *data,
+    cdef bint is_unchanged_state(self, cnp.ndarray array, fo_tensor *tensor, int k) noexcept:
+        if tensor.state_format[k] != FO_BLOCK8:
+            return self.is_unchanged(array, tensor.n, tensor.state[k],
+                                     numpy_types[tensor.state_format[k]])
+        return (cnp.PyArray_ITEMSIZE(array) == <Py_ssize_t>fo_format_describe(FO_BLOCK8).bytes
+                and self.is_unchanged(array, self.block_count(tensor), tensor.state[k],
+                                      cnp.NPY_VOID))
+
+    cdef bint is_unchanged(self, cnp.ndarray array, Py_ssize_t size, const void *data,
                            int numpy_type) noexcept:
         """Whether an array that was checked once is still what it was. NumPy lets owners change all
         of this in place."""
@@ -206,7 +231,7 @@ cdef class TensorList:
                            | cnp.NPY_ARRAY_WRITEABLE)
         return (cnp.PyArray_DATA(array) == data
                 and cnp.PyArray_FLAGS(array) & wanted == wanted
-                and cnp.PyArray_SIZE(array) == <Py_ssize_t>tensor.n
+                and cnp.PyArray_SIZE(array) == size
                 and cnp.PyArray_TYPE(array) == numpy_type
                 and cnp.PyArray_ISNOTSWAPPED(array))
 
@@ -216,16 +241,16 @@ cdef class TensorList:
         cdef fo_tensor *tensor
         for i in range(self.count):
             tensor = &self.tensors[i]
-            if not self.is_unchanged(<cnp.ndarray>PyList_GET_ITEM(self.params, i), tensor,
+            if not self.is_unchanged(<cnp.ndarray>PyList_GET_ITEM(self.params, i), tensor.n,
                                      tensor.param, numpy_types[tensor.param_format]):
                 return self.attach()
             states = <list>PyList_GET_ITEM(self.states, i)
             for k in range(PyList_GET_SIZE(states)):
-                if not self.is_unchanged(<cnp.ndarray>PyList_GET_ITEM(states, k), tensor,
-                                         tensor.state[k], numpy_types[tensor.state_format[k]]):
+                if not self.is_unchanged_state(<cnp.ndarray>PyList_GET_ITEM(states, k), tensor,
+                                               <int>k):
                     return self.attach()
             if tensor.remainder != NULL and not self.is_unchanged(
-                    <cnp.ndarray>PyList_GET_ITEM(self.remainders, i), tensor, tensor.remainder,
+                    <cnp.ndarray>PyList_GET_ITEM(self.remainders, i), tensor.n, tensor.remainder,
                     cnp.NPY_INT16):
                 return self.attach()
         return 0

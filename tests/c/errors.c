@@ -338,6 +338,24 @@ static void check_formats(void)
     tensor.rounding = (fo_rounding)2;
     CHECK(fo_step(&group, 1, &tensor, 1, NULL, NULL) == FO_BAD_FORMAT);
 
+    /* Blocks are for states alone. */
+    static fo_block8 blocks[(N_NARROW + FO_BLOCK - 1) / FO_BLOCK];
+    double norm;
+    tensor = mixed_tensor(N_NARROW, blocks, grad);
+    tensor.param_format = FO_BLOCK8;
+    CHECK(fo_step(&group, 1, &tensor, 1, NULL, NULL) == FO_BAD_FORMAT);
+    tensor = mixed_tensor(N_NARROW, param, (float *)blocks);
+    tensor.grad_format = FO_BLOCK8;
+    CHECK(fo_step(&group, 1, &tensor, 1, NULL, NULL) == FO_BAD_FORMAT);
+    CHECK(fo_norm(&tensor, 1, &norm) == FO_BAD_FORMAT);
+    tensor.dtype = FO_BLOCK8;
+    CHECK(fo_step(&group, 1, &tensor, 1, NULL, NULL) == FO_BAD_FORMAT);
+    fo_group with_state = {FO_RULE_momentum, valid(FO_RULE_momentum)};
+    tensor = mixed_tensor(N_NARROW, param, grad);
+    tensor.state[0] = blocks;
+    tensor.state_format[0] = FO_BLOCK8;
+    CHECK(fo_step(&with_state, 1, &tensor, 1, NULL, NULL) == FO_OK);
+
     /* The nearest bfloat16, ties to even: 1 + 2^-8 lies between 1 and 1 + 2^-7. */
     const float half = 1.0f / 256;
     for (int i = 0; i < N_NARROW; i++)

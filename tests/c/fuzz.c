@@ -71,6 +71,13 @@ static void set_element(fo_dtype dtype, void *buffer, size_t i, uint64_t bits, u
         ((uint16_t *)buffer)[i] = (uint16_t)(nonnegative ? word >> 16 & 0x7fff : word >> 16);
 }
 
+static void set_block(fo_block8 *block, uint64_t bits, unsigned rarity)
+{
+    set_element(FO_FLOAT32, &block->scale, 0, bits, rarity, 1);
+    for (int i = 0; i < FO_BLOCK; i++)
+        block->codes[i] = (uint8_t)(scramble(&bits) >> 56);
+}
+
 typedef struct scene {
     fo_group group;
     fo_options options;
@@ -102,12 +109,24 @@ static size_t size_of(const scene *of, int buffer)
     return fo_format_describe(of->format[buffer])->bytes;
 }
 
+/* Elements of a buffer, or blocks, that hold n elements. */
+static size_t count_of(const scene *of, int buffer, size_t n)
+{
+    const size_t together = fo_format_describe(of->format[buffer])->elements;
+    return (n + together - 1) / together;
+}
+
+static size_t bytes_of(const scene *of, int buffer, size_t n)
+{
+    return count_of(of, buffer, n) * size_of(of, buffer);
+}
+
 /* n elements from begin on. */
 static fo_tensor tensor_of(const scene *of, char *const *at, size_t begin, size_t n)
 {
     char *from[BUFFERS];
     for (int b = 0; b < of->buffers; b++)
-        from[b] = at[b] + begin * size_of(of, b);
+        from[b] = at[b] + bytes_of(of, b, begin);
     fo_tensor tensor = {.dtype = FO_MIXED,
                         .n = n,
                         .param = from[0],
@@ -135,7 +154,7 @@ static void run(const scene *of, fo_isa_index isa, int threads, unsigned offset,
     static fo_tensor tensors[MAX_PIECES];
     char *memory[BUFFERS], *at[BUFFERS];
     for (int b = 0; b < of->buffers; b++) {
-        const size_t bytes = of->n * size_of(of, b);
+        const size_t bytes = bytes_of(of, b, of->n);
         const size_t shift =
             GUARD + (offset + 3 * (unsigned)b * (offset != 0)) % 16 * size_of(of, b);
         memory[b] = allocate(bytes + shift + GUARD);
@@ -154,7 +173,7 @@ static void run(const scene *of, fo_isa_index isa, int threads, unsigned offset,
     fo_set_num_threads(threads);
     to->status = fo_step(&of->group, 1, tensors, count, &of->options, &to->result);
     for (int b = 0; b < of->buffers; b++) {
-        const size_t bytes = of->n * size_of(of, b);
+        const size_t bytes = bytes_of(of, b, of->n);
         for (char *p = memory[b]; p < at[b]; p++)
             if (*p != (char)0xa5)
                 abort();
@@ -181,6 +200,13 @@ static int same_element(fo_dtype dtype, const char *a, const char *b, size_t i)
         memcpy(&y, b + i * sizeof y, sizeof y);
         return memcmp(&x, &y, sizeof x) == 0 || (isnan(x) && isnan(y));
     }
+    if (dtype == FO_BLOCK8) {
+        fo_block8 x, y;
+        memcpy(&x, a + i * sizeof x, sizeof x);
+        memcpy(&y, b + i * sizeof y, sizeof y);
+        return same_element(FO_FLOAT32, (const char *)&x.scale, (const char *)&y.scale, 0) &&
+               memcmp(x.codes, y.codes, sizeof x.codes) == 0;
+    }
     const uint16_t infinity = dtype == FO_BFLOAT16 ? 0x7f80 : 0x7c00;
     uint16_t x, y;
     memcpy(&x, a + i * sizeof x, sizeof x);
@@ -194,7 +220,7 @@ static void require_same(const scene *of, const outcome *a, const outcome *b, co
         a->status == b->status && a->result.skipped == b->result.skipped &&
         same_element(FO_FLOAT64, (const char *)&a->result.norm, (const char *)&b->result.norm, 0);
     for (int k = 0; k < of->buffers; k++)
-        for (size_t i = 0; i < of->n; i++)
+        for (size_t i = 0; i < count_of(of, k, of->n); i++)
             same &= same_element(of->format[k], a->content[k], b->content[k], i);
     if (!same) {
         fprintf(stderr, "%s, %zu elements: %s differs; formats",
@@ -210,7 +236,7 @@ static void require_unchanged(const scene *of, const outcome *it)
 {
     for (int b = 0; b < of->buffers; b++)
         if ((b == 1 || it->status != FO_OK || it->result.skipped) &&
-            memcmp(it->content[b], of->start[b], of->n * size_of(of, b)) != 0) {
+            memcmp(it->content[b], of->start[b], bytes_of(of, b, of->n)) != 0) {
             fprintf(stderr, "buffer %d was written\n", b);
             abort();
         }
@@ -235,7 +261,7 @@ static double take_hyper(input *from, fo_domain domain)
 /* All float64, or any mixture of the others; the combinations that have loops of their own more often. */
 static void decode_formats(input *from, scene *to, int is_double)
 {
-    static const fo_format any[] = {FO_FLOAT32, FO_BFLOAT16, FO_FLOAT16};
+    static const fo_format any[] = {FO_FLOAT32, FO_BFLOAT16, FO_FLOAT16, FO_BLOCK8};
     static const fo_format usual[][3] = {{FO_FLOAT32, FO_FLOAT32, FO_FLOAT32},
                                          {FO_BFLOAT16, FO_BFLOAT16, FO_BFLOAT16},
                                          {FO_FLOAT32, FO_FLOAT32, FO_BFLOAT16},
@@ -245,7 +271,10 @@ static void decode_formats(input *from, scene *to, int is_double)
     for (int b = 0; b < to->buffers; b++)
         to->format[b] = is_double  ? FO_FLOAT64
                         : kind < 5 ? usual[kind][b < 2 ? b : 2]
-                                   : any[(choice >> b & 3) % 3];
+                                   : any[(choice >> b & 3) % (b < 2 ? 3 : 4)];
+    for (int b = 2; b < to->buffers && !is_double; b++)
+        if (kind == 7)
+            to->format[b] = FO_BLOCK8;
     to->rounding = choice & 64 ? FO_STOCHASTIC : FO_NEAREST;
     to->seed = take(from, 1);
     /* At times near a place where the upper half of positions changes. */
@@ -288,11 +317,16 @@ static void decode(input *from, scene *to)
     const unsigned rarity = 1u << take(from, 1) % 12;
     uint64_t seed = take(from, 8);
     for (int b = 0; b < to->buffers; b++) {
-        to->start[b] = allocate(to->n * size_of(to, b));
+        const size_t count = count_of(to, b, to->n);
+        to->start[b] = allocate(count * size_of(to, b));
         const int nonnegative = b > 1 && !(flags & 64);
-        for (size_t i = 0; i < to->n; i++)
-            set_element(to->format[b], to->start[b], i,
-                        from->size ? take(from, 8) : scramble(&seed), rarity, nonnegative);
+        for (size_t i = 0; i < count; i++) {
+            const uint64_t bits = from->size ? take(from, 8) : scramble(&seed);
+            if (to->format[b] == FO_BLOCK8)
+                set_block((fo_block8 *)to->start[b] + i, bits, rarity);
+            else
+                set_element(to->format[b], to->start[b], i, bits, rarity, nonnegative);
+        }
     }
 }
 
@@ -300,6 +334,14 @@ static void forget(const scene *of, outcome *it)
 {
     for (int b = 0; b < of->buffers; b++)
         free(it->content[b]);
+}
+
+static int has_blocks(const scene *of)
+{
+    for (int b = 0; b < of->buffers; b++)
+        if (of->format[b] == FO_BLOCK8)
+            return 1;
+    return 0;
 }
 
 static long taken; /* inputs that were neither refused nor skipped */
@@ -312,7 +354,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     decode(&from, &of);
     const unsigned offset = 1 + arrangement % 15;
     /* The order of the norm's additions goes by blocks of each tensor. */
-    const size_t unit = of.options.clip || of.options.skip_nonfinite ? BLOCK : 1;
+    const size_t unit = of.options.clip || of.options.skip_nonfinite ? BLOCK
+                        : has_blocks(&of)                            ? FO_BLOCK
+                                                                     : 1;
     const size_t piece = unit * (1 + (arrangement >> 4) % 1500);
 
     outcome first, other;

@@ -137,6 +137,14 @@ static uint64_t hash_as(uint64_t h, fo_format format, const void *buffer, size_t
 {
     if (format == FO_FLOAT32)
         return hash(h, FO_FLOAT32, buffer, n);
+    for (size_t i = 0; format == FO_BLOCK8 && i < n; i += FO_BLOCK) {
+        const fo_block8 *block = (const fo_block8 *)buffer + i / FO_BLOCK;
+        h = hash(h, FO_FLOAT32, &block->scale, 1);
+        for (int k = 0; k < FO_BLOCK; k++)
+            h = (h ^ block->codes[k]) * 1099511628211u;
+    }
+    if (format == FO_BLOCK8)
+        return h;
     for (size_t i = 0; i < n; i++) {
         const uint16_t bits = ((const uint16_t *)buffer)[i];
         const int is_nan = format == FO_BFLOAT16 && (bits & 0x7fff) > 0x7f80;
@@ -272,6 +280,8 @@ int main(void)
         run_narrow(rule, "states", FO_FLOAT32, FO_FLOAT32, FO_BFLOAT16, 0, FO_STOCHASTIC);
         run_narrow(rule, "gradient", FO_FLOAT32, FO_BFLOAT16, FO_FLOAT32, 0, FO_NEAREST);
         run_narrow(rule, "tiles", FO_BFLOAT16, FO_FLOAT16, FO_BFLOAT16, 0, FO_STOCHASTIC);
+        run_narrow(rule, "blocks", FO_BFLOAT16, FO_BFLOAT16, FO_BLOCK8, 0, FO_STOCHASTIC);
+        run_narrow(rule, "blocks nearest", FO_FLOAT32, FO_FLOAT32, FO_BLOCK8, 0, FO_NEAREST);
     }
     return 0;
 }

@@ -33,7 +33,17 @@ COMBINATIONS = (
     ("float16", "bfloat16", "bfloat16", False),
     ("bfloat16", "float16", None, True),
     ("float32", "float16", None, False),
+    ("float32", "float32", "block8", False),
+    ("bfloat16", "bfloat16", "block8", True),
+    ("bfloat16", "bfloat16", "block8", False),
+    ("float16", "float32", "with block8", False),
 )
+
+
+MIXTURES = {
+    None: ("float16", "float32", "bfloat16"),
+    "with block8": ("bfloat16", "block8", "float32"),
+}
 
 
 def as_array(stored, format):
@@ -42,7 +52,8 @@ def as_array(stored, format):
 
 def formats_of(rule, names, state):
     """A mixture where there is no one format."""
-    return [state or ("float16", "float32", "bfloat16")[k % 3] for k, _ in enumerate(names)]
+    mixture = MIXTURES.get(state, (state,))
+    return [mixture[k % len(mixture)] for k, _ in enumerate(names)]
 
 
 class Case:
@@ -81,8 +92,8 @@ class Case:
         start = keywords.get(rule.initial_value)
         if start is not None:
             for buffers in self.expected:
-                filled = np.full(buffers[2].size, start, np.float32)
-                buffers[2][...] = formats.store(states[0], filled)
+                filled = np.full(buffers[0].size, start, np.float32)
+                buffers[2][...] = formats.store(states[0], filled, squares=True)
 
     def step_both(self, t):
         self.optimizer.step([as_array(grad, self.formats[1]) for grad in self.grads[t]])
@@ -124,7 +135,7 @@ def keywords_of(rule, turn):
     """Every choice of flags in turn; shares of squares that all formats bear."""
     variants = class_variants(rule)
     keywords = dict(variants[turn % len(variants)])
-    keywords.update({name: 0.9 for name in ("beta2",) if name in keywords})
+    keywords.update({name: 0.9 for name in ("beta2", "alpha") if name in keywords})
     keywords.pop("grad_scale", None)
     return keywords
 

@@ -155,6 +155,8 @@ def narrow_cases():
         (bfloat16, {"state_format": "bfloat16", "seed": "each"}),
         (bfloat16, {"master_weights": True, "state_format": "bfloat16"}),
         (np.float32, {"state_format": "bfloat16", "seed": "each"}),
+        (np.float32, {"state_format": "block8", "seed": "each"}),
+        (bfloat16, {"state_format": "block8", "seed": 3}),
     )
     for rule, (dtype, storage) in itertools.product(RULES, kinds):
         for rows, shapes, threads in ((9, SHAPES, 1), (3, ((60_001,), (5,)), 2)):

@@ -228,8 +228,9 @@ def trained(param, steps=3, **options):
 
 @needs_bfloat16
 @pytest.mark.parametrize("how", ["file", "state_dict", "pickle", "deepcopy", "copy"])
-def test_a_narrow_run_goes_on_exactly_as_the_uninterrupted_one(how):
-    options = {"state_format": "bfloat16", "master_weights": True, "seed": 7}
+@pytest.mark.parametrize("state_format", ["bfloat16", "block8"])
+def test_a_narrow_run_goes_on_exactly_as_the_uninterrupted_one(how, state_format):
+    options = {"state_format": state_format, "master_weights": True, "seed": 7}
     param = bfloat16(numbers(0, 300, np.float32))
     opt = trained(param, **options)
     other_param = param.copy()
@@ -261,7 +262,8 @@ def test_a_narrow_run_goes_on_exactly_as_the_uninterrupted_one(how):
     for each in (opt, other):
         each.step(np.ones(300, np.float32))
     assert param.tobytes() == other_param.tobytes()
-    assert opt.state[0]["remainder"].tobytes() == other.state[0]["remainder"].tobytes()
+    for name in ("exp_avg", "exp_avg_sq", "remainder"):
+        assert opt.state[0][name].tobytes() == other.state[0][name].tobytes()
 
 
 @needs_bfloat16

@@ -56,11 +56,12 @@ def test_each_row_has_the_bits_in_every_storage_format(isa):
 STORAGE = [
     (np.float16, {}),
     ("bfloat16", {"master_weights": True, "state_format": "bfloat16", "seed": [1, 2, 3, 4, 5]}),
+    (np.float32, {"state_format": "block8", "seed": [1, 2, 3, 4, 5]}),
 ]
 
 
 @pytest.mark.needs("ml_dtypes")
-@pytest.mark.parametrize(("dtype", "storage"), STORAGE, ids=["float16", "bfloat16"])
+@pytest.mark.parametrize(("dtype", "storage"), STORAGE, ids=["float16", "bfloat16", "block8"])
 def test_what_is_kept_beside_narrow_arrays_moves_with_their_rows(dtype, storage, random, tmp_path):
     import ml_dtypes
 

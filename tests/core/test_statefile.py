@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from fastopt import _container
 from fastopt import _statefile as statefile
+from fastopt._blocks import BLOCK8
 from fastopt._statefile import StateFileError
 
 HEADER = {"rule": "adam", "groups": [{"lr": 1e-3, "amsgrad": False}], "note": None}
@@ -68,7 +69,7 @@ def small(tmp_path):
 # round trips
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, np.float16, BLOCK8])
 @pytest.mark.parametrize("shape", [(), (0,), (3, 0, 2), (1,), (16,), (17,), (2, 3, 4)])
 def test_round_trip_keeps_bits_shape_and_dtype(tmp_path, dtype, shape):
     array = np.random.default_rng(0).integers(-9, 9, shape).astype(dtype)
