@@ -113,7 +113,8 @@ def test_an_open_file_that_goes_away_is_noticed(tmp_path, how):
     else:
         path.rename(tmp_path / "elsewhere.db")
     if how == "replaced":
-        tune.Study(**OPTIONS, storage=path).close()
+        tune.Study(**OPTIONS, storage=tmp_path / "other.db").close()
+        (tmp_path / "other.db").rename(path)
     for action in (
         lambda: study.tell(trial, 1.0),
         study.ask,
@@ -127,6 +128,43 @@ def test_an_open_file_that_goes_away_is_noticed(tmp_path, how):
         with pytest.raises(FileNotFoundError, match=r"study\.db .*while the study was open"):
             action()
     assert path.exists() is (how == "replaced")
+
+
+@pytest.mark.parametrize("noticed", [False, True])
+def test_a_file_moved_while_open_and_a_new_one_of_its_name_are_both_whole(tmp_path, noticed):
+    path, moved = tmp_path / "study.db", tmp_path / "moved.db"
+    options = {"space": {"x": tune.Float(0.0, 1.0)}, "strategy": "random"}
+    study = tune.Study(**options, storage=path)
+    study.run(lambda params: params["x"], 50)  # the file has more pages than a new one
+    path.rename(moved)
+    if noticed:
+        with pytest.raises(FileNotFoundError):
+            study.ask()
+    new = tune.Study(**options, storage=path)
+    new.run(lambda params: params["x"], 2)
+    old = tune.Study(**options, storage=moved)
+    assert [len(opened.trials) for opened in (old, new)] == [50, 2]
+    for opened in (old, new):
+        opened.run(lambda params: params["x"], 1)
+    assert [len(opened.trials) for opened in (old, new)] == [51, 3]
+
+
+def test_the_log_of_a_moved_file_is_not_thrown_away(tmp_path):
+    path, moved = tmp_path / "study.db", tmp_path / "moved.db"
+    study = tune.Study(**OPTIONS, storage=path)
+    study._ledger.storage.database._settling = 1000.0  # what follows stays in the log
+    for value in range(9):
+        study.tell(study.ask(), value)
+    path.rename(moved)
+    with pytest.raises(FileExistsError, match=r"study\.db-wal .* name of the moved file"):
+        tune.Study(**OPTIONS, storage=path)
+    (tmp_path / "study.db-wal").rename(tmp_path / "moved.db-wal")
+    with pytest.raises(FileNotFoundError):
+        study.ask()
+    with tune.Study(**OPTIONS, storage=path) as new:
+        assert new.trials == []
+    with tune.Study(**OPTIONS, storage=moved) as old:
+        assert [trial.value for trial in old.trials] == list(range(9))
 
 
 def test_a_file_that_is_moved_back_goes_on(tmp_path):

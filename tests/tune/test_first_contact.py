@@ -143,6 +143,11 @@ class Misspelt:
         pass
 
 
+class Callback:
+    def on_trial_end(self, study, trial):
+        pass
+
+
 class Useless:
     pass
 
@@ -153,6 +158,7 @@ class Useless:
         ([plain], "on_trial_end"),
         ([Misspelt()], "did you mean on_trial_end?"),
         ([Useless()], "on_study_start"),
+        ([Callback], "got the class Callback; Callback(...) makes one"),
         (Useless(), "callbacks must be a list"),
     ],
 )

@@ -1,5 +1,7 @@
 import base64
 import io
+import itertools
+import math
 import re
 import sys
 from html.parser import HTMLParser
@@ -293,7 +295,7 @@ def test_a_report_of_odd_names_choices_and_sizes(tmp_path):
         "a$b$c": tune.Categorical(["${lr}_${wd}", "$x$", r"$\frac$", "<b>&"]),
         "learning_rate_of_the_encoder_layers": tune.Float(1e-200, 1e290, log=True),
         "learning_rate_of_the_decoder_layers": tune.Float(1e-5, 1e-1, log=True),
-        "strategy": tune.Categorical(["a", "b"]),
+        "strategy": tune.Categorical(["", " "]),
     }
     study = tune.Study(space, strategy="sobol", seed=0, name="$odd$ <name>")
     values = iter([1e290, *np.geomspace(1e-290, 1e200, 19)])
@@ -315,6 +317,33 @@ def test_labels_of_long_names_stay_apart_and_short():
     labels = [text.get_text() for text in study.plot.importance().axes[0].get_yticklabels()[:2]]
     assert len(set(labels)) == 2
     assert all(len(label) <= 30 for label in labels)
+
+
+@needs_matplotlib
+def test_labels_along_a_narrow_axis_do_not_overlap_and_differ_where_the_values_do():
+    space = {
+        f"a_long_name_of_the_hyperparameter_{i}_of_the_encoder": tune.Float(1e-290, 1e290, log=True)
+        for i in range(6)
+    }
+    space["choice"] = tune.Categorical([f"a rather long choice number {i}" for i in range(6)])
+    study = tune.Study(space, strategy="sobol", seed=0)
+    study.run(lambda params: len(params["choice"]), 16)
+    slices = study.plot.slices()
+    panels = slices.axes[: len(space)]
+    assert len({axes.get_xlabel() for axes in panels}) == len(space)
+    contour = study.plot.contour("choice", next(iter(space)))
+    for axes in (*panels, contour.axes[0]):
+        axes.figure.canvas.draw()
+        labels = [text for text in axes.get_xticklabels() if text.get_text()]
+        assert len({text.get_text() for text in labels}) == len(labels) > 2
+        for one, other in itertools.pairwise(labels):
+            # Rows of letters: their distance across, and along where they are in one line.
+            slope = math.radians(one.get_rotation())
+            apart = axes.transData.transform([(t.get_position()[0], 0) for t in (one, other)])
+            distance = apart[1, 0] - apart[0, 0]
+            line = one.get_fontsize() * axes.figure.dpi / 72
+            width = (one.get_window_extent().width + other.get_window_extent().width) / 2
+            assert distance * math.sin(slope) > line if slope else distance > width
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import copy
 import math
 import sys
 import threading
@@ -41,6 +42,20 @@ def test_fields_of_a_trial_follow_its_life():
     assert trial.finished >= trial.started
     assert trial.seconds == trial.finished - trial.started
     assert study.trials == [trial]
+
+
+@pytest.mark.parametrize("strategy", ["random", "bayes", "tpe"])
+def test_what_a_caller_does_to_his_params_does_not_reach_the_history(strategy):
+    space = {"layers": tune.Categorical([[8], [8, 8]]), "x": tune.Float(0.0, 1.0)}
+    study = tune.Study(space, strategy=strategy)
+    asked = []
+    for _ in range(12):
+        trial = study.ask()
+        asked.append(copy.deepcopy(trial.params))
+        trial.params["layers"].append(1)
+        study.tell(trial, trial.params.pop("x"))
+    assert [trial.params for trial in study.trials] == asked
+    assert study.best_params == min(asked, key=lambda params: params["x"])
 
 
 @pytest.mark.parametrize(("direction", "best"), [("minimize", 1), ("maximize", 2)])

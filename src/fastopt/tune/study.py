@@ -94,7 +94,8 @@ class Study:
     and after a kill, the last moments may stand in a second file, ``study.db-wal``, as long as one
     is there: close the study before you copy or move the file, or take both. A file that is
     deleted, moved or replaced while it is open is noticed: the next call is a FileNotFoundError,
-    and a result that was told then is written once the file is back.
+    and a result that was told then is written once the file is back. Where the second file was left
+    behind by one that was moved or deleted, no new study is made: FileExistsError says what to do.
 
     A suggestion depends on seed, space and the trials told and pending alone, so a resumed study
     goes on exactly as it would have without the interruption. With parallel workers the order of

@@ -18,6 +18,11 @@ def check_callbacks(callbacks: Any) -> list[Any]:
         raise TypeError(f"callbacks must be a list of objects, got {callbacks!r}")
     callbacks = list(callbacks)
     for callback in callbacks:
+        if isinstance(callback, type):
+            raise TypeError(
+                f"callbacks: each must be an object, got the class {callback.__name__}; "
+                f"{callback.__name__}(...) makes one"
+            )
         names = [name for name in dir(callback) if name.startswith("on_")]
         for name in names:
             close = difflib.get_close_matches(name, EVENTS, n=1, cutoff=0.8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import time
@@ -56,6 +57,8 @@ class Database:
         self._settled = self._settling = 0.0
         if self.path is not None:
             _check_path(self.path, access)
+        if self._file is not None and access == "create":
+            _take_place(self._file)
         try:
             self._prepare(self.connection())
         except sqlite3.DatabaseError as error:
@@ -101,6 +104,11 @@ class Database:
             return
         place = self._look()
         if place is None or (self._place is not None and place != self._place):
+            # SQLite shares what it knows of a file within the process: the file could not be opened
+            # at its new place, where its log has another name.
+            connection = self._connections.get(os.getpid())
+            if connection is not None and not connection.in_transaction:
+                _close(self._connections)
             what = "is not there any more" if place is None else "is another file now"
             raise FileNotFoundError(
                 f"{self.where} {what}: it was deleted, moved or replaced while the study was open."
@@ -261,6 +269,37 @@ def _check_path(path: str, access: Access) -> None:
         raise FileNotFoundError(f"storage: the folder of {path} does not exist")
     if access != "create" and not os.path.exists(path):
         raise FileNotFoundError(f"storage: there is no file {path}")
+
+
+def _take_place(file: str) -> None:
+    """Make a new file where the logs of one lie that was moved or deleted while it was open.
+
+    SQLite would delete the log, which may hold results, and take the index of the old file, which
+    other processes may still use, for that of the new one.
+    """
+    logs = [f"{file}-wal", f"{file}-shm"]
+    if os.path.exists(file) or not any(map(os.path.exists, logs)):
+        return
+    import fcntl  # Windows has none, nor this: it does not let an open file be moved
+
+    folder = os.open(os.path.dirname(file), os.O_RDONLY)
+    try:
+        # One process at a time, else the second would take the logs of the first for left behind.
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        if os.path.exists(file):
+            return
+        if os.path.exists(logs[0]) and os.path.getsize(logs[0]):
+            raise FileExistsError(
+                f"{logs[0]} is there without {file}: it holds the last results of a file that was "
+                "moved or deleted. Give it the name of the moved file followed by -wal, or delete "
+                "it to begin anew"
+            )
+        for log in logs:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(log)
+        os.close(os.open(file, os.O_CREAT | os.O_WRONLY, 0o644))
+    finally:
+        os.close(folder)
 
 
 def _forget(connections: dict[int, sqlite3.Connection]) -> None:

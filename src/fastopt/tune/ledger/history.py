@@ -111,6 +111,8 @@ class History:
         if state == "running":
             self.owners[number] = owner
         else:
+            # Anew, for the caller of ask() may have changed those that he was given.
+            trial.params = params_from_json(self._space, params)
             self.owners.pop(number, None)
             if had_ended:
                 self._withdraw(trial)

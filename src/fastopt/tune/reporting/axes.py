@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,8 @@ __all__ = [
     "plain",
     "round_numbers",
     "shorten",
-    "title",
+    "shorten_choices",
+    "titles",
     "use_log",
 ]
 
@@ -66,9 +68,19 @@ def shorten(value: Any) -> str:
             return f"{value:.0f}"
         digits, exponent = text.split("e")
         return f"{digits}e{int(exponent)}"
-    name = getattr(value, "__name__", None)
-    text = name if isinstance(name, str) else str(value)
+    text = _text(value)
     return text if len(text) <= 14 else text[:13] + "…"
+
+
+def _text(value: Any) -> str:
+    name = getattr(value, "__name__", None)
+    return name if isinstance(name, str) else str(value)
+
+
+def shorten_choices(values: Sequence[Any]) -> list[str]:
+    """Values of one parameter as labels that differ where the values do."""
+    labels = [shorten(value) for value in values]
+    return [plain(label) for label in _tell_apart([_text(value) for value in values], labels)]
 
 
 def plain(text: str) -> str:
@@ -76,12 +88,33 @@ def plain(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def title(name: str, longest: int = 16) -> str:
-    """A parameter's name where there is little room: its beginning and its end."""
-    if len(name) > longest:
-        half = longest // 2
-        name = f"{name[:half]}…{name[len(name) - longest + half + 1 :]}"
-    return plain(name)
+def titles(names: Sequence[str], longest: int = 16) -> list[str]:
+    """Parameters' names where there is little room: beginning and end, or where they differ."""
+    return [plain(label) for label in _tell_apart(names, [_cut(name, longest) for name in names])]
+
+
+def _cut(name: str, longest: int) -> str:
+    if len(name) <= longest:
+        return name
+    half = longest // 2
+    return f"{name[:half]}…{name[len(name) - longest + half + 1 :]}"
+
+
+def _tell_apart(texts: Sequence[str], labels: Sequence[str]) -> list[str]:
+    """The labels, but of texts that have become equal the part where they begin to differ."""
+    told = []
+    for text, label in zip(texts, labels, strict=True):
+        alike = {other for other, its in zip(texts, labels, strict=True) if its == label}
+        if len(alike) > 1:
+            # The first and the last in the alphabet begin alike no longer than all of them do.
+            first, last = min(alike), max(alike)
+            pairs = enumerate(zip(first, last, strict=False))
+            same = next((i for i, (a, b) in pairs if a != b), len(first))
+            start = max(0, same - len(label) // 2)
+            end = start + len(label) - 2
+            label = "…" * (start > 0) + text[start:end] + "…" * (end < len(text))
+        told.append(label)
+    return told
 
 
 def round_numbers(low: float, high: float, log: bool) -> list[float]:

@@ -23,7 +23,7 @@ from fastopt.tune.reporting.axes import (
     clean,
     new_axes,
     shorten,
-    title,
+    titles,
     use_log,
 )
 from fastopt.tune.reporting.coordinates import label_axis, positions, ticks
@@ -263,7 +263,7 @@ class Plots:
                 shorten(value), (len(names), height), xytext=(6, 0), textcoords="offset points",
                 va="center", fontsize=8, color=TEXT, annotation_clip=False,
             )  # fmt: skip
-        axes.set_xticks(range(len(names) + 1), [*map(title, names), "value\n(by rank)"])
+        axes.set_xticks(range(len(names) + 1), [*titles(names), "value\n(by rank)"])
         axes.set_yticks([])
         axes.set(xlim=(-0.6, len(names) + 0.35), ylim=(-0.05, 1.05))
         clean(axes)
@@ -281,7 +281,7 @@ class Plots:
         panels = new_axes(2.6 * columns + 0.8, 2.5 * rows + 0.3, columns, rows)
         values = np.array([trial.value for trial in done])
         numbers = [trial.number for trial in done]
-        best = self._best(done)
+        best, labels = self._best(done), titles(names)
         for i, axes in enumerate(panels.flat):
             if i >= len(names):
                 axes.set_visible(False)
@@ -293,7 +293,7 @@ class Plots:
             )  # fmt: skip
             axes.scatter(units[best], values[best], s=55, color=BEST, edgecolors="white", zorder=3)
             self._show_range(axes, values)
-            label_axis(axes.xaxis, names[i], self._space.parameters[names[i]])
+            label_axis(axes.xaxis, labels[i], self._space.parameters[names[i]], width=118)
             axes.set_xlim(-0.04, 1.04)
             clean(axes)
             if i % columns == 0:
@@ -350,8 +350,9 @@ class Plots:
         axes.scatter(*points.T, s=14, color="white", edgecolors=TEXT, linewidths=0.5)
         best = self._best(done)
         axes.scatter(*points[best], s=90, color=BEST, edgecolors="white", zorder=3)
-        for axis, name in ((axes.xaxis, x), (axes.yaxis, y)):
-            label_axis(axis, name, self._space.parameters[name])
+        labels = dict(zip(self._space.names, titles(self._space.names), strict=True))
+        label_axis(axes.xaxis, labels[x], self._space.parameters[x], width=255)
+        label_axis(axes.yaxis, labels[y], self._space.parameters[y])
         axes.set(xlim=(0, 1), ylim=(0, 1))
         bar = axes.figure.colorbar(drawn, ax=axes, aspect=30, pad=0.02)
         if log:
@@ -395,7 +396,7 @@ class Plots:
                 f"{width:.0%}", (end, place), xytext=(4, 0), textcoords="offset points",
                 va="center", fontsize=9, color=TEXT,
             )  # fmt: skip
-        axes.set_yticks(range(len(names)), [title(name, 30) for name in names])
+        axes.set_yticks(range(len(names)), titles(names, 30))
         axes.invert_yaxis()
         axes.set_xlim(0, max(ends) * 1.12)
         axes.set_xlabel("share of the variance of the results")
