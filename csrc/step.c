@@ -35,6 +35,8 @@ typedef struct bound_loop {
     int is_narrow;           /* loop is for buffers of float32, which the tensor's are not */
     fo_narrow_loop *in_registers;
     fo_loop *loop;
+    const fo_rule_info *info;
+    double carried; /* what the tensors carry from the step before */
     fo_loop_call with;
 } bound_loop;
 
@@ -42,7 +44,7 @@ static int fits(const bound_loop *it, const fo_tensor *tensor)
 {
     const fo_tensor *first = it->tensor;
     if (first->group != tensor->group || first->step != tensor->step ||
-        first->dtype != tensor->dtype)
+        first->dtype != tensor->dtype || it->carried != fo_carried(it->info, tensor, 0))
         return 0;
     return tensor->dtype != FO_MIXED ||
            (first->param_format == tensor->param_format &&
@@ -59,9 +61,10 @@ static size_t burst_of(size_t bytes, fo_rule rule)
     return bytes < FO_ALL_CACHES ? 2048 : fo_rule_describe(rule)->state_count <= 1 ? 1024 : 512;
 }
 
-void fo_fill_loop_call(fo_loop_call *with, const fo_group *group, uint64_t step, double grad_scale,
-                       size_t bytes)
+void fo_fill_loop_call(fo_loop_call *with, const fo_group *group, uint64_t step, double carried,
+                       double grad_scale, size_t bytes)
 {
+    const fo_kernel *kernel = fo_kernels[group->rule];
     const fo_hyper *hyper = &group->hyper;
     fo_hyper decayed;
     if (hyper->lr_decay != 0 && step) {
@@ -69,7 +72,8 @@ void fo_fill_loop_call(fo_loop_call *with, const fo_group *group, uint64_t step,
         decayed.lr = hyper->lr / (1 + (double)(step - 1) * hyper->lr_decay);
         hyper = &decayed;
     }
-    fo_kernels[group->rule]->coefficients(hyper, step, with->coefficients);
+    with->coefficients[kernel->carried] = carried;
+    kernel->coefficients(hyper, step, with->coefficients);
     const double scale = hyper->grad_scale * grad_scale;
     const double decay = hyper->weight_decay;
     const int decoupled = hyper->decoupled != 0;
@@ -82,6 +86,13 @@ void fo_fill_loop_call(fo_loop_call *with, const fo_group *group, uint64_t step,
                                                                     : FO_AS_GIVEN;
     with->burst = burst_of(bytes, group->rule);
     with->from_memory = bytes >= FO_ALL_CACHES;
+}
+
+double fo_carry(const fo_group *group, uint64_t step, double carried)
+{
+    fo_loop_call with;
+    fo_fill_loop_call(&with, group, step, carried, 1, 0);
+    return with.coefficients[fo_kernels[group->rule]->carried];
 }
 
 fo_loop *fo_loop_of(fo_rule rule, const fo_tensor *tensor)
@@ -102,7 +113,9 @@ static void bind(bound_loop *to, const call *call, const fo_tensor *tensor)
         to->in_registers = fo_narrow_loop_of(kernel, info, tensor);
         to->loop = kernel->loop[fo_isa_in_use()][FO_LAYOUT_float32];
     }
-    fo_fill_loop_call(&to->with, group, tensor->step, call->scale, call->bytes);
+    to->info = info;
+    to->carried = fo_carried(info, tensor, 0);
+    fo_fill_loop_call(&to->with, group, tensor->step, to->carried, call->scale, call->bytes);
 }
 
 static void update_elements(const bound_loop *it, const call *call, const fo_tensor *tensor,
@@ -193,6 +206,20 @@ static void update_all(const call *call, const fo_tensor *tensors, size_t count,
     free(starts);
 }
 
+/* Brings the numbers up to date that are carried to the next step. */
+static void carry(const call *call, size_t group_count, const fo_tensor *tensors, size_t count)
+{
+    int any = 0;
+    for (size_t i = 0; i < group_count; i++)
+        any |= fo_rule_describe(call->groups[i].rule)->carried != NULL;
+    for (size_t i = 0; any && i < count; i++) {
+        const fo_tensor *tensor = &tensors[i];
+        const fo_group *group = &call->groups[tensor->group];
+        if (tensor->grad && fo_rule_describe(group->rule)->carried && tensor->carried)
+            *tensor->carried = fo_carry(group, tensor->step, *tensor->carried);
+    }
+}
+
 /* *held: float32 surely holds every number of every group, grad_scale multiplied by scale. */
 static fo_status check_groups(const fo_group *groups, size_t count, double scale, fo_result *result,
                               int *held)
@@ -228,6 +255,8 @@ fo_status fo_check_tensor(const fo_group *groups, size_t group_count, const fo_t
     for (int k = 0; k < info->state_count; k++)
         if (!tensor->state[k])
             return FO_BAD_TENSOR;
+    if (info->carried && !tensor->carried)
+        return FO_BAD_TENSOR;
     return FO_OK;
 }
 
@@ -302,5 +331,6 @@ fo_status fo_step_abi(uint64_t abi, const fo_group *groups, size_t group_count,
     }
     const call call = {groups, scale, bytes};
     update_all(&call, tensors, tensor_count, threads);
+    carry(&call, group_count, tensors, tensor_count);
     return FO_OK;
 }

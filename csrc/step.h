@@ -60,10 +60,14 @@ static inline double fo_clip_factor(double norm, double max_norm)
     return factor > 1 ? 1 : factor;
 }
 
-/* What the loop of a group's rule needs besides buffers, at a step; bytes are those of all parameters of
- * the call, and grad_scale multiplies the group's own. */
-void fo_fill_loop_call(fo_loop_call *with, const fo_group *group, uint64_t step, double grad_scale,
-                       size_t bytes);
+/* What the loop of a group's rule needs besides buffers, at a step, before which the number that the rule
+ * carries was carried; bytes are those of all parameters of the call, and grad_scale multiplies the group's
+ * own. */
+void fo_fill_loop_call(fo_loop_call *with, const fo_group *group, uint64_t step, double carried,
+                       double grad_scale, size_t bytes);
+
+/* The number that the rule of a group carries, after a step. */
+double fo_carry(const fo_group *group, uint64_t step, double carried);
 
 /* The loop for the formats of a tensor's buffers, or NULL if there is none: then narrow.h steps them. */
 fo_loop *fo_loop_of(fo_rule rule, const fo_tensor *tensor);

@@ -25,6 +25,7 @@ cdef enum:
     MAX_KEYWORDS = 32
     STEP_KEYWORD = -1
     OPTIONAL_FLAG = -2
+    CARRIED_KEYWORD = -3
 
 # What other libraries call a keyword.
 OTHER_NAMES = {"betas": "beta1= and beta2=", "learning_rate": "lr=", "wd": "weight_decay="}
@@ -43,6 +44,8 @@ cdef class Rule:
         The arrays that are always needed, in positional order after ``param`` and ``grad``.
     optional_state, optional_flag : str or None
         A further array that switches a variant on, and the flag of the class for it.
+    carried : str or None
+        A number that each step leaves for the next one: an array without dimensions, of float64.
     squares : tuple of str
         The states, the optional one included, that are averages, sums or maxima of squares.
     hypers : dict
@@ -61,6 +64,7 @@ cdef class Rule:
     cdef readonly str optional_state
     cdef readonly str optional_flag
     cdef readonly str initial_value
+    cdef readonly str carried
     cdef readonly dict hypers
     cdef readonly dict class_hypers
     cdef readonly object function
@@ -92,6 +96,7 @@ cdef class Rule:
         self.optional_state = text(self.info.optional_state)
         self.optional_flag = text(self.info.optional_flag)
         self.initial_value = text(self.info.initial_value)
+        self.carried = text(self.info.carried)
         arrays = ["param", "grad", *self.states]
         if self.optional_state is not None:
             arrays.append(self.optional_state)
@@ -108,6 +113,11 @@ cdef class Rule:
             self.indices[keyword_count] = STEP_KEYWORD
             keyword_count += 1
             self.hypers["step"] = None
+        if self.carried is not None:
+            keywords.append(self.carried)
+            self.indices[keyword_count] = CARRIED_KEYWORD
+            keyword_count += 1
+            self.hypers[self.carried] = None
         for i in range(self.info.hyper_count):
             entry = &self.info.hypers[i]
             if entry.scope == FO_FIXED:
@@ -220,6 +230,7 @@ cdef object call_rule(PyObject *self, PyObject *const *args, Py_ssize_t position
     cdef int needed = 2 + rule.info.state_count
     cdef int i, k, index, hint
     cdef bint has_step = False, is_mixed = False
+    cdef PyObject *carried = NULL
     cdef cnp.ndarray param, array, other
 
     if positional > array_count:
@@ -242,12 +253,18 @@ cdef object call_rule(PyObject *self, PyObject *const *args, Py_ssize_t position
             elif rule.indices[index] == STEP_KEYWORD:
                 tensor.step = to_step(value)
                 has_step = True
+            elif rule.indices[index] == CARRIED_KEYWORD:
+                check_number_array(rule.carried, value, 0)
+                check_layout(rule.carried, <cnp.ndarray>value, True)
+                carried = args[positional + k]
             else:
                 hyper[rule.indices[index]] = to_double(
                     rule.keywords[index], value,
                     fo_hyper_describe(rule.indices[index]).domain)
     if rule.info.needs_step and not has_step:
         raise TypeError(f"{rule.name}() needs the keyword argument step")
+    if rule.info.carried != NULL and carried == NULL:
+        raise TypeError(f"{rule.name}() needs the keyword argument {rule.carried}")
     for i in range(rule.info.hyper_count):
         if rule.info.hypers[i].scope == FO_COMMON and isnan(rule.info.hypers[i].value):
             k = rule.info.hypers[i].index
@@ -276,12 +293,15 @@ cdef object call_rule(PyObject *self, PyObject *const *args, Py_ssize_t position
             other = <cnp.ndarray>arrays[k]
             if overlap(array, other):
                 raise ValueError(f"{rule.arrays[i]} must not overlap {rule.arrays[k]} in memory")
+        if carried != NULL and overlap(array, <cnp.ndarray>carried):
+            raise ValueError(f"{rule.carried} must not overlap {rule.arrays[i]} in memory")
 
     tensor.group = 0
     if is_mixed:
         set_formats(&tensor, formats, array_count)
     else:
         tensor.dtype = formats[0]
+    tensor.carried = NULL if carried == NULL else <double *>cnp.PyArray_DATA(<cnp.ndarray>carried)
     tensor.n = cnp.PyArray_SIZE(param)
     tensor.param = cnp.PyArray_DATA(param)
     tensor.grad = cnp.PyArray_DATA(<cnp.ndarray>arrays[1])

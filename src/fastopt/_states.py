@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,7 @@ def tensor_list(
     all_states = [
         *states,
         *zeros_in_one_block(
-            _layouts(storage, state_names(rule, groups[owner]), array, name)
+            _layouts(rule, storage, groups[owner], array, name)
             for array, name, owner in zip(params[new], names[new], owners[new], strict=True)
         ),
     ]
@@ -78,9 +78,8 @@ def row_list(
     count = count_rows(params, names)
     is_new = states is None
     if states is None:
-        of_rule = state_names(rule, hypers)
         states = zeros_in_one_block(
-            _layouts(storage, of_rule, array, name)
+            _layouts(rule, storage, hypers, array, name, (count,))
             for array, name in zip(params, names, strict=True)
         )
         remainders = list(map(storage.remainder, params, names))
@@ -107,8 +106,16 @@ def row_list(
 
 
 def _layouts(
-    storage: Storage, names: Sequence[str], param: NDArray[Any], called: str
+    rule: Rule,
+    storage: Storage,
+    group: Mapping[str, Any],
+    param: NDArray[Any],
+    called: str,
+    rows: tuple[int, ...] = (),
 ) -> list[Layout]:
-    """Those of the states of one parameter."""
-    dtypes = storage.dtypes(names, param.dtype, called)
-    return [Layout(param.ctypes.data, param.shape, dtype) for dtype in dtypes]
+    """Those of the states of one parameter; last that of the number that the rule carries."""
+    dtypes = storage.dtypes(state_names(rule, group), param.dtype, called)
+    layouts = [Layout(param.ctypes.data, param.shape, dtype) for dtype in dtypes]
+    if rule.carried is not None:
+        layouts.append(Layout(param.ctypes.data, rows, np.dtype(np.float64)))
+    return layouts
