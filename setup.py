@@ -45,7 +45,8 @@ def copy_headers():
 
 
 def read_table(text):
-    """The hyper-parameters' domains; each rule's states, need of a step and hyper-parameters."""
+    """The hyper-parameters' domains; each rule's states, step, number that it carries from step to
+    step, and hyper-parameters."""
     text = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL).replace("\\\n", "")
     domains = dict(re.findall(r"^FO_HYPER\((\w+), (\w+)\)", text, re.MULTILINE))
     shared = re.search(r"#define FO_SHARED(.*)", text)[1]
@@ -58,7 +59,9 @@ def read_table(text):
         states += re.findall(r"\bOPTIONAL\((\w+)", row)
         keywords = row.replace("FO_SHARED", shared).replace("FO_DECOUPLED", decoupled)
         hypers = re.findall(r"\b(?:HYPER|REQUIRED|CALL_ONLY)\((\w+)", keywords)
-        rules[name] = (states, re.search(r"\bSTEP\b", row) is not None, hypers)
+        step = ["uint64_t step"] if re.search(r"\bSTEP(_AND)?\b", row) else []
+        carried = re.findall(r"\bSTEP_AND\((\w+)", row)
+        rules[name] = (states, step, carried, hypers)
     if not domains or len(rules) != len(re.findall(r"^FO_RULE\(", text, re.MULTILINE)):
         raise ValueError("csrc/rules.def has a row that setup.py cannot read")
     return domains, rules
@@ -77,24 +80,25 @@ def write_embedding():
     domains, rules = read_table((ROOT / "csrc" / "rules.def").read_text(encoding="utf-8"))
     formats = read_formats((ROOT / "csrc" / "formats.def").read_text(encoding="utf-8"))
     signatures, bodies = [], []
-    for name, (states, has_step, hypers) in rules.items():
+    for name, (states, step, carried, hypers) in rules.items():
         for dtype, c_type in formats.items():
             arguments = ["size_t n", f"{c_type} *param", f"const {c_type} *grad"]
             arguments += [f"{c_type} *{state}" for state in states]
-            arguments += ["uint64_t step"] if has_step else []
+            arguments += [*step, *(f"double *{number}" for number in carried)]
             arguments += [
                 f"{'int' if domains[hyper] == 'FO_FLAG' else 'double'} {hyper}" for hyper in hypers
             ]
             signature = f"cdef int {name}_{dtype}({', '.join(arguments)}) noexcept nogil"
             signatures.append(signature)
+            pointers = [*states, *carried]
             bodies.append(
                 f"{signature}:\n"
                 f"    cdef fo_hyper hyper = fo_defaults(FO_RULE_{name})\n"
-                f"    cdef void *states[{len(states) + 1}]\n"
-                + "".join(f"    states[{i}] = {state}\n" for i, state in enumerate(states))
+                f"    cdef void *states[{len(pointers) + 1}]\n"
+                + "".join(f"    states[{i}] = {state}\n" for i, state in enumerate(pointers))
                 + "".join(f"    (<double *>&hyper)[FO_{hyper}] = {hyper}\n" for hyper in hypers)
                 + f"    return fo_update_states(FO_RULE_{name}, FO_{dtype.upper()}, n, param, "
-                f"grad, states, {len(states)}, {'step' if has_step else 0}, &hyper)\n"
+                f"grad, states, {len(pointers)}, {'step' if step else 0}, &hyper)\n"
             )
     constants = [f"        FO_RULE_{name}\n" for name in rules]
     constants += [f"        FO_{hyper}\n" for hyper in domains]

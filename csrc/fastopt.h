@@ -115,6 +115,9 @@ typedef struct fo_tensor {
     int16_t *remainder;
     /* Where param is FO_FLOAT32, or NULL: gets the bfloat16 nearest to the new parameter. */
     uint16_t *copy;
+    /* Read and written where the rule carries a number from step to step (STEP_AND in rules.def). Of a step 1
+     * it is only written. With rows, an array of one for each. */
+    double *carried;
     /* Stochastic rounding is a function of these and of step, which therefore counts for every rule. seed is
      * any number; position is the place of the first element among all that are stepped with this seed. */
     uint64_t seed, position;
@@ -272,7 +275,8 @@ static inline fo_status fo_norm(const fo_tensor *tensors, size_t tensor_count, d
  *     n            elements in each of them; with 0 they are not looked at
  *     param        written
  *     grad         read
- *     state        pointers in the order of rules.def, written; NULL for an optional state leaves it out
+ *     state        pointers in the order of rules.def, written; NULL for an optional state leaves it out. Last
+ *                  comes that of the double that the rule carries from step to step, if it has one
  *     state_count  how many pointers state has; no more are read. The optional state may be left off the
  *                  end; more than the rule has are ignored
  *     step         counts from 1 to 2^53; rules that need no count ignore it
@@ -295,7 +299,7 @@ static inline fo_status fo_update_states(fo_rule rule, fo_format format, size_t 
  *                           float *max_exp_avg_sq, uint64_t step, const fo_hyper *hyper)
  *
  * The states are those of the row, an optional one last, which may be NULL; step is there where the rule
- * counts. */
+ * counts, and after it the address of the number that it carries from step to step, if it has one. */
 #define FO_AS_PARAMETERS_NO_STATES
 #define FO_AS_PARAMETERS_ONE_STATE(a) FO_REAL *a,
 #define FO_AS_PARAMETERS_TWO_STATES(a, b) FO_REAL *a, FO_REAL *b,
@@ -304,14 +308,19 @@ static inline fo_status fo_update_states(fo_rule rule, fo_format format, size_t 
 #define FO_AS_PARAMETERS_OPTIONAL(state, flag) FO_REAL *state,
 #define FO_AS_PARAMETERS_NO_STEP
 #define FO_AS_PARAMETERS_STEP uint64_t step,
+#define FO_AS_PARAMETERS_STEP_AND(number) uint64_t step, double *number,
 #define FO_AS_POINTERS_NO_STATES
 #define FO_AS_POINTERS_ONE_STATE(a) a,
 #define FO_AS_POINTERS_TWO_STATES(a, b) a, b,
 #define FO_AS_POINTERS_THREE_STATES(a, b, c) a, b, c,
 #define FO_AS_POINTERS_NO_OPTIONAL
 #define FO_AS_POINTERS_OPTIONAL(state, flag) state,
+#define FO_AS_POINTERS_NO_STEP
+#define FO_AS_POINTERS_STEP
+#define FO_AS_POINTERS_STEP_AND(number) number,
 #define FO_STEP_OF_NO_STEP 0
 #define FO_STEP_OF_STEP step
+#define FO_STEP_OF_STEP_AND(number) step
 #define FO_TYPED(name, suffix, format, parameters, pointers, step_or_0)                            \
     static inline fo_status fo_##name##suffix(size_t n, FO_REAL *param, const FO_REAL *grad,       \
                                               parameters const fo_hyper *hyper)                    \
@@ -324,14 +333,16 @@ static inline fo_status fo_update_states(fo_rule rule, fo_format format, size_t 
 #define FO_RULE(name, class_name, kernel, states, optional, initial, counts, hypers)               \
     FO_TYPED(name, _f32, FO_FLOAT32,                                                               \
              FO_AS_PARAMETERS_##states FO_AS_PARAMETERS_##optional FO_AS_PARAMETERS_##counts,      \
-             FO_AS_POINTERS_##states FO_AS_POINTERS_##optional, FO_STEP_OF_##counts)
+             FO_AS_POINTERS_##states FO_AS_POINTERS_##optional FO_AS_POINTERS_##counts,            \
+             FO_STEP_OF_##counts)
 #include "rules.def"
 #undef FO_REAL
 #define FO_REAL double
 #define FO_RULE(name, class_name, kernel, states, optional, initial, counts, hypers)               \
     FO_TYPED(name, _f64, FO_FLOAT64,                                                               \
              FO_AS_PARAMETERS_##states FO_AS_PARAMETERS_##optional FO_AS_PARAMETERS_##counts,      \
-             FO_AS_POINTERS_##states FO_AS_POINTERS_##optional, FO_STEP_OF_##counts)
+             FO_AS_POINTERS_##states FO_AS_POINTERS_##optional FO_AS_POINTERS_##counts,            \
+             FO_STEP_OF_##counts)
 #include "rules.def"
 #undef FO_REAL
 #undef FO_AS_PARAMETERS_NO_STATES
@@ -342,14 +353,19 @@ static inline fo_status fo_update_states(fo_rule rule, fo_format format, size_t 
 #undef FO_AS_PARAMETERS_OPTIONAL
 #undef FO_AS_PARAMETERS_NO_STEP
 #undef FO_AS_PARAMETERS_STEP
+#undef FO_AS_PARAMETERS_STEP_AND
 #undef FO_AS_POINTERS_NO_STATES
 #undef FO_AS_POINTERS_ONE_STATE
 #undef FO_AS_POINTERS_TWO_STATES
 #undef FO_AS_POINTERS_THREE_STATES
 #undef FO_AS_POINTERS_NO_OPTIONAL
 #undef FO_AS_POINTERS_OPTIONAL
+#undef FO_AS_POINTERS_NO_STEP
+#undef FO_AS_POINTERS_STEP
+#undef FO_AS_POINTERS_STEP_AND
 #undef FO_STEP_OF_NO_STEP
 #undef FO_STEP_OF_STEP
+#undef FO_STEP_OF_STEP_AND
 #undef FO_TYPED
 /* Older programs call fo_update, and fo_sgd to fo_rmsprop, which take the format first and an array of states
  * without its length. So they read only the states that the rule always has, and an optional one is left out
@@ -427,6 +443,7 @@ typedef struct fo_rule_info {
     const char *optional_flag;  /* the flag of the classes that switches it on */
     const char *initial_value;  /* or NULL: the flag of the classes that fills the first state */
     int needs_step;             /* whether the formula has t in it */
+    const char *carried;        /* or NULL: the number that is carried from step to step */
     const fo_hyper_entry *hypers;
     int hyper_count;
     unsigned squares; /* bit k: state k is an average, sum or maximum of squares */

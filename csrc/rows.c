@@ -134,7 +134,9 @@ static void update_batch(const row_call *call, size_t row, size_t count, size_t 
     fo_group group = *call->group;
     fo_loop_call with[BATCH];
     uint64_t step[BATCH];
+    double carried[BATCH];
     int filled = 0;
+    const fo_rule_info *info = fo_rule_describe(call->group->rule);
     for (size_t i = 0; i < call->count; i++) {
         const row_tensor *it = &call->tensors[i];
         if (it->end_line <= from || it->first_line >= to)
@@ -144,10 +146,13 @@ static void update_batch(const row_call *call, size_t row, size_t count, size_t 
             if (call->skipped && call->skipped[row + k])
                 continue;
             const uint64_t now = step_of(it, row + k);
-            if (!filled || step[k] != now) {
+            const double number = fo_carried(info, it->tensor, row + k);
+            if (!filled || step[k] != now || carried[k] != number) {
                 take_row(&group, call, row + k);
-                fo_fill_loop_call(&with[k], &group, now, scale_of(call, row + k), call->bytes);
+                fo_fill_loop_call(&with[k], &group, now, number, scale_of(call, row + k),
+                                  call->bytes);
                 step[k] = now;
+                carried[k] = number;
             }
             if (is_whole)
                 update_elements(call, it, &with[k], row + k, 0, it->n);
@@ -332,6 +337,24 @@ static fo_status take_norms(const row_call *call, const fo_tensor *tensors, size
     return FO_OK;
 }
 
+/* Brings the numbers up to date that the rows carry to the next step. */
+static void carry(const row_call *call, const fo_tensor *tensors, size_t count)
+{
+    const fo_rows *rows = call->rows;
+    fo_group group = *call->group;
+    for (size_t row = 0; row < rows->count; row++) {
+        if (call->skipped && call->skipped[row])
+            continue;
+        take_row(&group, call, row);
+        for (size_t i = 0; i < count; i++) {
+            const fo_tensor *tensor = &tensors[i];
+            const uint64_t step = rows->step && rows->step[i] ? rows->step[i][row] : tensor->step;
+            if (tensor->grad && tensor->carried)
+                tensor->carried[row] = fo_carry(&group, step, tensor->carried[row]);
+        }
+    }
+}
+
 fo_status fo_step_rows_abi(uint64_t abi, const fo_group *group, const fo_rows *rows,
                            const fo_tensor *tensors, size_t tensor_count, const fo_options *options,
                            fo_result *result)
@@ -373,6 +396,8 @@ fo_status fo_step_rows_abi(uint64_t abi, const fo_group *group, const fo_rows *r
         for (size_t row = 0; !with_norms && rows->skipped && row < rows->count; row++)
             rows->skipped[row] = 0;
         fo_parallel(threads, rows->count * call.lines, FO_CHUNK_LINES, update_lines, &call);
+        if (fo_rule_describe(group->rule)->carried)
+            carry(&call, tensors, tensor_count);
     }
     free(noted);
     return status;

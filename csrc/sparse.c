@@ -388,6 +388,9 @@ static fo_status step_with(sparse_step *step, const fo_group *groups, size_t gro
         tensors[step->tensors[i].index].grad = NULL;
     fo_update_all(&call, tensors, tensor_count, threads);
     update_all(step, &call, threads);
+    for (size_t i = 0; i < step->count; i++)
+        tensors[step->tensors[i].index].grad = step->tensors[i].given.tensor.grad;
+    fo_carry_all(&call, group_count, tensors, tensor_count);
     return FO_OK;
 }
 

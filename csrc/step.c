@@ -25,7 +25,7 @@ static int fits(const fo_bound_loop *it, const fo_tensor *tensor)
 {
     const fo_tensor *first = it->tensor;
     if (first->group != tensor->group || first->step != tensor->step ||
-        first->dtype != tensor->dtype)
+        first->dtype != tensor->dtype || it->carried != fo_carried(it->info, tensor, 0))
         return 0;
     return tensor->dtype != FO_MIXED ||
            (first->param_format == tensor->param_format &&
@@ -42,9 +42,10 @@ static size_t burst_of(size_t bytes, fo_rule rule)
     return bytes < FO_ALL_CACHES ? 2048 : fo_rule_describe(rule)->state_count <= 1 ? 1024 : 512;
 }
 
-void fo_fill_loop_call(fo_loop_call *with, const fo_group *group, uint64_t step, double grad_scale,
-                       size_t bytes)
+void fo_fill_loop_call(fo_loop_call *with, const fo_group *group, uint64_t step, double carried,
+                       double grad_scale, size_t bytes)
 {
+    const fo_kernel *kernel = fo_kernels[group->rule];
     const fo_hyper *hyper = &group->hyper;
     fo_hyper decayed;
     if (hyper->lr_decay != 0 && step) {
@@ -52,7 +53,8 @@ void fo_fill_loop_call(fo_loop_call *with, const fo_group *group, uint64_t step,
         decayed.lr = hyper->lr / (1 + (double)(step - 1) * hyper->lr_decay);
         hyper = &decayed;
     }
-    fo_kernels[group->rule]->coefficients(hyper, step, with->coefficients);
+    with->coefficients[kernel->carried] = carried;
+    kernel->coefficients(hyper, step, with->coefficients);
     const double scale = hyper->grad_scale * grad_scale;
     const double decay = hyper->weight_decay;
     const int decoupled = hyper->decoupled != 0;
@@ -65,6 +67,13 @@ void fo_fill_loop_call(fo_loop_call *with, const fo_group *group, uint64_t step,
                                                                     : FO_AS_GIVEN;
     with->burst = burst_of(bytes, group->rule);
     with->from_memory = bytes >= FO_ALL_CACHES;
+}
+
+double fo_carry(const fo_group *group, uint64_t step, double carried)
+{
+    fo_loop_call with;
+    fo_fill_loop_call(&with, group, step, carried, 1, 0);
+    return with.coefficients[fo_kernels[group->rule]->carried];
 }
 
 fo_loop *fo_loop_of(fo_rule rule, const fo_tensor *tensor)
@@ -85,7 +94,9 @@ void fo_bind(fo_bound_loop *to, const fo_call *call, const fo_tensor *tensor)
         to->in_registers = fo_narrow_loop_of(kernel, info, tensor);
         to->loop = kernel->loop[fo_isa_in_use()][FO_LAYOUT_float32];
     }
-    fo_fill_loop_call(&to->with, group, tensor->step, call->scale, call->bytes);
+    to->info = info;
+    to->carried = fo_carried(info, tensor, 0);
+    fo_fill_loop_call(&to->with, group, tensor->step, to->carried, call->scale, call->bytes);
 }
 
 void fo_update_elements(const fo_bound_loop *it, const fo_call *call, const fo_tensor *tensor,
@@ -179,6 +190,19 @@ void fo_update_all(const fo_call *call, const fo_tensor *tensors, size_t count, 
     free(starts);
 }
 
+void fo_carry_all(const fo_call *call, size_t group_count, const fo_tensor *tensors, size_t count)
+{
+    int any = 0;
+    for (size_t i = 0; i < group_count; i++)
+        any |= fo_rule_describe(call->groups[i].rule)->carried != NULL;
+    for (size_t i = 0; any && i < count; i++) {
+        const fo_tensor *tensor = &tensors[i];
+        const fo_group *group = &call->groups[tensor->group];
+        if (tensor->grad && fo_rule_describe(group->rule)->carried && tensor->carried)
+            *tensor->carried = fo_carry(group, tensor->step, *tensor->carried);
+    }
+}
+
 /* *held: float32 surely holds every number of every group, grad_scale multiplied by scale. */
 static fo_status check_groups(const fo_group *groups, size_t count, double scale, fo_result *result,
                               int *held)
@@ -214,6 +238,8 @@ fo_status fo_check_tensor(const fo_group *groups, size_t group_count, const fo_t
     for (int k = 0; k < info->state_count; k++)
         if (!tensor->state[k])
             return FO_BAD_TENSOR;
+    if (info->carried && !tensor->carried)
+        return FO_BAD_TENSOR;
     return FO_OK;
 }
 
@@ -295,7 +321,9 @@ fo_status fo_step_abi(uint64_t abi, const fo_group *groups, size_t group_count,
     call.scale = options->grad_scale;
     const int threads = fo_engage_threads(call.bytes);
     status = fo_take_norm(&call, tensors, tensor_count, options, threads, result);
-    if (status == FO_OK && !result->skipped)
-        fo_update_all(&call, tensors, tensor_count, threads);
-    return status;
+    if (status != FO_OK || result->skipped)
+        return status;
+    fo_update_all(&call, tensors, tensor_count, threads);
+    fo_carry_all(&call, group_count, tensors, tensor_count);
+    return FO_OK;
 }

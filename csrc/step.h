@@ -83,6 +83,8 @@ typedef struct fo_bound_loop {
     int is_narrow;           /* loop is for buffers of float32, which the tensor's are not */
     fo_narrow_loop *in_registers;
     fo_loop *loop;
+    const fo_rule_info *info;
+    double carried; /* what the tensors carry from the step before */
     fo_loop_call with;
 } fo_bound_loop;
 
@@ -105,10 +107,17 @@ fo_status fo_take_norm(fo_call *call, const fo_tensor *tensors, size_t count,
 /* Every tensor that has a gradient. */
 void fo_update_all(const fo_call *call, const fo_tensor *tensors, size_t count, int threads);
 
-/* What the loop of a group's rule needs besides buffers, at a step; bytes are those of all parameters of
- * the call, and grad_scale multiplies the group's own. */
-void fo_fill_loop_call(fo_loop_call *with, const fo_group *group, uint64_t step, double grad_scale,
-                       size_t bytes);
+/* Brings the numbers up to date that these tensors carry to the next step. */
+void fo_carry_all(const fo_call *call, size_t group_count, const fo_tensor *tensors, size_t count);
+
+/* What the loop of a group's rule needs besides buffers, at a step, before which the number that the rule
+ * carries was carried; bytes are those of all parameters of the call, and grad_scale multiplies the group's
+ * own. */
+void fo_fill_loop_call(fo_loop_call *with, const fo_group *group, uint64_t step, double carried,
+                       double grad_scale, size_t bytes);
+
+/* The number that the rule of a group carries, after a step. */
+double fo_carry(const fo_group *group, uint64_t step, double carried);
 
 /* The loop for the formats of a tensor's buffers, or NULL if there is none: then narrow.h steps them. */
 fo_loop *fo_loop_of(fo_rule rule, const fo_tensor *tensor);

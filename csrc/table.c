@@ -51,8 +51,9 @@ static const fo_hyper_info hyper_infos[] = {
 #define NO_OPTIONAL NULL, NULL
 #define INITIAL(name) #name
 #define NO_INITIAL NULL
-#define STEP 1
-#define NO_STEP 0
+#define STEP 1, NULL
+#define STEP_AND(number) 1, #number
+#define NO_STEP 0, NULL
 #define FO_RULE(name, class_name, kernel, states, optional, initial, step, hypers)                 \
     {#name,                                                                                        \
      #class_name,                                                                                  \

@@ -42,6 +42,13 @@ static inline int fo_has_optional(const fo_rule_info *info, const fo_tensor *ten
     return info->optional_state && tensor->state[info->state_count];
 }
 
+/* The number of a row that the rule carries from step to step, as the last step left it; 0 if there is none.
+ * A tensor that is not of rows is its own row 0. */
+static inline double fo_carried(const fo_rule_info *info, const fo_tensor *tensor, size_t row)
+{
+    return info->carried && tensor->carried ? tensor->carried[row] : 0;
+}
+
 typedef struct fo_layout_formats {
     fo_format param, grad, state;
 } fo_layout_formats;

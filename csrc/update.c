@@ -28,6 +28,8 @@ fo_status fo_update_states_abi(uint64_t abi, fo_rule rule, fo_format format, siz
     const int states = info->state_count + (info->optional_state != NULL);
     for (int k = 0; state && k < states && k < state_count; k++)
         tensor.state[k] = state[k];
+    if (info->carried && state && states < state_count)
+        tensor.carried = state[states];
     return fo_step(&group, 1, &tensor, 1, NULL, NULL);
 }
 

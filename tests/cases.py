@@ -59,7 +59,9 @@ def flag_combinations(hypers):
 
 def function_variants(rule):
     """Every (keywords, optional state or not) of a rule's function, less the `step`."""
-    hypers = {name: default for name, default in rule.hypers.items() if name != "step"}
+    hypers = {
+        name: default for name, default in rule.hypers.items() if name not in ("step", rule.carried)
+    }
     for optional in (False, True) if rule.optional_state else (False,):
         for keywords in flag_combinations(hypers):
             yield keywords, optional
@@ -70,8 +72,14 @@ def class_variants(rule):
     return list(flag_combinations(rule.class_hypers))
 
 
-def step_keyword(rule, step):
-    return {"step": step} if "step" in rule.hypers else {}
+def step_keyword(rule, step, carried=None):
+    """What the function of a rule needs to know of the steps so far: their number, and what is
+    carried from one to the next, for which there is something of its own for each number."""
+    if "step" not in rule.hypers:
+        return {}
+    if rule.carried is None:
+        return {"step": step}
+    return {"step": step, rule.carried: np.array(0.5**step) if carried is None else carried}
 
 
 def uniform(seed, n):

@@ -198,3 +198,49 @@ def rprop(
     step_size[...] = np.minimum(step_size, real(step_size_max))
     prev[...] = np.where(agreement < 0, real(0), g)
     param[...] = param - np.sign(prev) * step_size
+
+
+def real_power(base, exponent):
+    """base**exponent in double: a whole power, times roots of roots for the other bits."""
+    exponent = min(exponent, 2.0**53)
+    whole = int(exponent)
+    result, part = power(base, whole), exponent - whole
+    for _ in range(64):
+        base = float(np.sqrt(base))
+        part *= 2.0
+        if part >= 1.0:
+            result *= base
+            part -= 1.0
+    return result
+
+
+@twin
+def nadam(
+    param,
+    grad,
+    exp_avg,
+    exp_avg_sq,
+    *,
+    step,
+    mu_product,
+    lr,
+    beta1,
+    beta2,
+    eps,
+    momentum_decay,
+    **common,
+):
+    real = param.dtype.type
+    g = effective_gradient(param, grad, lr=lr, **common)
+    mu, following = (
+        beta1 * (1.0 - 0.5 * real_power(0.96, t * momentum_decay)) for t in (step, step + 1)
+    )
+    mu_product[...] = mu if step == 1 else float(mu_product) * mu
+    product = float(mu_product)
+    correction = float(np.sqrt(1.0 - power(beta2, step)))
+    of_gradient = lr * correction * (1.0 - mu) / (1.0 - product)
+    of_average = lr * correction * following / (1.0 - product * following)
+    exp_avg[...] = real(beta1) * exp_avg + real(1.0 - beta1) * g
+    exp_avg_sq[...] = real(beta2) * exp_avg_sq + real(1.0 - beta2) * (g * g)
+    numerator = real(of_gradient) * g + real(of_average) * exp_avg
+    param[...] = param - numerator / (np.sqrt(exp_avg_sq) + real(eps * correction))

@@ -62,8 +62,9 @@ def imports():
     return "".join(line for _, line in sorted(lines.items()))
 
 
-def keyword(name, default, lr="Number"):
-    kind = {"step": "int | np.integer[Any]", "lr": lr}.get(name, "Number")
+def keyword(name, default, lr="Number", carried=None):
+    kind = {"step": "int | np.integer[Any]", "lr": lr, carried: "NDArray[np.float64]"}
+    kind = kind.get(name, "Number")
     if isinstance(default, bool):
         kind = "bool"
     return f"{name}: {kind}" + ("" if default is None else f" = {default!r}")
@@ -79,7 +80,7 @@ def function(rule):
     if rule.optional_state is not None:
         arrays.append(f"{rule.optional_state}: NDArray[_Scalar] | None = None")
     keywords = ["rows: NDArray[np.int32] | NDArray[np.int64] | None = None"]
-    keywords += [keyword(*item) for item in rule.hypers.items()]
+    keywords += [keyword(*item, carried=rule.carried) for item in rule.hypers.items()]
     return signature(rule.name, [*arrays, "*", *keywords], "")
 
 

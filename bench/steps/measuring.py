@@ -240,6 +240,8 @@ def participants(problem: Problem, against: list[str] | None) -> dict[str, tuple
         and RIVALS[name].installed()
         and RIVALS[name].supports(rule, problem.dtype, len(problem.shapes))
     ]
+    if not any(name.startswith("fastopt") for name in names):
+        return {}
     taking_part = {name: (name, problem.threads) for name in names}
     if problem.busy:
         taking_part |= {f"{name}, 1 thread": (name, 1) for name in names}

@@ -146,6 +146,22 @@ def radam(p, g, m, v, t, u):
 
 
 @step_of
+def nadam(p, g, m, v, t, u):
+    _average(m, g, 0.9, t)
+    _average_square(v, g, 0.999, t)
+    root = (1 - 0.999**STEP) ** 0.5
+    now, following = (0.9 * (1 - 0.5 * 0.96 ** (step * 4e-3)) for step in (STEP, STEP + 1))
+    # After so many steps the product of all momenta is 0.
+    np.multiply(g, LR * root * (1 - now), out=t)
+    np.multiply(m, LR * root * following, out=u)
+    np.add(t, u, out=u)
+    np.sqrt(v, out=t)
+    np.add(t, 1e-8 * root, out=t)
+    np.divide(u, t, out=u)
+    np.subtract(p, u, out=p)
+
+
+@step_of
 def rprop(p, g, previous, s, t, u):
     np.copyto(s, LR, where=s == 0)
     np.multiply(g, previous, out=t)

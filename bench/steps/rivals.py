@@ -43,9 +43,11 @@ class FastoptFunction(Rival):
                 return Case(lambda: function(param, grad, a, lr=LR))
             case (a, b), False:
                 return Case(lambda: function(param, grad, a, b, lr=LR))
-            case (a, b), True:
+            case (a, b), True if rule.carried is None:
                 return Case(lambda: function(param, grad, a, b, step=STEP, lr=LR))
         hypers = {"lr": LR, "step": STEP} if "step" in rule.hypers else {"lr": LR}
+        if rule.carried is not None:
+            hypers[rule.carried] = np.zeros(())
         return Case(lambda: function(param, grad, *states, **hypers))
 
 
@@ -120,6 +122,7 @@ _OPTAX_FUNCTIONS = {
     "lion": ("lion", {}),
     "adamax": ("adamax", {}),
     "radam": ("radam", {}),
+    "nadam": ("nadam", {}),
 }
 
 

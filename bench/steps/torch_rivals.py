@@ -23,6 +23,7 @@ _TORCH_CLASSES = {
     "rmsprop": ("RMSprop", {}),
     "adamax": ("Adamax", {}),
     "radam": ("RAdam", {}),
+    "nadam": ("NAdam", {}),
 }
 
 

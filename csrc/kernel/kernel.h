@@ -8,6 +8,8 @@
 #include "isa.h"
 #include "kernel/draws.h"
 
+#include <math.h>
+
 #define FO_UNUSED __attribute__((unused))
 
 /* The rows of formats.def with FO_LAYOUT. */
@@ -105,7 +107,10 @@ enum { FO_NARROW_GROUP = 4 }; /* vectors at most */
 typedef size_t fo_narrow_loop(const fo_loop_call *call, const fo_stored *buffers, size_t n);
 
 typedef struct fo_kernel {
+    /* If the rule carries a number from step to step, c[carried] is what the last step left, and becomes what
+     * this one leaves. */
     void (*coefficients)(const fo_hyper *hyper, uint64_t step, double *c);
+    int carried;
     fo_loop *loop[FO_ISA_COUNT][FO_LAYOUT_COUNT];
     fo_narrow_loop *in_registers[FO_ISA_COUNT]; /* some are NULL */
 } fo_kernel;
@@ -147,6 +152,25 @@ static inline double fo_power(double beta, uint64_t t)
             return 0.0;
         beta *= beta;
     }
+}
+
+/* x**y for x > 0 and y >= 0, from whole powers and square roots of x, which have the same bits on every
+ * system. The last bits of y count for less than a rounding. */
+static inline double fo_real_power(double x, double y)
+{
+    if (!(y < 0x1p53))
+        y = 0x1p53;
+    const uint64_t whole = (uint64_t)y;
+    double power = fo_power(x, whole), part = y - (double)whole;
+    for (int k = 0; k < 64 && part > 0; k++) {
+        x = sqrt(x);
+        part *= 2;
+        if (part >= 1) {
+            power *= x;
+            part -= 1;
+        }
+    }
+    return power;
 }
 
 /* eps under the root or beside it. The other is a zero, which changes no bit of a sum that is not

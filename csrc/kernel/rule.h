@@ -16,6 +16,8 @@
  *
  * FO_KERNEL        the name in rules.def
  * FO_FILE          the file's path, from csrc/
+ * FO_CARRIED       only if the rule carries a number from step to step (STEP_AND in rules.def): the index of
+ *                  the coefficient that coefficients() finds as the last step left it, and brings up to date
  * FO_ROOT_COST     FO_NO_ROOT, or, if the formula takes a square_root, how costly its multiplications are
  *                  beside that: FO_LIGHT (up to 4), FO_MODERATE, FO_HEAVY (8 and more); see loop.h
  */
@@ -45,6 +47,10 @@ enum { ARGUMENT = FO_MAX_STATES, ROOT };
 #define FO_LOOP(isa, name, unused)                                                                 \
     [isa] = {[FO_LAYOUT_float32] = loop_##name##_f32, [FO_LAYOUT_float64] = loop_##name##_f64},
 #define FO_NARROW_LOOP(isa, name, unused) [isa] = in_registers_##name,
+#ifndef FO_CARRIED
+#define FO_CARRIED 0
+#endif
 const fo_kernel FO_CAT(fo_kernel, FO_KERNEL) = {.coefficients = coefficients,
+                                                .carried = FO_CARRIED,
                                                 .loop = {FO_ISAS(FO_LOOP, )},
                                                 .in_registers = {FO_NARROW_ISAS(FO_NARROW_LOOP, )}};

@@ -59,7 +59,7 @@ _OPTIONAL = ("skipped_steps", "storage")
 
 
 def state_names(rule: Rule, group: Mapping[str, Any]) -> tuple[str, ...]:
-    """The names of the state arrays of the parameters of a group."""
+    """The names of the states of the parameters of a group that are shaped like them."""
     if rule.optional_flag is not None and group[rule.optional_flag]:
         assert rule.optional_state is not None
         return (*rule.states, rule.optional_state)
@@ -82,18 +82,17 @@ def rate(lr: Any, step: int) -> Any:
     return _checks.number(f"lr({step})", value, least=0)
 
 
-def state(rule: Rule, groups: Groups, tensors: TensorList) -> list[dict[str, Any]]:
+def state(tensors: TensorList) -> list[dict[str, Any]]:
     """For each parameter in order, a dict of its step count and its state arrays themselves, the
     remainder of a bfloat16 parameter among them."""
-    owners = [group for group in groups for _ in flatten(group["params"], "")[0]]
     return [
         {
             "step": step,
-            **dict(zip(state_names(rule, group), arrays, strict=True)),
+            **dict(zip(tensors.state_names(index), arrays, strict=True)),
             **({} if remainder is None else {REMAINDER: remainder}),
         }
-        for step, arrays, remainder, group in zip(
-            tensors.steps, tensors.states, tensors.remainders, owners, strict=True
+        for index, (step, arrays, remainder) in enumerate(
+            zip(tensors.steps, tensors.states, tensors.remainders, strict=True)
         )
     ]
 
@@ -112,7 +111,7 @@ def state_dict(
             start += count
         entries = [
             {name: value if name == "step" else value.copy() for name, value in entry.items()}
-            for entry in state(rule, groups, tensors)
+            for entry in state(tensors)
         ]
     result: dict[str, Any] = {"rule": rule.name, "param_groups": numbered, "state": entries}
     if storage != DEFAULT:
@@ -143,7 +142,7 @@ def restore(
             f"state_dict['skipped_steps'] must be an integer >= 0, got {skipped_steps!r}"
         )
     storage = _storage_of(found.get("storage", {}), rule)
-    own_state = state(rule, groups, tensors)
+    own_state = state(tensors)
     for key, length in (("param_groups", len(groups)), ("state", len(own_state))):
         if not isinstance(found[key], list) or len(found[key]) != length:
             raise ValueError(f"state_dict[{key!r}] must be a list of {length} dicts")

@@ -172,6 +172,19 @@ cdef int check_layout(str name, cnp.ndarray array, bint written) except -1:
     return 0
 
 
+cdef int check_number_array(str name, object array, Py_ssize_t rows) except -1:
+    """That an array holds one number of float64, or one for each of some rows."""
+    wanted = (rows,) if rows else ()
+    if not cnp.PyArray_CheckExact(array):
+        raise TypeError(f"{name} must be a numpy.ndarray, got {type(array).__name__}")
+    if (cnp.PyArray_TYPE(<cnp.ndarray>array) != cnp.NPY_DOUBLE
+            or not cnp.PyArray_ISNOTSWAPPED(<cnp.ndarray>array)):
+        raise TypeError(f"{name} must have dtype float64 in native byte order, got {array.dtype!r}")
+    if array.shape != wanted:
+        raise ValueError(f"{name} must have the shape {wanted}, got {array.shape}")
+    return 0
+
+
 cdef inline bint same_shape(cnp.ndarray a, cnp.ndarray b) noexcept:
     cdef int i, ndim = cnp.PyArray_NDIM(a)
     if cnp.PyArray_NDIM(b) != ndim:

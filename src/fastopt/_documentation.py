@@ -13,6 +13,8 @@ __all__ = ["HYPERS", "describe_class", "describe_function"]
 # By name, or by rule and name where a rule gives it another meaning.
 HYPERS = {
     "step": "The number of this step, from 1 to 2**53.",
+    "mu_product": "The product of the momenta of all steps so far; an array without dimensions, of "
+    "float64, that each call brings up to date. What it holds before step 1 does not matter.",
     "lr": "Learning rate, >= 0.",
     "momentum": "Share of the buffer that is kept, in [0, 1).",
     "dampening": "Share of the gradient that is left out of the buffer, in [0, 1).",
@@ -25,6 +27,7 @@ HYPERS = {
     "eps_inside": "Add eps under the square root instead of outside.",
     "eps_hat": "Take eps as it is, without the bias correction.",
     "lr_decay": "At step t the learning rate is lr/(1 + (t-1)*lr_decay); >= 0.",
+    "momentum_decay": "How fast the momentum grows towards beta1, >= 0.",
     "eta_minus": "Factor of a step size where the gradient has changed its sign, in [0, 1).",
     "eta_plus": "Factor of a step size where the gradient has kept its sign; above 1.",
     "step_size_min": "The least step size, >= 0.",
@@ -93,7 +96,9 @@ def _signature(keywords: Mapping[str, object]) -> str:
 
 
 def _parameter(rule: Rule, name: str, value: object) -> str:
-    kind = {"step": "int"}.get(name, "bool" if isinstance(value, bool) else "float")
+    kind = {"step": "int", rule.carried: "ndarray"}.get(
+        name, "bool" if isinstance(value, bool) else "float"
+    )
     default = "" if value is None else f", default {value!r}"
     text = textwrap.fill(HYPERS.get(f"{rule.name}.{name}") or HYPERS[name], 94)
     return f"{name} : {kind}{default}\n" + textwrap.indent(text, "    ") + "\n"
@@ -123,7 +128,7 @@ def describe_function(rule: Rule) -> str:
     optional = [f"{rule.optional_state}=None"] if rule.optional_state else []
     signature = ", ".join([*arrays, *optional, "*", "rows=None", _signature(rule.hypers)])
     zeros = "".join(f">>> {name} = np.zeros(2)\n" for name in rule.states)
-    given = {"step": "step=1", "lr": "lr=0.1"}
+    given = {"step": "step=1", rule.carried: f"{rule.carried}=np.zeros(())", "lr": "lr=0.1"}
     call = ", ".join([*arrays, *(given[name] for name in given if name in rule.hypers)])
     example = (
         ">>> import fastopt\n>>> import numpy as np\n>>> param = np.array([1.0, -2.0])\n"

@@ -47,6 +47,7 @@ cdef extern from "fastopt.h" nogil:
         fo_format param_format
         fo_format grad_format
         fo_format state_format[3]  # FO_MAX_STATES
+        double *carried
         fo_rounding rounding
         int16_t *remainder
         uint16_t *copy
@@ -128,6 +129,7 @@ cdef extern from "fastopt.h" nogil:
         const char *optional_flag
         const char *initial_value
         int needs_step
+        const char *carried
         const fo_hyper_entry *hypers
         int hyper_count
         unsigned squares

@@ -268,7 +268,7 @@ class Optimizer:
     def state(self) -> list[dict[str, Any]]:
         """For each parameter in order, a dict of its step count and its state arrays themselves."""
         self._params.look()
-        return _checkpoint.state(self._rule, self._params.groups, self._tensors)
+        return _checkpoint.state(self._tensors)
 
     def state_dict(self) -> dict[str, Any]:
         """A copy of everything but the parameters, as plain picklable data.

@@ -44,6 +44,9 @@ cdef class RowList(TensorList):
         free(self.counts_of)
         free(self.columns)
 
+    cdef Py_ssize_t rows_of_numbers(self) noexcept:
+        return self.rows
+
     @property
     def seeds(self):
         """Of the stochastic rounding of each row, or None where it is to nearest."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastopt import _checks, _formats, _rowstates
+from fastopt import _checkpoint, _checks, _formats, _rowstates
 from fastopt._classes import rule_of
 from fastopt._copies import Whole, attributes_of_subclasses, copy_deeply, copy_states
 from fastopt._core import Rule
@@ -306,7 +306,7 @@ class Population:
     @property
     def state(self) -> list[dict[str, Any]]:
         """For each array in order, a dict of its rows' step counts and its state arrays."""
-        return _rowstates.state(self.rule, self._tensors)
+        return _checkpoint.state(self._tensors)
 
     def state_dict(self) -> dict[str, Any]:
         """A copy of everything but the parameters, as plain picklable data.

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastopt import _checkpoint, _checks, _statefile
-from fastopt._checkpoint import PARAM, REMAINDER, require_keys, require_like, require_params
+from fastopt._checkpoint import PARAM, require_keys, require_like, require_params
 from fastopt._core import RowList, Rule
 from fastopt._formats import KEYWORDS, Storage
 from fastopt._rows import has_schedule, of_rows, owned, plain, rates, seeds_of, storage_of
@@ -24,7 +24,6 @@ __all__ = [
     "load",
     "restore",
     "save",
-    "state",
     "state_dict",
     "written_arrays",
 ]
@@ -45,21 +44,6 @@ def initial_values(name: str, hypers: Hypers, count: int) -> NDArray[np.float64]
             f"{np.shape(given)}"
         )
     return np.array(values)
-
-
-def state(rule: Rule, tensors: RowList) -> list[dict[str, Any]]:
-    """For each array in order, a dict of its rows' step counts and its state arrays themselves."""
-    names = (*rule.states, *filter(None, [rule.optional_state]))
-    return [
-        {
-            "step": steps,
-            **dict(zip(names, arrays, strict=False)),
-            **({} if remainder is None else {REMAINDER: remainder}),
-        }
-        for steps, arrays, remainder in zip(
-            tensors.steps, tensors.states, tensors.remainders, strict=True
-        )
-    ]
 
 
 def written_arrays(tensors: RowList) -> list[NDArray[Any]]:
@@ -94,7 +78,7 @@ def state_dict(
             "hypers": {name: owned(value) for name, value in {**hypers, "lr": lr}.items()},
             "state": [
                 {name: value.copy() for name, value in entry.items()}
-                for entry in state(rule, tensors)
+                for entry in _checkpoint.state(tensors)
             ],
             "storage": {**storage._asdict(), "seed": owned(storage.seed)},
             "skipped_steps": skipped_steps.copy(),
@@ -121,7 +105,7 @@ def restore(
             "of arrays with as many rows"
         )
     require_keys(found["hypers"], rule.class_hypers, "state_dict['hypers']", anything_else=True)
-    own = state(rule, tensors)
+    own = _checkpoint.state(tensors)
     if not isinstance(found["state"], list) or len(found["state"]) != len(own):
         raise ValueError(f"state_dict['state'] must be a list of {len(own)} dicts")
     for index, (entry, mine) in enumerate(zip(found["state"], own, strict=True)):

@@ -26,6 +26,7 @@ cdef enum:
     STEP_KEYWORD = -1
     OPTIONAL_FLAG = -2
     ROWS_KEYWORD = -3
+    CARRIED_KEYWORD = -4
 
 # What other libraries call a keyword.
 OTHER_NAMES = {"betas": "beta1= and beta2=", "learning_rate": "lr=", "wd": "weight_decay="}
@@ -44,6 +45,8 @@ cdef class Rule:
         The arrays that are always needed, in positional order after ``param`` and ``grad``.
     optional_state, optional_flag : str or None
         A further array that switches a variant on, and the flag of the class for it.
+    carried : str or None
+        A number that each step leaves for the next one: an array without dimensions, of float64.
     squares : tuple of str
         The states, the optional one included, that are averages, sums or maxima of squares.
     hypers : dict
@@ -62,6 +65,7 @@ cdef class Rule:
     cdef readonly str optional_state
     cdef readonly str optional_flag
     cdef readonly str initial_value
+    cdef readonly str carried
     cdef readonly dict hypers
     cdef readonly dict class_hypers
     cdef readonly object function
@@ -93,6 +97,7 @@ cdef class Rule:
         self.optional_state = text(self.info.optional_state)
         self.optional_flag = text(self.info.optional_flag)
         self.initial_value = text(self.info.initial_value)
+        self.carried = text(self.info.carried)
         arrays = ["param", "grad", *self.states]
         if self.optional_state is not None:
             arrays.append(self.optional_state)
@@ -112,6 +117,11 @@ cdef class Rule:
             self.indices[keyword_count] = STEP_KEYWORD
             keyword_count += 1
             self.hypers["step"] = None
+        if self.carried is not None:
+            keywords.append(self.carried)
+            self.indices[keyword_count] = CARRIED_KEYWORD
+            keyword_count += 1
+            self.hypers[self.carried] = None
         for i in range(self.info.hyper_count):
             entry = &self.info.hypers[i]
             if entry.scope == FO_FIXED:
@@ -232,6 +242,7 @@ cdef object call_rule(PyObject *self, PyObject *const *args, Py_ssize_t position
     cdef int needed = 2 + rule.info.state_count
     cdef int i, k, index, hint
     cdef bint has_step = False, is_mixed = False
+    cdef PyObject *carried = NULL
     cdef cnp.ndarray param, array, other
     cdef object rows = None
 
@@ -258,12 +269,18 @@ cdef object call_rule(PyObject *self, PyObject *const *args, Py_ssize_t position
             elif rule.indices[index] == STEP_KEYWORD:
                 tensor.step = to_step(value)
                 has_step = True
+            elif rule.indices[index] == CARRIED_KEYWORD:
+                check_number_array(rule.carried, value, 0)
+                check_layout(rule.carried, <cnp.ndarray>value, True)
+                carried = args[positional + k]
             else:
                 hyper[rule.indices[index]] = to_double(
                     rule.keywords[index], value,
                     fo_hyper_describe(rule.indices[index]).domain)
     if rule.info.needs_step and not has_step:
         raise TypeError(f"{rule.name}() needs the keyword argument step")
+    if rule.info.carried != NULL and carried == NULL:
+        raise TypeError(f"{rule.name}() needs the keyword argument {rule.carried}")
     for i in range(rule.info.hyper_count):
         if rule.info.hypers[i].scope == FO_COMMON and isnan(rule.info.hypers[i].value):
             k = rule.info.hypers[i].index
@@ -298,12 +315,15 @@ cdef object call_rule(PyObject *self, PyObject *const *args, Py_ssize_t position
                 raise ValueError(f"{rule.arrays[i]} must not overlap {rule.arrays[k]} in memory")
         if i != 1 and rows is not None and overlap(array, <cnp.ndarray>rows):
             raise ValueError(f"rows must not overlap {rule.arrays[i]} in memory")
+        if carried != NULL and overlap(array, <cnp.ndarray>carried):
+            raise ValueError(f"{rule.carried} must not overlap {rule.arrays[i]} in memory")
 
     tensor.group = 0
     if is_mixed:
         set_formats(&tensor, formats, array_count)
     else:
         tensor.dtype = formats[0]
+    tensor.carried = NULL if carried == NULL else <double *>cnp.PyArray_DATA(<cnp.ndarray>carried)
     tensor.n = cnp.PyArray_SIZE(param)
     tensor.param = cnp.PyArray_DATA(param)
     tensor.grad = cnp.PyArray_DATA(<cnp.ndarray>arrays[1])

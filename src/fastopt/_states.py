@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from fastopt._checkpoint import state_names
 from fastopt._core import RowList, Rule, TensorList
 from fastopt._formats import Storage
 from fastopt._groups import ParameterGroups, with_rates
-from fastopt._placement import zeros_in_one_block
+from fastopt._placement import Layout, zeros_in_one_block
 from fastopt._rows import count_rows, rates, seeds_of
 from fastopt._rowstates import initial_values
 from fastopt._trees import flatten
@@ -41,7 +41,7 @@ def tensor_list(
     all_states = [
         *states,
         *zeros_in_one_block(
-            storage.layouts(state_names(rule, groups[owner]), array, name)
+            _layouts(rule, storage, groups[owner], array, name)
             for array, name, owner in zip(params[new], names[new], owners[new], strict=True)
         ),
     ]
@@ -79,9 +79,8 @@ def row_list(
     count = count_rows(params, names)
     is_new = states is None
     if states is None:
-        of_rule = state_names(rule, hypers)
         states = zeros_in_one_block(
-            storage.layouts(of_rule, array, name, count)
+            _layouts(rule, storage, hypers, array, name, count)
             for array, name in zip(params, names, strict=True)
         )
         remainders = list(map(storage.remainder, params, names))
@@ -115,3 +114,19 @@ def _fill(rule: Rule, state: NDArray[Any], value: float, count: int) -> None:
         fill(state, value, rule.states[0] in rule.squares, count)
     else:
         state[...] = value
+
+
+def _layouts(
+    rule: Rule,
+    storage: Storage,
+    group: Mapping[str, Any],
+    param: NDArray[Any],
+    called: str,
+    rows: int | None = None,
+) -> list[Layout]:
+    """Those of the states of one parameter; last that of the number that the rule carries."""
+    layouts = storage.layouts(state_names(rule, group), param, called, rows)
+    if rule.carried is not None:
+        shape = () if rows is None else (rows,)
+        layouts.append(Layout(param.ctypes.data, shape, np.dtype(np.float64)))
+    return layouts

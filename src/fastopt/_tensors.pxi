@@ -13,8 +13,8 @@ cdef int by_address(const void *a, const void *b) noexcept nogil:
 
 
 cdef enum:
-    # A parameter, its states, its remainder.
-    WRITTEN = 2 + FO_MAX_STATES
+    # A parameter, its states, the number that it carries, its remainder.
+    WRITTEN = 3 + FO_MAX_STATES
 
 
 cdef class TensorList:
@@ -26,7 +26,7 @@ cdef class TensorList:
         For each group.
     params : list of ndarray
     states : list of list of ndarray
-        For each parameter, in the rule's order.
+        For each parameter, in the rule's order; last the number that the rule carries, if it does.
     groups : list of int
         For each parameter, the index of its group.
     names : list of str
@@ -112,7 +112,28 @@ cdef class TensorList:
         name = self.names[array // WRITTEN]
         if not place:
             return name
-        return f"{'remainder' if place == WRITTEN - 1 else rule.arrays[1 + place]} of {name}"
+        if place == WRITTEN - 1:
+            return f"remainder of {name}"
+        if place == WRITTEN - 2:
+            return f"{rule.carried} of {name}"
+        return f"{rule.arrays[1 + place]} of {name}"
+
+    cdef Py_ssize_t rows_of_numbers(self) noexcept:
+        """How many numbers an array of those holds that are carried from step to step; 0: it has no
+        dimension."""
+        return 0
+
+    cdef Py_ssize_t state_count(self, Py_ssize_t i) noexcept:
+        """How many of the states of a parameter are shaped like it: all but the carried number."""
+        cdef Rule rule = <Rule>PyList_GET_ITEM(self.rules, self.tensors[i].group)
+        return (PyList_GET_SIZE(<list>PyList_GET_ITEM(self.states, i))
+                - (rule.info.carried != NULL))
+
+    def state_names(self, Py_ssize_t i):
+        """The names of the states of a parameter."""
+        cdef Rule rule = self.rules[self.tensors[i].group]
+        names = rule.arrays[2:2 + self.state_count(i)]
+        return names if rule.carried is None else (*names, rule.carried)
 
     cdef int attach(self) except -1:
         """Check every parameter and state, and note where they are."""
@@ -124,7 +145,7 @@ cdef class TensorList:
         for i in range(self.count):
             param_format = check_type(self.names[i], self.params[i])
             formats.append([param_format])
-            for k, state in enumerate(self.states[i]):
+            for k, state in enumerate(self.states[i][:self.state_count(i)]):
                 name = self.written_name(i * WRITTEN + 1 + k)
                 formats[i].append(check_state_type(name, state))
                 check_goes_with(name, formats[i][1 + k], param_format)
@@ -139,7 +160,7 @@ cdef class TensorList:
             self.elements += cnp.PyArray_SIZE(param)
             n = self.attach_array(param, number, n)
             tensor.param = cnp.PyArray_DATA(param)
-            for k, state in enumerate(self.states[i]):
+            for k, state in enumerate(self.states[i][:self.state_count(i)]):
                 number += 1
                 if formats[i][1 + k] == FO_BLOCK8:
                     if (<object>state).shape != self.block_shape(i):
@@ -151,6 +172,9 @@ cdef class TensorList:
                 n = self.attach_array(state, number, n)
                 tensor.state[k] = cnp.PyArray_DATA(<cnp.ndarray>state)
                 tensor.state_format[k] = formats[i][1 + k]
+            tensor.carried = NULL
+            if self.state_count(i) < len(self.states[i]):
+                n = self.attach_carried(i, self.states[i][self.state_count(i)], n)
             tensor.remainder = NULL
             if self.remainders[i] is not None:
                 n = self.attach_remainder(i, self.remainders[i], n)
@@ -176,9 +200,15 @@ cdef class TensorList:
         cdef Py_ssize_t k
         cdef bint same = ((format == FO_FLOAT32 or format == FO_FLOAT64)
                           and tensor.grad_format == format)
-        for k in range(PyList_GET_SIZE(<list>PyList_GET_ITEM(self.states, i))):
+        for k in range(self.state_count(i)):
             same = same and tensor.state_format[k] == format
         tensor.dtype = format if same else FO_MIXED
+
+    cdef Py_ssize_t attach_carried(self, Py_ssize_t i, cnp.ndarray array, Py_ssize_t n) except -1:
+        cdef Py_ssize_t number = i * WRITTEN + WRITTEN - 2
+        check_number_array(self.written_name(number), array, self.rows_of_numbers())
+        self.tensors[i].carried = <double *>cnp.PyArray_DATA(array)
+        return self.attach_array(array, number, n)
 
     cdef Py_ssize_t attach_remainder(self, Py_ssize_t i, cnp.ndarray array, Py_ssize_t n) except -1:
         cdef Py_ssize_t number = i * WRITTEN + WRITTEN - 1
@@ -245,13 +275,16 @@ cdef class TensorList:
                                      tensor.param, numpy_types[tensor.param_format]):
                 return self.attach()
             states = <list>PyList_GET_ITEM(self.states, i)
-            for k in range(PyList_GET_SIZE(states)):
-                if not self.is_unchanged_state(<cnp.ndarray>PyList_GET_ITEM(states, k), tensor,
-                                               <int>k):
+            for k in range(<int>self.state_count(i)):
+                if not self.is_unchanged_state(<cnp.ndarray>PyList_GET_ITEM(states, k), tensor, k):
                     return self.attach()
             if tensor.remainder != NULL and not self.is_unchanged(
                     <cnp.ndarray>PyList_GET_ITEM(self.remainders, i), tensor.n, tensor.remainder,
                     cnp.NPY_INT16):
+                return self.attach()
+            if tensor.carried != NULL and not self.is_unchanged(
+                    <cnp.ndarray>PyList_GET_ITEM(states, self.state_count(i)),
+                    max(1, self.rows_of_numbers()), tensor.carried, cnp.NPY_DOUBLE):
                 return self.attach()
         return 0
 
@@ -262,7 +295,7 @@ cdef class TensorList:
             if (<Py_ssize_t>self.tensors[i].group != group
                     or self.tensors[i].rounding == FO_STOCHASTIC):
                 continue
-            for k in range(len(self.states[i])):
+            for k in range(self.state_count(i)):
                 check_squares(self.rules[group], hyper, k, self.tensors[i].state_format[k],
                               self.written_name(i * WRITTEN + 1 + k))
         return 0
@@ -410,6 +443,7 @@ cdef class TensorList:
             empty[i] = self.tensors[i]
             empty[i].n = 0
             empty[i].step = 1
+            empty[i].carried = NULL
             empty[i].grad = empty  # any address: one without a gradient would be left out
         return empty
 

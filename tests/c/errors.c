@@ -13,6 +13,7 @@ static const uint64_t last_step = (uint64_t)1 << 53;
 typedef struct buffers {
     double before[2 + FO_MAX_STATES][N], now[2 + FO_MAX_STATES][N];
     void *state[FO_MAX_STATES];
+    double carried;
 } buffers;
 
 static void fill(buffers *b)
@@ -22,11 +23,12 @@ static void fill(buffers *b)
             b->before[k][i] = b->now[k][i] = 1 + k + 0.5 * i;
     for (int k = 0; k < FO_MAX_STATES; k++)
         b->state[k] = b->now[2 + k];
+    b->carried = 0.5;
 }
 
 static int unchanged(const buffers *b)
 {
-    return !memcmp(b->before, b->now, sizeof b->now);
+    return !memcmp(b->before, b->now, sizeof b->now) && b->carried == 0.5;
 }
 
 static fo_tensor tensor_of(buffers *b)
@@ -39,6 +41,7 @@ static fo_tensor tensor_of(buffers *b)
     tensor.grad = b->now[1];
     for (int k = 0; k < FO_MAX_STATES; k++)
         tensor.state[k] = b->state[k];
+    tensor.carried = &b->carried;
     tensor.step = 1;
     return tensor;
 }
@@ -119,6 +122,10 @@ static void check_tensors(fo_rule rule)
         tensors[1].state[k] = NULL;
         REFUSED(FO_BAD_TENSOR);
     }
+    if (info->carried) {
+        tensors[1].carried = NULL;
+        REFUSED(FO_BAD_TENSOR);
+    }
     tensors[1].group = 2;
     REFUSED(FO_BAD_TENSOR);
     tensors[1].dtype = FO_FORMAT_COUNT;
@@ -158,6 +165,7 @@ static void check_tensors(fo_rule rule)
     tensors[1].grad = NULL;
     tensors[1].param = NULL;
     tensors[0].n = 0;
+    tensors[0].carried = NULL;
     CHECK(fo_step(groups, 2, tensors, 2, NULL, NULL) == FO_OK);
     CHECK(fo_step(groups, 2, NULL, 0, NULL, NULL) == FO_OK);
     CHECK(fo_step(NULL, 0, NULL, 0, NULL, NULL) == FO_OK);
@@ -220,6 +228,7 @@ static void check_superseded(void)
 {
     for (int rule = 0; rule < FO_RULE_COUNT; rule++) {
         const int count = fo_rule_describe((fo_rule)rule)->state_count;
+        const fo_status wanted = fo_rule_describe((fo_rule)rule)->carried ? FO_BAD_TENSOR : FO_OK;
         const fo_hyper hyper = valid((fo_rule)rule);
         buffers old, counted;
         fill(&old);
@@ -228,9 +237,9 @@ static void check_superseded(void)
         for (int k = 0; state && k < count; k++)
             state[k] = old.state[k];
         CHECK(fo_update((fo_rule)rule, FO_FLOAT64, N, old.now[0], old.now[1], state, 1, &hyper) ==
-              FO_OK);
+              wanted);
         CHECK(fo_update_states((fo_rule)rule, FO_FLOAT64, N, counted.now[0], counted.now[1],
-                               counted.state, count, 1, &hyper) == FO_OK);
+                               counted.state, count, 1, &hyper) == wanted);
         CHECK(!memcmp(old.now, counted.now, sizeof old.now));
         if (rule == FO_RULE_adam)
             CHECK(fo_adam(FO_FLOAT64, N, old.now[0], old.now[1], state, 2, &hyper) == FO_OK);
@@ -247,6 +256,7 @@ static void check_unrepresentable(fo_rule rule)
 {
     const fo_rule_info *info = fo_rule_describe(rule);
     float narrow[2 + FO_MAX_STATES][N];
+    double carried = 0.5;
     buffers b;
     fill(&b);
     for (int k = 0; k < 2 + FO_MAX_STATES; k++)
@@ -256,6 +266,7 @@ static void check_unrepresentable(fo_rule rule)
     tensors[1].dtype = FO_FLOAT32;
     tensors[1].param = narrow[0];
     tensors[1].grad = narrow[1];
+    tensors[1].carried = &carried;
     for (int k = 0; k < FO_MAX_STATES; k++)
         tensors[1].state[k] = narrow[2 + k];
     const double lost[] = {ldexp(1, -150), 5e-324, ldexp(1 - ldexp(1, -25), 128), 1e300};

@@ -152,6 +152,7 @@ static void run(const scene *of, fo_isa_index isa, int threads, unsigned offset,
 {
     enum { MAX_PIECES = 512 };
     static fo_tensor tensors[MAX_PIECES];
+    static double carried[MAX_PIECES];
     char *memory[BUFFERS], *at[BUFFERS];
     for (int b = 0; b < of->buffers; b++) {
         const size_t bytes = bytes_of(of, b, of->n);
@@ -167,6 +168,8 @@ static void run(const scene *of, fo_isa_index isa, int threads, unsigned offset,
         const size_t left = of->n - begin;
         const size_t n = count + 1 < MAX_PIECES && piece < left ? piece : left;
         tensors[count] = tensor_of(of, at, begin, n);
+        carried[count] = 0.5;
+        tensors[count].carried = &carried[count];
         begin += n;
     }
     in_use = isa;

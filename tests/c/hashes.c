@@ -93,17 +93,20 @@ static void run(fo_rule rule, fo_dtype dtype, const char *variant, const fo_hype
 {
     const fo_rule_info *info = fo_rule_describe(rule);
     const size_t size = n * (dtype == FO_FLOAT64 ? sizeof(double) : sizeof(float));
-    void *param = allocate(size), *grad = allocate(size), *state[FO_MAX_STATES] = {0};
+    void *param = allocate(size), *grad = allocate(size), *state[FO_MAX_STATES + 1] = {0};
+    double carried = 0;
     const int states = info->state_count + with_optional;
     for (int k = 0; k < states; k++)
         state[k] = allocate(size);
+    if (info->carried)
+        state[states] = &carried;
     generator = 1;
     fill(dtype, param, n);
     for (int t = 1; t <= steps; t++) {
         fill(dtype, grad, n);
-        require(
-            fo_update_states(rule, dtype, n, param, grad, state, FO_MAX_STATES, (uint64_t)t, hyper),
-            info->name);
+        require(fo_update_states(rule, dtype, n, param, grad, state, states + !!info->carried,
+                                 (uint64_t)t, hyper),
+                info->name);
     }
     uint64_t h = hash(14695981039346656037u, dtype, param, n);
     for (int k = 0; k < states; k++) {
@@ -160,6 +163,7 @@ static void run_narrow(fo_rule rule, const char *variant, fo_format param, fo_fo
 {
     const fo_rule_info *info = fo_rule_describe(rule);
     fo_group group = {rule, fo_defaults(rule)};
+    double carried = 0;
     group.hyper.lr = 0.01;
     fo_tensor tensor = {.dtype = FO_MIXED,
                         .n = N,
@@ -168,6 +172,7 @@ static void run_narrow(fo_rule rule, const char *variant, fo_format param, fo_fo
                         .grad_format = grad,
                         .rounding = rounding,
                         .seed = 7,
+                        .carried = &carried,
                         .position = ((uint64_t)1 << 32) - 601};
     for (int k = 0; k < info->state_count; k++) {
         tensor.state[k] = allocate(N * sizeof(float));
@@ -204,11 +209,13 @@ static void run_clipped(fo_rule rule)
     const size_t sizes[TENSORS] = {1, 31, 4096, 10007, 64};
     fo_group group = {rule, fo_defaults(rule)};
     fo_tensor tensors[TENSORS] = {{0}};
+    double carried[TENSORS] = {0};
     group.hyper.lr = 0.01;
     generator = 1;
     for (int i = 0; i < TENSORS; i++) {
         tensors[i].dtype = i % 2 ? FO_FLOAT64 : FO_FLOAT32;
         tensors[i].n = sizes[i];
+        tensors[i].carried = &carried[i];
         tensors[i].param = allocate(sizes[i] * sizeof(double));
         for (int k = 0; k < info->state_count; k++)
             tensors[i].state[k] = allocate(sizes[i] * sizeof(double));

@@ -8,7 +8,7 @@
 enum { ROWS = 3, N = 21, BUFFERS = 2 + FO_MAX_STATES };
 
 typedef struct buffers {
-    double x[BUFFERS][ROWS * N];
+    double x[BUFFERS][ROWS * N], carried[ROWS];
 } buffers;
 
 static void fill(buffers *b)
@@ -16,6 +16,8 @@ static void fill(buffers *b)
     for (int k = 0; k < BUFFERS; k++)
         for (int i = 0; i < ROWS * N; i++)
             b->x[k][i] = 1 + k + 0.25 * (i % 11);
+    for (int row = 0; row < ROWS; row++)
+        b->carried[row] = 0.5 / (row + 1);
 }
 
 static fo_tensor tensor_of(buffers *b)
@@ -28,6 +30,7 @@ static fo_tensor tensor_of(buffers *b)
     tensor.grad = b->x[1];
     for (int k = 0; k < FO_MAX_STATES; k++)
         tensor.state[k] = b->x[2 + k];
+    tensor.carried = b->carried;
     tensor.step = 1;
     return tensor;
 }
@@ -58,6 +61,7 @@ static void step_apart(fo_group group, const fo_rows *rows, buffers *b, fo_optio
         tensor.grad = b->x[1] + row * N;
         for (int k = 0; k < FO_MAX_STATES; k++)
             tensor.state[k] = b->x[2 + k] + row * N;
+        tensor.carried = b->carried + row;
         tensor.step = rows->step[0][row];
         group.hyper.lr = rows->hyper[FO_lr][row];
         options.max_norm = rows->max_norm[row];
@@ -96,6 +100,7 @@ static void check_bits(fo_rule rule)
     step_apart(group, &rows, &apart, options);
     CHECK(!memcmp(together.x[0], apart.x[0], sizeof together.x[0]));
     CHECK(!memcmp(together.x[2], apart.x[2], sizeof together.x - 2 * sizeof together.x[0]));
+    CHECK(!memcmp(together.carried, apart.carried, sizeof together.carried));
 }
 
 typedef struct narrow_buffers {

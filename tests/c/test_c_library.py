@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cases import step_keyword
 from processes import run_program
 
 import fastopt
@@ -259,18 +260,20 @@ def test_c_library_and_python_give_equal_bits(library, abi, name, dtype):
         param = rng.normal(size=n).astype(dtype)
         states = {state: np.zeros(n, dtype) for state in names}
         c_param, c_states = param.copy(), {state: np.zeros(n, dtype) for state in names}
-        pointers = (ctypes.c_void_p * len(names))(
-            *(array.ctypes.data for array in c_states.values())
+        carried, c_carried = np.zeros(()), np.zeros(())
+        pointers = (ctypes.c_void_p * (len(names) + 1))(
+            *(array.ctypes.data for array in c_states.values()), c_carried.ctypes.data
         )
         for step in range(1, 6):
             grad = rng.normal(size=n).astype(dtype)
             status = library.fo_update_states_abi(
                 abi, index, dtype is np.float64, n, c_param.ctypes.data, grad.ctypes.data,
-                pointers, len(names), step, hyper.ctypes.data,
+                pointers, len(pointers), step, hyper.ctypes.data,
             )  # fmt: skip
             assert status == 0
-            counted = {"step": step} if "step" in rule.hypers else {}
+            counted = step_keyword(rule, step, carried)
             getattr(fastopt, name)(param, grad, **states, **keywords, **counted)
         assert c_param.tobytes() == param.tobytes()
+        assert c_carried.tobytes() == carried.tobytes()
         for state in names:
             assert c_states[state].tobytes() == states[state].tobytes()

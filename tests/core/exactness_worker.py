@@ -253,8 +253,9 @@ def check_special_values(report):
             for hypers in special_hypers(rule, keywords, dtype):
                 expected = [np.ascontiguousarray(buffer) for buffer in grid]
                 got = [buffer.copy() for buffer in expected]
-                REFERENCE[rule.name](*expected, **hypers)
-                function_of(rule)(*got, **hypers)
+                step = hypers.pop("step", None)
+                REFERENCE[rule.name](*expected, **hypers, **step_keyword(rule, step))
+                function_of(rule)(*got, **hypers, **step_keyword(rule, step))
                 wrong = [
                     name
                     for name, a, b in zip(

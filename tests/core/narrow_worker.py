@@ -11,7 +11,7 @@ import sys
 import formats
 import ml_dtypes
 import numpy as np
-from cases import RULES, class_of, class_variants, numbers
+from cases import RULES, class_of, class_variants, numbers, step_keyword
 
 import fastopt
 from fastopt._formats import named_dtype
@@ -79,6 +79,7 @@ class Case:
             [p.copy(), None, *(formats.store(f, np.zeros(p.size, np.float32)) for f in states)]
             for p in self.params
         ]
+        self.carried = [np.zeros(()) for _ in self.params]
         self.remainders = [np.zeros(p.size, np.int16) if master else None for p in self.params]
         self.optimizer = class_of(rule)(
             [as_array(p, param) for p in self.params],
@@ -97,23 +98,24 @@ class Case:
 
     def step_both(self, t):
         self.optimizer.step([as_array(grad, self.formats[1]) for grad in self.grads[t]])
-        hypers = {name: self.keywords.get(name, 1.0) for name in self.rule.hypers if name != "step"}
+        known = ("step", self.rule.carried)
+        hypers = {
+            name: self.keywords.get(name, 1.0) for name in self.rule.hypers if name not in known
+        }
         if self.keywords.get("lr_decay"):
             hypers["lr"] = hypers["lr"] / (1 + t * self.keywords["lr_decay"])
         if t == 0 and "dampening" in hypers:
             hypers["dampening"] = 0.0  # as the class does
-        if "step" in self.rule.hypers:
-            hypers["step"] = t + 1
         position = 0
-        for buffers, remainder, grad in zip(
-            self.expected, self.remainders, self.grads[t], strict=True
+        for buffers, remainder, grad, carried in zip(
+            self.expected, self.remainders, self.grads[t], self.carried, strict=True
         ):
             buffers[1] = grad
             formats.step(
                 self.rule.name,
                 buffers,
                 self.formats,
-                hypers,
+                {**hypers, **step_keyword(self.rule, t + 1, carried)},
                 remainder=remainder,
                 seed=SEED if self.rounding == "stochastic" else None,
                 count=t + 1,

@@ -37,9 +37,10 @@ def differ(rule, dtype, keywords, optional, shape, turn):
     for t in range(STEPS):
         indices = indices_of(rows, count, turn + t)
         values = numbers(9 + t, count * n, dtype).reshape(count, n)
-        hypers = {**keywords, **step_keyword(rule, t + 1)}
-        sparse.step(rule.name, expected[0], indices, values, expected[1:], hypers)
-        function_of(rule)(got[0], values, *got[1:], rows=indices, **hypers)
+        # Two sets, because a number that a rule carries is written.
+        own, other = ({**keywords, **step_keyword(rule, t + 1)} for _ in range(2))
+        sparse.step(rule.name, expected[0], indices, values, expected[1:], other)
+        function_of(rule)(got[0], values, *got[1:], rows=indices, **own)
     return [
         name for name, a, b in zip(names, expected, got, strict=True) if a.tobytes() != b.tobytes()
     ]

@@ -16,6 +16,7 @@ from cases import (
     in_groups,
     numbers,
     states_of,
+    step_keyword,
 )
 
 import fastopt
@@ -53,6 +54,7 @@ class ByFunctions:
         self.names = states_of(rule, optional)
         self.states = [[np.full_like(p, start) for _ in self.names] for p in params]
         self.counts = [0] * len(params)
+        self.carried = [np.zeros(()) for _ in params]
 
     def step(self, grads, grad_scale=1.0):
         for i, (param, grad) in enumerate(zip(self.params, grads, strict=True)):
@@ -65,8 +67,7 @@ class ByFunctions:
             keywords["lr"] = keywords["lr"] / (1 + (step - 1) * self.lr_decay)
             if step == 1 and "dampening" in keywords:
                 keywords["dampening"] = 0.0
-            if "step" in self.rule.hypers:
-                keywords["step"] = step
+            keywords.update(step_keyword(self.rule, step, self.carried[i]))
             function_of(self.rule)(param, grad, *self.states[i], **keywords)
 
 
@@ -92,6 +93,8 @@ def test_a_class_equals_the_function_step_by_step(rule, keywords):
     for i, states in enumerate(reference.states):
         for name, expected in zip(reference.names, states, strict=True):
             assert_same([optimizer.state[i][name]], [expected])
+        if rule.carried is not None:
+            assert_same([optimizer.state[i][rule.carried]], [reference.carried[i]])
 
 
 @pytest.mark.parametrize(("rule", "keywords"), ONE_EACH)
@@ -393,7 +396,7 @@ def test_states_lie_in_lines_of_their_own_as_their_parameters_do(rule):
         for state in states:
             start = state.ctypes.data
             apart = start - param.ctypes.data
-            assert apart % (4096 if param.nbytes >= 32768 else 64) == 0
+            assert apart % (4096 if state.nbytes >= 32768 else 64) == 0
             if state.size:
                 lines.append({byte // 64 for byte in range(start, start + state.nbytes)})
     assert len(set().union(*lines)) == sum(map(len, lines))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import DTYPES, RULES, function_of
+from cases import DTYPES, RULES, function_of, step_keyword
 from reference import REFERENCE
 from test_validation import (
     ARRAY_FAULTS,
@@ -419,13 +419,11 @@ def test_no_eps_where_the_average_is_zero_gives_what_numpy_gives(dtype):
         if "eps" not in rule.hypers:
             continue
         keywords = {**rule.hypers, "lr": 0.1, "eps": 0.0}
-        if "step" in rule.hypers:
-            keywords["step"] = 1000
         mine = [np.zeros(70, dtype) for _ in argument_names(rule, False)]
         mine[1][::3] = 1.0
         its = [array.copy() for array in mine]
-        function_of(rule)(*mine, **keywords)
-        REFERENCE[rule.name](*its, **keywords)
+        function_of(rule)(*mine, **{**keywords, **step_keyword(rule, 1000)})
+        REFERENCE[rule.name](*its, **{**keywords, **step_keyword(rule, 1000)})
         assert np.isnan(mine[0][1])
         for a, b in zip(mine, its, strict=True):
             np.testing.assert_array_equal(a, b)

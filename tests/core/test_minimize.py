@@ -8,8 +8,8 @@ import fastopt
 from fastopt.schedules import cosine, exponential
 
 # What a rule needs to solve both problems below to a gradient within 1e-5. Unless the learning rate
-# falls, Adadelta and RMSprop move on at the pace of their averages near the minimum, and all steps
-# of Lion have one size.
+# falls, Adadelta, RMSprop and NAdam move on at the pace of their averages near the minimum, and all
+# steps of Lion have one size.
 SETTINGS = {
     "sgd": {"lr": 1.5e-3},
     "momentum": {"lr": 1e-3, "momentum": 0.95},
@@ -23,6 +23,7 @@ SETTINGS = {
     "adamax": {"lr": 0.05},
     "radam": {"lr": 2e-3},
     "rprop": {"lr": 0.01, "step_size_min": 1e-12},
+    "nadam": {"lr": exponential(0.05, 0.5, steps=2000)},
 }
 STEPS = 30_000
 

@@ -259,21 +259,23 @@ def test_rows_and_arrays_are_stepped_side_by_side(rule, dtype):
         if keywords.get(rule.initial_value):
             for first, *_ in states:
                 first[...] = keywords[rule.initial_value]
+        carried = [np.zeros(()) for _ in params]
         opt = class_of(rule)(params, **keywords)
         for t in range(3):
             rows = fastopt.Rows(np.roll(INDICES, t), some_values(dtype, seed=t))
             grads = [rows, table(dtype, t + 5), None, numbers(t + 8, 70, dtype)]
             opt.step(grads)
             hypers = {name: keywords.get(name, 1.0) for name in rule.hypers if name != "step"}
+            hypers.pop(rule.carried, None)
             if keywords.get("lr_decay"):
                 hypers["lr"] = hypers["lr"] / (1 + t * keywords["lr_decay"])
             if t == 0 and "dampening" in hypers:
                 hypers["dampening"] = 0.0  # as the class does
-            hypers.update(step_keyword(rule, t + 1))
+            of = [{**hypers, **step_keyword(rule, t + 1, number)} for number in carried]
             everywhere = np.arange(ROWS)
-            sparse.step(rule.name, expected[0], rows.indices, rows.values, states[0], hypers)
-            sparse.step(rule.name, expected[1], everywhere, grads[1], states[1], hypers)
-            function_of(rule)(expected[3], grads[3], *states[3], **hypers)
+            sparse.step(rule.name, expected[0], rows.indices, rows.values, states[0], of[0])
+            sparse.step(rule.name, expected[1], everywhere, grads[1], states[1], of[1])
+            function_of(rule)(expected[3], grads[3], *states[3], **of[3])
         for param, twin, state, twins in zip(params, expected, opt.state, states, strict=True):
             assert param.tobytes() == twin.tobytes()
             assert [state[name].tobytes() for name in names] == [s.tobytes() for s in twins]

@@ -9,7 +9,15 @@ from pathlib import Path
 import hypothesis
 import numpy as np
 import pytest
-from cases import DTYPES, RULES, class_of, freeze, same_but_nan_payload, states_of
+from cases import (
+    DTYPES,
+    RULES,
+    class_of,
+    freeze,
+    same_but_nan_payload,
+    states_of,
+    step_keyword,
+)
 from hypothesis import stateful
 from hypothesis import strategies as st
 from reference import REFERENCE
@@ -54,6 +62,7 @@ class OptimizerMachine(stateful.RuleBasedStateMachine):
         self.names = states_of(rule, self.optional)
         self.states = [{name: np.zeros_like(p) for name in self.names} for p in self.params]
         self.counts = [0] * len(dtypes)
+        self.carried = [np.zeros(()) for _ in dtypes]
         self.optimizer = class_of(rule)(self.params, **self.hypers, **flag)
 
     def gradients(self, special):
@@ -89,8 +98,7 @@ class OptimizerMachine(stateful.RuleBasedStateMachine):
         keywords = {**self.hypers, "grad_scale": grad_scale}
         if self.counts[i] == 1 and "dampening" in keywords:
             keywords["dampening"] = 0.0
-        if "step" in self.rule.hypers:
-            keywords["step"] = self.counts[i]
+        keywords.update(step_keyword(self.rule, self.counts[i], self.carried[i]))
         REFERENCE[self.rule.name](self.twins[i], grad, *self.states[i].values(), **keywords)
 
     @stateful.rule(lr=st.floats(0.0, 10.0, width=32), weight_decay=st.sampled_from([0.0, 0.1]))
@@ -156,10 +164,11 @@ class OptimizerMachine(stateful.RuleBasedStateMachine):
             return
         for param, twin in zip(self.params, self.twins, strict=True):
             assert same_but_nan_payload(param, twin)
-        for entry, states, count in zip(
-            self.optimizer.state, self.states, self.counts, strict=True
+        for entry, states, count, carried in zip(
+            self.optimizer.state, self.states, self.counts, self.carried, strict=True
         ):
             assert entry["step"] == count
+            assert self.rule.carried is None or entry[self.rule.carried] == carried
             for name in self.names:
                 assert same_but_nan_payload(entry[name], states[name])
 

@@ -264,7 +264,7 @@ NUMBERS = [
     pytest.param(rule, name, id=f"{rule.name}-{name}")
     for rule in RULES
     for name, default in rule.hypers.items()
-    if is_number(name, default)
+    if is_number(name, default) and name != rule.carried
 ]
 
 
@@ -318,6 +318,39 @@ def test_a_flag_is_a_bool(rule, value):
     for name in flags:
         keywords = {**good_keywords(rule), name: value}
         assert_refused(rule, good_arrays(rule, False), keywords, TypeError, (name,))
+
+
+READ_ONLY = np.zeros(())
+READ_ONLY.flags.writeable = False
+BAD_CARRIED = [
+    (0.5, TypeError),
+    (None, TypeError),
+    (np.float64(0.5), TypeError),
+    (np.zeros((), np.float32), TypeError),
+    (np.zeros((), ">f8"), TypeError),
+    (np.zeros(1), ValueError),
+    (np.zeros(9, np.uint8)[1:].view(np.float64).reshape(()), ValueError),
+    (READ_ONLY, ValueError),
+]
+
+
+@pytest.mark.parametrize(("value", "error"), BAD_CARRIED, ids=lambda x: f"{x!r:.30}")
+@pytest.mark.parametrize(
+    "rule", [rule for rule in RULES if rule.carried], ids=lambda rule: rule.name
+)
+def test_what_is_carried_from_step_to_step_is_an_array_of_one_number(rule, value, error):
+    keywords = {**good_keywords(rule), rule.carried: value}
+    assert_refused(rule, good_arrays(rule, False), keywords, error, (rule.carried,))
+
+
+@pytest.mark.parametrize(
+    "rule", [rule for rule in RULES if rule.carried], ids=lambda rule: rule.name
+)
+def test_what_is_carried_overlaps_no_array(rule):
+    arrays = good_arrays(rule, False, np.float64)
+    for name, array in arrays.items():
+        keywords = {**good_keywords(rule), rule.carried: array.reshape(-1)[:1].reshape(())}
+        assert_refused(rule, arrays, keywords, ValueError, (f"must not overlap {name}",))
 
 
 @by_name
@@ -396,8 +429,8 @@ def test_any_finite_real_number_will_do(rule, value):
 @with_step
 def test_a_numpy_integer_is_a_step(rule):
     expected, got = good_arrays(rule, False), good_arrays(rule, False)
-    function_of(rule)(*expected.values(), lr=0.1, step=3)
-    function_of(rule)(*got.values(), lr=0.1, step=np.uint16(3))
+    function_of(rule)(*expected.values(), lr=0.1, **step_keyword(rule, 3))
+    function_of(rule)(*got.values(), lr=0.1, **{**step_keyword(rule, 3), "step": np.uint16(3)})
     assert expected["param"].tobytes() == got["param"].tobytes()
 
 

@@ -27,6 +27,7 @@ TORCH = {
     "adamax": ("Adamax", {}),
     "radam": ("RAdam", {}),
     "rprop": ("Rprop", {}),
+    "nadam": ("NAdam", {}),
 }
 each_rule = pytest.mark.parametrize(
     "rule", [rule for rule in RULES if rule.name in TORCH], ids=lambda rule: rule.name
@@ -36,7 +37,7 @@ WELL_CONDITIONED = {"radam": {"beta2": 0.9}}
 # What torch has no word for: conventions of other libraries, and Rprop's decay
 ONLY_OURS = {"eps_hat", "eps_inside"}
 # The rules besides AdamW whose decay may be decoupled in torch, too
-DECOUPLED_IN_TORCH = {"adam", "radam"}
+DECOUPLED_IN_TORCH = {"adam", "radam", "nadam"}
 
 
 def torch_keywords(rule, keywords):
@@ -79,6 +80,14 @@ def gradients(step, params):
         np.add(p, numbers(100 + 10 * step + i, p.size, np.float64).reshape(p.shape), out=p.copy())
         for i, p in enumerate(params)
     ]
+
+
+@pytest.fixture(autouse=True)
+def numbers_in_double():
+    """Those that torch keeps as tensors beside the states, such as NAdam's product."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
 
 
 def torch_optimizer(rule, params, keywords):
