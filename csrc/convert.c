@@ -114,12 +114,17 @@ FO_INLINE void narrow_whole_blocks(int squares, fo_rounding rounding, const fo_n
                                    const float *from, size_t n)
 {
     fo_block8 *to = how->to;
+    const fo_draws draws = how->draws; /* codes, which are bytes, might otherwise change it */
     for (size_t i = 0; i < n; i += FO_BLOCK) {
-        float last[FO_BLOCK] = {0};
+        float last[FO_BLOCK];
         const float *block = from + i;
-        if (n - i < FO_BLOCK)
+        if (n - i < FO_BLOCK) {
+            __builtin_memset(last, 0, sizeof last);
             block = __builtin_memcpy(last, block, (n - i) * sizeof *last);
-        store_block(&to[i / FO_BLOCK], squares, rounding, &how->draws, i, how->number, block);
+        }
+        store_block(&to[i / FO_BLOCK], squares, rounding, &draws, i, how->number, block);
+        if (n - i < FO_BLOCK)
+            __builtin_memset(to[i / FO_BLOCK].codes + (n - i), 0, FO_BLOCK - (n - i));
     }
 }
 

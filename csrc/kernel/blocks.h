@@ -7,9 +7,54 @@
  *     signed:   x = (t - d)*(scale/(1 - d))        d = 9/8*2^-16 is the smallest t: steps of d/8 towards 0, which
  *                                                  has a code
  *
- * and t = |x|*((1 - d)/scale) + d in the other direction, with d = 0 for squares. Of the 20 bits that are dropped
- * then, 16 are compared with random ones; the 8 that is added makes up for the other four. */
+ * and t = |x|*((1 - d)/scale) + d in the other direction, with d = 0 for squares, which are never negative. Of the
+ * 20 bits that are dropped then, 16 are compared with random ones; the 8 that is added makes up for the other four. */
 typedef uint8_t code_bytes __attribute__((vector_size(FO_VECTOR_BYTES / 4), aligned(1), may_alias));
+
+/* By intrinsics, where compilers take bytes one by one. */
+FO_INLINE words load_codes(const uint8_t *from)
+{
+#if FO_VOCABULARY == FO_AVX512
+    return (words)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)from));
+#elif FO_VOCABULARY == FO_AVX2
+    return (words)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)from));
+#else
+    return __builtin_convertvector(*(const code_bytes *)from, words);
+#endif
+}
+
+/* 4*LANES codes, those below 0 as 0. */
+FO_INLINE void store_codes(uint8_t *to, const mask *codes)
+{
+#if FO_VOCABULARY == FO_AVX512
+    const __m512i low = _mm512_packus_epi32((__m512i)codes[0], (__m512i)codes[1]);
+    const __m512i high = _mm512_packus_epi32((__m512i)codes[2], (__m512i)codes[3]);
+    /* Packing goes by quarters: four codes of each vector, quarter after quarter. */
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    _mm512_storeu_si512(to, _mm512_permutexvar_epi32(order, _mm512_packus_epi16(low, high)));
+#elif FO_VOCABULARY == FO_AVX2
+    const __m256i low = _mm256_packus_epi32((__m256i)codes[0], (__m256i)codes[1]);
+    const __m256i high = _mm256_packus_epi32((__m256i)codes[2], (__m256i)codes[3]);
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    _mm256_storeu_si256((__m256i *)to,
+                        _mm256_permutevar8x32_epi32(_mm256_packus_epi16(low, high), order));
+#else
+    for (size_t k = 0; k < 4; k++)
+        *(code_bytes *)(to + k * LANES) =
+            __builtin_convertvector(codes[k] & (codes[k] > 0), code_bytes);
+#endif
+}
+
+FO_INLINE mask larger(mask a, mask b)
+{
+#if FO_VOCABULARY == FO_AVX512
+    return (mask)_mm512_max_epi32((__m512i)a, (__m512i)b);
+#elif FO_VOCABULARY == FO_AVX2
+    return (mask)_mm256_max_epi32((__m256i)a, (__m256i)b);
+#else
+    return (mask)select_words(a > b, (words)a, (words)b);
+#endif
+}
 
 /* Of the smallest t. */
 FO_INLINE uint32_t first_code(int squares)
@@ -26,11 +71,13 @@ FO_INLINE void load_block(const fo_block8 *from, int squares, float *to)
 {
     const scalar shift = shift_of(squares), factor = from->scale / (1 - shift);
     for (size_t k = 0; k < FO_BLOCK; k += LANES) {
-        const words code = __builtin_convertvector(*(const code_bytes *)(from->codes + k), words);
+        const words code = load_codes(from->codes + k);
         const words magnitude = squares ? code : code & 0x7f;
-        const words sign = squares ? (words){0} : (code & 0x80) << 24;
         const vec t = (vec)((magnitude + first_code(squares)) << 20);
-        store_native(to + k, (vec)((words)((t - shift) * factor) ^ sign));
+        if (squares)
+            store_native(to + k, t * factor);
+        else
+            store_native(to + k, (vec)((words)((t - shift) * factor) ^ (code & 0x80) << 24));
     }
 }
 
@@ -38,14 +85,38 @@ FO_INLINE void load_block(const fo_block8 *from, int squares, float *to)
 FO_INLINE uint32_t largest_bits(const float *from)
 {
     mask top = {0};
-    for (size_t k = 0; k < FO_BLOCK; k += LANES) {
-        const mask bits = (mask)load_native(from + k) & 0x7fffffff;
-        top = (mask)select_words(bits > top, (words)bits, (words)top);
+    for (size_t k = 0; k < FO_BLOCK; k += LANES)
+        top = larger(top, (mask)load_native(from + k) & 0x7fffffff);
+#if FO_VOCABULARY == FO_AVX512
+    return (uint32_t)_mm512_reduce_max_epi32((__m512i)top);
+#else
+    lane_bits lanes[LANES];
+    __builtin_memcpy(lanes, &top, sizeof lanes);
+    for (size_t half = LANES / 2; half; half /= 2)
+        for (size_t k = 0; k < half; k++)
+            lanes[k] = lanes[k] > lanes[k + half] ? lanes[k] : lanes[k + half];
+    return (uint32_t)lanes[0];
+#endif
+}
+
+/* The 16 bits of random_half for a block, of the element before it too if that has a word in common with the
+ * first: where the block's begin is returned. */
+FO_INLINE const uint16_t *draw_block(const fo_draws *draws, size_t i, int number, uint16_t *halves)
+{
+    const uint32_t position = draws->position + (uint32_t)i;
+    const size_t before = position & 1;
+    for (size_t k = 0; k < FO_BLOCK + before; k += 2 * LANES) {
+        /* The lower half of the position may begin anew. */
+        const words place = (lane_numbers() + (position / 2 + (uint32_t)k / 2)) & 0x7fffffff;
+        words x = first_word(place * FO_FIRST_FACTOR + draws->add, draws->key);
+        for (int other = 0; other < number; other++)
+            x = next_word(x);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+        x = x << 16 | x >> 16;
+#endif
+        __builtin_memcpy(halves + k, &x, sizeof x);
     }
-    lane_bits largest = 0;
-    for (size_t lane = 0; lane < LANES; lane++)
-        largest = top[lane] > largest ? top[lane] : largest;
-    return (uint32_t)largest;
+    return halves + before;
 }
 
 /* The number-th buffer that is rounded, from element i of the draws on. */
@@ -58,18 +129,28 @@ FO_INLINE void store_block(fo_block8 *to, int squares, fo_rounding rounding, con
         *to = (fo_block8){.scale = largest < infinity ? 0 : NAN};
         return;
     }
-    __builtin_memcpy(&to->scale, &largest, sizeof largest);
-    const scalar shift = shift_of(squares), factor = (1 - shift) / to->scale;
-    for (size_t k = 0; k < FO_BLOCK; k += LANES) {
-        const vec x = load_native(from + k);
-        const words sign = (words)x & 0x80000000;
-        const words t = (words)((vec)((words)x ^ sign) * factor + shift);
-        const words rounded = rounding == FO_STOCHASTIC
-                                  ? t + (random_half(draws, i + k, number) << 4) + 8
-                                  : t + 0x7ffff + (t >> 20 & 1);
-        const mask code = (mask)(rounded >> 20) - (mask)((words){0} + first_code(squares));
-        const words magnitude = (words)code & (words)(code > 0);
-        *(code_bytes *)(to->codes + k) =
-            __builtin_convertvector(squares ? magnitude : magnitude | sign >> 24, code_bytes);
+    uint16_t halves[FO_BLOCK + 2 * LANES];
+    const uint16_t *random =
+        rounding == FO_STOCHASTIC ? draw_block(draws, i, number, halves) : NULL;
+    float scale;
+    __builtin_memcpy(&scale, &largest, sizeof scale);
+    to->scale = scale;
+    const scalar shift = shift_of(squares), factor = (1 - shift) / scale;
+    const uint32_t first = first_code(squares) << 20;
+    for (size_t k = 0; k < FO_BLOCK; k += 4 * LANES) {
+        mask codes[4];
+        for (size_t j = 0; j < 4; j++) {
+            const vec x = load_native(from + k + j * LANES);
+            const words sign = (words)x & 0x80000000;
+            const vec relative = (squares ? x : (vec)((words)x ^ sign)) * factor;
+            const words t = (words)(squares ? relative : relative + shift);
+            const words rounded = rounding == FO_STOCHASTIC
+                                      ? t + (load_halves(random + k + j * LANES) << 4) + (8 - first)
+                                      : t + (t >> 20 & 1) + (0x7ffff - first);
+            codes[j] = (mask)rounded >> 20;
+            if (!squares)
+                codes[j] |= (mask)(sign >> 24);
+        }
+        store_codes(to->codes + k, codes);
     }
 }

@@ -84,6 +84,14 @@
 /* blocks.h */
 #undef code_bytes
 #define code_bytes FO_NAME(code_bytes)
+#undef load_codes
+#define load_codes FO_NAME(load_codes)
+#undef store_codes
+#define store_codes FO_NAME(store_codes)
+#undef larger
+#define larger FO_NAME(larger)
+#undef draw_block
+#define draw_block FO_NAME(draw_block)
 #undef first_code
 #define first_code FO_NAME(first_code)
 #undef shift_of

@@ -4,9 +4,14 @@ typedef uint32_t words __attribute__((vector_size(FO_VECTOR_BYTES)));
 typedef uint16_t halves
     __attribute__((vector_size(FO_VECTOR_BYTES / 2), aligned(sizeof(uint16_t)), may_alias));
 
+/* By an intrinsic: a compiler converts the halves of a vector one by one and puts them together again. */
 FO_INLINE words load_halves(const uint16_t *from)
 {
+#if FO_VOCABULARY == FO_AVX512
+    return (words)_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)from));
+#else
     return __builtin_convertvector(*(const halves *)from, words);
+#endif
 }
 
 FO_INLINE void store_halves(uint16_t *to, words x)

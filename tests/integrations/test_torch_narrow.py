@@ -32,6 +32,8 @@ WAYS = [
     (torch.bfloat16, {"master_weights": True}),
     (torch.bfloat16, {"master_weights": True, "state_format": "float32"}),
     (torch.float32, {"state_format": "bfloat16", "seed": 3}),
+    (torch.float32, {"state_format": "block8", "seed": 3}),
+    (torch.bfloat16, {"state_format": "block8", "master_weights": True}),
     (torch.float16, {"rounding": "nearest"}),
     (torch.float16, {"state_format": "float32"}),
     (torch.float16, {"state_format": "bfloat16"}),
@@ -49,7 +51,9 @@ def not_warned_yet(monkeypatch):
 
 
 def bits_of(tensor):
-    """As the definitions in NumPy have a buffer: 16-bit floats as uint16."""
+    """As the definitions in NumPy have a buffer: 16-bit floats as uint16, blocks by their dtype."""
+    if tensor.dtype == torch.uint8:
+        return tensor.numpy().copy().ravel().view(formats.BLOCK8)
     size = {2: torch.int16, 4: torch.int32}[tensor.element_size()]
     bits = tensor.detach().clone().view(size).numpy().ravel()
     if tensor.dtype == torch.float32:
@@ -111,8 +115,9 @@ def test_steps_have_the_bits_of_the_definitions(name, dtype, way):
             if step == 1:
                 count = len(rule.states) + KEYWORDS[name].get("amsgrad", False)
                 start = KEYWORDS[name].get("initial_accumulator_value", 0.0)
-                first = formats.store(state, np.full(grad.size, start, np.float32))
-                twin.extend(first.copy() for _ in range(count))
+                first = np.full(grad.size, start, np.float32)
+                squares = 0 in formats.squares_of(rule.name)
+                twin.extend(formats.store(state, first, squares=squares) for _ in range(count))
             formats.step(
                 rule.name,
                 [twin[0], grad, *twin[1:]],

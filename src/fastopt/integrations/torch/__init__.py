@@ -9,7 +9,8 @@ Tensors are in float32, float64, bfloat16 or float16. Narrow parameters are by d
 torch steps them, with states in their dtype and rounding to nearest. Every class has the further
 keywords ``state_format``, ``master_weights``, ``rounding`` and ``seed`` of `fastopt.Adam`, with two
 other defaults: states for which no format is named have the parameters' dtype, and rounding is to
-nearest if none of the keywords is given.
+nearest if none of the keywords is given. With ``state_format="block8"`` a state is a tensor of
+bytes, with a row for each 64 elements.
 
 A parameter must be dense: contiguous, or a permutation of a contiguous tensor such as
 ``channels_last``. A gradient of another layout than its parameter's is copied into that layout

@@ -4,12 +4,14 @@ A step goes through the parameters in C and finds their memory through DLPack's 
 One call of that gives what half a dozen methods of a tensor would give.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import torch
 
+from fastopt._blocks import fill
 from fastopt._core import ExchangeList, Rule, Snapshot
+from fastopt.integrations.torch import blocks
 from fastopt.integrations.torch.sharded import (
     first_place,
     grad_of,
@@ -24,6 +26,7 @@ from fastopt.integrations.torch.storage import (
     TORCH_STATES,
     Group,
     Storage,
+    refuse_blocks,
     zeros,
 )
 
@@ -85,6 +88,8 @@ class Plan:
                     self.parts.append((param, part_of(param)))
                     param = self.parts[-1][1]
                 dtypes = storage.dtypes(param, name, wanted)
+                if whole is not param:
+                    refuse_blocks(dtypes, name)
                 # Stochastic rounding needs the count of steps, which torch's SGD does not keep.
                 is_counted = rule.name in COUNTED or storage.seed is not None
                 is_new = all(entry.get(state) is None for state in wanted)
@@ -94,7 +99,7 @@ class Plan:
                     for state, dtype in dtypes.items()
                     if not is_new or (state == REMAINDER and entry.get(state) is not None)
                 }
-                update = _usable_states(param, name, entry, kept)
+                update = _usable_states(param, name, entry, kept, squares_of(rule, wanted))
                 if is_counted:
                     update = _counter(name, entry, is_new and rule.name in COUNTED) | update
                 self.params.append(param)
@@ -214,6 +219,12 @@ def state_names(rule: Rule, group: Group) -> list[str]:
     return names
 
 
+def squares_of(rule: Rule, names: Sequence[str]) -> set[str]:
+    """Those of a rule's states, under torch's names, that are of squares."""
+    own = (*rule.states, rule.optional_state)
+    return {name for name, state in zip(names, own, strict=False) if state in rule.squares}
+
+
 def _fits(param: torch.Tensor, entry: Entry, storage: Storage, names: list[str]) -> bool:
     """Whether a parameter has all states, and they can be stepped as they are."""
     return param.dtype in FORMATS and all(
@@ -223,6 +234,8 @@ def _fits(param: torch.Tensor, entry: Entry, storage: Storage, names: list[str])
 
 
 def _is_alike(state: torch.Tensor, param: torch.Tensor, dtype: torch.dtype) -> bool:
+    if dtype == blocks.DTYPE:
+        return blocks.is_of_blocks(state, param)
     return (
         state.shape == param.shape
         and state.dtype == dtype
@@ -238,7 +251,11 @@ def _strides(tensor: torch.Tensor) -> list[int]:
 
 
 def _usable_states(
-    param: torch.Tensor, name: str, entry: Entry, dtypes: Mapping[str, torch.dtype]
+    param: torch.Tensor,
+    name: str,
+    entry: Entry,
+    dtypes: Mapping[str, torch.dtype],
+    squares: Collection[str],
 ) -> Entry:
     """Copies of the states that are not in the parameter's layout or in the wanted dtypes.
 
@@ -253,12 +270,17 @@ def _usable_states(
             continue
         if value is None:
             raise ValueError(f"the state of {name} must have {[*dtypes]}, got {list(entry)}")
-        check_tensor(value, f"{state} of {name}", remainder=state == REMAINDER)
-        if value.shape != param.shape:
+        in_blocks = isinstance(value, torch.Tensor) and blocks.is_of_blocks(value, param)
+        check_tensor(value, f"{state} of {name}", any_dtype=in_blocks or state == REMAINDER)
+        if value.shape != param.shape and not in_blocks:
             raise ValueError(
                 f"{state} of {name} must be of shape {tuple(param.shape)}, got {tuple(value.shape)}"
             )
-        if not _is_alike(value, param, dtype):
+        if _is_alike(value, param, dtype):
+            continue
+        if in_blocks or dtype == blocks.DTYPE:
+            copies[state] = blocks.cast(value, param, dtype, state in squares)
+        else:
             copies[state] = torch.empty_like(param, dtype=dtype, requires_grad=False).copy_(value)
     return copies
 
@@ -290,11 +312,15 @@ def make_states(
     fresh : for each parameter, itself, where its states are to be, their dtypes, its group.
     """
     made = zeros([param for param, *_ in fresh], [dtypes for _, _, dtypes, _ in fresh])
-    for (_, entry, dtypes, group), states in zip(fresh, made, strict=True):
+    for (param, entry, dtypes, group), states in zip(fresh, made, strict=True):
         entry.update(states)
         start = group.get("initial_accumulator_value", 0.0)
         if start:
-            entry[next(iter(dtypes))].fill_(start)
+            first = entry[next(iter(dtypes))]
+            if first.dtype == blocks.DTYPE:
+                fill(blocks.as_blocks(first), start, True, param.numel())  # a sum of squares
+            else:
+                first.fill_(start)
 
 
 def keep(entry: Entry, update: Entry, param: torch.Tensor) -> None:
@@ -322,13 +348,13 @@ def _adopt(param: torch.Tensor, grad: torch.Tensor, name: str) -> torch.Tensor |
     return torch.empty_like(param, dtype=grad.dtype, requires_grad=False).copy_(grad)
 
 
-def check_tensor(tensor: Any, name: str, *, remainder: bool = False) -> None:
+def check_tensor(tensor: Any, name: str, *, any_dtype: bool = False) -> None:
     if not isinstance(tensor, torch.Tensor):
         raise TypeError(f"{name} must be a torch.Tensor, got {type(tensor).__name__}")
     if tensor.layout is not torch.strided or tensor.device.type != "cpu":
         got = f"a tensor of layout {tensor.layout} on {tensor.device}"
         raise TypeError(f"{name} must be a strided tensor on the CPU, got {got}")
-    if tensor.dtype not in FORMATS and not remainder:
+    if tensor.dtype not in FORMATS and not any_dtype:
         raise TypeError(f"{name} must be {', '.join(FORMATS.values())}, got {tensor.dtype}")
 
 

@@ -21,14 +21,16 @@ from fastopt.integrations.torch.plan import (
     make_states,
     state_names,
 )
-from fastopt.integrations.torch.sharded import part_of
+from fastopt.integrations.torch.sharded import is_sharded, part_of
 from fastopt.integrations.torch.storage import (
     KEYWORDS,
     PARAMETERS,
     REMAINDER,
     Group,
     Storage,
+    refuse_blocks,
     warn_of_loss,
+    zeros,
 )
 
 
@@ -165,14 +167,17 @@ class Stepping:
             name = f"params[{index}]"
             check_tensor(param, name)
             dtypes = storage.dtypes(param, name, self._state_names(rule, group))
+            if is_sharded(param):
+                refuse_blocks(dtypes, name)
             if param.dtype in checked:
                 continue
             checked.add(param.dtype)
             # Tensors without elements, for the questions whether the dtypes can hold the numbers
             # and whether the rounding suits the states
-            states = {state: torch.empty(0, dtype=dtype) for state, dtype in dtypes.items()}
+            empty = torch.empty(0, dtype=param.dtype)
+            (states,) = zeros([empty], [dtypes])
             states.pop(REMAINDER, None)
-            of_group = [torch.empty(0, dtype=param.dtype)], [[*states.values()]], [0], [name]
+            of_group = [empty], [[*states.values()]], [0], [name]
             tensors = ExchangeList([rule], *of_group, optional, SOURCE)
             tensors.set_rounding([storage.seed], [0], [storage.is_torch_s])
             tensors.check(hypers)

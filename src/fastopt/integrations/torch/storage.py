@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 from fastopt import _formats
-from fastopt._core import Rule
+from fastopt._core import BLOCK8, Rule
 from fastopt._placement import Layout, zeros_in_one_block
+from fastopt.integrations.torch import blocks
 
 Group: TypeAlias = dict[str, Any]
 
@@ -34,6 +35,7 @@ DTYPES = {
     "float16": torch.float16,
 }
 FORMATS = {dtype: name for name, dtype in DTYPES.items()}
+STATE_DTYPES = {**DTYPES, "block8": blocks.DTYPE}
 
 
 class Storage:
@@ -81,10 +83,18 @@ class Storage:
         names = {state: own for own, state in TORCH_STATES.items()}
         wanted = [names.get(state, state) for state in states]
         chosen = self._stored.formats(wanted, format, name, default=format)
-        dtypes = {state: DTYPES[chosen] for state, chosen in zip(states, chosen, strict=True)}
+        dtypes = {state: STATE_DTYPES[chosen] for state, chosen in zip(states, chosen, strict=True)}
         if self._stored.has_remainder(format, name):
             dtypes[REMAINDER] = torch.int16
         return dtypes
+
+
+def refuse_blocks(dtypes: Mapping[str, torch.dtype], name: str) -> None:
+    """A part's blocks are no part of the whole's, so no DTensor can be made of them."""
+    if blocks.DTYPE in dtypes.values():
+        raise ValueError(
+            f"state_format='block8' is not for DTensors, {name} is one; take 'bfloat16'"
+        )
 
 
 _warned: set[str] = set()
@@ -124,7 +134,9 @@ def zeros(
         strides = torch.empty_like(param, device="meta").stride()
         layouts.append(
             [
-                Layout(
+                Layout(param.data_ptr(), blocks.shape_of(param.shape), BLOCK8)
+                if dtype == blocks.DTYPE
+                else Layout(
                     param.data_ptr(),
                     tuple(param.shape),
                     np.dtype(_IN_NUMPY[dtype]),
@@ -136,10 +148,12 @@ def zeros(
     # Separate tensors, not views of one tensor: torch.save would write all of that for each view.
     return [
         {
-            state: torch.from_numpy(array).view(dtype)
+            state: blocks.from_blocks(array, param)
+            if dtype == blocks.DTYPE
+            else torch.from_numpy(array).view(dtype)
             for (state, dtype), array in zip(wanted.items(), arrays, strict=True)
         }
-        for wanted, arrays in zip(dtypes, zeros_in_one_block(layouts), strict=True)
+        for param, wanted, arrays in zip(params, dtypes, zeros_in_one_block(layouts), strict=True)
     ]
 
 
