@@ -66,19 +66,18 @@ def sgd(
     param: NDArray[_Scalar],
     grad: NDArray[_Scalar],
     *,
-    rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
     lr: Number,
     weight_decay: Number = 0.0,
     decoupled: bool = False,
     grad_scale: Number = 1.0,
     maximize: bool = False,
+    rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
 ) -> None: ...
 def momentum(
     param: NDArray[_Scalar],
     grad: NDArray[_Scalar],
     momentum_buffer: NDArray[_Scalar],
     *,
-    rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
     lr: Number,
     momentum: Number = 0.9,
     dampening: Number = 0.0,
@@ -86,26 +85,26 @@ def momentum(
     decoupled: bool = False,
     grad_scale: Number = 1.0,
     maximize: bool = False,
+    rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
 ) -> None: ...
 def nag(
     param: NDArray[_Scalar],
     grad: NDArray[_Scalar],
     momentum_buffer: NDArray[_Scalar],
     *,
-    rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
     lr: Number,
     momentum: Number = 0.9,
     weight_decay: Number = 0.0,
     decoupled: bool = False,
     grad_scale: Number = 1.0,
     maximize: bool = False,
+    rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
 ) -> None: ...
 def adagrad(
     param: NDArray[_Scalar],
     grad: NDArray[_Scalar],
     state_sum: NDArray[_Scalar],
     *,
-    rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
     lr: Number = 0.01,
     eps: Number = 1e-10,
     eps_inside: bool = False,
@@ -113,6 +112,7 @@ def adagrad(
     decoupled: bool = False,
     grad_scale: Number = 1.0,
     maximize: bool = False,
+    rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
 ) -> None: ...
 def adadelta(
     param: NDArray[_Scalar],
@@ -120,7 +120,6 @@ def adadelta(
     square_avg: NDArray[_Scalar],
     acc_delta: NDArray[_Scalar],
     *,
-    rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
     lr: Number = 1.0,
     rho: Number = 0.9,
     eps: Number = 1e-06,
@@ -128,6 +127,7 @@ def adadelta(
     decoupled: bool = False,
     grad_scale: Number = 1.0,
     maximize: bool = False,
+    rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
 ) -> None: ...
 def adam(
     param: NDArray[_Scalar],
@@ -136,7 +136,6 @@ def adam(
     exp_avg_sq: NDArray[_Scalar],
     max_exp_avg_sq: NDArray[_Scalar] | None = None,
     *,
-    rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
     step: int | np.integer[Any],
     lr: Number = 0.001,
     beta1: Number = 0.9,
@@ -147,6 +146,7 @@ def adam(
     decoupled: bool = False,
     grad_scale: Number = 1.0,
     maximize: bool = False,
+    rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
 ) -> None: ...
 def adamw(
     param: NDArray[_Scalar],
@@ -155,7 +155,6 @@ def adamw(
     exp_avg_sq: NDArray[_Scalar],
     max_exp_avg_sq: NDArray[_Scalar] | None = None,
     *,
-    rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
     step: int | np.integer[Any],
     lr: Number = 0.001,
     beta1: Number = 0.9,
@@ -165,13 +164,13 @@ def adamw(
     weight_decay: Number = 0.01,
     grad_scale: Number = 1.0,
     maximize: bool = False,
+    rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
 ) -> None: ...
 def rmsprop(
     param: NDArray[_Scalar],
     grad: NDArray[_Scalar],
     square_avg: NDArray[_Scalar],
     *,
-    rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
     lr: Number = 0.01,
     alpha: Number = 0.99,
     eps: Number = 1e-08,
@@ -180,6 +179,7 @@ def rmsprop(
     decoupled: bool = False,
     grad_scale: Number = 1.0,
     maximize: bool = False,
+    rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
 ) -> None: ...
 
 class SGD(Optimizer):

@@ -386,8 +386,10 @@ cdef class ExchangeList(TensorList):
         self.sparse[i].indices = NULL
         if grad is None:
             return 0
-        # A subclass may give its memory another meaning.
-        if not (type(grad) is self.tensor_class and self.borrow(grad, &view)
+        # A subclass may give its memory another meaning. The framework is slow to refuse a sparse one,
+        # so it is asked beforehand where there was one before.
+        if (self.sparse[i].rows and grad.is_sparse) or not (
+                type(grad) is self.tensor_class and self.borrow(grad, &view)
                 and goes_with(format_of(&view), self.tensors[i].param_format)
                 and self.is_like(i, layout, &view) and self.is_lazy(grad) is False):
             grad = self.adopt(param, grad, self.names[i])

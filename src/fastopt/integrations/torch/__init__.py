@@ -26,6 +26,9 @@ variants of RMSprop. ``foreach`` and ``fused`` make no difference. The count of 
 ``step``, as in torch.
 """
 
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
 try:
     import torch
 except ImportError as error:
@@ -40,8 +43,6 @@ if not hasattr(torch.Tensor, "__dlpack_c_exchange_api__"):
         f"2.13), got {torch.__version__}; update it with: pip install -U torch",
         name="torch",
     )
-
-from typing import Any, ClassVar
 
 from fastopt import RULES
 from fastopt._core import Rule
@@ -212,7 +213,7 @@ class SparseAdam(Stepping, torch.optim.SparseAdam):
     [3, 7]
     """
 
-    _fixed: ClassVar[dict[str, Any]] = {"eps_hat": True}
+    _fixed: ClassVar[Mapping[str, Any]] = {"eps_hat": True}
 
     def _rule(self, group: Group) -> Rule:
         return RULES["adam"]
