@@ -168,8 +168,10 @@ static inline __attribute__((always_inline)) void prefetch_row(const sparse_tens
     for (int b = 0; b < it->written_count; b++) {
         const size_t bytes = it->row_bytes[b];
         const char *const row = it->written[b] + it->touched.rows[number].row * bytes;
-        for (size_t i = 0; i < bytes && i < PREFETCHED; i += FO_CACHE_LINE)
-            __builtin_prefetch(row + i, 1, 2);
+        /* Rows need not begin where a line does: they may end on one more. */
+        const size_t before = (uintptr_t)row % FO_CACHE_LINE;
+        for (size_t i = 0; i < before + bytes && i < PREFETCHED; i += FO_CACHE_LINE)
+            __builtin_prefetch(row - before + i, 1, 2);
     }
 }
 
