@@ -26,7 +26,6 @@ variants of RMSprop. ``foreach`` and ``fused`` make no difference. The count of 
 ``step``, as in torch.
 """
 
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 try:
@@ -213,7 +212,7 @@ class SparseAdam(Stepping, torch.optim.SparseAdam):
     [3, 7]
     """
 
-    _fixed: ClassVar[Mapping[str, Any]] = {"eps_hat": True}
+    _fixed: ClassVar[dict[str, Any]] = {"eps_hat": True}
 
     def _rule(self, group: Group) -> Rule:
         return RULES["adam"]

@@ -83,7 +83,7 @@ class Stepping:
         raise NotImplementedError
 
     # Hyper-parameters that differ from the rule's defaults and are in no group
-    _fixed: ClassVar[Mapping[str, Any]] = {}
+    _fixed: ClassVar[dict[str, Any]] = {}
 
     def _refusals(self, group: Group) -> tuple[str | None, str | None]:
         """Why a group takes no sparse gradients, and why no dense ones; None if it does."""
