@@ -1,9 +1,8 @@
 /* One step of tensors whose gradients have only some of their rows, such as the rows of an embedding table
  * that a batch used.
  *
- * A hash table finds the indices that stand more than once. The gradients of such a row are linked in the
- * order in which they stand. They are added up in a tile when the row is stepped, so nothing is gathered or
- * sorted. Only a norm needs all sums beforehand.
+ * The gradients of a row that stands more than once are added up in a tile when the row is stepped, so nothing
+ * is gathered or sorted. Only a norm needs all sums beforehand.
  *
  * Rows lie anywhere in memory, where no hardware prefetcher finds them: the rows ahead are prefetched, into
  * the second-level cache, since more lines at a time can be on their way there than into the first. */
@@ -11,6 +10,7 @@
 
 #include "convert.h"
 #include "threads/pool.h"
+#include "touched.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -20,13 +20,6 @@ enum { TILE = 512 }; /* elements */
 /* How many rows ahead are prefetched, and how many bytes of each: hardware prefetchers load the rest. */
 enum { AHEAD = 8, PREFETCHED = 1024 };
 
-#define NO_MORE ((size_t)-1)
-
-/* A row, and the place of its first gradient. */
-typedef struct touched_row {
-    size_t row, first;
-} touched_row;
-
 /* A tensor with the loop for its formats. */
 typedef struct bound_tensor {
     fo_tensor tensor;
@@ -35,12 +28,9 @@ typedef struct bound_tensor {
 
 typedef struct sparse_tensor {
     size_t index; /* among all tensors */
-    void *memory; /* of the arrays below */
-    touched_row *rows;
-    size_t *next;         /* by place: that of the next gradient of the same row, or NO_MORE */
-    size_t count, places; /* of rows, and of gradients */
-    size_t n, lines;      /* of a row */
-    void *sums;           /* NULL, or the gradients of each row added up */
+    fo_touched touched;
+    size_t n, lines; /* of a row */
+    void *sums;      /* NULL, or the gradients of each row added up */
     fo_call call;
     bound_tensor given, summed; /* with the gradient as it is, and in the compute type */
     int has_optional, written_count;
@@ -59,61 +49,7 @@ static int is_sparse(const fo_tensor *tensor, const fo_sparse *sparse)
     return tensor->grad && sparse->indices;
 }
 
-/* Finding rows. */
-
-static int64_t index_at(const fo_sparse *sparse, size_t place)
-{
-    return sparse->is_int64 ? ((const int64_t *)sparse->indices)[place]
-                            : ((const int32_t *)sparse->indices)[place];
-}
-
-/* Notes each row once, in the order in which their indices stand last, and links its gradients. It goes from
- * the last place to the first, so a link leads to a later place. */
-static fo_status find_rows(sparse_tensor *to, const fo_sparse *sparse, size_t *bad)
-{
-    const size_t count = sparse->count;
-    if (count > SIZE_MAX / 64)
-        return FO_NO_MEMORY;
-    int bits = 1;
-    while ((size_t)1 << bits < 2 * count)
-        bits++;
-    const size_t slot_count = (size_t)1 << bits;
-    to->memory =
-        malloc(count * (sizeof *to->rows + sizeof *to->next) + slot_count * sizeof(size_t));
-    if (!to->memory)
-        return FO_NO_MEMORY;
-    touched_row *const rows = to->memory;
-    to->next = (size_t *)(rows + count);
-    size_t *const slots = to->next + count; /* one more than the place in rows, or 0 */
-    memset(slots, 0, slot_count * sizeof *slots);
-    size_t start = count;
-    for (size_t place = count; place-- > 0;) {
-        const int64_t index = index_at(sparse, place);
-        if (index < 0 || (uint64_t)index >= sparse->rows) {
-            *bad = place;
-            return FO_BAD_INDEX;
-        }
-        const size_t row = (size_t)index;
-        size_t slot = (size_t)((uint64_t)row * 0x9e3779b97f4a7c15u >> (64 - bits));
-        while (slots[slot] && rows[slots[slot] - 1].row != row)
-            slot = (slot + 1) & (slot_count - 1);
-        if (slots[slot]) {
-            touched_row *const same = &rows[slots[slot] - 1];
-            to->next[place] = same->first;
-            same->first = place;
-        } else {
-            rows[--start] = (touched_row){row, place};
-            to->next[place] = NO_MORE;
-            slots[slot] = start + 1;
-        }
-    }
-    to->rows = rows + start;
-    to->count = count - start;
-    to->places = count;
-    return FO_OK;
-}
-
-/* Going through them. */
+/* Going through the rows. */
 
 /* Elements of one row, by its number among those that are touched. */
 typedef void row_task(const sparse_tensor *it, size_t number, size_t begin, size_t end);
@@ -160,7 +96,7 @@ static void add_gradients(const sparse_tensor *it, size_t place, size_t element,
     const fo_format format = it->given.tensor.grad_format;
     const size_t bytes = n * fo_size_of(it->summed.tensor.grad_format);
     tile wide;
-    for (int is_first = 1; place != NO_MORE; place = it->next[place], is_first = 0) {
+    for (int is_first = 1; place != FO_NO_MORE; place = it->touched.next[place], is_first = 0) {
         const void *from = gradient_at(it, place, element);
         if (format != it->summed.tensor.grad_format) {
             fo_widen(format, from, NULL, wide.floats, n);
@@ -182,7 +118,7 @@ static void sum_row(const sparse_tensor *it, size_t number, size_t begin, size_t
     const size_t size = fo_size_of(it->summed.tensor.grad_format);
     for (size_t n; it->sums && begin < end; begin += n) {
         n = end - begin < TILE ? end - begin : TILE;
-        add_gradients(it, it->rows[number].first, begin, n,
+        add_gradients(it, it->touched.rows[number].first, begin, n,
                       (char *)it->sums + (number * it->n + begin) * size);
     }
 }
@@ -198,9 +134,9 @@ static fo_status sum_all(sparse_step *step, int threads)
     int any = 0;
     for (size_t i = 0; i < step->count; i++) {
         sparse_tensor *it = &step->tensors[i];
-        if (it->count == it->places || !it->n)
+        if (it->touched.count == it->touched.places || !it->n)
             continue;
-        it->sums = malloc(it->count * it->n * fo_size_of(it->summed.tensor.grad_format));
+        it->sums = malloc(it->touched.count * it->n * fo_size_of(it->summed.tensor.grad_format));
         if (!it->sums)
             return FO_NO_MEMORY;
         any = 1;
@@ -213,9 +149,9 @@ static fo_status sum_all(sparse_step *step, int threads)
             continue;
         it->given.tensor = it->summed.tensor;
         it->given.tensor.grad = it->sums;
-        for (size_t number = 0; number < it->count; number++) {
-            it->rows[number].first = number;
-            it->next[number] = NO_MORE;
+        for (size_t number = 0; number < it->touched.count; number++) {
+            it->touched.rows[number].first = number;
+            it->touched.next[number] = FO_NO_MORE;
         }
     }
     return FO_OK;
@@ -227,13 +163,15 @@ static fo_status sum_all(sparse_step *step, int threads)
 static inline __attribute__((always_inline)) void prefetch_row(const sparse_tensor *it,
                                                                size_t number)
 {
-    if (number >= it->count)
+    if (number >= it->touched.count)
         return;
     for (int b = 0; b < it->written_count; b++) {
         const size_t bytes = it->row_bytes[b];
-        const char *const row = it->written[b] + it->rows[number].row * bytes;
-        for (size_t i = 0; i < bytes && i < PREFETCHED; i += FO_CACHE_LINE)
-            __builtin_prefetch(row + i, 1, 2);
+        const char *const row = it->written[b] + it->touched.rows[number].row * bytes;
+        /* Rows need not begin where a line does: they may end on one more. */
+        const size_t before = (uintptr_t)row % FO_CACHE_LINE;
+        for (size_t i = 0; i < before + bytes && i < PREFETCHED; i += FO_CACHE_LINE)
+            __builtin_prefetch(row - before + i, 1, 2);
     }
 }
 
@@ -264,9 +202,9 @@ static void update_elements(const sparse_tensor *it, const bound_tensor *of, siz
 static void update_row(const sparse_tensor *it, size_t number, size_t begin, size_t end)
 {
     prefetch_row(it, number + AHEAD);
-    const touched_row at = it->rows[number];
+    const fo_touched_row at = it->touched.rows[number];
     const size_t first = at.row * it->n;
-    if (it->next[at.first] == NO_MORE) {
+    if (it->touched.next[at.first] == FO_NO_MORE) {
         update_elements(it, &it->given, first + begin, end - begin,
                         gradient_at(it, at.first, begin));
         return;
@@ -321,7 +259,7 @@ static void note_tensor(sparse_tensor *to, const fo_tensor *tensor, const fo_rul
     to->given.tensor = to->summed.tensor = spelled_out(tensor);
     to->summed.tensor.grad_format = fo_param_format(tensor) == FO_FLOAT64 ? FO_FLOAT64 : FO_FLOAT32;
     to->has_optional = fo_has_optional(info, tensor);
-    to->n = to->places ? tensor->n / to->places : 0;
+    to->n = to->touched.places ? tensor->n / to->touched.places : 0;
     to->written_count = 1 + info->state_count + to->has_optional;
     for (int b = 0; b < to->written_count; b++) {
         const fo_format format = b ? fo_state_format(tensor, b - 1) : fo_param_format(tensor);
@@ -342,7 +280,7 @@ static fo_status take_norm(sparse_step *step, fo_call *call, fo_tensor *tensors,
         for (size_t i = 0; i < step->count; i++) {
             const sparse_tensor *it = &step->tensors[i];
             tensors[it->index] = it->given.tensor;
-            tensors[it->index].n = it->count * it->n;
+            tensors[it->index].n = it->touched.count * it->n;
         }
     }
     return fo_take_norm(call, tensors, count, options, threads, result);
@@ -371,13 +309,14 @@ static fo_status step_with(sparse_step *step, const fo_group *groups, size_t gro
         if (is_sparse(&tensors[i], &sparse[i])) {
             sparse_tensor *it = &step->tensors[step->count];
             it->index = i;
-            status = find_rows(it, &sparse[i], &result->group);
+            status = fo_find_rows(&it->touched, &sparse[i], &result->group);
             if (status != FO_OK) {
                 result->tensor = i;
                 return status;
             }
             note_tensor(it, &tensors[i], fo_rule_describe(groups[tensors[i].group].rule));
-            step->starts[step->count + 1] = step->starts[step->count] + it->count * it->lines;
+            step->starts[step->count + 1] =
+                step->starts[step->count] + it->touched.count * it->lines;
             step->count++;
         }
     const int threads = fo_engage_threads(call.bytes);
@@ -417,7 +356,7 @@ fo_status fo_step_sparse_abi(uint64_t abi, const fo_group *groups, size_t group_
         memcpy(copies, tensors, tensor_count * sizeof *tensors);
     status = step_with(&step, groups, group_count, copies, sparse, tensor_count, options, result);
     for (size_t i = 0; i < count; i++) {
-        free(step.tensors[i].memory);
+        free(step.tensors[i].touched.memory);
         free(step.tensors[i].sums);
     }
     free(step.tensors);

@@ -76,19 +76,18 @@ def sgd(
     param: NDArray[_Scalar],
     grad: NDArray[_Scalar],
     *,
-    rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
     lr: Number,
     weight_decay: Number = 0.0,
     decoupled: bool = False,
     grad_scale: Number = 1.0,
     maximize: bool = False,
+    rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
 ) -> None: ...
 def momentum(
     param: NDArray[_Scalar],
     grad: NDArray[_Scalar],
     momentum_buffer: NDArray[_Scalar],
     *,
-    rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
     lr: Number,
     momentum: Number = 0.9,
     dampening: Number = 0.0,
@@ -96,26 +95,26 @@ def momentum(
     decoupled: bool = False,
     grad_scale: Number = 1.0,
     maximize: bool = False,
+    rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
 ) -> None: ...
 def nag(
     param: NDArray[_Scalar],
     grad: NDArray[_Scalar],
     momentum_buffer: NDArray[_Scalar],
     *,
-    rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
     lr: Number,
     momentum: Number = 0.9,
     weight_decay: Number = 0.0,
     decoupled: bool = False,
     grad_scale: Number = 1.0,
     maximize: bool = False,
+    rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
 ) -> None: ...
 def adagrad(
     param: NDArray[_Scalar],
     grad: NDArray[_Scalar],
     state_sum: NDArray[_Scalar],
     *,
-    rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
     lr: Number = 0.01,
     eps: Number = 1e-10,
     eps_inside: bool = False,
@@ -123,6 +122,7 @@ def adagrad(
     decoupled: bool = False,
     grad_scale: Number = 1.0,
     maximize: bool = False,
+    rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
 ) -> None: ...
 def adadelta(
     param: NDArray[_Scalar],
@@ -130,7 +130,6 @@ def adadelta(
     square_avg: NDArray[_Scalar],
     acc_delta: NDArray[_Scalar],
     *,
-    rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
     lr: Number = 1.0,
     rho: Number = 0.9,
     eps: Number = 1e-06,
@@ -138,6 +137,7 @@ def adadelta(
     decoupled: bool = False,
     grad_scale: Number = 1.0,
     maximize: bool = False,
+    rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
 ) -> None: ...
 def adam(
     param: NDArray[_Scalar],
@@ -146,7 +146,6 @@ def adam(
     exp_avg_sq: NDArray[_Scalar],
     max_exp_avg_sq: NDArray[_Scalar] | None = None,
     *,
-    rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
     step: int | np.integer[Any],
     lr: Number = 0.001,
     beta1: Number = 0.9,
@@ -157,6 +156,7 @@ def adam(
     decoupled: bool = False,
     grad_scale: Number = 1.0,
     maximize: bool = False,
+    rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
 ) -> None: ...
 def adamw(
     param: NDArray[_Scalar],
@@ -165,7 +165,6 @@ def adamw(
     exp_avg_sq: NDArray[_Scalar],
     max_exp_avg_sq: NDArray[_Scalar] | None = None,
     *,
-    rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
     step: int | np.integer[Any],
     lr: Number = 0.001,
     beta1: Number = 0.9,
@@ -175,13 +174,13 @@ def adamw(
     weight_decay: Number = 0.01,
     grad_scale: Number = 1.0,
     maximize: bool = False,
+    rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
 ) -> None: ...
 def rmsprop(
     param: NDArray[_Scalar],
     grad: NDArray[_Scalar],
     square_avg: NDArray[_Scalar],
     *,
-    rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
     lr: Number = 0.01,
     alpha: Number = 0.99,
     eps: Number = 1e-08,
@@ -190,19 +189,20 @@ def rmsprop(
     decoupled: bool = False,
     grad_scale: Number = 1.0,
     maximize: bool = False,
+    rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
 ) -> None: ...
 def lion(
     param: NDArray[_Scalar],
     grad: NDArray[_Scalar],
     exp_avg: NDArray[_Scalar],
     *,
-    rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
     lr: Number = 0.0001,
     beta1: Number = 0.9,
     beta2: Number = 0.99,
     weight_decay: Number = 0.001,
     grad_scale: Number = 1.0,
     maximize: bool = False,
+    rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
 ) -> None: ...
 def adamax(
     param: NDArray[_Scalar],
@@ -210,7 +210,6 @@ def adamax(
     exp_avg: NDArray[_Scalar],
     exp_inf: NDArray[_Scalar],
     *,
-    rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
     step: int | np.integer[Any],
     lr: Number = 0.002,
     beta1: Number = 0.9,
@@ -220,6 +219,7 @@ def adamax(
     decoupled: bool = False,
     grad_scale: Number = 1.0,
     maximize: bool = False,
+    rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
 ) -> None: ...
 def radam(
     param: NDArray[_Scalar],
@@ -227,7 +227,6 @@ def radam(
     exp_avg: NDArray[_Scalar],
     exp_avg_sq: NDArray[_Scalar],
     *,
-    rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
     step: int | np.integer[Any],
     lr: Number = 0.001,
     beta1: Number = 0.9,
@@ -237,6 +236,7 @@ def radam(
     decoupled: bool = False,
     grad_scale: Number = 1.0,
     maximize: bool = False,
+    rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
 ) -> None: ...
 def rprop(
     param: NDArray[_Scalar],
@@ -244,7 +244,6 @@ def rprop(
     prev: NDArray[_Scalar],
     step_size: NDArray[_Scalar],
     *,
-    rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
     lr: Number = 0.01,
     eta_minus: Number = 0.5,
     eta_plus: Number = 1.2,
@@ -254,6 +253,7 @@ def rprop(
     decoupled: bool = False,
     grad_scale: Number = 1.0,
     maximize: bool = False,
+    rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
 ) -> None: ...
 def nadam(
     param: NDArray[_Scalar],
@@ -261,7 +261,6 @@ def nadam(
     exp_avg: NDArray[_Scalar],
     exp_avg_sq: NDArray[_Scalar],
     *,
-    rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
     step: int | np.integer[Any],
     mu_product: NDArray[np.float64],
     lr: Number = 0.002,
@@ -273,6 +272,7 @@ def nadam(
     decoupled: bool = False,
     grad_scale: Number = 1.0,
     maximize: bool = False,
+    rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
 ) -> None: ...
 
 class SGD(Optimizer):

@@ -126,7 +126,7 @@ def describe_function(rule: Rule) -> str:
             f"    A further state; passing it switches {rule.optional_flag} on.\n"
         )
     optional = [f"{rule.optional_state}=None"] if rule.optional_state else []
-    signature = ", ".join([*arrays, *optional, "*", "rows=None", _signature(rule.hypers)])
+    signature = ", ".join([*arrays, *optional, "*", _signature(rule.hypers), "rows=None"])
     zeros = "".join(f">>> {name} = np.zeros(2)\n" for name in rule.states)
     given = {"step": "step=1", rule.carried: f"{rule.carried}=np.zeros(())", "lr": "lr=0.1"}
     call = ", ".join([*arrays, *(given[name] for name in given if name in rule.hypers)])
@@ -137,8 +137,9 @@ def describe_function(rule: Rule) -> str:
         ">>> bool(param[0] < 1.0 and param[1] > -2.0)\nTrue\n"
     )
     title, opening = _opening(rule.kernel)
-    parameters = ARRAYS + states + ROWS
+    parameters = ARRAYS + states
     parameters += "".join(_parameter(rule, *item) for item in rule.hypers.items())
+    parameters += ROWS
     return (
         f"{rule.name}({signature})\n--\n\n{title}\n\n{opening}\n"
         + _section("Parameters", parameters)

@@ -239,6 +239,15 @@ cdef class ExchangeList(TensorList):
             write_number(place, read_number(place) + 1)
             self.tensors[i].step = <int64_t>read_number(place)
 
+    cdef int uncount_steps(self) except -1:
+        """Take the step from the counters again, wherever they lie by now."""
+        cdef Py_ssize_t i
+        for i in range(self.count):
+            if (self.tensors[i].grad != NULL and self.counted_by[i] is not None
+                    and self.find_counter(i)):
+                write_number(&self.places[i], read_number(&self.places[i]) - 1)
+        return 0
+
     cdef bint borrow(self, object tensor, fo_dltensor *view) noexcept:
         """Whether it is an aligned tensor in the CPU's memory, and where."""
         if not PyObject_TypeCheck(tensor, <PyTypeObject *>self.tensor_class):
@@ -375,6 +384,7 @@ cdef class ExchangeList(TensorList):
     cdef int take_rows(self, Py_ssize_t i, object indices, object values, size_t rows) except -1:
         """Note where the gradient of some rows is."""
         cdef fo_dltensor view, at
+        cdef size_t k
         cdef const void *empty = self.tensors  # tensors of no elements have no memory
         if not (self.borrow(values, &view) and self.borrow(indices, &at)
                 and goes_with(format_of(&view), self.tensors[i].param_format)
@@ -394,6 +404,10 @@ cdef class ExchangeList(TensorList):
         self.sparse[i].indices = at.data if at.data != NULL else empty
         self.sparse[i].is_int64 = True
         self.has_rows = True
+        # Here and not only in C: the counters are written before the step.
+        for k in range(self.sparse[i].count):
+            if not 0 <= (<int64_t *>at.data)[k] < <int64_t>rows:
+                raise_index(f"indices of {self.grad_name(i)}", &self.sparse[i], k)
         return 0
 
     cdef int take_grad(self, Py_ssize_t i, const int64_t *layout, list grads) except -1:
@@ -405,8 +419,10 @@ cdef class ExchangeList(TensorList):
         self.sparse[i].indices = NULL
         if grad is None:
             return 0
-        # A subclass may give its memory another meaning.
-        if not (type(grad) is self.tensor_class and self.borrow(grad, &view)
+        # A subclass may give its memory another meaning. The framework is slow to refuse a sparse one,
+        # so it is asked beforehand where there was one before.
+        if (self.sparse[i].rows and grad.is_sparse) or not (
+                type(grad) is self.tensor_class and self.borrow(grad, &view)
                 and goes_with(format_of(&view), self.tensors[i].param_format)
                 and self.is_like(i, layout, &view) and self.is_lazy(grad) is False):
             grad = self.adopt(param, grad, self.names[i])
@@ -455,6 +471,9 @@ cdef class ExchangeList(TensorList):
         fo_limit_caller(max_threads)
         try:
             self.apply(grads, NULL, &result)
+        except MemoryError:
+            self.uncount_steps()
+            raise
         finally:
             fo_limit_caller(0)
         if len(grads) == self.count:

@@ -106,9 +106,6 @@ cdef class Rule:
         self.arrays = tuple([sys.intern(name) for name in arrays])
         keywords = list(self.arrays)
         keyword_count = len(keywords)
-        keywords.append("rows")
-        self.indices[keyword_count] = ROWS_KEYWORD
-        keyword_count += 1
         group_keys = []
         self.hypers = {}
         self.class_hypers = {}
@@ -143,6 +140,8 @@ cdef class Rule:
                 group_keys.append(name)
                 self.group_indices[group_count] = entry.index
                 group_count += 1
+        keywords.append("rows")
+        self.indices[keyword_count] = ROWS_KEYWORD
         if self.optional_flag is not None:
             self.class_hypers[self.optional_flag] = False
             group_keys.append(self.optional_flag)

@@ -395,8 +395,8 @@ def test_the_signature_is_the_table(rule):
     positional = [p.name for p in parameters.values() if p.kind is not p.KEYWORD_ONLY]
     assert positional == list(argument_names(rule, bool(rule.optional_state)))
     keywords = [p for p in parameters.values() if p.kind is p.KEYWORD_ONLY]
-    assert [p.name for p in keywords] == ["rows", *rule.hypers]
-    assert keywords.pop(0).default is None
+    assert [p.name for p in keywords] == [*rule.hypers, "rows"]
+    assert keywords.pop().default is None
     for p in keywords:
         default = rule.hypers[p.name]
         assert p.default == (p.empty if default is None else default)

@@ -1,10 +1,12 @@
 """Sparse gradients in the drop-in for torch's optimizers: torch's results, and torch's refusals."""
 
 import copy
+import sys
 
 import numpy as np
 import pytest
 import torch
+from processes import run_code
 from torch_cases import NAMES, assert_close, assert_equal, ours, theirs
 
 import fastopt
@@ -238,13 +240,42 @@ def test_a_weight_decay_that_is_edited_in_is_refused():
 def test_a_row_that_is_not_there_changes_nothing(name, index):
     embedding = table()
     optimizer = make(ours, name, embedding.parameters(), lr=0.1)
+    run(optimizer, embedding, 2)
+    before, saved = embedding.weight.detach().clone(), copy.deepcopy(optimizer.state_dict())
     values = torch.ones(2, ELEMENTS, dtype=torch.float64)
     grad = rows_of([3, 4], values)
     grad._indices()[0, 1] = index
     embedding.weight.grad = grad
     with pytest.raises(ValueError, match=f"from 0 to below {ROWS}, .* got {index} at 1"):
         optimizer.step()
-    assert torch.equal(embedding.weight, table().weight)
+    assert torch.equal(embedding.weight, before)
+    assert str(optimizer.state_dict()) == str(saved)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc, on Linux")
+def test_a_step_without_memory_counts_nothing():
+    code = """
+import mmap, resource, warnings
+import torch
+from fastopt.integrations.torch import SparseAdam
+
+warnings.simplefilter("ignore")
+param = torch.ones(4, 1, requires_grad=True)
+optimizer = SparseAdam([param])
+for count in (1, 2**21):
+    indices = torch.zeros(1, count, dtype=torch.int64)
+    param.grad = torch.sparse_coo_tensor(indices, torch.ones(count, 1), (4, 1))
+    if count == 1:
+        optimizer.step()
+pages = int(open("/proc/self/statm").read().split()[0])
+resource.setrlimit(resource.RLIMIT_AS, (pages * mmap.PAGESIZE + 2**20, resource.RLIM_INFINITY))
+before = param.tolist()
+try:
+    optimizer.step()
+except MemoryError:
+    print(param.tolist() == before, optimizer.state[param]["step"].item())
+"""
+    assert run_code(code, FASTOPT_NUM_THREADS="1") == "True 1.0"
 
 
 def test_a_parameter_whose_rows_are_not_in_one_piece_is_refused():

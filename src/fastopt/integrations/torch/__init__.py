@@ -27,6 +27,8 @@ variants of RMSprop. ``foreach`` and ``fused`` make no difference. The count of 
 ``step``, as in torch.
 """
 
+from typing import Any, ClassVar
+
 try:
     import torch
 except ImportError as error:
@@ -41,8 +43,6 @@ if not hasattr(torch.Tensor, "__dlpack_c_exchange_api__"):
         f"2.13), got {torch.__version__}; update it with: pip install -U torch",
         name="torch",
     )
-
-from typing import Any, ClassVar
 
 from fastopt import RULES
 from fastopt._core import Rule

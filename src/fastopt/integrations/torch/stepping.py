@@ -3,7 +3,7 @@
 import inspect
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
@@ -85,7 +85,7 @@ class Stepping:
         raise NotImplementedError
 
     # Hyper-parameters that differ from the rule's defaults and are in no group
-    _fixed: Mapping[str, Any] = {}
+    _fixed: ClassVar[dict[str, Any]] = {}
 
     def _refusals(self, group: Group) -> tuple[str | None, str | None]:
         """Why a group takes no sparse gradients, and why no dense ones; None if it does."""
