@@ -5,13 +5,15 @@
 Prints one JSON object: how many buffers were compared, and the first that differed.
 """
 
+import functools
 import json
 import sys
 
+import cases
 import formats
 import ml_dtypes
 import numpy as np
-from cases import RULES, class_of, class_variants, numbers
+from cases import RULES, class_of, class_variants
 
 import fastopt
 from fastopt._formats import named_dtype
@@ -34,6 +36,8 @@ COMBINATIONS = (
     ("bfloat16", "float16", None, True),
     ("float32", "float16", None, False),
 )
+
+numbers = functools.cache(cases.numbers)
 
 
 def as_array(stored, format):
