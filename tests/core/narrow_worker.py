@@ -5,13 +5,15 @@
 Prints one JSON object: how many buffers were compared, and the first that differed.
 """
 
+import functools
 import json
 import sys
 
+import cases
 import formats
 import ml_dtypes
 import numpy as np
-from cases import RULES, class_of, class_variants, numbers, step_keyword
+from cases import RULES, class_of, class_variants, step_keyword
 
 import fastopt
 from fastopt._formats import named_dtype
@@ -38,6 +40,8 @@ COMBINATIONS = (
     ("bfloat16", "bfloat16", "block8", False),
     ("float16", "float32", "with block8", False),
 )
+
+numbers = functools.cache(cases.numbers)
 
 
 MIXTURES = {

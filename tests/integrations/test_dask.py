@@ -25,12 +25,17 @@ X = tune.Int(0, 9)
 
 @contextlib.contextmanager
 def cluster_of(**workers):
-    # A trial that kills every worker it comes to is given up after the second.
+    # A trial that kills every worker it comes to is given up after the second. A busy machine may
+    # need long to start another, which the cluster must not take for lost.
+    settings = {
+        "distributed.scheduler.allowed-failures": 1,
+        "distributed.deploy.lost-worker-timeout": "1 hour",
+    }
     # Two workers that start together leave their numbers of threads in this process's environment,
     # and whatever later tests start would round otherwise.
     with (
         mock.patch.dict(os.environ),
-        dask.config.set({"distributed.scheduler.allowed-failures": 1}),
+        dask.config.set(settings),
         LocalCluster(dashboard_address=None, **workers) as cluster,
         Client(cluster) as client,
     ):
