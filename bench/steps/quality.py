@@ -24,6 +24,12 @@ FORMATS = {
         {"state_format": "bfloat16", "master_weights": True},
     ),
     "bfloat16, bfloat16 states": (ml_dtypes.bfloat16, {"state_format": "bfloat16"}),
+    "float32, block8 states": (np.float32, {"state_format": "block8"}),
+    "bfloat16 with remainder, block8 states": (
+        ml_dtypes.bfloat16,
+        {"state_format": "block8", "master_weights": True},
+    ),
+    "bfloat16, block8 states": (ml_dtypes.bfloat16, {"state_format": "block8"}),
 }
 
 
