@@ -8,6 +8,7 @@ import pytest
 from tune_objectives import SPACE
 
 from fastopt import tune
+from fastopt.tune.space import parameters
 
 FINITE = {
     "rule": tune.Categorical(["adam", "nag", "sgd"]),
@@ -233,3 +234,15 @@ def test_choices_are_found_by_equality_whatever_their_hash():
     for value in (0, False, "x", 1.5, [4]):
         with pytest.raises(ValueError, match="not one of the choices"):
             parameter.index(value)
+
+
+def test_lists_and_tuples_of_plain_values_are_found_without_a_search(monkeypatch):
+    choices = [kind([i, None, [str(i)]]) for i in range(50) for kind in (list, tuple)]
+    monkeypatch.setattr(parameters, "_same", None)
+    parameter = tune.Categorical(choices)
+    assert [parameter.index(choice) for choice in choices] == list(range(100))
+    assert parameter.index([7.0, None, ["7"]]) == 14
+    with pytest.raises(ValueError, match="twice"):
+        tune.Categorical([*choices, [True, None, ["1"]]])
+    with pytest.raises(ValueError, match="not one of the choices"):
+        parameter.index([7, None, "7"])

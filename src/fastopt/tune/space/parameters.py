@@ -268,7 +268,7 @@ class Categorical(Parameter):
 
     kind = "categorical"
     if TYPE_CHECKING:  # not fields
-        _places: dict[tuple[bool, Any], int]
+        _places: dict[tuple[Any, Any], int]
         _others: list[int]
 
     def __init__(
@@ -302,10 +302,11 @@ class Categorical(Parameter):
         for i, choice in enumerate(self.choices):
             if self._find(choice, i) is not None:
                 raise ValueError(f"Categorical: choices must differ, got {choice!r} twice")
-            if type(choice) in PLAIN:
-                self._places[isinstance(choice, bool), choice] = i
-            else:
+            key = _key(choice)
+            if key is None:
                 self._others.append(i)
+            else:
+                self._places[key] = i
         if self.initial is not None:
             object.__setattr__(self, "initial", self.check(self.initial))
 
@@ -328,8 +329,9 @@ class Categorical(Parameter):
     def _find(self, value: Any, end: int) -> int | None:
         """Place of ``value`` among the first ``end`` choices."""
         others: Iterable[int] = range(end)
-        if type(value) in PLAIN:
-            place = self._places.get((isinstance(value, bool), value))
+        key = _key(value)
+        if key is not None:
+            place = self._places.get(key)
             if place is not None:
                 return place
             others = self._others
@@ -373,6 +375,18 @@ def copy_containers(value: Any) -> Any:
         same = all(new is old for new, old in zip(items, value, strict=True))
         return value if same else tuple(items)
     return value
+
+
+def _key(value: Any) -> tuple[Any, Any] | None:
+    """What plain values, and lists and tuples of them, have in common if they are the same."""
+    if type(value) in PLAIN:
+        return isinstance(value, bool), value
+    if type(value) not in (list, tuple):
+        return None
+    items = [item if type(item) in PLAIN else _key(item) for item in value]
+    if any(key is None and item is not None for key, item in zip(items, value, strict=True)):
+        return None
+    return type(value), tuple(items)
 
 
 def _same(a: Any, b: Any) -> bool:
