@@ -51,6 +51,11 @@ def settings():
                 yield pytest.param(name, setting, id=f"{name}-{setting}")
 
 
+def steps_for(name, setting):
+    """RAdam's first five have no eps."""
+    return 7 if (name, setting) == ("RAdam", "eps") else 5
+
+
 def set_after_one_step(make, name, setting):
     params = make_params()
     keywords = {"lr": 0.01, "weight_decay": 0.1}
@@ -65,7 +70,7 @@ def set_after_one_step(make, name, setting):
     if value is None or setting == "amsgrad":
         value = not group[setting]
     group[setting] = value
-    run(optimizer, params, 4, start=1)
+    run(optimizer, params, steps_for(name, setting) - 1, start=1)
     return params
 
 
@@ -80,7 +85,8 @@ def test_every_setting_of_a_group_is_read_at_each_step_or_refused(name, setting)
     assert_close(changed, set_after_one_step(theirs, name, setting))
     keywords = {"momentum": 0.9} if name == "SGD" else {}
     keywords |= {"amsgrad": True} if setting == "amsgrad" else {}
-    run(ours(name, unchanged, lr=0.01, weight_decay=0.1, **keywords), unchanged, 5)
+    optimizer = ours(name, unchanged, lr=0.01, weight_decay=0.1, **keywords)
+    run(optimizer, unchanged, steps_for(name, setting))
     assert not torch.equal(changed[0], unchanged[0])
 
 

@@ -21,6 +21,8 @@ KEYWORDS = {
     "Adadelta": {"lr": 0.5, "weight_decay": 0.03},
     "Adam": {"lr": 0.01, "amsgrad": True},
     "AdamW": {"lr": 0.01},
+    "Adamax": {"lr": 0.01},
+    "RAdam": {"lr": 0.01},
     "RMSprop": {"lr": 0.01, "maximize": True},
 }
 # How parameters of a dtype may be kept

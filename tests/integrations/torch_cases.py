@@ -33,6 +33,12 @@ CASES = {
         {"decoupled_weight_decay": True},
     ],
     "AdamW": [{}, {"amsgrad": True}, {"betas": (0.5, 0.7), "eps": 1e-3}],
+    "Adamax": [{}, {"betas": (0.5, 0.7), "eps": 1e-3}],
+    "RAdam": [
+        {},
+        {"betas": (0.5, 0.7), "eps": 1e-3},
+        {"decoupled_weight_decay": True},
+    ],
     "RMSprop": [{}, {"alpha": 0.7, "eps": 1e-3}],
 }
 

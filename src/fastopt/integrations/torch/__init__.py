@@ -49,7 +49,17 @@ from fastopt._core import Rule
 from fastopt.integrations.torch.stepping import Stepping
 from fastopt.integrations.torch.storage import Group
 
-__all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "RMSprop", "SparseAdam"]
+__all__ = [
+    "SGD",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "RAdam",
+    "RMSprop",
+    "SparseAdam",
+]
 
 
 # What torch says
@@ -229,6 +239,48 @@ class SparseAdam(Stepping, torch.optim.SparseAdam):
             for key, entry in saved["state"].items()
         }
         return saved
+
+
+class Adamax(Stepping, torch.optim.Adamax):
+    """`torch.optim.Adamax` with fastopt's step, the equation of `fastopt.adamax`.
+
+    Takes what torch's class takes, but for ``capturable`` and ``differentiable``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fastopt.integrations.torch import Adamax
+    >>> weight = torch.ones(3, requires_grad=True)
+    >>> opt = Adamax([weight], lr=0.25)
+    >>> weight.sum().backward()
+    >>> opt.step()
+    >>> [round(value, 6) for value in weight.tolist()]
+    [0.75, 0.75, 0.75]
+    """
+
+    def _rule(self, group: Group) -> Rule:
+        return RULES["adamax"]
+
+
+class RAdam(Stepping, torch.optim.RAdam):
+    """`torch.optim.RAdam` with fastopt's step, the equation of `fastopt.radam`.
+
+    Takes what torch's class takes, but for ``capturable`` and ``differentiable``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fastopt.integrations.torch import RAdam
+    >>> weight = torch.ones(3, requires_grad=True)
+    >>> opt = RAdam([weight], lr=0.25)
+    >>> weight.sum().backward()
+    >>> opt.step()
+    >>> [round(value, 6) for value in weight.tolist()]
+    [0.75, 0.75, 0.75]
+    """
+
+    def _rule(self, group: Group) -> Rule:
+        return RULES["radam"]
 
 
 class RMSprop(Stepping, torch.optim.RMSprop):

@@ -209,7 +209,7 @@ class Plan:
 
 
 # The rules whose steps torch counts
-COUNTED = {"adagrad", "adadelta", "adam", "adamw", "rmsprop"}
+COUNTED = {"adagrad", "adadelta", "adam", "adamw", "adamax", "radam", "rmsprop"}
 
 
 def state_names(rule: Rule, group: Group) -> list[str]:
