@@ -107,9 +107,21 @@ def store(format, x, random=None):
 
 
 def step(
-    rule, buffers, formats, hypers, *, remainder=None, copy=None, seed=None, count=1, position=0
+    rule,
+    buffers,
+    formats,
+    hypers,
+    *,
+    names=(),
+    remainder=None,
+    copy=None,
+    seed=None,
+    count=1,
+    position=0,
 ):
     """One step in place of `buffers` (param, grad, states), each of one of `formats`.
+
+    `names` are those of the states that have to be passed by name, since one before them is absent.
 
     With a `seed`, bfloat16 is rounded stochastically, by the step `count` and the position of the
     first element. With a `remainder`, param is exact. `copy` gets the bfloat16 nearest to param.
@@ -117,7 +129,8 @@ def step(
     wide = [LOADS[format](buffer) for buffer, format in zip(buffers, formats, strict=True)]
     if remainder is not None:
         wide[0] = join(buffers[0], remainder)
-    REFERENCE[rule](*wide, **hypers)
+    first = len(wide) - len(names)
+    REFERENCE[rule](*wide[:first], **dict(zip(names, wide[first:], strict=True)), **hypers)
     written = [k for k in range(len(buffers)) if k != 1]
     rounded = [
         k for k in written if formats[k] == "bfloat16" and not (k == 0 and remainder is not None)

@@ -250,7 +250,7 @@ cdef class ExchangeList(TensorList):
         return True
 
     cdef int attach(self) except -1:
-        cdef Py_ssize_t i, k, n = 0, used = 0, number
+        cdef Py_ssize_t i, k, n = 0, used = 0, number, slot
         cdef fo_dltensor view
         cdef fo_tensor *tensor
         cdef int64_t *layouts
@@ -283,13 +283,14 @@ cdef class ExchangeList(TensorList):
             self.elements += element_count(&view)
             n = self.note_written(view.data, tensor.n * (view.type_bits // 8), number, n)
             for k, state in enumerate(self.states[i]):
-                number += 1
+                slot = self.slot(i, k)
+                number = i * WRITTEN + 1 + slot
                 if not (self.borrow(state, &view) and self.is_like(i, layouts, &view)
                         and goes_with(format_of(&view), tensor.param_format)):
                     raise ValueError(f"{self.written_name(number)} must have the shape and strides "
                                      f"of {self.names[i]} and a dtype that goes with its own")
-                tensor.state_format[k] = format_of(&view)
-                tensor.state[k] = view.data
+                tensor.state_format[slot] = format_of(&view)
+                tensor.state[slot] = view.data
                 n = self.note_written(view.data, tensor.n * (view.type_bits // 8), number, n)
             if self.remainders[i] is not None:
                 number = i * WRITTEN + WRITTEN - 1
@@ -312,7 +313,7 @@ cdef class ExchangeList(TensorList):
 
     cdef bint holds(self) noexcept:
         """Whether every parameter, state and remainder is still what and where it was."""
-        cdef Py_ssize_t i, k
+        cdef Py_ssize_t i, k, slot
         cdef const int64_t *layout = self.layouts
         cdef fo_tensor *tensor
         cdef list states
@@ -323,8 +324,9 @@ cdef class ExchangeList(TensorList):
                 return False
             states = <list>PyList_GET_ITEM(self.states, i)
             for k in range(PyList_GET_SIZE(states)):
-                if not self.is_where(i, layout, <object>PyList_GET_ITEM(states, k), tensor.state[k],
-                                     tensor.state_format[k]):
+                slot = self.slot(i, k)
+                if not self.is_where(i, layout, <object>PyList_GET_ITEM(states, k),
+                                     tensor.state[slot], tensor.state_format[slot]):
                     return False
             # No format has the numbers of a remainder: they are int16.
             if tensor.remainder != NULL and not self.is_where(
