@@ -306,6 +306,7 @@ static inline fo_status fo_update_states(fo_rule rule, fo_format format, size_t 
 #define FO_AS_PARAMETERS_THREE_STATES(a, b, c) FO_REAL *a, FO_REAL *b, FO_REAL *c,
 #define FO_AS_PARAMETERS_NO_OPTIONAL
 #define FO_AS_PARAMETERS_OPTIONAL(state, flag) FO_REAL *state,
+#define FO_AS_PARAMETERS_TWO_ADDED(a, flag_a, b, flag_b)
 #define FO_AS_PARAMETERS_NO_STEP
 #define FO_AS_PARAMETERS_STEP uint64_t step,
 #define FO_AS_PARAMETERS_STEP_AND(number) uint64_t step, double *number,
@@ -315,6 +316,7 @@ static inline fo_status fo_update_states(fo_rule rule, fo_format format, size_t 
 #define FO_AS_POINTERS_THREE_STATES(a, b, c) a, b, c,
 #define FO_AS_POINTERS_NO_OPTIONAL
 #define FO_AS_POINTERS_OPTIONAL(state, flag) state,
+#define FO_AS_POINTERS_TWO_ADDED(a, flag_a, b, flag_b)
 #define FO_AS_POINTERS_NO_STEP
 #define FO_AS_POINTERS_STEP
 #define FO_AS_POINTERS_STEP_AND(number) number,
@@ -351,6 +353,7 @@ static inline fo_status fo_update_states(fo_rule rule, fo_format format, size_t 
 #undef FO_AS_PARAMETERS_THREE_STATES
 #undef FO_AS_PARAMETERS_NO_OPTIONAL
 #undef FO_AS_PARAMETERS_OPTIONAL
+#undef FO_AS_PARAMETERS_TWO_ADDED
 #undef FO_AS_PARAMETERS_NO_STEP
 #undef FO_AS_PARAMETERS_STEP
 #undef FO_AS_PARAMETERS_STEP_AND
@@ -360,6 +363,7 @@ static inline fo_status fo_update_states(fo_rule rule, fo_format format, size_t 
 #undef FO_AS_POINTERS_THREE_STATES
 #undef FO_AS_POINTERS_NO_OPTIONAL
 #undef FO_AS_POINTERS_OPTIONAL
+#undef FO_AS_POINTERS_TWO_ADDED
 #undef FO_AS_POINTERS_NO_STEP
 #undef FO_AS_POINTERS_STEP
 #undef FO_AS_POINTERS_STEP_AND
@@ -439,11 +443,13 @@ typedef struct fo_rule_info {
     const char
         *states[FO_MAX_STATES]; /* the names of the states that are always needed, then NULL */
     int state_count;            /* of those */
-    const char *optional_state; /* or NULL: switched on by its presence */
+    const char *optional_state; /* or NULL: the first that is switched on by its presence */
     const char *optional_flag;  /* the flag of the classes that switches it on */
-    const char *initial_value;  /* or NULL: the flag of the classes that fills the first state */
-    int needs_step;             /* whether the formula has t in it */
-    const char *carried;        /* or NULL: the number that is carried from step to step */
+    int optional_count;         /* of such states; they come after the others */
+    const char *optional_states[FO_MAX_STATES], *optional_flags[FO_MAX_STATES]; /* all of them */
+    const char *initial_value; /* or NULL: the flag of the classes that fills the first state */
+    int needs_step;            /* whether the formula has t in it */
+    const char *carried;       /* or NULL: the number that is carried from step to step */
     const fo_hyper_entry *hypers;
     int hyper_count;
     unsigned squares; /* bit k: state k is an average, sum or maximum of squares */

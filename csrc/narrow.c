@@ -26,7 +26,7 @@ static const combination combinations[] = {
 fo_narrow_loop *fo_narrow_loop_of(const fo_kernel *kernel, const fo_rule_info *info,
                                   const fo_tensor *tensor)
 {
-    if (fo_has_optional(info, tensor))
+    if (fo_optional_of(info, tensor))
         return NULL;
     for (size_t i = 0; i < sizeof combinations / sizeof *combinations; i++) {
         const combination *row = &combinations[i];
@@ -107,10 +107,10 @@ static void step_tile(const fo_narrow_step *how, const fo_loop_call *call, const
 {
     /* A line apart, so that buffers do not have the same addresses modulo 4096. */
     float tiles[BUFFERS][TILE + CACHE_LINE / sizeof(float)] __attribute__((aligned(CACHE_LINE)));
-    const int has_optional = fo_has_optional(how->info, tensor);
-    const int buffers = 2 + how->info->state_count + has_optional;
     void *at[BUFFERS] = {0};
-    for (int b = 0; b < buffers; b++) {
+    for (int b = 0; b < BUFFERS; b++) {
+        if (b > 1 && !fo_has_state(how->info, tensor, b - 2))
+            continue;
         const fo_format format = format_of(tensor, b);
         at[b] = element_of(tensor, b, i);
         if (format == FO_FLOAT32)
@@ -121,11 +121,13 @@ static void step_tile(const fo_narrow_step *how, const fo_loop_call *call, const
             fo_widen(format, at[b], b ? NULL : remainder_at(tensor, i), tiles[b], n);
         at[b] = tiles[b];
     }
-    how->loop(call, has_optional, n, at);
+    how->loop(call, fo_optional_of(how->info, tensor), n, at);
     fo_narrowing to = {.rounding = fo_rounding_of(tensor), .draws = draws_at(tensor, i)};
-    for (int b = 0; b < buffers; b++) {
+    for (int b = 0; b < BUFFERS; b++) {
+        if (b == 1 || !at[b])
+            continue;
         to.format = format_of(tensor, b);
-        if (b == 1 || to.format == FO_FLOAT32)
+        if (to.format == FO_FLOAT32)
             continue;
         to.to = element_of(tensor, b, i);
         to.remainder = b ? NULL : remainder_at(tensor, i);

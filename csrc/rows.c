@@ -25,7 +25,7 @@ typedef struct row_tensor {
     fo_loop *loop;
     int is_narrow; /* loop is for buffers of float32, which the tensor's are not */
     fo_narrow_loop *in_registers;
-    int has_optional, buffer_count;
+    unsigned optional;
     char *buffer[BUFFERS];
     size_t element_bytes[BUFFERS];
     size_t first_line, end_line; /* within a row */
@@ -88,8 +88,11 @@ static fo_tensor tensor_of(const row_call *call, const row_tensor *it, size_t ro
     const size_t first = row * it->n;
     tensor.param = it->buffer[0] + first * it->element_bytes[0];
     tensor.grad = it->buffer[1] + first * it->element_bytes[1];
-    for (int k = 0; k < it->buffer_count - 2; k++)
-        tensor.state[k] = it->buffer[2 + k] + row * fo_bytes_of(fo_state_format(&tensor, k), it->n);
+    for (int k = 2; k < BUFFERS; k++)
+        tensor.state[k - 2] =
+            it->buffer[k]
+                ? it->buffer[k] + row * fo_bytes_of(fo_state_format(&tensor, k - 2), it->n)
+                : NULL;
     tensor.step = step_of(it, row);
     if (tensor.dtype == FO_MIXED) {
         tensor.remainder = tensor.remainder ? tensor.remainder + first : NULL;
@@ -110,9 +113,10 @@ static void update_elements(const row_call *call, const row_tensor *it, const fo
         return;
     }
     void *buffers[BUFFERS];
-    for (int k = 0; k < it->buffer_count; k++)
-        buffers[k] = it->buffer[k] + (row * it->n + begin) * it->element_bytes[k];
-    it->loop(with, it->has_optional, end - begin, buffers);
+    for (int k = 0; k < BUFFERS; k++)
+        if (it->buffer[k])
+            buffers[k] = it->buffer[k] + (row * it->n + begin) * it->element_bytes[k];
+    it->loop(with, it->optional, end - begin, buffers);
 }
 
 /* The part of a row of a tensor that lies between two of the row's lines. */
@@ -289,9 +293,11 @@ static fo_status note_tensors(row_call *call, row_tensor *to, const fo_tensor *t
             it->in_registers = fo_narrow_loop_of(kernel, info, &tensor);
             it->loop = kernel->loop[fo_isa_in_use()][FO_LAYOUT_float32];
         }
-        it->has_optional = fo_has_optional(info, &tensor);
-        it->buffer_count = 2 + info->state_count + it->has_optional;
-        for (int k = 0; k < it->buffer_count; k++) {
+        it->optional = fo_optional_of(info, &tensor);
+        for (int k = 0; k < BUFFERS; k++) {
+            it->buffer[k] = NULL;
+            if (k > 1 && !fo_has_state(info, &tensor, k - 2))
+                continue;
             it->buffer[k] = k == 0   ? (char *)tensor.param
                             : k == 1 ? (char *)(uintptr_t)tensor.grad
                                      : (char *)tensor.state[k - 2];

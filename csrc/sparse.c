@@ -33,7 +33,7 @@ typedef struct sparse_tensor {
     void *sums;      /* NULL, or the gradients of each row added up */
     fo_call call;
     bound_tensor given, summed; /* with the gradient as it is, and in the compute type */
-    int has_optional, written_count;
+    unsigned optional;          /* as in fo_loop */
     char *written[WRITTEN];
     size_t row_bytes[WRITTEN];
 } sparse_tensor;
@@ -165,7 +165,9 @@ static inline __attribute__((always_inline)) void prefetch_row(const sparse_tens
 {
     if (number >= it->touched.count)
         return;
-    for (int b = 0; b < it->written_count; b++) {
+    for (int b = 0; b < WRITTEN; b++) {
+        if (!it->written[b])
+            continue;
         const size_t bytes = it->row_bytes[b];
         const char *const row = it->written[b] + it->touched.rows[number].row * bytes;
         /* Rows need not begin where a line does: they may end on one more. */
@@ -183,16 +185,18 @@ static void update_elements(const sparse_tensor *it, const bound_tensor *of, siz
     if (!loop->is_narrow) {
         const size_t before = first * fo_size_of(of->tensor.param_format);
         void *buffers[1 + WRITTEN] = {it->written[0] + before, (void *)(uintptr_t)grad};
-        for (int k = 1; k < it->written_count; k++)
-            buffers[1 + k] = it->written[k] + before;
-        loop->loop(&loop->with, it->has_optional, n, buffers);
+        for (int k = 1; k < WRITTEN; k++)
+            if (it->written[k])
+                buffers[1 + k] = it->written[k] + before;
+        loop->loop(&loop->with, it->optional, n, buffers);
         return;
     }
     fo_tensor part = of->tensor;
     part.grad = grad;
     part.param = (char *)part.param + first * fo_size_of(part.param_format);
-    for (int k = 0; k < it->written_count - 1; k++)
-        part.state[k] = (char *)part.state[k] + first * fo_size_of(part.state_format[k]);
+    for (int k = 0; k < FO_MAX_STATES; k++)
+        if (it->written[1 + k])
+            part.state[k] = (char *)part.state[k] + first * fo_size_of(part.state_format[k]);
     part.remainder = part.remainder ? part.remainder + first : NULL;
     part.copy = part.copy ? part.copy + first : NULL;
     part.position += first;
@@ -258,10 +262,11 @@ static void note_tensor(sparse_tensor *to, const fo_tensor *tensor, const fo_rul
 {
     to->given.tensor = to->summed.tensor = spelled_out(tensor);
     to->summed.tensor.grad_format = fo_param_format(tensor) == FO_FLOAT64 ? FO_FLOAT64 : FO_FLOAT32;
-    to->has_optional = fo_has_optional(info, tensor);
+    to->optional = fo_optional_of(info, tensor);
     to->n = to->touched.places ? tensor->n / to->touched.places : 0;
-    to->written_count = 1 + info->state_count + to->has_optional;
-    for (int b = 0; b < to->written_count; b++) {
+    for (int b = 0; b < WRITTEN; b++) {
+        if (b && !fo_has_state(info, tensor, b - 1))
+            continue;
         const fo_format format = b ? fo_state_format(tensor, b - 1) : fo_param_format(tensor);
         to->written[b] = b ? tensor->state[b - 1] : tensor->param;
         to->row_bytes[b] = to->n * fo_size_of(format);
@@ -294,6 +299,11 @@ static fo_status step_with(sparse_step *step, const fo_group *groups, size_t gro
     for (size_t i = 0; i < tensor_count; i++)
         if (is_sparse(&tensors[i], &sparse[i])) {
             const size_t rows = sparse[i].rows;
+            /* A row need not begin where a block does. */
+            if (fo_has_blocks(&tensors[i])) {
+                result->tensor = i;
+                return FO_BAD_FORMAT;
+            }
             if (rows ? tensors[i].n % rows : tensors[i].n) {
                 result->tensor = i;
                 return FO_BAD_TENSOR;

@@ -108,13 +108,14 @@ void fo_update_elements(const fo_bound_loop *it, const fo_call *call, const fo_t
         fo_step_narrow(&how, tensor, begin, end);
         return;
     }
-    const int has_optional = fo_has_optional(info, tensor);
     void *buffers[2 + FO_MAX_STATES];
     buffers[0] = (char *)tensor->param + begin * fo_size_of(fo_param_format(tensor));
     buffers[1] = (char *)tensor->grad + begin * fo_size_of(fo_grad_format(tensor));
-    for (int k = 0; k < info->state_count + has_optional; k++)
-        buffers[2 + k] = (char *)tensor->state[k] + begin * fo_size_of(fo_state_format(tensor, k));
-    it->loop(&it->with, has_optional, end - begin, buffers);
+    for (int k = 0; k < FO_MAX_STATES; k++)
+        if (fo_has_state(info, tensor, k))
+            buffers[2 + k] =
+                (char *)tensor->state[k] + begin * fo_size_of(fo_state_format(tensor, k));
+    it->loop(&it->with, fo_optional_of(info, tensor), end - begin, buffers);
 }
 
 typedef struct update_job {

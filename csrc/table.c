@@ -16,6 +16,7 @@ static const fo_hyper_info hyper_infos[] = {
 #define HYPER(name, value) {FO_##name, value, FO_COMMON}
 #define REQUIRED(name) {FO_##name, NAN, FO_COMMON}
 #define CLASS_ONLY(name, value) {FO_##name, value, FO_CLASS_ONLY}
+#define ADDED(name, value) {FO_##name, value, FO_COMMON}
 #define CALL_ONLY(name, value) {FO_##name, value, FO_CALL_ONLY}
 #define FIXED(name, value) {FO_##name, value, FO_FIXED}
 #define FO_RULE(name, class_name, kernel, states, optional, initial, step, hypers)                 \
@@ -33,6 +34,7 @@ static const fo_hyper_info hyper_infos[] = {
 #define THREE_STATES(a, b, c) FO_KIND_##a | FO_KIND_##b << 1 | FO_KIND_##c << 2
 #define NO_OPTIONAL 0
 #define OPTIONAL(state, flag) FO_KIND_##state
+#define TWO_ADDED(a, flag_a, b, flag_b) FO_KIND_##a | FO_KIND_##b << 1
 #define FO_RULE(name, class_name, kernel, states, optional, ...)                                   \
     enum { FO_SQUARES_OF_##name = (states) | (optional) << FO_STATES_##name };
 #include "rules.def"
@@ -42,13 +44,27 @@ static const fo_hyper_info hyper_infos[] = {
 #undef THREE_STATES
 #undef NO_OPTIONAL
 #undef OPTIONAL
+#undef TWO_ADDED
 
 #define NO_STATES {NULL}
 #define ONE_STATE(a) {#a}
 #define TWO_STATES(a, b) {#a, #b}
 #define THREE_STATES(a, b, c) {#a, #b, #c}
-#define OPTIONAL(state, flag) #state, #flag
-#define NO_OPTIONAL NULL, NULL
+#define OPTIONAL(state, flag)                                                                      \
+    #state, #flag, 1, {#state},                                                                    \
+    {                                                                                              \
+        #flag                                                                                      \
+    }
+#define TWO_ADDED(a, flag_a, b, flag_b)                                                            \
+    #a, #flag_a, 2, {#a, #b},                                                                      \
+    {                                                                                              \
+        #flag_a, #flag_b                                                                           \
+    }
+#define NO_OPTIONAL                                                                                \
+    NULL, NULL, 0, {NULL},                                                                         \
+    {                                                                                              \
+        NULL                                                                                       \
+    }
 #define INITIAL(name) #name
 #define NO_INITIAL NULL
 #define STEP 1, NULL
@@ -73,7 +89,7 @@ static const fo_rule_info rule_infos[] = {
 /* A kernel is compiled for the states of the rule of its own name. */
 #define FO_RULE(name, class_name, kernel, ...)                                                     \
     _Static_assert((int)FO_STATES_##name == (int)FO_STATES_##kernel &&                             \
-                       (int)FO_HAS_OPTIONAL_##name == (int)FO_HAS_OPTIONAL_##kernel,               \
+                       (int)FO_OPTIONAL_STATES_##name == (int)FO_OPTIONAL_STATES_##kernel,         \
                    #name " must have the states of " #kernel);
 #include "rules.def"
 

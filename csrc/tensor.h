@@ -36,10 +36,20 @@ static inline fo_rounding fo_rounding_of(const fo_tensor *tensor)
     return tensor->dtype == FO_MIXED ? tensor->rounding : FO_NEAREST;
 }
 
-/* The states that a tensor has: the optional one is there if its pointer is. */
-static inline int fo_has_optional(const fo_rule_info *info, const fo_tensor *tensor)
+/* Bit k: the tensor has the k-th optional state, as its pointer says. */
+static inline unsigned fo_optional_of(const fo_rule_info *info, const fo_tensor *tensor)
 {
-    return info->optional_state && tensor->state[info->state_count];
+    unsigned found = 0;
+    for (int k = 0; k < info->optional_count; k++)
+        found |= (unsigned)(tensor->state[info->state_count + k] != NULL) << k;
+    return found;
+}
+
+/* Whether the tensor has the k-th state. */
+static inline int fo_has_state(const fo_rule_info *info, const fo_tensor *tensor, int k)
+{
+    return k < info->state_count ||
+           (k < info->state_count + info->optional_count && tensor->state[k] != NULL);
 }
 
 /* The number of a row that the rule carries from step to step, as the last step left it; 0 if there is none.
@@ -90,7 +100,6 @@ static inline int fo_formats_fit(const fo_tensor *tensor, const fo_rule_info *in
 {
     if (tensor->dtype == FO_FLOAT32 || tensor->dtype == FO_FLOAT64)
         return 1;
-    const int states = info->state_count + fo_has_optional(info, tensor);
     const fo_format param = fo_param_format(tensor);
     const int narrow = fo_is_narrow(param);
     if (param == FO_BLOCK8 || fo_grad_format(tensor) == FO_BLOCK8)
@@ -101,7 +110,9 @@ static inline int fo_formats_fit(const fo_tensor *tensor, const fo_rule_info *in
         return 0;
     if (narrow ? !fo_is_narrow(fo_grad_format(tensor)) : fo_grad_format(tensor) != param)
         return 0;
-    for (int k = 0; k < states; k++) {
+    for (int k = 0; k < FO_MAX_STATES; k++) {
+        if (!fo_has_state(info, tensor, k))
+            continue;
         const fo_format state = fo_state_format(tensor, k);
         if (narrow ? !fo_is_narrow(state) : state != param)
             return 0;
@@ -114,12 +125,11 @@ static inline fo_layout fo_layout_of(const fo_tensor *tensor, const fo_rule_info
 {
     if (fo_remainder(tensor) || fo_copy(tensor))
         return FO_LAYOUT_COUNT;
-    const int states = info->state_count + fo_has_optional(info, tensor);
     for (int i = 0; i < FO_LAYOUT_COUNT; i++) {
         const fo_layout_formats *row = &fo_layouts[i];
         int same = row->param == fo_param_format(tensor) && row->grad == fo_grad_format(tensor);
-        for (int k = 0; same && k < states; k++)
-            same = row->state == fo_state_format(tensor, k);
+        for (int k = 0; same && k < FO_MAX_STATES; k++)
+            same = !fo_has_state(info, tensor, k) || row->state == fo_state_format(tensor, k);
         if (same)
             return (fo_layout)i;
     }

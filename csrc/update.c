@@ -25,7 +25,7 @@ fo_status fo_update_states_abi(uint64_t abi, fo_rule rule, fo_format format, siz
                         .param = param,
                         .grad = n ? grad : &nothing,
                         .step = info->needs_step ? step : 0};
-    const int states = info->state_count + (info->optional_state != NULL);
+    const int states = info->state_count + info->optional_count;
     for (int k = 0; state && k < states && k < state_count; k++)
         tensor.state[k] = state[k];
     if (info->carried && state && states < state_count)

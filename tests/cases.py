@@ -11,6 +11,7 @@ RULES = tuple(fastopt.RULES.values())
 
 LR = 0.013
 DECAY = 0.03
+MOMENTUM = 0.6
 # Hyper-parameters that are in [0, 1)
 FRACTIONS = {"momentum", "dampening", "rho", "alpha", "beta1", "beta2", "eta_minus"}
 # Numbers that switch a part of a formula on when they leave their default
@@ -31,8 +32,25 @@ def class_of(rule):
 
 
 def states_of(rule, optional):
-    """The names of the state arrays of a call, in positional order."""
-    return (*rule.states, rule.optional_state) if optional else rule.states
+    """The names of the state arrays of a call, in positional order; `optional` has the names of the
+    optional ones that are there, or is True: all of them."""
+    return (*rule.states, *(name for name in rule.optional if optional is True or name in optional))
+
+
+def sets_of_optional_states(rule):
+    """From none to all."""
+    for count in range(len(rule.optional) + 1):
+        yield from itertools.combinations(rule.optional, count)
+
+
+def switches_of(rule, keywords):
+    """Those of the keywords of a class that say which optional states there are."""
+    return {name: keywords[name] for name in rule.optional.values()}
+
+
+def present_states(rule, keywords):
+    """The optional states that there are with these keywords of a class."""
+    return tuple(name for name, switch in rule.optional.items() if np.any(keywords[switch]))
 
 
 def decays(hypers):
@@ -58,18 +76,28 @@ def flag_combinations(hypers):
 
 
 def function_variants(rule):
-    """Every (keywords, optional state or not) of a rule's function, less the `step`."""
+    """Every (keywords, optional states) of a rule's function, less the `step`."""
     hypers = {
         name: default for name, default in rule.hypers.items() if name not in ("step", rule.carried)
     }
-    for optional in (False, True) if rule.optional_state else (False,):
+    for optional in sets_of_optional_states(rule):
+        switches = {
+            switch: MOMENTUM if name in optional else 0.0
+            for name, switch in rule.optional.items()
+            if switch in hypers
+        }
         for keywords in flag_combinations(hypers):
-            yield keywords, optional
+            yield {**keywords, **switches}, optional
 
 
 def class_variants(rule):
     """Every combination of the flags of a rule's class."""
-    return list(flag_combinations(rule.class_hypers))
+    switches = [switch for switch in rule.optional.values() if switch in rule.hypers]
+    return [
+        {**keywords, **dict.fromkeys(switches, value)}
+        for value in ((0.0, MOMENTUM) if switches else (0.0,))
+        for keywords in flag_combinations(rule.class_hypers)
+    ]
 
 
 def step_keyword(rule, step, carried=None):

@@ -170,13 +170,25 @@ def store(format, x, random=None, squares=False):
 def squares_of(rule):
     """The numbers of the states that are of squares."""
     row = fastopt.RULES[rule]
-    return {k for k, name in enumerate((*row.states, row.optional_state)) if name in row.squares}
+    return {k for k, name in enumerate((*row.states, *row.optional)) if name in row.squares}
 
 
 def step(
-    rule, buffers, formats, hypers, *, remainder=None, copy=None, seed=None, count=1, position=0
+    rule,
+    buffers,
+    formats,
+    hypers,
+    *,
+    names=(),
+    remainder=None,
+    copy=None,
+    seed=None,
+    count=1,
+    position=0,
 ):
     """One step in place of `buffers` (param, grad, states), each of one of `formats`.
+
+    `names` are those of the states that have to be passed by name, since one before them is absent.
 
     With a `seed`, bfloat16 and blocks are rounded stochastically, by the step `count` and the
     position of the first element. With a `remainder`, param is exact. `copy` gets the bfloat16
@@ -189,7 +201,8 @@ def step(
     ]
     if remainder is not None:
         wide[0] = join(buffers[0], remainder)
-    REFERENCE[rule](*wide, **hypers)
+    first = len(wide) - len(names)
+    REFERENCE[rule](*wide[:first], **dict(zip(names, wide[first:], strict=True)), **hypers)
     written = [k for k in range(len(buffers)) if k != 1]
     rounded = [
         k

@@ -123,13 +123,33 @@ def adamw(param, grad, *states, **hypers):
 
 
 @twin
-def rmsprop(param, grad, square_avg, *, lr, alpha, eps, eps_inside, **common):
+def rmsprop(
+    param,
+    grad,
+    square_avg,
+    grad_avg=None,
+    momentum_buffer=None,
+    *,
+    lr,
+    alpha,
+    eps,
+    eps_inside,
+    momentum=0.0,
+    **common,
+):
     real = param.dtype.type
     g = effective_gradient(param, grad, lr=lr, **common)
     square_avg[...] = real(alpha) * square_avg + real(1.0 - alpha) * (g * g)
     v, e = square_avg, real(eps)
+    if grad_avg is not None:
+        grad_avg[...] = real(alpha) * grad_avg + real(1.0 - alpha) * g
+        v = np.maximum(v - grad_avg * grad_avg, real(0))
     denominator = np.sqrt(v + e) if eps_inside else np.sqrt(v) + e
-    param[...] = param - (real(lr) * g) / denominator
+    if momentum_buffer is None:
+        param[...] = param - (real(lr) * g) / denominator
+    else:
+        momentum_buffer[...] = real(momentum) * momentum_buffer + g / denominator
+        param[...] = param - real(lr) * momentum_buffer
 
 
 @twin

@@ -77,8 +77,7 @@ def signature(name, arguments, indent):
 
 def function(rule):
     arrays = [f"{name}: NDArray[_Scalar]" for name in ("param", "grad", *rule.states)]
-    if rule.optional_state is not None:
-        arrays.append(f"{rule.optional_state}: NDArray[_Scalar] | None = None")
+    arrays += [f"{name}: NDArray[_Scalar] | None = None" for name in rule.optional]
     keywords = [keyword(*item, carried=rule.carried) for item in rule.hypers.items()]
     keywords.append("rows: NDArray[np.int32] | NDArray[np.int64] | None = None")
     return signature(rule.name, [*arrays, "*", *keywords], "")

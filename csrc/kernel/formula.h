@@ -17,16 +17,20 @@ typedef struct factors {
  * wherever this is inlined. */
 typedef struct setting {
     fo_preparation preparation;
-    int has_optional;
-    int from_memory; /* the buffers are larger than all caches */
+    unsigned optional; /* as in fo_loop */
+    int from_memory;   /* the buffers are larger than all caches */
     int grad_decayed;
     scalar c[FO_MAX_COEFFICIENTS];
     factors by;
 } setting;
 
-FO_INLINE int state_count(const setting s)
+/* Buffers, those included that may not be there. */
+enum { BUFFERS = 2 + FO_CAT(FO_STATES, FO_KERNEL) + FO_CAT(FO_OPTIONAL_STATES, FO_KERNEL) };
+
+FO_INLINE int has_buffer(const setting s, int buffer)
 {
-    return FO_CAT(FO_STATES, FO_KERNEL) + (s.has_optional ? 1 : 0);
+    const int required = 2 + FO_CAT(FO_STATES, FO_KERNEL);
+    return buffer < required || s.optional >> (buffer - required) & 1;
 }
 
 FO_INLINE vec load_operand(const setting s, int buffer, int whole, size_t i, size_t count,
@@ -48,8 +52,9 @@ FO_INLINE void load_operands(operands *to, const setting s, int whole, size_t i,
 {
     to->p = load_operand(s, 0, whole, i, count, buffers);
     to->g = load_operand(s, 1, whole, i, count, buffers);
-    for (int k = 0; k < state_count(s); k++)
-        to->state[k] = load_operand(s, 2 + k, whole, i, count, buffers);
+    for (int b = 2; b < BUFFERS; b++)
+        if (has_buffer(s, b))
+            to->state[b - 2] = load_operand(s, b, whole, i, count, buffers);
 }
 
 FO_INLINE void store_operand(int buffer, vec x, int whole, size_t i, size_t count,
@@ -65,8 +70,9 @@ FO_INLINE void store_operand(int buffer, vec x, int whole, size_t i, size_t coun
 FO_INLINE void store_operands(const operands *x, const setting s, int whole, size_t i, size_t count,
                               void *const *buffers)
 {
-    for (int k = 0; k < state_count(s); k++)
-        store_operand(2 + k, x->state[k], whole, i, count, buffers);
+    for (int b = 2; b < BUFFERS; b++)
+        if (has_buffer(s, b))
+            store_operand(b, x->state[b - 2], whole, i, count, buffers);
     store_operand(0, x->p, whole, i, count, buffers);
 }
 
@@ -83,6 +89,7 @@ FO_INLINE void prepare(operands *x, const setting s)
 
 FO_INLINE void update_operands(operands *x, const setting s)
 {
-    vec *const optional = s.has_optional ? &x->state[FO_CAT(FO_STATES, FO_KERNEL)] : NULL;
+    vec *const first = &x->state[FO_CAT(FO_STATES, FO_KERNEL)];
+    vec *const optional[] = {s.optional & 1 ? first : NULL, s.optional & 2 ? first + 1 : NULL};
     x->p = x->p - update(x->g, x->state, optional, s.c);
 }

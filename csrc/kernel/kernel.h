@@ -68,8 +68,9 @@ typedef struct fo_loop_call {
     int from_memory; /* the buffers are larger than all caches */
 } fo_loop_call;
 
-/* buffers: param, grad, states. */
-typedef void fo_loop(const fo_loop_call *call, int has_optional, size_t n, void *const *buffers);
+/* optional: bit k if the k-th optional state is there. buffers: param, grad, states; what is not there is not
+ * read. */
+typedef void fo_loop(const fo_loop_call *call, unsigned optional, size_t n, void *const *buffers);
 
 /* Where conversions in registers are compiled: with the vectors of the oldest CPUs they are not worth it. */
 #if defined(__aarch64__)
@@ -103,7 +104,7 @@ typedef struct fo_stored {
 enum { FO_NARROW_GROUP = 4 }; /* vectors at most */
 
 /* Steps whole groups of vectors, and returns the number of elements; the rest is for others. Without the
- * optional state. */
+ * optional states. */
 typedef size_t fo_narrow_loop(const fo_loop_call *call, const fo_stored *buffers, size_t n);
 
 typedef struct fo_kernel {
@@ -115,15 +116,16 @@ typedef struct fo_kernel {
     fo_narrow_loop *in_registers[FO_ISA_COUNT]; /* some are NULL */
 } fo_kernel;
 
-/* What the table says about each rule, as constants: FO_STATES_adam, FO_HAS_OPTIONAL_adam. */
+/* What the table says about each rule, as constants: FO_STATES_adam, FO_OPTIONAL_STATES_adam. */
 #define NO_STATES 0
 #define ONE_STATE(a) 1
 #define TWO_STATES(a, b) 2
 #define THREE_STATES(a, b, c) 3
 #define NO_OPTIONAL 0
 #define OPTIONAL(state, flag) 1
+#define TWO_ADDED(a, flag_a, b, flag_b) 2
 #define FO_RULE(name, class_name, kernel, states, optional, ...)                                   \
-    enum { FO_STATES_##name = states, FO_HAS_OPTIONAL_##name = optional };                         \
+    enum { FO_STATES_##name = states, FO_OPTIONAL_STATES_##name = optional };                      \
     extern const fo_kernel fo_kernel_##kernel;
 #include "rules.def"
 #undef NO_STATES
@@ -132,6 +134,7 @@ typedef struct fo_kernel {
 #undef THREE_STATES
 #undef NO_OPTIONAL
 #undef OPTIONAL
+#undef TWO_ADDED
 
 /* By the number of the rule. */
 extern const fo_kernel *const fo_kernels[FO_RULE_COUNT];

@@ -25,7 +25,7 @@ FO_INLINE group_plan plan_of(const setting s)
     /* From memory, the divider is not the bottleneck, and prefetchers follow small groups better. */
     if (!FO_HAS_MULTIPLIED_ROOT || s.from_memory)
         return (group_plan){2, 0};
-    if (s.has_optional) /* as many vectors as there are registers for */
+    if (s.optional) /* as many vectors as there are registers for */
         return (group_plan){2, 1};
     return plans[FO_ROOT_COST][FO_DOUBLE][scaled];
 }
@@ -75,8 +75,9 @@ FO_INLINE void step_group(const setting s, group_plan plan, size_t i, void *cons
     /* Hide the value of i, or GCC makes one induction pointer per buffer and hoists stores above loads. */
     __asm__("" : "+r"(i));
     void *at[2 + FO_MAX_STATES];
-    for (int k = 0; k < 2 + state_count(s); k++)
-        at[k] = (scalar *)buffers[k] + i;
+    for (int k = 0; k < BUFFERS; k++)
+        if (has_buffer(s, k))
+            at[k] = (scalar *)buffers[k] + i;
     for (int k = 0; k < plan.size; k++)
         load_operands(&group[k], s, 1, (size_t)k * LANES, LANES, at);
     for (int k = 0; k < plan.size; k++)
@@ -126,8 +127,9 @@ FO_INLINE void run(const setting s, const fo_loop_call *call, size_t n, void *co
 {
     /* Copied, or a compiler reads them again after each store. */
     void *buffers[2 + FO_MAX_STATES];
-    for (int k = 0; k < 2 + state_count(s); k++)
-        buffers[k] = all_buffers[k];
+    for (int k = 0; k < BUFFERS; k++)
+        if (has_buffer(s, k))
+            buffers[k] = all_buffers[k];
     /* A vector that straddles cache lines costs two accesses, so the body starts where a vector of param
      * starts on a line. States and gradient usually lie on the line as param does, because allocators
      * repeat themselves. */
@@ -172,7 +174,7 @@ FO_INLINE void run_prepared(setting s, const fo_loop_call *call, size_t n, void 
     }
 }
 
-static void FO_NAME(loop)(const fo_loop_call *call, int has_optional, size_t n,
+static void FO_NAME(loop)(const fo_loop_call *call, unsigned optional, size_t n,
                           void *const *buffers)
 {
     setting s = {0};
@@ -181,11 +183,25 @@ static void FO_NAME(loop)(const fo_loop_call *call, int has_optional, size_t n,
         s.c[k] = (scalar)call->coefficients[k];
     s.by =
         (factors){(scalar)call->grad_scale, (scalar)call->param_factor, (scalar)call->weight_decay};
-    if (FO_CAT(FO_HAS_OPTIONAL, FO_KERNEL) && has_optional) {
-        s.has_optional = 1;
+    enum { OPTIONAL_STATES = FO_CAT(FO_OPTIONAL_STATES, FO_KERNEL) };
+    if (OPTIONAL_STATES == 1 && optional == 1) {
+        s.optional = 1;
         run_prepared(s, call, n, buffers);
+    } else if (OPTIONAL_STATES == 2 && optional) {
+        /* Of the sets of several states each has but one instance. */
+        s.preparation = FO_GRAD_PREPARED;
+        if (optional == 1) {
+            s.optional = 1;
+            run(s, call, n, buffers);
+        } else if (optional == 2) {
+            s.optional = 2;
+            run(s, call, n, buffers);
+        } else {
+            s.optional = 3;
+            run(s, call, n, buffers);
+        }
     } else {
-        s.has_optional = 0;
+        s.optional = 0;
         run_prepared(s, call, n, buffers);
     }
 }

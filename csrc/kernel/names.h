@@ -146,8 +146,10 @@
 #define factors FO_NAME(factors)
 #undef setting
 #define setting FO_NAME(setting)
-#undef state_count
-#define state_count FO_NAME(state_count)
+#undef BUFFERS
+#define BUFFERS FO_NAME(BUFFERS)
+#undef has_buffer
+#define has_buffer FO_NAME(has_buffer)
 #undef load_operand
 #define load_operand FO_NAME(load_operand)
 #undef store_operand

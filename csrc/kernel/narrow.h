@@ -106,7 +106,9 @@ FO_INLINE void load_buffer(int size, const fo_stored *from, int interleaved, int
 FO_INLINE void load_group(operands *group, int size, const setting s, const fo_stored *from,
                           int interleaved, size_t i)
 {
-    for (int b = 0; b < 2 + state_count(s); b++) {
+    for (int b = 0; b < BUFFERS; b++) {
+        if (!has_buffer(s, b))
+            continue;
         vec x[FO_NARROW_GROUP] = {{0}};
         load_buffer(size, from, interleaved, b, i, x);
         for (int k = 0; k < size; k++)
@@ -191,8 +193,8 @@ FO_INLINE void store_group(operands *group, int size, const setting s, const fo_
                                          (place * FO_FIRST_FACTOR + to->draws.add),
                                      to->draws.key);
         }
-    for (int b = 0; b < 2 + state_count(s); b++) {
-        if (b == 1)
+    for (int b = 0; b < BUFFERS; b++) {
+        if (b == 1 || !has_buffer(s, b))
             continue;
         vec x[FO_NARROW_GROUP];
         for (int k = 0; k < size; k++)
@@ -259,8 +261,8 @@ FO_INLINE int step_narrow_group(const setting s, int size, const fo_stored *buff
     for (int k = 0; k < size; k++)
         update_operands(&group[k], s);
     nans_seen nans = {0};
-    for (int b = 0; b < 2 + state_count(s); b++)
-        if (b != 1)
+    for (int b = 0; b < BUFFERS; b++)
+        if (b != 1 && has_buffer(s, b))
             for (int k = 0; k < size; k += 2)
                 nans = add_nans(nans, *vector_of(&group[k], b), *vector_of(&group[k + 1], b));
     if (__builtin_expect(any_nan(nans), 0))

@@ -8,11 +8,11 @@
  * names its kernel, its file and the cost of its root, and includes this file. That comes back to it for
  * every instruction set and compute type with FO_FORMULA defined, and then it defines
  *
- *     FO_INLINE vec update(vec g, vec *state, vec *optional, const scalar *c)
+ *     FO_INLINE vec update(vec g, vec *state, vec *const *optional, const scalar *c)
  *
- * which brings the states up to date and returns what is subtracted from the parameter. optional is the
- * state that rules.def calls optional, or NULL. How many states there are, and whether one is optional,
- * stands in rules.def only.
+ * which brings the states up to date and returns what is subtracted from the parameter. optional has, in the
+ * order of rules.def, a pointer to each state that is optional there, NULL if it is absent. How many states
+ * there are, and which are optional, stands in rules.def only.
  *
  * FO_KERNEL        the name in rules.def
  * FO_FILE          the file's path, from csrc/

@@ -29,7 +29,7 @@ static void coefficients(const fo_hyper *hyper, FO_UNUSED uint64_t step, double 
 
 #else
 
-FO_INLINE vec update(vec g, vec *state, FO_UNUSED vec *optional, const scalar *c)
+FO_INLINE vec update(vec g, vec *state, FO_UNUSED vec *const *optional, const scalar *c)
 {
     vec *v = &state[0], *u = &state[1];
     *v = c[RHO] * *v + c[ONE_MINUS_RHO] * (g * g);

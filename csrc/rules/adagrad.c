@@ -23,7 +23,7 @@ static void coefficients(const fo_hyper *hyper, FO_UNUSED uint64_t step, double 
 
 #else
 
-FO_INLINE vec update(vec g, vec *state, FO_UNUSED vec *optional, const scalar *c)
+FO_INLINE vec update(vec g, vec *state, FO_UNUSED vec *const *optional, const scalar *c)
 {
     vec *h = &state[0];
     *h = *h + g * g;

@@ -38,9 +38,9 @@ static void coefficients(const fo_hyper *hyper, uint64_t step, double *c)
 
 #else
 
-FO_INLINE vec update(vec g, vec *state, vec *amsgrad, const scalar *c)
+FO_INLINE vec update(vec g, vec *state, vec *const *optional, const scalar *c)
 {
-    vec *m = &state[0], *v = &state[1];
+    vec *m = &state[0], *v = &state[1], *amsgrad = optional[0];
     *m = c[BETA1] * *m + c[ONE_MINUS_BETA1] * g;
     *v = c[BETA2] * *v + c[ONE_MINUS_BETA2] * (g * g);
     if (amsgrad)

@@ -32,7 +32,7 @@ static void coefficients(const fo_hyper *hyper, FO_UNUSED uint64_t step, double 
 
 #else
 
-FO_INLINE vec update(vec g, vec *state, FO_UNUSED vec *optional, const scalar *c)
+FO_INLINE vec update(vec g, vec *state, FO_UNUSED vec *const *optional, const scalar *c)
 {
     vec *m = &state[0];
     const vec u = sign(c[BETA1] * *m + c[ONE_MINUS_BETA1] * g);

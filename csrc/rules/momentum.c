@@ -26,7 +26,7 @@ static void coefficients(const fo_hyper *hyper, uint64_t step, double *c)
 
 #else
 
-FO_INLINE vec update(vec g, vec *state, FO_UNUSED vec *optional, const scalar *c)
+FO_INLINE vec update(vec g, vec *state, FO_UNUSED vec *const *optional, const scalar *c)
 {
     vec *b = &state[0];
     *b = c[MU] * *b + c[ONE_MINUS_DAMPENING] * g;

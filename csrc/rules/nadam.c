@@ -52,7 +52,7 @@ static void coefficients(const fo_hyper *hyper, uint64_t step, double *c)
 
 #else
 
-FO_INLINE vec update(vec g, vec *state, FO_UNUSED vec *optional, const scalar *c)
+FO_INLINE vec update(vec g, vec *state, FO_UNUSED vec *const *optional, const scalar *c)
 {
     vec *m = &state[0], *v = &state[1];
     *m = c[BETA1] * *m + c[ONE_MINUS_BETA1] * g;

@@ -3,19 +3,27 @@
  *     v = alpha*v + (1-alpha)*(g*g)
  *     p = p - (lr*g)/(sqrt(v) + eps), or with eps_inside p = p - (lr*g)/sqrt(v + eps)
  *
+ *     centered: a = alpha*a + (1-alpha)*g, and max(v - a*a, 0) stands for v under the root
+ *     with momentum mu: b = mu*b + g/d, where d is the denominator above, and p = p - lr*b
+ *
  * G. Hinton, "Neural networks for machine learning", lecture 6e, 2012; eps outside the root as in
- * torch, inside as in Keras. */
+ * torch, inside as in Keras. Centred: A. Graves, "Generating sequences with recurrent neural networks",
+ * arXiv 1308.0850. v - a*a is a variance, which rounding can make negative: it is then 0, where torch's
+ * parameters become NaN.
+ *
+ * When to use it: in recurrent networks and reinforcement learning, where it is the custom. */
 #ifndef FO_FORMULA
 
 #include "kernel/kernel.h"
 
-enum { LR, ALPHA, ONE_MINUS_ALPHA, EPS_INSIDE, EPS, COEFFICIENTS };
+enum { LR, ALPHA, ONE_MINUS_ALPHA, EPS_INSIDE, EPS, MU, COEFFICIENTS };
 
 static void coefficients(const fo_hyper *hyper, FO_UNUSED uint64_t step, double *c)
 {
     c[LR] = hyper->lr;
     c[ALPHA] = hyper->alpha;
     c[ONE_MINUS_ALPHA] = 1 - hyper->alpha;
+    c[MU] = hyper->momentum;
     fo_place_eps(hyper, &c[EPS_INSIDE], &c[EPS]);
 }
 
@@ -26,11 +34,20 @@ static void coefficients(const fo_hyper *hyper, FO_UNUSED uint64_t step, double 
 
 #else
 
-FO_INLINE vec update(vec g, vec *state, FO_UNUSED vec *optional, const scalar *c)
+FO_INLINE vec update(vec g, vec *state, vec *const *optional, const scalar *c)
 {
-    vec *v = &state[0];
+    vec *v = &state[0], *average = optional[0], *b = optional[1], spread;
     *v = c[ALPHA] * *v + c[ONE_MINUS_ALPHA] * (g * g);
-    return (c[LR] * g) / (square_root(*v + c[EPS_INSIDE]) + c[EPS]);
+    spread = *v;
+    if (average) {
+        *average = c[ALPHA] * *average + c[ONE_MINUS_ALPHA] * g;
+        spread = maximum(*v - *average * *average, (vec){0});
+    }
+    const vec denominator = square_root(spread + c[EPS_INSIDE]) + c[EPS];
+    if (!b)
+        return (c[LR] * g) / denominator;
+    *b = c[MU] * *b + g / denominator;
+    return c[LR] * *b;
 }
 
 #endif

@@ -35,7 +35,7 @@ static void coefficients(const fo_hyper *hyper, FO_UNUSED uint64_t step, double 
 
 #else
 
-FO_INLINE vec update(vec g, vec *state, FO_UNUSED vec *optional, const scalar *c)
+FO_INLINE vec update(vec g, vec *state, FO_UNUSED vec *const *optional, const scalar *c)
 {
     vec *prev = &state[0], *s = &state[1];
     const vec zero = {0}, y = g * *prev;

@@ -20,7 +20,7 @@ static void coefficients(const fo_hyper *hyper, FO_UNUSED uint64_t step, double 
 
 #else
 
-FO_INLINE vec update(vec g, FO_UNUSED vec *state, FO_UNUSED vec *optional, const scalar *c)
+FO_INLINE vec update(vec g, FO_UNUSED vec *state, FO_UNUSED vec *const *optional, const scalar *c)
 {
     return c[LR] * g;
 }

@@ -180,6 +180,8 @@ def rmsprop(
     param: NDArray[_Scalar],
     grad: NDArray[_Scalar],
     square_avg: NDArray[_Scalar],
+    grad_avg: NDArray[_Scalar] | None = None,
+    momentum_buffer: NDArray[_Scalar] | None = None,
     *,
     lr: Number = 0.01,
     alpha: Number = 0.99,
@@ -189,6 +191,7 @@ def rmsprop(
     decoupled: bool = False,
     grad_scale: Number = 1.0,
     maximize: bool = False,
+    momentum: Number = 0.0,
     rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
 ) -> None: ...
 def lion(
@@ -418,6 +421,8 @@ class RMSprop(Optimizer):
         weight_decay: Number = 0.0,
         decoupled: bool = False,
         maximize: bool = False,
+        momentum: Number = 0.0,
+        centered: bool = False,
         state_format: str | Mapping[str, str] | None = None,
         master_weights: bool = False,
         rounding: Literal["stochastic", "nearest"] = "stochastic",

@@ -35,8 +35,10 @@ __all__ = [
     "PARAM",
     "REMAINDER",
     "as_json",
+    "flags",
     "is_schedule",
     "load",
+    "optional_states",
     "rate",
     "require_keys",
     "require_like",
@@ -60,10 +62,18 @@ _OPTIONAL = ("skipped_steps", "storage")
 
 def state_names(rule: Rule, group: Mapping[str, Any]) -> tuple[str, ...]:
     """The names of the states of the parameters of a group that are shaped like them."""
-    if rule.optional_flag is not None and group[rule.optional_flag]:
-        assert rule.optional_state is not None
-        return (*rule.states, rule.optional_state)
-    return rule.states
+    present = (name for name, switch in rule.optional.items() if np.any(group[switch]))
+    return (*rule.states, *present)
+
+
+def flags(rule: Rule) -> list[str]:
+    """The keywords of the class that switch a state on and are nothing else."""
+    return [name for name in rule.optional.values() if name not in rule.hypers]
+
+
+def optional_states(rule: Rule, group: Mapping[str, Any]) -> int:
+    """The set of the optional states of a group, in bits."""
+    return sum(1 << k for k, name in enumerate(rule.optional.values()) if np.any(group[name]))
 
 
 def is_schedule(lr: Any) -> bool:

@@ -23,11 +23,9 @@ class Rule:
     @property
     def states(self) -> tuple[str, ...]: ...
     @property
-    def optional_state(self) -> str | None: ...
+    def optional(self) -> dict[str, str]: ...
     @property
     def squares(self) -> tuple[str, ...]: ...
-    @property
-    def optional_flag(self) -> str | None: ...
     @property
     def initial_value(self) -> str | None: ...
     @property
@@ -60,7 +58,7 @@ class TensorList:
         states: list[list[NDArray[Any]]],
         groups: list[int],
         names: list[str],
-        optional: list[bool],
+        optional: list[int],
         source: object = ...,
         read_only: bool = ...,
         remainders: list[NDArray[Any] | None] | None = ...,

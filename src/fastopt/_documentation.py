@@ -39,8 +39,10 @@ HYPERS = {
     "grad_scale": "Multiplies the gradient first; any finite number.",
     "maximize": "Ascend instead of descend.",
     "amsgrad": "Divide by the largest second moment so far.",
+    "centered": "Divide by the root of the variance, not of the second moment.",
     "initial_accumulator_value": "What the first state starts with, >= 0.",
     "adamax.beta2": "Share of the largest gradient that is kept, in [0, 1).",
+    "rmsprop.momentum": "Share of the buffer that is kept, in [0, 1). With 0 there is no buffer.",
     "lion.beta1": "Share of the average in what the sign is taken of, in [0, 1).",
     "lion.beta2": "Share of the average that is kept, in [0, 1).",
     "rprop.lr": "The first step size, >= 0.",
@@ -120,12 +122,10 @@ def describe_function(rule: Rule) -> str:
         f"{name} : ndarray\n    State like param; start it with zeros; updated in place.\n"
         for name in rule.states
     )
-    if rule.optional_state:
-        states += (
-            f"{rule.optional_state} : ndarray, optional\n"
-            f"    A further state; passing it switches {rule.optional_flag} on.\n"
-        )
-    optional = [f"{rule.optional_state}=None"] if rule.optional_state else []
+    for name, switch in rule.optional.items():
+        states += f"{name} : ndarray, optional\n    A further state; passing it switches "
+        states += f"{switch} on.\n"
+    optional = [f"{name}=None" for name in rule.optional]
     signature = ", ".join([*arrays, *optional, "*", _signature(rule.hypers), "rows=None"])
     zeros = "".join(f">>> {name} = np.zeros(2)\n" for name in rule.states)
     given = {"step": "step=1", rule.carried: f"{rule.carried}=np.zeros(())", "lr": "lr=0.1"}

@@ -284,7 +284,7 @@ cdef class ExchangeList(TensorList):
                 and self.tensors[i].param_format != FO_FLOAT64)
 
     cdef int attach(self) except -1:
-        cdef Py_ssize_t i, k, n = 0, used = 0, number
+        cdef Py_ssize_t i, k, n = 0, used = 0, number, slot
         cdef fo_dltensor view
         cdef fo_tensor *tensor
         cdef int64_t *layouts
@@ -317,17 +317,18 @@ cdef class ExchangeList(TensorList):
             self.elements += element_count(&view)
             n = self.note_written(view.data, tensor.n * (view.type_bits // 8), number, n)
             for k, state in enumerate(self.states[i]):
-                number += 1
-                tensor.state_format[k] = FO_FORMAT_COUNT
+                slot = self.slot(i, k)
+                number = i * WRITTEN + 1 + slot
+                tensor.state_format[slot] = FO_FORMAT_COUNT
                 if self.borrow(state, &view):
                     if self.is_blocks(i, &view):
-                        tensor.state_format[k] = FO_BLOCK8
+                        tensor.state_format[slot] = FO_BLOCK8
                     elif self.is_like(i, layouts, &view):
-                        tensor.state_format[k] = format_of(&view)
-                if not goes_with(tensor.state_format[k], tensor.param_format):
+                        tensor.state_format[slot] = format_of(&view)
+                if not goes_with(tensor.state_format[slot], tensor.param_format):
                     raise ValueError(f"{self.written_name(number)} must have the shape and strides "
                                      f"of {self.names[i]} and a dtype that goes with its own")
-                tensor.state[k] = view.data
+                tensor.state[slot] = view.data
                 n = self.note_written(view.data, element_count(&view) * (view.type_bits // 8),
                                       number, n)
             if self.remainders[i] is not None:
@@ -354,7 +355,7 @@ cdef class ExchangeList(TensorList):
 
     cdef bint holds(self) noexcept:
         """Whether every parameter, state and remainder is still what and where it was."""
-        cdef Py_ssize_t i, k
+        cdef Py_ssize_t i, k, slot
         cdef const int64_t *layout = self.layouts
         cdef fo_tensor *tensor
         cdef list states
@@ -365,8 +366,9 @@ cdef class ExchangeList(TensorList):
                 return False
             states = <list>PyList_GET_ITEM(self.states, i)
             for k in range(PyList_GET_SIZE(states)):
-                if not self.is_where(i, layout, <object>PyList_GET_ITEM(states, k), tensor.state[k],
-                                     tensor.state_format[k]):
+                slot = self.slot(i, k)
+                if not self.is_where(i, layout, <object>PyList_GET_ITEM(states, k),
+                                     tensor.state[slot], tensor.state_format[slot]):
                     return False
             # No format has the numbers of a remainder: they are int16.
             if tensor.remainder != NULL and not self.is_where(

@@ -159,7 +159,7 @@ def _state_format(rule: Rule, value: Any) -> Any:
     if value is None:
         return None
     if isinstance(value, Mapping):
-        names = [*rule.states, *([rule.optional_state] if rule.optional_state else [])]
+        names = [*rule.states, *rule.optional]
         return {
             _checks.choice("a key of state_format", name, names): _checks.choice(
                 f"state_format[{name!r}]", format, STATE_FORMATS

@@ -117,8 +117,8 @@ def complete(rule: Rule, defaults: Mapping[str, Any], group: Mapping[str, Any]) 
         if given[name] is None:
             raise TypeError(f"{rule.class_name}() needs the keyword argument {name}")
     _as_python_bools(given)
-    if rule.optional_flag is not None:
-        _checks.flag(rule.optional_flag, given[rule.optional_flag])
+    for name in _checkpoint.flags(rule):
+        _checks.flag(name, given[name])
     if rule.initial_value is not None:
         _checks.number(rule.initial_value, given[rule.initial_value], least=0)
     notes = {name: given[name] for name in _NOTES if name in given}

@@ -45,7 +45,6 @@ _HABITS: dict[str, dict[str, str]] = {
     "l2": {"weight_decay": "it is weight_decay= here"},
     "wd": {"weight_decay": "it is weight_decay= here"},
     "decoupled_weight_decay": {"decoupled": "it is decoupled=True here"},
-    "centered": {"lr": "RMSprop is offered uncentred only"},
     "clipnorm": _CLIPPING,
     "global_clipnorm": _CLIPPING,
     "max_norm": _CLIPPING,

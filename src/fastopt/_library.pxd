@@ -125,8 +125,9 @@ cdef extern from "fastopt.h" nogil:
         const char *kernel
         const char *states[3]
         int state_count
-        const char *optional_state
-        const char *optional_flag
+        int optional_count
+        const char *optional_states[3]  # FO_MAX_STATES
+        const char *optional_flags[3]
         const char *initial_value
         int needs_step
         const char *carried

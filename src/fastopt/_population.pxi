@@ -121,7 +121,7 @@ cdef class RowList(TensorList):
 
     cdef int read_hypers(self, dict hypers, fo_group *group, fo_rows *rows) except -1:
         cdef Rule rule = self.rules[0]
-        cdef Py_ssize_t k
+        cdef Py_ssize_t k, row
         cdef int index
         group[0] = rule.defaults
         memset(rows, 0, sizeof(fo_rows))
@@ -134,13 +134,20 @@ cdef class RowList(TensorList):
                 raise ValueError(f"hypers must have {name!r}")
             value = hypers[name]
             index = rule.group_indices[k]
-            if index == OPTIONAL_FLAG:
-                if not (isinstance(value, (bool, numpy.bool_)) and value == self.optional[0]):
-                    raise ValueError(f"{name} cannot be changed after construction: "
-                                     f"it was {self.optional[0]}, got {value!r}")
+            if index <= FIRST_FLAG:
+                self.check_flag(name, value, 0, FIRST_FLAG - index)
                 continue
             rows.hyper[index] = self.read(name, value, fo_hyper_describe(index).domain, index,
                                           &(<double *>&group.hyper)[index])
+        for k in range(rule.info.optional_count):
+            index = rule.optional_hypers[k]
+            if index < 0:
+                continue
+            if rows.hyper[index] == NULL:
+                self.check_switch(rule, 0, k, (<double *>&group.hyper)[index])
+            else:
+                for row in range(self.rows):
+                    self.check_switch(rule, 0, k, rows.hyper[index][row])
         return 0 if self.is_stochastic else self.check_squares(group, rows)
 
     cdef int raise_row(self, fo_status status, const fo_group *group, const fo_rows *rows,

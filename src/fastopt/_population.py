@@ -43,7 +43,8 @@ class Population:
         The parameters, updated in place. The first axis of each has the length K.
     **hypers
         The hyper-parameters of the rule's optimizer class. Each is one number for all rows or a
-        sequence of K; flags are bools in the same way, but for ``amsgrad``, which is one bool. `lr`
+        sequence of K; flags are bools in the same way, but for ``amsgrad`` and ``centered``, which
+        are one bool. The ``momentum`` of RMSprop is 0 in all rows or in none. `lr`
         may also be a schedule, a function from the number of a step to a rate, or a list of K
         schedules and numbers. ``state_format``, ``master_weights``, ``rounding`` and ``seed`` are
         those of the optimizer class, too; `seed` is one number or K.
@@ -97,8 +98,8 @@ class Population:
         for name, value in given.items():
             if value is None:
                 raise TypeError(f"Population({self.rule.name!r}) needs the keyword argument {name}")
-        if self.rule.optional_flag is not None:
-            _checks.flag(self.rule.optional_flag, given[self.rule.optional_flag])
+        for name in _checkpoint.flags(self.rule):
+            _checks.flag(name, given[name])
         tree = settled(params)
         if is_groups(tree):
             raise TypeError(

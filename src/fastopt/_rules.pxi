@@ -24,9 +24,9 @@ cdef enum:
     MAX_ARRAYS = 2 + FO_MAX_STATES
     MAX_KEYWORDS = 32
     STEP_KEYWORD = -1
-    OPTIONAL_FLAG = -2
+    CARRIED_KEYWORD = -2
     ROWS_KEYWORD = -3
-    CARRIED_KEYWORD = -4
+    FIRST_FLAG = -4  # of the first optional state; that of the next one is one less
 
 # What other libraries call a keyword.
 OTHER_NAMES = {"betas": "beta1= and beta2=", "learning_rate": "lr=", "wd": "weight_decay="}
@@ -43,12 +43,13 @@ cdef class Rule:
         The file of csrc/rules that has its formula.
     states : tuple of str
         The arrays that are always needed, in positional order after ``param`` and ``grad``.
-    optional_state, optional_flag : str or None
-        A further array that switches a variant on, and the flag of the class for it.
+    optional : dict of str to str
+        Further arrays that switch variants on, each with the keyword of the class for it: a flag, or
+        a hyper-parameter that is not 0 then.
     carried : str or None
         A number that each step leaves for the next one: an array without dimensions, of float64.
     squares : tuple of str
-        The states, the optional one included, that are averages, sums or maxima of squares.
+        The states, optional ones included, that are averages, sums or maxima of squares.
     hypers : dict
         Keywords of the function and their defaults; None where one must be given.
     class_hypers : dict
@@ -62,8 +63,7 @@ cdef class Rule:
     cdef readonly str kernel
     cdef readonly tuple states
     cdef readonly tuple squares
-    cdef readonly str optional_state
-    cdef readonly str optional_flag
+    cdef readonly dict optional
     cdef readonly str initial_value
     cdef readonly str carried
     cdef readonly dict hypers
@@ -79,6 +79,7 @@ cdef class Rule:
     cdef int indices[MAX_KEYWORDS]
     cdef tuple group_keys    # the hyper-parameters that a parameter group holds
     cdef int group_indices[MAX_KEYWORDS]
+    cdef int optional_hypers[FO_MAX_STATES]  # of the optional states, or -1: the keyword is a flag
     cdef int kept_share      # the hyper-parameter that says how much of an average of squares stays
 
     def __cinit__(self, int index):
@@ -94,13 +95,11 @@ cdef class Rule:
         self.class_name = text(self.info.class_name)
         self.kernel = text(self.info.kernel)
         self.states = tuple([text(self.info.states[i]) for i in range(self.info.state_count)])
-        self.optional_state = text(self.info.optional_state)
-        self.optional_flag = text(self.info.optional_flag)
+        self.optional = {text(self.info.optional_states[i]): text(self.info.optional_flags[i])
+                         for i in range(self.info.optional_count)}
         self.initial_value = text(self.info.initial_value)
         self.carried = text(self.info.carried)
-        arrays = ["param", "grad", *self.states]
-        if self.optional_state is not None:
-            arrays.append(self.optional_state)
+        arrays = ["param", "grad", *self.states, *self.optional]
         self.squares = tuple([name for i, name in enumerate(arrays[2:])
                               if self.info.squares >> i & 1])
         self.arrays = tuple([sys.intern(name) for name in arrays])
@@ -142,10 +141,15 @@ cdef class Rule:
                 group_count += 1
         keywords.append("rows")
         self.indices[keyword_count] = ROWS_KEYWORD
-        if self.optional_flag is not None:
-            self.class_hypers[self.optional_flag] = False
-            group_keys.append(self.optional_flag)
-            self.group_indices[group_count] = OPTIONAL_FLAG
+        for i, name in enumerate(self.optional.values()):
+            self.optional_hypers[i] = -1
+            if name in self.class_hypers:
+                self.optional_hypers[i] = self.group_indices[group_keys.index(name)]
+                continue
+            self.class_hypers[name] = False
+            group_keys.append(name)
+            self.group_indices[group_count] = FIRST_FLAG - i
+            group_count += 1
         if self.initial_value is not None:
             self.class_hypers[self.initial_value] = 0.0
         self.kept_share = -1
@@ -287,11 +291,20 @@ cdef object call_rule(PyObject *self, PyObject *const *args, Py_ssize_t position
                                     not in <tuple>names):
                 raise TypeError(f"{rule.name}() needs the keyword argument "
                                 f"{text(fo_hyper_describe(k).name)}")
-    if array_count > needed and (arrays[needed] == NULL or <object>arrays[needed] is None):
-        array_count = needed
+    for i in range(needed, array_count):
+        if arrays[i] != NULL and <object>arrays[i] is None:
+            arrays[i] = NULL
+        index = rule.optional_hypers[i - needed]
+        if (arrays[i] == NULL and index >= 0 and hyper[index] != 0
+                and fo_check_hyper(&group, &k) == FO_OK):
+            raise TypeError(f"{rule.name}() needs the argument {rule.arrays[i]} where "
+                            f"{text(fo_hyper_describe(index).name)} is not 0, got {hyper[index]!r}")
 
     for i in range(array_count):
+        formats[i] = FO_FLOAT32
         if arrays[i] == NULL:
+            if i >= needed:
+                continue
             raise TypeError(f"{rule.name}() needs the argument {rule.arrays[i]}")
         formats[i] = check_type(rule.arrays[i], <object>arrays[i])
         check_goes_with(rule.arrays[i], formats[i], formats[0])
@@ -302,6 +315,8 @@ cdef object call_rule(PyObject *self, PyObject *const *args, Py_ssize_t position
         check_indices("rows", rows)
     param = <cnp.ndarray>arrays[0]
     for i in range(array_count):
+        if arrays[i] == NULL:
+            continue
         array = <cnp.ndarray>arrays[i]
         check_layout(rule.arrays[i], array, i != 1)
         if i == 1 and rows is not None:
@@ -309,6 +324,8 @@ cdef object call_rule(PyObject *self, PyObject *const *args, Py_ssize_t position
         elif i and not same_shape(array, param):
             raise_shape(rule.arrays[i], array, "param", param)
         for k in range(i):
+            if arrays[k] == NULL:
+                continue
             other = <cnp.ndarray>arrays[k]
             if overlap(array, other):
                 raise ValueError(f"{rule.arrays[i]} must not overlap {rule.arrays[k]} in memory")
@@ -328,7 +345,7 @@ cdef object call_rule(PyObject *self, PyObject *const *args, Py_ssize_t position
     tensor.grad = cnp.PyArray_DATA(<cnp.ndarray>arrays[1])
     for i in range(FO_MAX_STATES):
         tensor.state[i] = (cnp.PyArray_DATA(<cnp.ndarray>arrays[2 + i])
-                           if 2 + i < array_count else NULL)
+                           if 2 + i < array_count and arrays[2 + i] != NULL else NULL)
     sparse.indices = NULL
     if rows is not None:
         note_rows(&sparse, param, <cnp.ndarray>rows)
@@ -336,7 +353,7 @@ cdef object call_rule(PyObject *self, PyObject *const *args, Py_ssize_t position
         status = step_one(&group, &tensor, &sparse, &result)
     else:
         # References of our own: the caller's containers may change while others run.
-        held = [<object>arrays[i] for i in range(array_count)]
+        held = [<object>arrays[i] for i in range(array_count) if arrays[i] != NULL]
         with nogil:
             status = step_one(&group, &tensor, &sparse, &result)
     if status == FO_BAD_INDEX:

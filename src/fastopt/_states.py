@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastopt._blocks import BLOCK8, fill
-from fastopt._checkpoint import state_names
+from fastopt._checkpoint import optional_states, state_names
 from fastopt._core import RowList, Rule, TensorList
 from fastopt._formats import Storage
 from fastopt._groups import ParameterGroups, with_rates
@@ -45,14 +45,13 @@ def tensor_list(
             for array, name, owner in zip(params[new], names[new], owners[new], strict=True)
         ),
     ]
-    flag = rule.optional_flag
     tensors = TensorList(
         [rule] * len(groups),
         params,
         all_states,
         owners,
         names,
-        [flag is not None and group[flag] for group in groups],
+        [optional_states(rule, group) for group in groups],
         read_only=read_only,
         remainders=[*remainders, *map(storage.remainder, params[new], names[new])],
         seed=storage.seed_of_rounding,
@@ -91,7 +90,7 @@ def row_list(
         states,
         [0] * len(params),
         names,
-        [rule.optional_flag is not None and hypers[rule.optional_flag]],
+        [optional_states(rule, hypers)],
         remainders=remainders,
         seed=None if seeds is None else int(seeds[0]),
     )

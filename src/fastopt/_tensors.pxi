@@ -31,8 +31,8 @@ cdef class TensorList:
         For each parameter, the index of its group.
     names : list of str
         What messages call the parameters.
-    optional : list of bool
-        For each group, whether its tensors have the optional state.
+    optional : list of int
+        For each group bit k: its tensors have the k-th optional state.
     source : object
         What a subclass reads its tensors with.
     read_only : bool
@@ -48,7 +48,7 @@ cdef class TensorList:
     cdef readonly list states
     cdef readonly list remainders  # for each parameter an array or None
     cdef list names
-    cdef list optional          # for each group, whether its tensors have the optional state
+    cdef list optional          # for each group the set of its optional states, in bits
     cdef list seen_hypers       # for each group, the objects that its C struct was made from
     cdef Py_ssize_t count
     cdef Py_ssize_t group_count
@@ -129,15 +129,31 @@ cdef class TensorList:
         return (PyList_GET_SIZE(<list>PyList_GET_ITEM(self.states, i))
                 - (rule.info.carried != NULL))
 
+    cdef Py_ssize_t slot(self, Py_ssize_t i, Py_ssize_t k) noexcept:
+        """Where the k-th state of a parameter stands among all that its rule has."""
+        cdef Py_ssize_t group = self.tensors[i].group
+        cdef Rule rule = <Rule>PyList_GET_ITEM(self.rules, group)
+        cdef Py_ssize_t found = rule.info.state_count
+        cdef int optional
+        if k < found:
+            return k
+        optional = <object>PyList_GET_ITEM(self.optional, group)
+        k -= found
+        while k or not optional & 1:
+            k -= optional & 1
+            optional >>= 1
+            found += 1
+        return found
+
     def state_names(self, Py_ssize_t i):
         """The names of the states of a parameter."""
         cdef Rule rule = self.rules[self.tensors[i].group]
-        names = rule.arrays[2:2 + self.state_count(i)]
-        return names if rule.carried is None else (*names, rule.carried)
+        names = [rule.arrays[2 + self.slot(i, k)] for k in range(self.state_count(i))]
+        return (*names, *filter(None, [rule.carried]))
 
     cdef int attach(self) except -1:
         """Check every parameter and state, and note where they are."""
-        cdef Py_ssize_t i, k, n = 0, number
+        cdef Py_ssize_t i, k, n = 0, number, slot
         cdef fo_tensor *tensor
         cdef cnp.ndarray param
         self.elements = 0
@@ -146,7 +162,7 @@ cdef class TensorList:
             param_format = check_type(self.names[i], self.params[i])
             formats.append([param_format])
             for k, state in enumerate(self.states[i][:self.state_count(i)]):
-                name = self.written_name(i * WRITTEN + 1 + k)
+                name = self.written_name(i * WRITTEN + 1 + self.slot(i, k))
                 formats[i].append(check_state_type(name, state))
                 check_goes_with(name, formats[i][1 + k], param_format)
         for i in range(self.count):
@@ -161,7 +177,8 @@ cdef class TensorList:
             n = self.attach_array(param, number, n)
             tensor.param = cnp.PyArray_DATA(param)
             for k, state in enumerate(self.states[i][:self.state_count(i)]):
-                number += 1
+                slot = self.slot(i, k)
+                number = i * WRITTEN + 1 + slot
                 if formats[i][1 + k] == FO_BLOCK8:
                     if (<object>state).shape != self.block_shape(i):
                         raise ValueError(f"{self.written_name(number)} must have the shape "
@@ -170,8 +187,8 @@ cdef class TensorList:
                 elif not same_shape(state, param):
                     raise_shape(self.written_name(number), state, self.names[i], param)
                 n = self.attach_array(state, number, n)
-                tensor.state[k] = cnp.PyArray_DATA(<cnp.ndarray>state)
-                tensor.state_format[k] = formats[i][1 + k]
+                tensor.state[slot] = cnp.PyArray_DATA(<cnp.ndarray>state)
+                tensor.state_format[slot] = formats[i][1 + k]
             tensor.carried = NULL
             if self.state_count(i) < len(self.states[i]):
                 n = self.attach_carried(i, self.states[i][self.state_count(i)], n)
@@ -201,7 +218,7 @@ cdef class TensorList:
         cdef bint same = ((format == FO_FLOAT32 or format == FO_FLOAT64)
                           and tensor.grad_format == format)
         for k in range(self.state_count(i)):
-            same = same and tensor.state_format[k] == format
+            same = same and tensor.state_format[self.slot(i, k)] == format
         tensor.dtype = format if same else FO_MIXED
 
     cdef Py_ssize_t attach_carried(self, Py_ssize_t i, cnp.ndarray array, Py_ssize_t n) except -1:
@@ -266,7 +283,7 @@ cdef class TensorList:
                 and cnp.PyArray_ISNOTSWAPPED(array))
 
     cdef int check_unchanged(self) except -1:
-        cdef Py_ssize_t i, k
+        cdef Py_ssize_t i, k, slot
         cdef list states
         cdef fo_tensor *tensor
         for i in range(self.count):
@@ -276,7 +293,9 @@ cdef class TensorList:
                 return self.attach()
             states = <list>PyList_GET_ITEM(self.states, i)
             for k in range(<int>self.state_count(i)):
-                if not self.is_unchanged_state(<cnp.ndarray>PyList_GET_ITEM(states, k), tensor, k):
+                slot = self.slot(i, k)
+                if not self.is_unchanged_state(<cnp.ndarray>PyList_GET_ITEM(states, k), tensor,
+                                               slot):
                     return self.attach()
             if tensor.remainder != NULL and not self.is_unchanged(
                     <cnp.ndarray>PyList_GET_ITEM(self.remainders, i), tensor.n, tensor.remainder,
@@ -290,14 +309,15 @@ cdef class TensorList:
 
     cdef int check_narrow(self, Py_ssize_t group, const fo_hyper *hyper) except -1:
         """The states of a group that are rounded to nearest against its hyper-parameters."""
-        cdef Py_ssize_t i, k
+        cdef Py_ssize_t i, k, slot
         for i in range(self.count):
             if (<Py_ssize_t>self.tensors[i].group != group
                     or self.tensors[i].rounding == FO_STOCHASTIC):
                 continue
             for k in range(self.state_count(i)):
-                check_squares(self.rules[group], hyper, k, self.tensors[i].state_format[k],
-                              self.written_name(i * WRITTEN + 1 + k))
+                slot = self.slot(i, k)
+                check_squares(self.rules[group], hyper, slot, self.tensors[i].state_format[slot],
+                              self.written_name(i * WRITTEN + 1 + slot))
         return 0
 
     cdef int check_grad(self, Py_ssize_t i, object grad) except -1:
@@ -407,10 +427,8 @@ cdef class TensorList:
                 except KeyError:
                     raise ValueError(f"param_groups[{i}] must have {name!r}") from None
                 fresh.append(item)
-                if rule.group_indices[k] == OPTIONAL_FLAG:
-                    if not (isinstance(item, (bool, numpy.bool_)) and item == self.optional[i]):
-                        raise ValueError(f"{name} cannot be changed after construction: "
-                                         f"it was {self.optional[i]}, got {item!r}")
+                if rule.group_indices[k] <= FIRST_FLAG:
+                    self.check_flag(name, item, i, FIRST_FLAG - rule.group_indices[k])
                     continue
                 (<double *>&scratch.hyper)[rule.group_indices[k]] = to_double(
                     name, item, fo_hyper_describe(rule.group_indices[k]).domain)
@@ -418,9 +436,32 @@ cdef class TensorList:
             status = fo_check_hyper(&scratch, &result.hyper)
             if status != FO_OK:
                 raise_status(status, &scratch, NULL, &result)
+            for k in range(rule.info.optional_count):
+                if rule.optional_hypers[k] >= 0:
+                    self.check_switch(rule, i, k,
+                                      (<double *>&scratch.hyper)[rule.optional_hypers[k]])
             self.check_narrow(i, &scratch.hyper)
             self.groups[i] = scratch
             self.seen_hypers[i] = fresh
+        return 0
+
+    cdef int check_flag(self, str name, object value, Py_ssize_t group, int optional) except -1:
+        """The flag of the optional state of that number must be what it was."""
+        cdef bint was = self.optional[group] >> optional & 1
+        if not (isinstance(value, (bool, numpy.bool_)) and value == was):
+            raise ValueError(f"{name} cannot be changed after construction: it was {was}, "
+                             f"got {value!r}")
+        return 0
+
+    cdef int check_switch(self, Rule rule, Py_ssize_t group, int optional, double value) except -1:
+        """The same for a hyper-parameter, with which there is the state if it is not 0."""
+        cdef bint was = self.optional[group] >> optional & 1
+        if (value != 0) != was:
+            name = text(fo_hyper_describe(rule.optional_hypers[optional]).name)
+            raise ValueError(f"{name} cannot be changed {'to' if was else 'from'} 0 after "
+                             f"construction, as its state {'is' if was else 'would be'} "
+                             f"{rule.arrays[2 + rule.info.state_count + optional]}, "
+                             f"got {value!r}")
         return 0
 
     def __enter__(self):

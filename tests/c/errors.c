@@ -195,7 +195,7 @@ static void check_mixed(fo_rule rule)
     tensor.param_format = tensor.grad_format = FO_FLOAT64;
     for (int k = 0; k < FO_MAX_STATES; k++)
         tensor.state_format[k] = FO_FORMAT_COUNT;
-    for (int k = 0; k < info->state_count + (info->optional_state != NULL); k++)
+    for (int k = 0; k < info->state_count + info->optional_count; k++)
         tensor.state_format[k] = FO_FLOAT64;
     CHECK(fo_step(&group, 1, &tensor, 1, NULL, NULL) == FO_OK);
     CHECK(!memcmp(one.now, other.now, sizeof one.now));

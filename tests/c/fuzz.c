@@ -296,7 +296,7 @@ static void decode(input *from, scene *to)
     to->group.hyper = fo_defaults(to->group.rule);
     const fo_rule_info *info = fo_rule_describe(to->group.rule);
     const unsigned flags = (unsigned)take(from, 1);
-    to->states = info->state_count + (info->optional_state && flags & 2);
+    to->states = info->state_count + (flags & 2 ? info->optional_count : 0);
     to->buffers = 2 + to->states;
     decode_formats(from, to, flags & 1);
     to->options = (fo_options)FO_DEFAULT_OPTIONS;

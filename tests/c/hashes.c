@@ -89,15 +89,16 @@ static void require(fo_status status, const char *name)
 }
 
 static void run(fo_rule rule, fo_dtype dtype, const char *variant, const fo_hyper *hyper,
-                int with_optional, size_t n, int steps)
+                unsigned optional, size_t n, int steps)
 {
     const fo_rule_info *info = fo_rule_describe(rule);
     const size_t size = n * (dtype == FO_FLOAT64 ? sizeof(double) : sizeof(float));
     void *param = allocate(size), *grad = allocate(size), *state[FO_MAX_STATES + 1] = {0};
     double carried = 0;
-    const int states = info->state_count + with_optional;
+    const int states = info->state_count + info->optional_count;
     for (int k = 0; k < states; k++)
-        state[k] = allocate(size);
+        if (k < info->state_count || optional >> (k - info->state_count) & 1)
+            state[k] = allocate(size);
     if (info->carried)
         state[states] = &carried;
     generator = 1;
@@ -109,10 +110,11 @@ static void run(fo_rule rule, fo_dtype dtype, const char *variant, const fo_hype
                 info->name);
     }
     uint64_t h = hash(14695981039346656037u, dtype, param, n);
-    for (int k = 0; k < states; k++) {
-        h = hash(h, dtype, state[k], n);
-        free(state[k]);
-    }
+    for (int k = 0; k < states; k++)
+        if (state[k]) {
+            h = hash(h, dtype, state[k], n);
+            free(state[k]);
+        }
     free(param);
     free(grad);
     printf("%s %s %s %016llx\n", info->name, dtype == FO_FLOAT64 ? "float64" : "float32", variant,
@@ -265,8 +267,12 @@ int main(void)
             hyper.lr = 0.01;
             run(rule, dtype, "plain", &hyper, 0, N, STEPS);
             run(rule, dtype, "large", &hyper, 0, LARGE, 3);
-            if (info->optional_state)
-                run(rule, dtype, info->optional_flag, &hyper, 1, N, STEPS);
+            fo_hyper with_momentum = hyper;
+            with_momentum.momentum = 0.75;
+            for (int k = 0; k < info->optional_count; k++)
+                run(rule, dtype, info->optional_flags[k], &with_momentum, 1u << k, N, STEPS);
+            if (info->optional_count > 1)
+                run(rule, dtype, "both", &with_momentum, 3, N, STEPS);
             for (int i = 0; i < info->hyper_count; i++) {
                 const fo_hyper_entry *entry = &info->hypers[i];
                 const fo_hyper_info *about = fo_hyper_describe(entry->index);
@@ -277,7 +283,7 @@ int main(void)
                 ((double *)&other)[entry->index] = about->domain == FO_FLAG       ? 1.0
                                                    : about->domain == FO_FRACTION ? 0.75
                                                                                   : 0.125;
-                run(rule, dtype, about->name, &other, info->optional_state != NULL, N, STEPS);
+                run(rule, dtype, about->name, &other, info->optional_count == 1, N, STEPS);
             }
         }
         run_clipped(rule);

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import step_keyword
+from cases import states_of, step_keyword
 from processes import run_program
 
 import fastopt
@@ -249,7 +249,7 @@ def test_lanes_without_an_element_trap_nowhere(installed, tmp_path):
 def test_c_library_and_python_give_equal_bits(library, abi, name, dtype):
     rule = fastopt.RULES[name]
     rng = np.random.default_rng(0)
-    names = [*rule.states, *([rule.optional_state] if rule.optional_state else [])]
+    names = states_of(rule, True)
     index = list(fastopt.RULES).index(name)
     hyper = np.empty(len(hyper_names()))
     assert library.fo_defaults_abi(abi, index, hyper.ctypes.data) == 0

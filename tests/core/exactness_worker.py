@@ -45,7 +45,7 @@ PINNED_LENGTH = 259
 SPECIAL_STEPS = (1, 2, 1000, 2**31, 2**53)
 PROT_NONE = 0
 # The last states that are maxima
-MAXIMA = (("max_exp_avg_sq",), ("exp_inf",))
+MAXIMA = {"max_exp_avg_sq", "exp_inf"}
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 numbers = functools.cache(cases.numbers)
@@ -124,7 +124,11 @@ class Variant:
         param, *states = buffers
         for k, gradient in enumerate(gradients):
             keywords = {**self.keywords, **step_keyword(self.rule, k + 1)}
-            function(param, gradient, *states, **keywords)
+            function(param, gradient, **self.by_name(states), **keywords)
+
+    def by_name(self, states):
+        """Of two optional states the second may be there alone."""
+        return dict(zip(self.names[1:], states, strict=True))
 
     def mismatches(self, arenas, n, offsets):
         """Names of the buffers that differ, after the first `n` elements were stepped in place."""
@@ -139,7 +143,7 @@ class Variant:
         for k, values in enumerate(self.gradients):
             gradient, start = gradient_arena.place(values[:n], offsets[0])
             keywords = {**self.keywords, **step_keyword(self.rule, k + 1)}
-            function(param, gradient, *states, **keywords)
+            function(param, gradient, **self.by_name(states), **keywords)
             if not gradient_arena.holds_only(values[:n], start):
                 wrong.append("grad")
         for name, arena, buffer, (_, start) in zip(
@@ -246,7 +250,8 @@ def check_special_values(report):
         for dtype, (keywords, optional) in itertools.product(DTYPES, function_variants(rule)):
             count = len(states_of(rule, optional)) + 2
             axes = [special_values(dtype, few=count > 3)] * count
-            if states_of(rule, optional)[-1:] in MAXIMA:
+            names = ("param", "grad", *states_of(rule, optional))
+            if names[-1] in MAXIMA:
                 # numpy.maximum does not define the sign of max(-0, 0)
                 axes[-1] = np.delete(axes[-1], 1)
             grid = [axis.ravel() for axis in np.meshgrid(*axes)]
@@ -254,13 +259,15 @@ def check_special_values(report):
                 expected = [np.ascontiguousarray(buffer) for buffer in grid]
                 got = [buffer.copy() for buffer in expected]
                 step = hypers.pop("step", None)
-                REFERENCE[rule.name](*expected, **hypers, **step_keyword(rule, step))
-                function_of(rule)(*got, **hypers, **step_keyword(rule, step))
+                for function, buffers in (
+                    (REFERENCE[rule.name], expected),
+                    (function_of(rule), got),
+                ):
+                    by_name = dict(zip(names, buffers, strict=True))
+                    function(**by_name, **hypers, **step_keyword(rule, step))
                 wrong = [
                     name
-                    for name, a, b in zip(
-                        ("param", "grad", *states_of(rule, optional)), expected, got, strict=True
-                    )
+                    for name, a, b in zip(names, expected, got, strict=True)
                     if not same_but_nan_payload(a, b)
                 ]
                 variant = Variant(rule, dtype, keywords, optional, 0)
@@ -283,11 +290,12 @@ def special_hypers(rule, keywords, dtype):
 
 
 def pinned_digests():
-    """One digest per rule and dtype over long runs of every variant."""
+    """One digest per rule, dtype and set of optional states, where there are several of these."""
     hashes = {}
     for choice in choices():
         variant = Variant(*choice, 0, steps=0)
-        key = f"{variant.rule.name}-{variant.dtype.name}"
+        several = variant.optional if len(variant.rule.optional) > 1 else ()
+        key = "-".join((variant.rule.name, variant.dtype.name, *several))
         digest = hashes.setdefault(key, hashlib.sha256())
         buffers = [np.zeros(PINNED_LENGTH, variant.dtype) for _ in variant.names]
         buffers[0][:] = numbers(0, PINNED_LENGTH, variant.dtype)

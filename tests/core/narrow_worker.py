@@ -13,7 +13,14 @@ import cases
 import formats
 import ml_dtypes
 import numpy as np
-from cases import RULES, class_of, class_variants, step_keyword
+from cases import (
+    RULES,
+    class_of,
+    class_variants,
+    present_states,
+    states_of,
+    step_keyword,
+)
 
 import fastopt
 from fastopt._formats import named_dtype
@@ -66,8 +73,7 @@ class Case:
     def __init__(self, rule, keywords, combination, rounding, lengths):
         self.rule, self.combination, self.rounding = rule, combination, rounding
         param, grad, state, master = combination
-        optional = bool(rule.optional_flag and keywords[rule.optional_flag])
-        names = [*rule.states, rule.optional_state] if optional else rule.states
+        names = states_of(rule, present_states(rule, keywords))
         self.names = names
         states = formats_of(rule, names, state)
         self.formats = [param, grad, *states]
@@ -120,6 +126,7 @@ class Case:
                 buffers,
                 self.formats,
                 {**hypers, **step_keyword(self.rule, t + 1, carried)},
+                names=self.names,
                 remainder=remainder,
                 seed=SEED if self.rounding == "stochastic" else None,
                 count=t + 1,

@@ -16,8 +16,10 @@ def settings(rule, rows, random, share=0.3):
     """Hyper-parameters of every kind: some one for all rows, most one for each."""
     found = {}
     for name, default in rule.class_hypers.items():
-        if name == rule.optional_flag:
+        if name in rule.optional.values():
             found[name] = bool(random.random() < 0.5)
+            if name in rule.hypers:
+                found[name] *= random.uniform(0.1, 0.99, rows)
             continue
         if isinstance(default, bool):
             values = random.random(rows) < 0.5

@@ -9,7 +9,7 @@ import json
 import sys
 
 import numpy as np
-import sparse
+import sparse_rows
 from cases import DTYPES, RULES, function_of, function_variants, numbers, states_of, step_keyword
 
 import fastopt
@@ -39,8 +39,10 @@ def differ(rule, dtype, keywords, optional, shape, turn):
         values = numbers(9 + t, count * n, dtype).reshape(count, n)
         # Two sets, because a number that a rule carries is written.
         own, other = ({**keywords, **step_keyword(rule, t + 1)} for _ in range(2))
-        sparse.step(rule.name, expected[0], indices, values, expected[1:], other)
-        function_of(rule)(got[0], values, *got[1:], rows=indices, **own)
+        of_twin = dict(zip(names[1:], expected[1:], strict=True))
+        states = dict(zip(names[1:], got[1:], strict=True))
+        sparse_rows.step(rule.name, expected[0], indices, values, of_twin, other)
+        function_of(rule)(got[0], values, rows=indices, **states, **own)
     return [
         name for name, a, b in zip(names, expected, got, strict=True) if a.tobytes() != b.tobytes()
     ]

@@ -15,8 +15,10 @@ from cases import (
     function_of,
     in_groups,
     numbers,
+    present_states,
     states_of,
     step_keyword,
+    switches_of,
 )
 
 import fastopt
@@ -48,7 +50,9 @@ class ByFunctions:
     def __init__(self, rule, params, keywords):
         self.rule, self.params = rule, params
         self.keywords = dict(keywords)
-        optional = self.keywords.pop(rule.optional_flag, False) if rule.optional_flag else False
+        optional = present_states(rule, {**rule.class_hypers, **self.keywords})
+        for switch in set(rule.optional.values()) - set(rule.hypers):
+            self.keywords.pop(switch, None)
         self.lr_decay = self.keywords.pop("lr_decay", 0.0)
         start = self.keywords.pop("initial_accumulator_value", 0.0)
         self.names = states_of(rule, optional)
@@ -68,7 +72,8 @@ class ByFunctions:
             if step == 1 and "dampening" in keywords:
                 keywords["dampening"] = 0.0
             keywords.update(step_keyword(self.rule, step, self.carried[i]))
-            function_of(self.rule)(param, grad, *self.states[i], **keywords)
+            by_name = dict(zip(self.names, self.states[i], strict=True))
+            function_of(self.rule)(param, grad, **by_name, **keywords)
 
 
 def assert_same(first, second):
@@ -261,7 +266,7 @@ def restored_by_pickled_state_dict(optimizer, rule, keywords):
     other = class_of(rule)(
         [np.copy(p) for p in arrays_of(optimizer)],
         lr=1.0,
-        **{rule.optional_flag: keywords[rule.optional_flag]} if rule.optional_flag else {},
+        **switches_of(rule, keywords),
     )
     other.load_state_dict(pickle.loads(pickle.dumps(optimizer.state_dict())))
     return other

@@ -16,6 +16,7 @@ from cases import (
     function_variants,
     numbers,
     same_but_nan_payload,
+    sets_of_optional_states,
     states_of,
     step_keyword,
 )
@@ -41,7 +42,13 @@ PINNED = {
     "adamw-float32": "86d657880775fdf351649efeabb29724",
     "adamw-float64": "21bf34d5de19834ebfbd1b635d30e1ab",
     "rmsprop-float32": "de57c3427548228149db83a70db4e90f",
+    "rmsprop-float32-grad_avg": "f91991bf25620fc3e4b9abaa69e75f0e",
+    "rmsprop-float32-momentum_buffer": "29d3bbd637f7a70d83723e57899e5563",
+    "rmsprop-float32-grad_avg-momentum_buffer": "381b0f1ef0439853c6f254edac76bbd4",
     "rmsprop-float64": "4212f4d70fe58739e883c18f7b1867a4",
+    "rmsprop-float64-grad_avg": "fc7fc186672966d3cd14309ede5a4a0d",
+    "rmsprop-float64-momentum_buffer": "f9b0711efeded48a9f440d9e664c98c8",
+    "rmsprop-float64-grad_avg-momentum_buffer": "a32d95fe51b73d82cd2d31c5b42fbfcc",
     "lion-float32": "f12c8e6734634682ca650423a1b37cf7",
     "lion-float64": "99e8c76788242e81dc733efdd6c066e5",
     "adamax-float32": "6a42037372cdcbebd715d64bf649241d",
@@ -251,7 +258,7 @@ def test_no_split_changes_a_bit_in_whatever_mode_the_caller_has(rule, dtype, mod
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 def test_any_shape_steps_as_its_elements_do(rule, dtype):
-    keywords, optional = list(function_variants(rule))[-1]
+    keywords, optional = list(function_variants(rule))[-1]  # all of them
     count = 2 + len(states_of(rule, optional))
     for shape in ((), (1,), (3, 0, 2), (2, 3, 4), (1, 1, 1), (5, 1, 7)):
         size = int(np.prod(shape))
@@ -267,20 +274,21 @@ def test_any_shape_steps_as_its_elements_do(rule, dtype):
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 def test_every_state_is_written_and_an_optional_one_matters(rule):
     """Whatever the twin does: a formula that leaves out the optional state compiles."""
-    keywords, _ = next(function_variants(rule))
     after = []
-    for optional in (False, True) if rule.optional_state else (False,):
-        param, *states = (
-            np.zeros(100, np.float32) for _ in range(1 + len(states_of(rule, optional)))
-        )
+    for optional in sets_of_optional_states(rule):
+        keywords = next(kw for kw, present in function_variants(rule) if present == optional)
+        names = states_of(rule, optional)
+        param, *states = (np.zeros(100, np.float32) for _ in range(1 + len(names)))
         for step, size in enumerate((1.0, 0.01), 1):
             before = [state.copy() for state in states]
             grad = np.full(100, size, np.float32)
-            function_of(rule)(param, grad, *states, **keywords, **step_keyword(rule, step))
+            by_name = dict(zip(names, states, strict=True))
+            function_of(rule)(param, grad, **by_name, **keywords, **step_keyword(rule, step))
             if step == 1:
                 assert all((a != b).all() for a, b in zip(before, states, strict=True))
         after.append(param)
-    assert len(after) == 1 or (after[0] != after[1]).all()
+    for one, other in itertools.combinations(after, 2):
+        assert (one != other).all()
 
 
 EXTREME = {
@@ -307,20 +315,22 @@ def test_extreme_hyper_parameters_are_rounded_as_in_numpy_or_refused(rule, dtype
     """Refused where a number that is not 0 would be 0 or infinity in the compute type."""
     for keywords, optional in function_variants(rule):
         for name, value in extreme_hypers(rule):
+            if keywords[name] == 0 and name in rule.optional.values():
+                continue  # it has to be 0 without its state
             hypers = {**keywords, name: value}
-            count = 2 + len(states_of(rule, optional))
-            expected = [np.abs(numbers(k, 21, dtype)) for k in range(count)]
-            got = [buffer.copy() for buffer in expected]
+            names = ("param", "grad", *states_of(rule, optional))
+            expected = {buffer: np.abs(numbers(k, 21, dtype)) for k, buffer in enumerate(names)}
+            got = {buffer: array.copy() for buffer, array in expected.items()}
             with np.errstate(over="ignore"):
                 rounded = dtype(value)
             if value != 0 and (rounded == 0 or np.isinf(rounded)):
                 with pytest.raises(ValueError, match=f"{name} must be a number that float32"):
-                    function_of(rule)(*got, **hypers, **step_keyword(rule, 7))
+                    function_of(rule)(**got, **hypers, **step_keyword(rule, 7))
             else:
-                REFERENCE[rule.name](*expected, **hypers, **step_keyword(rule, 7))
-                function_of(rule)(*got, **hypers, **step_keyword(rule, 7))
-            for a, b in zip(expected, got, strict=True):
-                assert same_but_nan_payload(a, b), hypers
+                REFERENCE[rule.name](**expected, **hypers, **step_keyword(rule, 7))
+                function_of(rule)(**got, **hypers, **step_keyword(rule, 7))
+            for buffer in names:
+                assert same_but_nan_payload(expected[buffer], got[buffer]), hypers
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 1000, 2**31 - 1, 2**31, 2**31 + 1, 2**53 - 1, 2**53])

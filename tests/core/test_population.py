@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import RULES, class_of, freeze
+from cases import RULES, class_of, freeze, switches_of
 from population_cases import Twins, gradients, of_row, settings
 from processes import available_isas, run_python
 
@@ -239,8 +239,7 @@ def test_state_dicts_and_files_go_on_with_the_same_bits(rule, random, tmp_path):
     grads[0][2, 0] = np.inf
     twins.step(grads, skip_nonfinite=True)
     before = freeze(twins.population.state_dict())
-    flag = rule.optional_flag
-    optional = {flag: twins.population.hypers[flag]} if flag else {}
+    optional = switches_of(rule, twins.population.hypers)
     twins.population.save(tmp_path / "state", params=True)
     for way in ("dict", "file"):
         arrays = [np.zeros_like(array) for array in twins.arrays]

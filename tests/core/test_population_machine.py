@@ -8,7 +8,7 @@ from pathlib import Path
 import hypothesis
 import numpy as np
 import pytest
-from cases import DTYPES, RULES, freeze
+from cases import DTYPES, RULES, freeze, switches_of
 from hypothesis import stateful
 from hypothesis import strategies as st
 from population_cases import Twins, gradients, settings
@@ -111,8 +111,7 @@ class PopulationMachine(stateful.RuleBasedStateMachine):
         if by == "deepcopy":
             self.twins = copy.deepcopy(twins)
             return
-        flag = twins.rule.optional_flag
-        optional = {flag: twins.population.hypers[flag]} if flag else {}
+        optional = switches_of(twins.rule, twins.population.hypers)
         arrays = [np.zeros_like(array) for array in twins.arrays]
         other = fastopt.Population(twins.rule.name, arrays, lr=1.0, **optional)
         if by == "state_dict":

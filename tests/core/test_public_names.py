@@ -81,7 +81,6 @@ def test_create_of_an_unknown_rule_says_which_there_are():
         ("SGD", {"momentum": 0.9}, r"fastopt\.Momentum\(params, lr=, momentum=\)"),
         ("SGD", {"nesterov": True}, r"fastopt\.NAG\(params, lr=, momentum=\)"),
         ("RMSprop", {"rho": 0.9}, "the share of the average that is kept is alpha="),
-        ("RMSprop", {"centered": True}, "RMSprop is offered uncentred only"),
         ("NAG", {"alpha": 0.1}, "the learning rate is lr="),
         ("AdamW", {"wieght_decay": 0.1}, r"did you mean 'weight_decay'\?"),
         ("Adam", {"fused": True}, "every step is one call for all arrays; leave it out"),

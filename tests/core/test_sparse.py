@@ -10,7 +10,7 @@ from pathlib import Path
 import formats
 import numpy as np
 import pytest
-import sparse
+import sparse_rows
 from cases import (
     DECAY,
     LR,
@@ -20,6 +20,7 @@ from cases import (
     freeze,
     function_of,
     numbers,
+    present_states,
     states_of,
     step_keyword,
 )
@@ -76,8 +77,7 @@ def function_hypers(rule, **given):
 
 @by_name
 def test_rows_that_are_not_named_keep_every_bit(rule):
-    optional = bool(rule.optional_state)
-    buffers = [np.abs(table(seed=k)) for k in range(1 + len(states_of(rule, optional)))]
+    buffers = [np.abs(table(seed=k)) for k in range(1 + len(states_of(rule, True)))]
     before = [buffer.copy() for buffer in buffers]
     function_of(rule)(
         buffers[0], some_values(), *buffers[1:], rows=INDICES, **function_hypers(rule)
@@ -251,10 +251,9 @@ def dense_gradient(rows, shape):
 def test_rows_and_arrays_are_stepped_side_by_side(rule, dtype):
     """A class is the function, for each of its parameters."""
     for keywords in class_variants(rule):
-        optional = bool(rule.optional_flag and keywords[rule.optional_flag])
         params = [table(dtype), table(dtype, 1), table(dtype, 2), numbers(3, 70, dtype)]
         expected = [param.copy() for param in params]
-        names = states_of(rule, optional)
+        names = states_of(rule, present_states(rule, keywords))
         states = [[np.zeros_like(param) for _ in names] for param in params]
         if keywords.get(rule.initial_value):
             for first, *_ in states:
@@ -273,9 +272,12 @@ def test_rows_and_arrays_are_stepped_side_by_side(rule, dtype):
                 hypers["dampening"] = 0.0  # as the class does
             of = [{**hypers, **step_keyword(rule, t + 1, number)} for number in carried]
             everywhere = np.arange(ROWS)
-            sparse.step(rule.name, expected[0], rows.indices, rows.values, states[0], of[0])
-            sparse.step(rule.name, expected[1], everywhere, grads[1], states[1], of[1])
-            function_of(rule)(expected[3], grads[3], *states[3], **of[3])
+            by_name_of = [dict(zip(names, each, strict=True)) for each in states]
+            sparse_rows.step(
+                rule.name, expected[0], rows.indices, rows.values, by_name_of[0], of[0]
+            )
+            sparse_rows.step(rule.name, expected[1], everywhere, grads[1], by_name_of[1], of[1])
+            function_of(rule)(expected[3], grads[3], **by_name_of[3], **of[3])
         for param, twin, state, twins in zip(params, expected, opt.state, states, strict=True):
             assert param.tobytes() == twin.tobytes()
             assert [state[name].tobytes() for name in names] == [s.tobytes() for s in twins]
@@ -301,9 +303,9 @@ def test_clipping_takes_the_norm_of_the_added_rows(dtype, threads):
     values = numbers(1, 5000 * 70, dtype).reshape(5000, 70)
     once = np.argsort(numbers(2, 6000, np.float64))[:5000]
     for indices in (once, once % 700):
-        rows, sums = sparse.add_up(indices[::-1], values[::-1])
-        _, sums = sparse.add_up(indices, values)
-        first = sparse.add_up(indices, values)[0]
+        rows, sums = sparse_rows.add_up(indices[::-1], values[::-1])
+        _, sums = sparse_rows.add_up(indices, values)
+        first = sparse_rows.add_up(indices, values)[0]
         last_first = [first.index(row) for row in reversed(rows)]
         expected = norm(np.ascontiguousarray(sums[last_first]))
         param, other = np.zeros((6000, 70), dtype), np.zeros((6000, 70), dtype)

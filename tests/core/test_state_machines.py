@@ -17,6 +17,7 @@ from cases import (
     same_but_nan_payload,
     states_of,
     step_keyword,
+    switches_of,
 )
 from hypothesis import stateful
 from hypothesis import strategies as st
@@ -39,21 +40,23 @@ class OptimizerMachine(stateful.RuleBasedStateMachine):
 
     @stateful.initialize(
         rule=st.sampled_from(RULES),
-        optional=st.booleans(),
+        optional=st.sets(st.integers(0, 1)),
         dtypes=st.lists(st.sampled_from(DTYPES), min_size=1, max_size=4),
         seed=st.integers(0, 2**32 - 1),
         maximize=st.booleans(),
     )
     def create(self, rule, optional, dtypes, seed, maximize):
         self.rule, self.random = rule, np.random.default_rng(seed)
-        self.optional = optional and rule.optional_flag is not None
+        self.optional = [name for k, name in enumerate(rule.optional) if k in optional]
         self.hypers = {
             name: default
             for name, default in rule.class_hypers.items()
-            if name not in (*NO_KEYWORDS, rule.optional_flag)
+            if name not in NO_KEYWORDS and (name in rule.hypers or name == "lr")
         }
         self.hypers.update(lr=0.05, maximize=maximize)
-        flag = {rule.optional_flag: True} if self.optional else {}
+        switches = [rule.optional[name] for name in self.optional]
+        self.hypers.update({name: 0.6 for name in switches if name in rule.hypers})
+        self.flags = {name: True for name in switches if name not in rule.hypers}
         sizes = self.random.integers(0, 40, len(dtypes))
         self.params = [
             self.random.normal(size=n).astype(dtype) for n, dtype in zip(sizes, dtypes, strict=True)
@@ -63,7 +66,7 @@ class OptimizerMachine(stateful.RuleBasedStateMachine):
         self.states = [{name: np.zeros_like(p) for name in self.names} for p in self.params]
         self.counts = [0] * len(dtypes)
         self.carried = [np.zeros(()) for _ in dtypes]
-        self.optimizer = class_of(rule)(self.params, **self.hypers, **flag)
+        self.optimizer = class_of(rule)(self.params, **self.hypers, **self.flags)
 
     def gradients(self, special):
         grads = [self.random.normal(size=p.shape).astype(p.dtype) for p in self.params]
@@ -99,7 +102,7 @@ class OptimizerMachine(stateful.RuleBasedStateMachine):
         if self.counts[i] == 1 and "dampening" in keywords:
             keywords["dampening"] = 0.0
         keywords.update(step_keyword(self.rule, self.counts[i], self.carried[i]))
-        REFERENCE[self.rule.name](self.twins[i], grad, *self.states[i].values(), **keywords)
+        REFERENCE[self.rule.name](self.twins[i], grad, **self.states[i], **keywords)
 
     @stateful.rule(lr=st.floats(0.0, 10.0, width=32), weight_decay=st.sampled_from([0.0, 0.1]))
     def change_hypers(self, lr, weight_decay):
@@ -142,8 +145,9 @@ class OptimizerMachine(stateful.RuleBasedStateMachine):
         elif by == "deepcopy":
             self.optimizer = copy.deepcopy(self.optimizer)
         else:
-            flag = {self.rule.optional_flag: True} if self.optional else {}
-            other = class_of(self.rule)([p.copy() for p in self.params], lr=1.0, **flag)
+            given = {**self.rule.class_hypers, **self.hypers, **self.flags}
+            switches = switches_of(self.rule, given)
+            other = class_of(self.rule)([p.copy() for p in self.params], lr=1.0, **switches)
             if by == "state_dict":
                 other.load_state_dict(self.optimizer.state_dict())
             else:

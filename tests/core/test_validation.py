@@ -137,7 +137,7 @@ def assert_refused(rule, arrays, keywords, error, fragments, case=""):
 
 
 def optional_choices(rule):
-    return (False, True) if rule.optional_state else (False,)
+    return ((), True) if rule.optional else ((),)
 
 
 def array_cases(rule, fault):
@@ -145,7 +145,7 @@ def array_cases(rule, fault):
         for name in argument_names(rule, optional):
             if name == "grad" and fault.read_only_grad_is_good:
                 continue
-            if name == rule.optional_state and fault.name == "None":
+            if name in rule.optional and fault.name == "None":
                 continue  # no optional array: it is not there
             for dtype in DTYPES:
                 yield optional, name, dtype
@@ -166,7 +166,7 @@ def test_a_bad_array_is_refused(rule, fault):
 
 @by_name
 def test_the_message_says_what_it_got_and_what_it_needs(rule):
-    arrays = good_arrays(rule, optional=False)
+    arrays = good_arrays(rule, optional=())
     for name, bad, fragments in (
         ("grad", arrays["grad"].astype(np.uint16), ("uint16", "float32")),
         ("grad", arrays["grad"].tolist(), ("list", "array")),
@@ -187,7 +187,7 @@ def test_the_message_says_what_it_got_and_what_it_needs(rule):
 
 @by_name
 def test_a_read_only_gradient_is_accepted(rule):
-    expected, arrays = good_arrays(rule, False), good_arrays(rule, False)
+    expected, arrays = good_arrays(rule, ()), good_arrays(rule, ())
     arrays["grad"].flags.writeable = False
     function_of(rule)(*expected.values(), **good_keywords(rule))
     function_of(rule)(*arrays.values(), **good_keywords(rule))
@@ -317,7 +317,7 @@ def test_a_flag_is_a_bool(rule, value):
     assert "maximize" in flags
     for name in flags:
         keywords = {**good_keywords(rule), name: value}
-        assert_refused(rule, good_arrays(rule, False), keywords, TypeError, (name,))
+        assert_refused(rule, good_arrays(rule, ()), keywords, TypeError, (name,))
 
 
 READ_ONLY = np.zeros(())
@@ -340,14 +340,14 @@ BAD_CARRIED = [
 )
 def test_what_is_carried_from_step_to_step_is_an_array_of_one_number(rule, value, error):
     keywords = {**good_keywords(rule), rule.carried: value}
-    assert_refused(rule, good_arrays(rule, False), keywords, error, (rule.carried,))
+    assert_refused(rule, good_arrays(rule, ()), keywords, error, (rule.carried,))
 
 
 @pytest.mark.parametrize(
     "rule", [rule for rule in RULES if rule.carried], ids=lambda rule: rule.name
 )
 def test_what_is_carried_overlaps_no_array(rule):
-    arrays = good_arrays(rule, False, np.float64)
+    arrays = good_arrays(rule, (), np.float64)
     for name, array in arrays.items():
         keywords = {**good_keywords(rule), rule.carried: array.reshape(-1)[:1].reshape(())}
         assert_refused(rule, arrays, keywords, ValueError, (f"must not overlap {name}",))
@@ -359,9 +359,9 @@ def test_a_missing_required_argument_is_named(rule):
     for name in required:
         keywords = {**good_keywords(rule)}
         del keywords[name]
-        assert_refused(rule, good_arrays(rule, False), keywords, TypeError, (name,))
-    for missing in argument_names(rule, False):
-        arrays = good_arrays(rule, False)
+        assert_refused(rule, good_arrays(rule, ()), keywords, TypeError, (name,))
+    for missing in argument_names(rule, ()):
+        arrays = good_arrays(rule, ())
         kept = list(arrays)[: list(arrays).index(missing)]
         arrays = {name: arrays[name] for name in kept}
         assert_refused(rule, arrays, good_keywords(rule), TypeError, (missing, "argument"))
@@ -370,19 +370,19 @@ def test_a_missing_required_argument_is_named(rule):
 @by_name
 def test_an_unknown_keyword_is_named(rule):
     keywords = {**good_keywords(rule), "learning_rate": 0.1}
-    assert_refused(rule, good_arrays(rule, False), keywords, TypeError, ("learning_rate",))
+    assert_refused(rule, good_arrays(rule, ()), keywords, TypeError, ("learning_rate",))
 
 
 def test_adamw_has_no_decoupled_keyword():
     (adamw,) = (rule for rule in RULES if rule.name == "adamw")
     assert "decoupled" not in adamw.hypers
     keywords = {**good_keywords(adamw), "decoupled": True}
-    assert_refused(adamw, good_arrays(adamw, False), keywords, TypeError, ("decoupled",))
+    assert_refused(adamw, good_arrays(adamw, ()), keywords, TypeError, ("decoupled",))
 
 
 @by_name
 def test_hyper_parameters_are_keyword_only(rule):
-    arrays = good_arrays(rule, bool(rule.optional_state))
+    arrays = good_arrays(rule, True)
     before = [array.tobytes() for array in arrays.values()]
     with pytest.raises(TypeError):
         function_of(rule)(*arrays.values(), 0.1, **step_keyword(rule, 1))
@@ -393,7 +393,7 @@ def test_hyper_parameters_are_keyword_only(rule):
 def test_the_signature_is_the_table(rule):
     parameters = inspect.signature(function_of(rule)).parameters
     positional = [p.name for p in parameters.values() if p.kind is not p.KEYWORD_ONLY]
-    assert positional == list(argument_names(rule, bool(rule.optional_state)))
+    assert positional == list(argument_names(rule, True))
     keywords = [p for p in parameters.values() if p.kind is p.KEYWORD_ONLY]
     assert [p.name for p in keywords] == [*rule.hypers, "rows"]
     assert keywords.pop().default is None
@@ -419,7 +419,7 @@ def test_the_signature_is_the_table(rule):
 @by_name
 def test_any_finite_real_number_will_do(rule, value):
     for name in ("lr", "weight_decay", "grad_scale"):
-        expected, got = good_arrays(rule, False, np.float64), good_arrays(rule, False, np.float64)
+        expected, got = good_arrays(rule, (), np.float64), good_arrays(rule, (), np.float64)
         function_of(rule)(*expected.values(), **{**good_keywords(rule), name: float(value)})
         function_of(rule)(*got.values(), **{**good_keywords(rule), name: value})
         for a, b in zip(expected.values(), got.values(), strict=True):
@@ -428,7 +428,7 @@ def test_any_finite_real_number_will_do(rule, value):
 
 @with_step
 def test_a_numpy_integer_is_a_step(rule):
-    expected, got = good_arrays(rule, False), good_arrays(rule, False)
+    expected, got = good_arrays(rule, ()), good_arrays(rule, ())
     function_of(rule)(*expected.values(), lr=0.1, **step_keyword(rule, 3))
     function_of(rule)(*got.values(), lr=0.1, **{**step_keyword(rule, 3), "step": np.uint16(3)})
     assert expected["param"].tobytes() == got["param"].tobytes()
@@ -437,7 +437,7 @@ def test_a_numpy_integer_is_a_step(rule):
 @by_name
 def test_a_gradient_that_is_not_finite_touches_its_own_element_only(rule):
     for value in (np.nan, np.inf, -np.inf):
-        expected, got = good_arrays(rule, False), good_arrays(rule, False)
+        expected, got = good_arrays(rule, ()), good_arrays(rule, ())
         for arrays in (expected, got):
             for name in rule.states:
                 arrays[name][2, 1] = 0.0

@@ -304,6 +304,6 @@ class RMSprop(Stepping, torch.optim.RMSprop):
     def _rule(self, group: Group) -> Rule:
         if group["momentum"] != 0:
             raise ValueError(
-                f"momentum must be 0, fastopt's RMSprop has none; got {group['momentum']!r}"
+                f"momentum must be 0, the drop-in's RMSprop has none; got {group['momentum']!r}"
             )
         return RULES["rmsprop"]

@@ -54,7 +54,7 @@ class Plan:
     def __init__(self, optimizer: Any, *, only_with_gradient: bool):
         self.groups, self.state = optimizer.param_groups, optimizer.state
         self.rules = [optimizer._rule(group) for group in self.groups]
-        self.optional = list(map(has_optional, self.rules, self.groups))
+        self.optional = list(map(optional_states, self.rules, self.groups))
         self.idle: list[torch.Tensor] = []
         self.structure: Snapshot | None = None
         self.updates: list[tuple[torch.Tensor, Entry, Mapping[str, torch.dtype]]] = []
@@ -185,7 +185,7 @@ class Plan:
             rules = [optimizer._rule(group) for group in self.groups]
             if (
                 rules != self.rules
-                or self.optional != list(map(has_optional, rules, self.groups))
+                or self.optional != list(map(optional_states, rules, self.groups))
                 or self.storages != list(map(Storage, rules, self.groups))
             ):
                 return False
@@ -214,14 +214,12 @@ COUNTED = {"adagrad", "adadelta", "adam", "adamw", "adamax", "radam", "rmsprop"}
 
 def state_names(rule: Rule, group: Group) -> list[str]:
     names = [TORCH_STATES.get(state, state) for state in rule.states]
-    if rule.optional_state and has_optional(rule, group):
-        names.append(rule.optional_state)
-    return names
+    return [*names, *(name for name, switch in rule.optional.items() if group[switch])]
 
 
 def squares_of(rule: Rule, names: Sequence[str]) -> set[str]:
     """Those of a rule's states, under torch's names, that are of squares."""
-    own = (*rule.states, rule.optional_state)
+    own = (*rule.states, *rule.optional)
     return {name for name, state in zip(names, own, strict=False) if state in rule.squares}
 
 
@@ -365,8 +363,9 @@ SOURCE = (torch.Tensor, torch.Tensor.is_neg, _adopt)
 IMMUTABLE = (int, float, bool, str, type(None))
 
 
-def has_optional(rule: Rule, group: Group) -> bool:
-    return rule.optional_flag is not None and bool(group.get(rule.optional_flag))
+def optional_states(rule: Rule, group: Group) -> int:
+    """The set of the optional states of a group, in bits."""
+    return sum(1 << k for k, switch in enumerate(rule.optional.values()) if group[switch])
 
 
 def hypers_of(rule: Rule, group: Group, defaults: dict[str, Any]) -> dict[str, Any]:

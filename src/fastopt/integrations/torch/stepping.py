@@ -14,11 +14,11 @@ from fastopt.integrations.torch.plan import (
     SOURCE,
     Plan,
     check_tensor,
-    has_optional,
     hypers_of,
     keep,
     make_plan,
     make_states,
+    optional_states,
     state_names,
 )
 from fastopt.integrations.torch.sharded import is_sharded, part_of
@@ -157,7 +157,7 @@ class Stepping:
     def _check_group(self, group: Group) -> None:
         rule = self._rule(group)
         hypers = [hypers_of(rule, group, self.defaults) | self._fixed]
-        optional = [has_optional(rule, group)]
+        optional = [optional_states(rule, group)]
         TensorList([rule], [], [], [], [], optional).check(hypers)
         storage = Storage(rule, group)
         checked: set[torch.dtype] = set()

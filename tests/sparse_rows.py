@@ -15,12 +15,13 @@ def add_up(indices, values):
 
 
 def step(rule, param, indices, values, states, hypers):
-    """The twin's step of those rows, in place."""
+    """The twin's step of those rows, in place; states by name."""
     rows, sums = add_up(indices, values)
-    parts = [buffer[rows] for buffer in (param, *states)]
-    REFERENCE[rule](parts[0], sums, *parts[1:], **hypers)
-    for buffer, part in zip((param, *states), parts, strict=True):
-        buffer[rows] = part
+    of_param, parts = param[rows], {name: state[rows] for name, state in states.items()}
+    REFERENCE[rule](of_param, sums, **parts, **hypers)
+    param[rows] = of_param
+    for name, part in parts.items():
+        states[name][rows] = part
 
 
 def step_narrow(rule, param, indices, values, states, stored, hypers, *, remainder=None, **how):
@@ -31,9 +32,10 @@ def step_narrow(rule, param, indices, values, states, stored, hypers, *, remaind
     for row, total in zip(rows, sums, strict=True):
         formats.step(
             rule,
-            [param[row], total, *(state[row] for state in states)],
+            [param[row], total, *(state[row] for state in states.values())],
             stored,
             hypers,
+            names=tuple(states),
             remainder=None if remainder is None else remainder[row],
             position=position + row * param[row].size,
             **how,
