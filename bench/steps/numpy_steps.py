@@ -162,6 +162,19 @@ def nadam(p, g, m, v, t, u):
 
 
 @step_of
+def adopt(p, g, m, v, t, u):
+    np.sqrt(v, out=t)
+    np.maximum(t, 1e-6, out=t)
+    np.divide(g, t, out=t)
+    limit = (STEP - 1) ** 0.25
+    np.clip(t, -limit, limit, out=t)
+    _average(m, t, 0.9, u)
+    _average_square(v, g, 0.9999, t)
+    np.multiply(m, LR, out=t)
+    np.subtract(p, t, out=p)
+
+
+@step_of
 def rprop(p, g, previous, s, t, u):
     np.copyto(s, LR, where=s == 0)
     np.multiply(g, previous, out=t)

@@ -24,6 +24,7 @@ from fastopt._population import Population as Population
 from fastopt._statefile import StateFileError as StateFileError
 
 __all__ = [
+    "ADOPT",
     "NAG",
     "RULES",
     "SGD",
@@ -47,6 +48,7 @@ __all__ = [
     "adam",
     "adamax",
     "adamw",
+    "adopt",
     "create",
     "get_include",
     "get_num_threads",
@@ -257,6 +259,22 @@ def nadam(
     beta2: Number = 0.999,
     eps: Number = 1e-08,
     momentum_decay: Number = 0.004,
+    weight_decay: Number = 0.0,
+    decoupled: bool = False,
+    grad_scale: Number = 1.0,
+    maximize: bool = False,
+) -> None: ...
+def adopt(
+    param: NDArray[_Scalar],
+    grad: NDArray[_Scalar],
+    exp_avg: NDArray[_Scalar],
+    exp_avg_sq: NDArray[_Scalar],
+    *,
+    step: int | np.integer[Any],
+    lr: Number = 0.001,
+    beta1: Number = 0.9,
+    beta2: Number = 0.9999,
+    eps: Number = 1e-06,
     weight_decay: Number = 0.0,
     decoupled: bool = False,
     grad_scale: Number = 1.0,
@@ -500,6 +518,25 @@ class NAdam(Optimizer):
         beta2: Number = 0.999,
         eps: Number = 1e-08,
         momentum_decay: Number = 0.004,
+        weight_decay: Number = 0.0,
+        decoupled: bool = False,
+        maximize: bool = False,
+        state_format: str | Mapping[str, str] | None = None,
+        master_weights: bool = False,
+        rounding: Literal["stochastic", "nearest"] = "stochastic",
+        seed: int | np.integer[Any] = 0,
+    ) -> None: ...
+
+class ADOPT(Optimizer):
+    rule: ClassVar[Rule]
+    def __init__(
+        self,
+        params: Params,
+        *,
+        lr: Rate = 0.001,
+        beta1: Number = 0.9,
+        beta2: Number = 0.9999,
+        eps: Number = 1e-06,
         weight_decay: Number = 0.0,
         decoupled: bool = False,
         maximize: bool = False,

@@ -120,7 +120,8 @@ def describe_function(rule: Rule) -> str:
     optional = [f"{name}=None" for name in rule.optional]
     signature = ", ".join([*arrays, *optional, "*", _signature(rule.hypers)])
     zeros = "".join(f">>> {name} = np.zeros(2)\n" for name in rule.states)
-    given = {"step": "step=1", rule.carried: f"{rule.carried}=np.zeros(())", "lr": "lr=0.1"}
+    # No rule has its first step here, since that of ADOPT moves nothing.
+    given = {"step": "step=2", rule.carried: f"{rule.carried}=np.zeros(())", "lr": "lr=0.1"}
     call = ", ".join([*arrays, *(given[name] for name in given if name in rule.hypers)])
     example = (
         ">>> import fastopt\n>>> import numpy as np\n>>> param = np.array([1.0, -2.0])\n"
@@ -155,7 +156,7 @@ def describe_class(rule: Rule) -> str:
     example = (
         ">>> import fastopt\n>>> import numpy as np\n>>> weights = np.array([1.0, -2.0])\n"
         f">>> opt = fastopt.{rule.class_name}(weights{given})\n"
-        ">>> opt.step(np.array([0.5, -0.5]))\n"
+        ">>> for _ in range(2):\n...     opt.step(np.array([0.5, -0.5]))\n"
         ">>> bool(weights[0] < 1.0 and weights[1] > -2.0)\nTrue\n"
     )
     return (
