@@ -22,6 +22,8 @@ HYPERS = {
     "alpha": "Share of the average that is kept, in [0, 1).",
     "beta1": "Share of the gradients' average that is kept, in [0, 1).",
     "beta2": "Share of the squared gradients' average that is kept, in [0, 1).",
+    "beta3": "Share of the slow average that is kept, in [0, 1).",
+    "slow_weight": "Weight of the slow average beside the fast one, >= 0; the paper's alpha.",
     "eps": "Added to the denominator, >= 0. With 0, an element whose gradients were "
     "all 0 becomes NaN.",
     "eps_inside": "Add eps under the square root instead of outside.",

@@ -61,6 +61,8 @@ PINNED = {
     "nadam-float64": "be8e6c21f88b9db07c2e8393e8f655ca",
     "adopt-float32": "466a322a589610250e6599eb4cd6d7ce",
     "adopt-float64": "4d54b59fd1bdd8286bd336b900d4f281",
+    "ademamix-float32": "137850976780e73eb12d886d92d9d641",
+    "ademamix-float64": "c339f37e2a58dd7e28d377961667217c",
 }
 
 

@@ -28,6 +28,12 @@ def adopt(lr, beta1, beta2, eps, weight_decay, decoupled):
     return optax.chain(*order, optax.scale_by_learning_rate(lr))
 
 
+def ademamix(lr, beta1, beta2, beta3, slow_weight, eps, weight_decay):
+    return optax.contrib.ademamix(
+        lr, beta1, beta2, beta3, slow_weight, eps, weight_decay=weight_decay
+    )
+
+
 def starting_params():
     return [
         numbers(i, int(np.prod(shape)), np.float64).reshape(shape) for i, shape in enumerate(SHAPES)
