@@ -13,7 +13,7 @@ LR = 0.013
 DECAY = 0.03
 MOMENTUM = 0.6
 # Hyper-parameters that are in [0, 1)
-FRACTIONS = {"momentum", "dampening", "rho", "alpha", "beta1", "beta2", "eta_minus"}
+FRACTIONS = {"momentum", "dampening", "rho", "alpha", "beta1", "beta2", "beta3", "eta_minus"}
 # Numbers that switch a part of a formula on when they leave their default
 SWITCHES = {
     "grad_scale": (1.0, 0.37),

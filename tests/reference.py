@@ -264,3 +264,47 @@ def nadam(
     exp_avg_sq[...] = real(beta2) * exp_avg_sq + real(1.0 - beta2) * (g * g)
     numerator = real(of_gradient) * g + real(of_average) * exp_avg
     param[...] = param - numerator / (np.sqrt(exp_avg_sq) + real(eps * correction))
+
+
+@twin
+def adopt(param, grad, exp_avg, exp_avg_sq, *, step, lr, beta1, beta2, eps, **common):
+    real = param.dtype.type
+    g = effective_gradient(param, grad, lr=lr, **common)
+    if step == 1:
+        beta1, beta2 = 1.0, 0.0
+    limit = real(float(np.sqrt(np.sqrt(float(step - 1)))))
+    root = np.sqrt(exp_avg_sq)
+    n = g / np.where(root < real(eps), real(eps), root)
+    n = np.where(n > limit, limit, np.where(n < -limit, -limit, n))
+    exp_avg[...] = real(beta1) * exp_avg + real(1.0 - beta1) * n
+    exp_avg_sq[...] = real(beta2) * exp_avg_sq + real(1.0 - beta2) * (g * g)
+    param[...] = param - real(lr) * exp_avg
+
+
+@twin
+def ademamix(
+    param,
+    grad,
+    exp_avg,
+    exp_avg_slow,
+    exp_avg_sq,
+    *,
+    step,
+    lr,
+    beta1,
+    beta2,
+    beta3,
+    slow_weight,
+    eps,
+    **common,
+):
+    real = param.dtype.type
+    g = effective_gradient(param, grad, lr=lr, decoupled=True, **common)
+    correction = float(np.sqrt(1.0 - power(beta2, step)))
+    fast = real(lr * correction / (1.0 - power(beta1, step)))
+    slow = real(lr * correction * slow_weight)
+    exp_avg[...] = real(beta1) * exp_avg + real(1.0 - beta1) * g
+    exp_avg_slow[...] = real(beta3) * exp_avg_slow + real(1.0 - beta3) * g
+    exp_avg_sq[...] = real(beta2) * exp_avg_sq + real(1.0 - beta2) * (g * g)
+    numerator = fast * exp_avg + slow * exp_avg_slow
+    param[...] = param - numerator / (np.sqrt(exp_avg_sq) + real(eps * correction))

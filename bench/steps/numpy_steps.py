@@ -162,6 +162,34 @@ def nadam(p, g, m, v, t, u):
 
 
 @step_of
+def adopt(p, g, m, v, t, u):
+    np.sqrt(v, out=t)
+    np.maximum(t, 1e-6, out=t)
+    np.divide(g, t, out=t)
+    limit = (STEP - 1) ** 0.25
+    np.clip(t, -limit, limit, out=t)
+    _average(m, t, 0.9, u)
+    _average_square(v, g, 0.9999, t)
+    np.multiply(m, LR, out=t)
+    np.subtract(p, t, out=p)
+
+
+@step_of
+def ademamix(p, g, m, slow, v, t, u):
+    _average(m, g, 0.9, t)
+    _average(slow, g, 0.9999, t)
+    _average_square(v, g, 0.999, t)
+    root = (1 - 0.999**STEP) ** 0.5
+    np.multiply(m, LR * root / (1 - 0.9**STEP), out=t)
+    np.multiply(slow, LR * root * 5, out=u)
+    np.add(t, u, out=u)
+    np.sqrt(v, out=t)
+    np.add(t, 1e-8 * root, out=t)
+    np.divide(u, t, out=u)
+    np.subtract(p, u, out=p)
+
+
+@step_of
 def rprop(p, g, previous, s, t, u):
     np.copyto(s, LR, where=s == 0)
     np.multiply(g, previous, out=t)

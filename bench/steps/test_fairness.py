@@ -36,7 +36,8 @@ def change_by(rival, rule, dtype):
     param.fill(0)  # some rivals step once while they are made
     for state in states:
         state.fill(0)
-    returned = case.step()
+    case.step()
+    returned = case.step()  # the first step of ADOPT moves nothing
     return np.array(returned[0]) if rival.name == "optax" else param
 
 

@@ -51,7 +51,7 @@ typedef enum fo_preparation {
     FO_GRAD_PREPARED
 } fo_preparation;
 
-enum { FO_MAX_COEFFICIENTS = 8 };
+enum { FO_MAX_COEFFICIENTS = 9 };
 
 /* What a loop needs besides buffers. Numbers are rounded once to the compute type, in the loop.
  *

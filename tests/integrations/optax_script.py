@@ -21,6 +21,19 @@ def lion(lr, beta1, beta2, weight_decay):
     return optax.lion(lr, beta1, beta2, weight_decay=weight_decay)
 
 
+def adopt(lr, beta1, beta2, eps, weight_decay, decoupled):
+    decay = optax.add_decayed_weights(weight_decay)
+    step = optax.contrib.scale_by_adopt(beta1, beta2, eps)
+    order = (step, decay) if decoupled else (decay, step)
+    return optax.chain(*order, optax.scale_by_learning_rate(lr))
+
+
+def ademamix(lr, beta1, beta2, beta3, slow_weight, eps, weight_decay):
+    return optax.contrib.ademamix(
+        lr, beta1, beta2, beta3, slow_weight, eps, weight_decay=weight_decay
+    )
+
+
 def starting_params():
     return [
         numbers(i, int(np.prod(shape)), np.float64).reshape(shape) for i, shape in enumerate(SHAPES)

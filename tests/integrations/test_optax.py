@@ -13,6 +13,14 @@ SCRIPT = Path(__file__).parent / "optax_script.py"
 # Hyper-parameters that are not the defaults.
 OPTAX = {
     "lion": {"lr": 0.01, "beta1": 0.8, "beta2": 0.95, "weight_decay": 0.03},
+    "adopt": {"lr": 0.01, "beta1": 0.8, "beta2": 0.99, "eps": 1e-3, "weight_decay": 0.03},
+    "ademamix": {
+        "lr": 0.01,
+        "beta2": 0.99,
+        "beta3": 0.99,
+        "slow_weight": 2.0,
+        "weight_decay": 0.03,
+    },
 }
 
 
