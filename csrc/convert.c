@@ -5,6 +5,9 @@
 
 #include "convert.h"
 
+/* Elements for which random bits are drawn together. */
+enum { RUN = 512 };
+
 typedef struct conversions {
     void (*to_float32)(fo_format format, const void *from, const int16_t *remainder, float *to,
                        size_t n);
@@ -89,20 +92,18 @@ static void FO_CAT(to_float32, FO_ISA)(fo_format format, const void *from, const
         widen_buffer(FO_FLOAT16, from, to, n);
 }
 
-FO_INLINE void narrow_buffer(fo_format format, fo_rounding rounding, const fo_narrowing *how,
-                             const float *from, size_t n)
+/* Here and below: random is 16 bits for each element, or NULL to round to nearest. */
+FO_INLINE void narrow_buffer(fo_format format, char *to, const uint16_t *random, const float *from,
+                             size_t n)
 {
-    char *to = how->to;
     const size_t size = fo_size_of(format);
     for (size_t i = 0; i < n; i += LANES) {
         const size_t count = n - i < LANES ? n - i : LANES;
         vec x = count == LANES ? load_native(from + i) : load_first_native(from + i, count);
-        if (format == FO_BFLOAT16)
+        if (format == FO_BFLOAT16) {
             x = quiet_nans(x);
-        if (format == FO_BFLOAT16)
-            x = rounding == FO_STOCHASTIC
-                    ? round_at_random(x, random_half(&how->draws, i, how->number))
-                    : round_to_nearest(x);
+            x = random ? round_at_random(x, load_halves(random + i)) : round_to_nearest(x);
+        }
         if (count == LANES)
             store(format, to + i * size, x);
         else
@@ -110,48 +111,48 @@ FO_INLINE void narrow_buffer(fo_format format, fo_rounding rounding, const fo_na
     }
 }
 
-FO_INLINE void narrow_whole_blocks(int squares, fo_rounding rounding, const fo_narrowing *how,
-                                   const float *from, size_t n)
+FO_INLINE void narrow_blocks(int squares, fo_block8 *to, const uint16_t *random, const float *from,
+                             size_t n)
 {
-    fo_block8 *to = how->to;
-    const fo_draws draws = how->draws; /* codes, which are bytes, might otherwise change it */
-    for (size_t i = 0; i < n; i += FO_BLOCK) {
-        float last[FO_BLOCK];
-        const float *block = from + i;
-        if (n - i < FO_BLOCK) {
-            __builtin_memset(last, 0, sizeof last);
-            block = __builtin_memcpy(last, block, (n - i) * sizeof *last);
-        }
-        store_block(&to[i / FO_BLOCK], squares, rounding, &draws, i, how->number, block);
-        if (n - i < FO_BLOCK)
-            __builtin_memset(to[i / FO_BLOCK].codes + (n - i), 0, FO_BLOCK - (n - i));
+    const size_t whole = n / FO_BLOCK, rest = n % FO_BLOCK;
+    for (size_t i = 0; i < whole; i++)
+        store_block(&to[i], squares, random ? random + i * FO_BLOCK : NULL, from + i * FO_BLOCK);
+    if (rest) {
+        float last[FO_BLOCK] = {0};
+        __builtin_memcpy(last, from + whole * FO_BLOCK, rest * sizeof *last);
+        store_block(&to[whole], squares, random ? random + whole * FO_BLOCK : NULL, last);
+        __builtin_memset(to[whole].codes + rest, 0, FO_BLOCK - rest);
     }
 }
 
-static void narrow_blocks(const fo_narrowing *how, const float *from, size_t n)
+FO_INLINE void narrow_run(const fo_narrowing *how, size_t i, const uint16_t *random,
+                          const float *from, size_t n)
 {
-    if (how->squares && how->rounding == FO_STOCHASTIC)
-        narrow_whole_blocks(1, FO_STOCHASTIC, how, from, n);
+    char *to = (char *)how->to + fo_bytes_of(how->format, i);
+    if (how->format == FO_FLOAT16)
+        narrow_buffer(FO_FLOAT16, to, NULL, from, n);
+    else if (how->format == FO_BFLOAT16)
+        narrow_buffer(FO_BFLOAT16, to, random, from, n);
     else if (how->squares)
-        narrow_whole_blocks(1, FO_NEAREST, how, from, n);
-    else if (how->rounding == FO_STOCHASTIC)
-        narrow_whole_blocks(0, FO_STOCHASTIC, how, from, n);
+        narrow_blocks(1, (fo_block8 *)to, random, from, n);
     else
-        narrow_whole_blocks(0, FO_NEAREST, how, from, n);
+        narrow_blocks(0, (fo_block8 *)to, random, from, n);
 }
 
 static void FO_CAT(from_float32, FO_ISA)(const fo_narrowing *how, const float *from, size_t n)
 {
-    if (how->remainder)
+    if (how->remainder) {
         split_buffer(from, how->to, (uint16_t *)how->remainder, n);
-    else if (how->format == FO_BLOCK8)
-        narrow_blocks(how, from, n);
-    else if (how->format == FO_FLOAT16)
-        narrow_buffer(FO_FLOAT16, FO_NEAREST, how, from, n);
-    else if (how->rounding == FO_STOCHASTIC)
-        narrow_buffer(FO_BFLOAT16, FO_STOCHASTIC, how, from, n);
-    else
-        narrow_buffer(FO_BFLOAT16, FO_NEAREST, how, from, n);
+    } else if (how->rounding == FO_NEAREST || how->format == FO_FLOAT16) {
+        narrow_run(how, 0, NULL, from, n);
+    } else {
+        uint16_t halves[RUN + 2 * LANES];
+        for (size_t i = 0; i < n; i += RUN) {
+            const size_t count = n - i < RUN ? n - i : RUN;
+            narrow_run(how, i, draw_halves(&how->draws, i, count, how->number, halves), from + i,
+                       count);
+        }
+    }
 }
 
 FO_INLINE void widen_blocks(const fo_block8 *from, int squares, float *to, size_t n)

@@ -7,8 +7,8 @@
  *     signed:   x = (t - d)*(scale/(1 - d))        d = 9/8*2^-16 is the smallest t: steps of d/8 towards 0, which
  *                                                  has a code
  *
- * and t = |x|*((1 - d)/scale) + d in the other direction, with d = 0 for squares, which are never negative. Of the
- * 20 bits that are dropped then, 16 are compared with random ones; the 8 that is added makes up for the other four. */
+ * and t = |x|*((1 - d)/scale) + d in the other direction, with d = 0 for squares. Of the 20 bits that are dropped
+ * then, 16 are compared with random ones; the 8 that is added makes up for the other four. */
 typedef uint8_t code_bytes __attribute__((vector_size(FO_VECTOR_BYTES / 4), aligned(1), may_alias));
 
 /* By intrinsics, where compilers take bytes one by one. */
@@ -99,29 +99,8 @@ FO_INLINE uint32_t largest_bits(const float *from)
 #endif
 }
 
-/* The 16 bits of random_half for a block, of the element before it too if that has a word in common with the
- * first: where the block's begin is returned. */
-FO_INLINE const uint16_t *draw_block(const fo_draws *draws, size_t i, int number, uint16_t *halves)
-{
-    const uint32_t position = draws->position + (uint32_t)i;
-    const size_t before = position & 1;
-    for (size_t k = 0; k < FO_BLOCK + before; k += 2 * LANES) {
-        /* The lower half of the position may begin anew. */
-        const words place = (lane_numbers() + (position / 2 + (uint32_t)k / 2)) & 0x7fffffff;
-        words x = first_word(place * FO_FIRST_FACTOR + draws->add, draws->key);
-        for (int other = 0; other < number; other++)
-            x = next_word(x);
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-        x = x << 16 | x >> 16;
-#endif
-        __builtin_memcpy(halves + k, &x, sizeof x);
-    }
-    return halves + before;
-}
-
-/* The number-th buffer that is rounded, from element i of the draws on. */
-FO_INLINE void store_block(fo_block8 *to, int squares, fo_rounding rounding, const fo_draws *draws,
-                           size_t i, int number, const float *from)
+/* random: 16 bits for each element, or NULL to round to nearest. */
+FO_INLINE void store_block(fo_block8 *to, int squares, const uint16_t *random, const float *from)
 {
     const uint32_t largest = largest_bits(from), smallest_normal = 0x00800000,
                    infinity = 0x7f800000;
@@ -129,9 +108,6 @@ FO_INLINE void store_block(fo_block8 *to, int squares, fo_rounding rounding, con
         *to = (fo_block8){.scale = largest < infinity ? 0 : NAN};
         return;
     }
-    uint16_t halves[FO_BLOCK + 2 * LANES];
-    const uint16_t *random =
-        rounding == FO_STOCHASTIC ? draw_block(draws, i, number, halves) : NULL;
     float scale;
     __builtin_memcpy(&scale, &largest, sizeof scale);
     to->scale = scale;
@@ -142,9 +118,9 @@ FO_INLINE void store_block(fo_block8 *to, int squares, fo_rounding rounding, con
         for (size_t j = 0; j < 4; j++) {
             const vec x = load_native(from + k + j * LANES);
             const words sign = (words)x & 0x80000000;
-            const vec relative = (squares ? x : (vec)((words)x ^ sign)) * factor;
+            const vec relative = (vec)((words)x ^ sign) * factor;
             const words t = (words)(squares ? relative : relative + shift);
-            const words rounded = rounding == FO_STOCHASTIC
+            const words rounded = random
                                       ? t + (load_halves(random + k + j * LANES) << 4) + (8 - first)
                                       : t + (t >> 20 & 1) + (0x7ffff - first);
             codes[j] = (mask)rounded >> 20;

@@ -103,12 +103,24 @@ FO_INLINE void store_first(fo_format format, void *to, vec x, size_t count)
     }
 }
 
-/* The 16 bits of the number-th buffer that is rounded, at elements from the i-th on. */
-FO_INLINE words random_half(const fo_draws *draws, size_t i, int number)
+/* 16 random bits for the number-th buffer that is rounded, at each of count elements from the i-th on. halves has
+ * room for 2*LANES more. Where those of the first element are, which may have its word in common with the one before
+ * it, is returned. */
+FO_INLINE const uint16_t *draw_halves(const fo_draws *draws, size_t i, size_t count, int number,
+                                      uint16_t *halves)
 {
-    const words position = lane_numbers() + (draws->position + (uint32_t)i);
-    words x = first_word((position >> 1) * FO_FIRST_FACTOR + draws->add, draws->key);
-    for (int k = 0; k < number; k++)
-        x = next_word(x);
-    return select_words((mask)(position & 1) != 0, x >> 16, x & 0xffff);
+    const uint32_t position = draws->position + (uint32_t)i;
+    const size_t before = position & 1;
+    for (size_t k = 0; k < count + before; k += 2 * LANES) {
+        /* The lower half of the position may begin anew. */
+        const words place = (lane_numbers() + (position / 2 + (uint32_t)k / 2)) & 0x7fffffff;
+        words x = first_word(place * FO_FIRST_FACTOR + draws->add, draws->key);
+        for (int other = 0; other < number; other++)
+            x = next_word(x);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+        x = x << 16 | x >> 16;
+#endif
+        __builtin_memcpy(halves + k, &x, sizeof x);
+    }
+    return halves + before;
 }

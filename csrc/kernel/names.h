@@ -90,8 +90,6 @@
 #define store_codes FO_NAME(store_codes)
 #undef larger
 #define larger FO_NAME(larger)
-#undef draw_block
-#define draw_block FO_NAME(draw_block)
 #undef first_code
 #define first_code FO_NAME(first_code)
 #undef shift_of
@@ -116,8 +114,8 @@
 #define next_word FO_NAME(next_word)
 #undef lane_numbers
 #define lane_numbers FO_NAME(lane_numbers)
-#undef random_half
-#define random_half FO_NAME(random_half)
+#undef draw_halves
+#define draw_halves FO_NAME(draw_halves)
 
 /* roots.h */
 #undef rounds_to_nearest
@@ -248,5 +246,5 @@
 #define widen_blocks FO_NAME(widen_blocks)
 #undef narrow_blocks
 #define narrow_blocks FO_NAME(narrow_blocks)
-#undef narrow_whole_blocks
-#define narrow_whole_blocks FO_NAME(narrow_whole_blocks)
+#undef narrow_run
+#define narrow_run FO_NAME(narrow_run)

@@ -168,6 +168,25 @@ def test_a_division_into_arrays_of_whole_blocks_changes_no_bit(rule):
         )
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_threads_share_whole_blocks(dtype):
+    """Lines are counted through all arrays, so the first array moves the cuts in the second."""
+    sizes = (20, 400_001)
+    before = fastopt.get_num_threads()
+    results = []
+    try:
+        for threads in (1, 3):
+            fastopt.set_num_threads(threads)
+            params = [numbers(i, n, np.float32).astype(dtype) for i, n in enumerate(sizes)]
+            opt = fastopt.Adam(params, state_format="block8")
+            for t in range(2):
+                opt.step([numbers(9 + t, n, np.float32).astype(dtype) for n in sizes])
+            results.append([params[1].tobytes(), opt.state[1]["exp_avg_sq"].tobytes()])
+    finally:
+        fastopt.set_num_threads(before)
+    assert results[0] == results[1]
+
+
 def test_clipping_is_a_scale_of_the_gradient():
     params = [numbers(0, 300, np.float32) for _ in range(2)]
     grad = numbers(1, 300, np.float32)
