@@ -37,8 +37,10 @@ threads() { # threads NAME FLAG...: compiles the test of the pool, which knows n
 threads forks -fsanitize=undefined -fno-sanitize-recover=all
 threads addresses "${address[@]}" -DWITHOUT_FORKS
 threads races -fsanitize=thread -DWITHOUT_FORKS
-runs=$([ -n "$quick" ] && echo 2000 || echo 50000)
-gcc "${needed[@]}" "${address[@]}" "${small_caches[@]}" "-DRUNS=$runs" "$root/tests/c/fuzz.c" \
+# For few runs optimizing would take far longer than it saves; it is the last flag that counts.
+runs=(-DRUNS=50000)
+[ -z "$quick" ] || runs=(-DRUNS=2000 -O0)
+gcc "${needed[@]}" "${address[@]}" "${small_caches[@]}" "${runs[@]}" "$root/tests/c/fuzz.c" \
     "${without_isa[@]}" -o "$work/random" -lm -pthread &
 started+=($!)
 for compiler in "${started[@]}"; do

@@ -134,6 +134,24 @@ def test_a_file_in_a_folder_without_room_for_sqlites_own_files_can_be_read(tmp_p
         assert len(study.trials) == 3
 
 
+def test_no_connection_is_left_to_a_file_that_is_no_database(tmp_path, monkeypatch):
+    path = tmp_path / "study.db"
+    path.write_bytes(b"no database" * 500)
+    connect, connections = sqlite3.connect, []
+
+    def keep(*arguments, **options):
+        connections.append(connect(*arguments, **options))
+        return connections[-1]
+
+    monkeypatch.setattr(sqlite3, "connect", keep)
+    with pytest.raises(ValueError, match="is not a SQLite file"):
+        tune.open(path)
+    assert connections
+    for connection in connections:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            connection.execute("SELECT 1")
+
+
 def test_an_open_file_shows_what_another_process_does(tmp_path):
     path = tmp_path / "study.db"
     with tune.Study(SMALL, strategy="grid", storage=path) as running:

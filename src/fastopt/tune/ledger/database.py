@@ -143,11 +143,12 @@ class Database:
             try:
                 connection.execute("PRAGMA query_only=ON")
                 connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            except sqlite3.OperationalError:
+            except sqlite3.DatabaseError as error:
+                connection.close()
                 # In a folder that cannot be written SQLite has no place for what readers share. A
                 # file that is whole by itself can be read without.
-                connection.close()
-                if os.path.exists(f"{self._file}-wal"):
+                is_operational = isinstance(error, sqlite3.OperationalError)
+                if not is_operational or os.path.exists(f"{self._file}-wal"):
                     raise
                 connection = self._connect_to(f"{uri}?immutable=1")
         return connection
