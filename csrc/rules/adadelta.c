@@ -7,7 +7,9 @@
  *
  * M. D. Zeiler, "ADADELTA: an adaptive learning rate method", arXiv 1212.5701. The average u of the
  * squared updates is the old one, the average v of the squared gradients the new one. lr is not in the
- * paper (there it is 1) and is not part of the updates that u averages. */
+ * paper (there it is 1) and is not part of the updates that u averages.
+ *
+ * When to use it: where no learning rate is to be chosen: lr=1 suits most problems. It starts slowly. */
 #ifndef FO_FORMULA
 
 #include "kernel/kernel.h"

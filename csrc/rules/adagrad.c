@@ -3,7 +3,10 @@
  *     h = h + g*g
  *     p = p - (lr*g)/(sqrt(h) + eps), or with eps_inside p = p - (lr*g)/sqrt(h + eps)
  *
- * J. Duchi, E. Hazan and Y. Singer, JMLR 12 (2011). */
+ * J. Duchi, E. Hazan and Y. Singer, JMLR 12 (2011).
+ *
+ * When to use it: for sparse features and embeddings, whose rare elements keep large steps. Steps only ever
+ * shrink, so for long trainings of networks it stops too early. */
 #ifndef FO_FORMULA
 
 #include "kernel/kernel.h"

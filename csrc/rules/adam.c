@@ -11,7 +11,10 @@
  * the bias corrections moved out of the loop; eps_hat is the variant at the end of their section 2.
  * AMSGrad (S. J. Reddi, S. Kale and S. Kumar, ICLR 2018) keeps the largest v so far, h, and has it
  * under the root; of the uncorrected v, as torch and Keras do. AdamW: I. Loshchilov and F. Hutter,
- * "Decoupled weight decay regularization", ICLR 2019. */
+ * "Decoupled weight decay regularization", ICLR 2019.
+ *
+ * When to use it: as the default, which needs the least tuning on networks. AdamW, with its weight decay, is
+ * the custom for transformers. */
 #ifndef FO_FORMULA
 
 #include "kernel/kernel.h"

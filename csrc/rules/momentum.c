@@ -5,7 +5,10 @@
  *
  * B. T. Polyak, "Some methods of speeding up the convergence of iteration methods", 1964, in the
  * variables of torch: the buffer holds a sum of gradients, not of steps. Where the steps are counted,
- * the first is taken without dampening, as torch does. */
+ * the first is taken without dampening, as torch does.
+ *
+ * When to use it: for convolutional networks, the custom there, with a schedule of lr; and where one state
+ * is all that fits. */
 #ifndef FO_FORMULA
 
 #include "kernel/kernel.h"

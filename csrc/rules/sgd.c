@@ -1,7 +1,9 @@
 /* Gradient descent.
  *
  *     p = p - lr*g
- */
+ *
+ * When to use it: as a baseline. It keeps no state, so it costs least, and fits models that are so large or so
+ * many that a state does not. */
 #ifndef FO_FORMULA
 
 #include "kernel/kernel.h"

@@ -1,4 +1,4 @@
-"""The directive `rules`: the documentation of every rule's function, or of every class.
+"""The directive `rules`: every rule in a table of choices, with its formula, or as function or class.
 
 The rules are read from the table, so that a new one has its entry without a change here.
 """
@@ -6,6 +6,7 @@ The rules are read from the table, so that a new one has its entry without a cha
 from sphinx.util.docutils import SphinxDirective
 
 import fastopt
+from fastopt._formulas import FORMULAS
 
 ENTRY = """\
 ## {name}
@@ -14,6 +15,60 @@ ENTRY = """\
 .. {directive}:: fastopt.{name}
 ```
 """
+WHEN = "When to use it: "
+HEAD = "| rule | bytes | when to use it |\n|---|---|---|\n"
+
+
+def of_kernel(kernel):
+    """The classes whose formula is in one file, that formula with its source, and when to use it."""
+    rules = [rule for rule in fastopt.RULES.values() if rule.kernel == kernel]
+    _, _, text = FORMULAS[kernel].partition("\n")
+    formula, _, use = text.partition(WHEN)
+    return rules, formula, " ".join(use.split())
+
+
+def bytes_of(rule):
+    """Of a float32 parameter, its gradient and its states."""
+    text = str(4 * (2 + len(rule.states)))
+    for switch in rule.optional.values():
+        text += f", `{switch}` 4 more"
+    return text
+
+
+def kernels():
+    return dict.fromkeys(rule.kernel for rule in fastopt.RULES.values())
+
+
+def choices():
+    lines = []
+    for rules, _, use in map(of_kernel, kernels()):
+        names = ", ".join(f"{{py:class}}`~fastopt.{rule.class_name}`" for rule in rules)
+        lines.append(f"| {names} | {bytes_of(rules[0])} | {use[0].upper()}{use[1:]} |\n")
+    return HEAD + "".join(lines)
+
+
+def formulas():
+    entries = []
+    for rules, formula, _ in map(of_kernel, kernels()):
+        lines = [
+            line if line.startswith("    ") else line.replace("*", r"\*")
+            for line in formula.splitlines()
+        ]
+        title = ", ".join(rule.class_name for rule in rules)
+        states = [f"`{name}`" for name in rules[0].states]
+        states += [f"`{name}` with `{switch}`" for name, switch in rules[0].optional.items()]
+        kept = f"States: {', '.join(states)}." if states else "No states."
+        entries.append("\n".join([f"## {title}", *lines, "", kept, ""]))
+    return "\n".join(entries)
+
+
+def entries(kind):
+    rules = fastopt.RULES.values()
+    if kind == "functions":
+        pairs = [("autofunction", rule.name) for rule in rules]
+    else:
+        pairs = [("autoclass", rule.class_name) for rule in rules]
+    return "\n".join(ENTRY.format(directive=one, name=name) for one, name in pairs)
 
 
 class Rules(SphinxDirective):
@@ -21,12 +76,8 @@ class Rules(SphinxDirective):
 
     def run(self):
         (kind,) = self.arguments
-        rules = fastopt.RULES.values()
-        if kind == "functions":
-            entries = [("autofunction", rule.name) for rule in rules]
-        else:
-            entries = [("autoclass", rule.class_name) for rule in rules]
-        text = "\n".join(ENTRY.format(directive=one, name=name) for one, name in entries)
+        texts = {"choices": choices, "formulas": formulas}
+        text = texts[kind]() if kind in texts else entries(kind)
         return self.parse_text_to_nodes(text, allow_section_headings=True)
 
 
