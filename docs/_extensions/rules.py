@@ -1,4 +1,4 @@
-"""The directive `rules`: every rule in a table of choices, with its formula, or as function or class.
+"""The directive `rules`: every rule, as a row of choices, a formula, a function or a class.
 
 The rules are read from the table, so that a new one has its entry without a change here.
 """
@@ -20,7 +20,7 @@ HEAD = "| rule | bytes | when to use it |\n|---|---|---|\n"
 
 
 def of_kernel(kernel):
-    """The classes whose formula is in one file, that formula with its source, and when to use it."""
+    """The classes whose formula is in one file, it with its source, and when to use it."""
     rules = [rule for rule in fastopt.RULES.values() if rule.kernel == kernel]
     _, _, text = FORMULAS[kernel].partition("\n")
     formula, _, use = text.partition(WHEN)

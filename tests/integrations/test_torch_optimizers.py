@@ -47,7 +47,7 @@ def test_fifty_steps_agree_with_torch(name, keywords):
 
 def test_shared_flags_are_all_compared():
     """A keyword that torch adds to a class must be compared, or be known to be refused or void."""
-    known = {"params", "foreach", "fused", "capturable", "differentiable", "centered", "momentum"}
+    known = {"params", "foreach", "fused", "capturable", "differentiable"}
     for name, extras in CASES.items():
         varied = set(COMMON).union(*extras)
         keywords = set(inspect.signature(getattr(torch.optim, name)).parameters)

@@ -39,7 +39,13 @@ CASES = {
         {"betas": (0.5, 0.7), "eps": 1e-3},
         {"decoupled_weight_decay": True},
     ],
-    "RMSprop": [{}, {"alpha": 0.7, "eps": 1e-3}],
+    "RMSprop": [
+        {},
+        {"alpha": 0.7, "eps": 1e-3},
+        {"momentum": 0.9},
+        {"centered": True},
+        {"momentum": 0.5, "centered": True},
+    ],
 }
 
 

@@ -15,7 +15,7 @@ from fastopt.integrations import torch as fast
 
 INFOS = [info for info in common.optim_db if info.name in fast.__all__]
 # With their reasons in the integration's page
-REFUSED = {"capturable", "differentiable", "centered"}
+REFUSED = {"capturable", "differentiable"}
 DTYPES = [torch.float32, torch.float64, torch.bfloat16]
 # In bfloat16 torch rounds in between, at each of the steps.
 TOLERANCE = {
@@ -31,8 +31,7 @@ def inputs(info, dtype):
 
 
 def is_refused(info, keywords):
-    momentum = info.name == "RMSprop" and keywords.get("momentum")
-    return momentum or any(keywords.get(name) for name in REFUSED)
+    return any(keywords.get(name) for name in REFUSED)
 
 
 CASES = [

@@ -22,9 +22,8 @@ the gradient has.
 
 What is not supported is refused: sparse gradients elsewhere, sparse parameters, complex, CUDA and
 meta tensors, other wrapper subclasses, duplicate and overlapping parameters, gradients that share a
-parameter's memory, ``capturable``, ``differentiable``, and the ``centered`` and ``momentum``
-variants of RMSprop. ``foreach`` and ``fused`` make no difference. The count of steps is the state
-``step``, as in torch.
+parameter's memory, ``capturable`` and ``differentiable``. ``foreach`` and ``fused`` make no
+difference. The count of steps is the state ``step``, as in torch.
 """
 
 from typing import Any, ClassVar
@@ -286,8 +285,9 @@ class RAdam(Stepping, torch.optim.RAdam):
 class RMSprop(Stepping, torch.optim.RMSprop):
     """`torch.optim.RMSprop` with fastopt's step, the equation of `fastopt.rmsprop`.
 
-    Takes what torch's class takes, but for ``centered``, a momentum, and ``capturable``; alpha must
-    be in [0, 1).
+    Takes what torch's class takes, but for ``capturable`` and ``differentiable``; alpha and
+    momentum must be in [0, 1). With ``centered`` a variance that rounding makes negative counts as
+    0, where torch gets NaN.
 
     Examples
     --------
@@ -302,8 +302,4 @@ class RMSprop(Stepping, torch.optim.RMSprop):
     """
 
     def _rule(self, group: Group) -> Rule:
-        if group["momentum"] != 0:
-            raise ValueError(
-                f"momentum must be 0, the drop-in's RMSprop has none; got {group['momentum']!r}"
-            )
         return RULES["rmsprop"]

@@ -214,7 +214,7 @@ COUNTED = {"adagrad", "adadelta", "adam", "adamw", "adamax", "radam", "rmsprop"}
 
 def state_names(rule: Rule, group: Group) -> list[str]:
     names = [TORCH_STATES.get(state, state) for state in rule.states]
-    return [*names, *(name for name, switch in rule.optional.items() if group[switch])]
+    return [*names, *(name for name, switch in rule.optional.items() if group.get(switch))]
 
 
 def squares_of(rule: Rule, names: Sequence[str]) -> set[str]:
@@ -365,12 +365,12 @@ IMMUTABLE = (int, float, bool, str, type(None))
 
 def optional_states(rule: Rule, group: Group) -> int:
     """The set of the optional states of a group, in bits."""
-    return sum(1 << k for k, switch in enumerate(rule.optional.values()) if group[switch])
+    return sum(1 << k for k, switch in enumerate(rule.optional.values()) if group.get(switch))
 
 
 def hypers_of(rule: Rule, group: Group, defaults: dict[str, Any]) -> dict[str, Any]:
     """A group's hyper-parameters by the rule's names; the rule's defaults for those torch lacks."""
-    for name in ("capturable", "differentiable", "centered"):
+    for name in ("capturable", "differentiable"):
         if group.get(name):
             raise ValueError(f"{name} must be False, fastopt has no such step; got {group[name]!r}")
     hypers = dict(rule.class_hypers)
