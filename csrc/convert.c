@@ -75,7 +75,7 @@ FO_INLINE void split_buffer(const float *from, uint16_t *high, uint16_t *low, si
         store_halves(low + i, below);
     }
     if (i < n) {
-        split(quiet_nans(load_first_native(from + i, n - i)), &above, &below);
+        split(quiet_nans(load_first_native(from + i, n - i, 1)), &above, &below);
         store_first_halves(high + i, above, n - i);
         store_first_halves(low + i, below, n - i);
     }
@@ -99,7 +99,7 @@ FO_INLINE void narrow_buffer(fo_format format, char *to, const uint16_t *random,
     const size_t size = fo_size_of(format);
     for (size_t i = 0; i < n; i += LANES) {
         const size_t count = n - i < LANES ? n - i : LANES;
-        vec x = count == LANES ? load_native(from + i) : load_first_native(from + i, count);
+        vec x = count == LANES ? load_native(from + i) : load_first_native(from + i, count, 1);
         if (format == FO_BFLOAT16) {
             x = quiet_nans(x);
             x = random ? round_at_random(x, load_halves(random + i)) : round_to_nearest(x);

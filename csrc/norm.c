@@ -283,7 +283,7 @@ FO_INLINE double add_up(const wide *sums, const scalar *grad, size_t n)
     __builtin_memcpy(lanes, sums, sizeof lanes);
     for (size_t i = 0; i < n; i += LANES) {
         const size_t count = n - i < LANES ? n - i : LANES;
-        const vec g = load_first_native(grad + i, count);
+        const vec g = load_first_native(grad + i, count, 1);
         for (size_t k = 0; k < count; k++)
             lanes[i + k] += (double)g[k] * (double)g[k];
     }

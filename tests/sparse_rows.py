@@ -1,5 +1,7 @@
 """Steps of single rows in NumPy: the rows of an array as a smaller array of their own."""
 
+import copy
+
 import formats
 import numpy as np
 from reference import REFERENCE
@@ -30,13 +32,18 @@ def step_narrow(rule, param, indices, values, states, stored, hypers, *, remaind
     rows, sums = add_up(indices, formats.LOADS[stored[1]](values))
     stored = [stored[0], "float32", *stored[2:]]
     for row, total in zip(rows, sums, strict=True):
+        # A number that the rule carries is the same for all rows.
+        own = {name: copy.copy(value) for name, value in hypers.items()}
         formats.step(
             rule,
             [param[row], total, *(state[row] for state in states.values())],
             stored,
-            hypers,
+            own,
             names=tuple(states),
             remainder=None if remainder is None else remainder[row],
             position=position + row * param[row].size,
             **how,
         )
+    for name, value in hypers.items():
+        if rows and isinstance(value, np.ndarray):
+            value[...] = own[name]

@@ -85,7 +85,7 @@ FO_INLINE vec load_first(fo_format format, const void *from, size_t count)
     case FO_FLOAT16:
         return from_float16(load_first_halves(from, count, 0x3c00));
     default:
-        return load_first_native(from, count);
+        return load_first_native(from, count, 1);
     }
 }
 

@@ -27,18 +27,25 @@ typedef struct setting {
 /* Buffers, those included that may not be there. */
 enum { BUFFERS = 2 + FO_CAT(FO_STATES, FO_KERNEL) + FO_CAT(FO_OPTIONAL_STATES, FO_KERNEL) };
 
+FO_INLINE int is_optional(int buffer)
+{
+    return buffer >= 2 + FO_CAT(FO_STATES, FO_KERNEL);
+}
+
 FO_INLINE int has_buffer(const setting s, int buffer)
 {
-    const int required = 2 + FO_CAT(FO_STATES, FO_KERNEL);
-    return buffer < required || s.optional >> (buffer - required) & 1;
+    const int first = 2 + FO_CAT(FO_STATES, FO_KERNEL);
+    return !is_optional(buffer) || s.optional >> (buffer - first) & 1;
 }
 
 FO_INLINE vec load_operand(const setting s, int buffer, int whole, size_t i, size_t count,
                            void *const *buffers)
 {
     const scalar *from = (const scalar *)buffers[buffer] + i;
+    /* Lanes without an element are ones, and zeros in optional states. Whatever a rule computes from these,
+     * it divides by no zero, and so traps nowhere: RMSprop's variance is not 0 there. */
     if (!whole)
-        return load_first_native(from, count);
+        return load_first_native(from, count, is_optional(buffer) ? 0 : 1);
     const vec x = s.from_memory ? load_far_native(from) : load_native(from);
     /* Without a root, steps are bound by memory. */
     if (!FO_ROOT_COST)

@@ -146,6 +146,8 @@
 #define setting FO_NAME(setting)
 #undef BUFFERS
 #define BUFFERS FO_NAME(BUFFERS)
+#undef is_optional
+#define is_optional FO_NAME(is_optional)
 #undef has_buffer
 #define has_buffer FO_NAME(has_buffer)
 #undef load_operand

@@ -38,14 +38,13 @@ FO_INLINE void store_native(scalar *to, vec x)
     *(unaligned *)to = x;
 }
 
-/* The first count lanes, up to all, so that a tail runs through the same formula as the body. The others are ones:
- * whatever a rule computes from those, it divides by no zero, and so traps nowhere. They are neither
- * read nor written in memory. */
+/* The first count lanes, up to all, so that a tail runs through the same formula as the body. The others are rest,
+ * and are neither read nor written in memory. */
 #if FO_VOCABULARY == FO_AVX512 && FO_DOUBLE
-FO_INLINE vec load_first_native(const scalar *from, size_t count)
+FO_INLINE vec load_first_native(const scalar *from, size_t count, scalar rest)
 {
-    return (vec)_mm512_mask_loadu_pd(_mm512_set1_pd(1), (__mmask8)_bzhi_u32(~0u, (unsigned)count),
-                                     from);
+    return (vec)_mm512_mask_loadu_pd(_mm512_set1_pd(rest),
+                                     (__mmask8)_bzhi_u32(~0u, (unsigned)count), from);
 }
 
 FO_INLINE void store_first_native(scalar *to, vec x, size_t count)
@@ -53,10 +52,10 @@ FO_INLINE void store_first_native(scalar *to, vec x, size_t count)
     _mm512_mask_storeu_pd(to, (__mmask8)_bzhi_u32(~0u, (unsigned)count), (__m512d)x);
 }
 #elif FO_VOCABULARY == FO_AVX512
-FO_INLINE vec load_first_native(const scalar *from, size_t count)
+FO_INLINE vec load_first_native(const scalar *from, size_t count, scalar rest)
 {
-    return (vec)_mm512_mask_loadu_ps(_mm512_set1_ps(1), (__mmask16)_bzhi_u32(~0u, (unsigned)count),
-                                     from);
+    return (vec)_mm512_mask_loadu_ps(_mm512_set1_ps(rest),
+                                     (__mmask16)_bzhi_u32(~0u, (unsigned)count), from);
 }
 
 FO_INLINE void store_first_native(scalar *to, vec x, size_t count)
@@ -72,12 +71,13 @@ FO_INLINE mask first_lanes(size_t count)
     return lane < (lane_bits)count;
 }
 
-FO_INLINE vec load_first_native(const scalar *from, size_t count)
+FO_INLINE vec load_first_native(const scalar *from, size_t count, scalar rest)
 {
     const mask first = first_lanes(count);
-    const mask ones = (mask)((vec){0} + 1) & ~first;
-    return FO_DOUBLE ? (vec)(ones | (mask)_mm256_maskload_pd((const double *)from, (__m256i)first))
-                     : (vec)(ones | (mask)_mm256_maskload_ps((const float *)from, (__m256i)first));
+    const mask others = (mask)((vec){0} + rest) & ~first;
+    return FO_DOUBLE
+               ? (vec)(others | (mask)_mm256_maskload_pd((const double *)from, (__m256i)first))
+               : (vec)(others | (mask)_mm256_maskload_ps((const float *)from, (__m256i)first));
 }
 
 FO_INLINE void store_first_native(scalar *to, vec x, size_t count)
@@ -88,11 +88,11 @@ FO_INLINE void store_first_native(scalar *to, vec x, size_t count)
         _mm256_maskstore_ps((float *)to, (__m256i)first_lanes(count), (__m256)x);
 }
 #else
-FO_INLINE vec load_first_native(const scalar *from, size_t count)
+FO_INLINE vec load_first_native(const scalar *from, size_t count, scalar rest)
 {
     if (count == LANES)
         return load_native(from);
-    vec x = (vec){0} + 1;
+    vec x = (vec){0} + rest;
     for (size_t lane = 0; lane < count; lane++)
         x[lane] = from[lane];
     return x;

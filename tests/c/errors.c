@@ -350,7 +350,7 @@ static void check_formats(void)
     CHECK(fo_step(&group, 1, &tensor, 1, NULL, NULL) == FO_BAD_FORMAT);
 
     /* Blocks are for states alone. */
-    static fo_block8 blocks[(N_NARROW + FO_BLOCK - 1) / FO_BLOCK];
+    static fo_block8 blocks[(N_NARROW + (int)FO_BLOCK - 1) / (int)FO_BLOCK];
     double norm;
     tensor = mixed_tensor(N_NARROW, blocks, grad);
     tensor.param_format = FO_BLOCK8;

@@ -74,12 +74,15 @@ static void check_bits(fo_rule rule, int is_int64)
     fill(&together);
     fill(&apart);
     double dense[2] = {1, 2}, alone[2] = {1, 2}, grad[2] = {0.5, -0.5}, states[2][STATES][2];
+    double carried[2] = {0.5, 0.5}, of_alone = 0.5;
     memset(states, 0, sizeof states);
     const fo_group group = group_of(rule);
     fo_tensor tensors[3] = {whole_of(&together), whole_of(&together), whole_of(&together)};
     tensors[0].n = 2;
     tensors[0].param = dense;
     tensors[0].grad = grad;
+    tensors[0].carried = &carried[0];
+    tensors[2].carried = &carried[1];
     for (int k = 0; k < STATES; k++)
         tensors[0].state[k] = states[0][k];
     tensors[1].grad = NULL;
@@ -88,6 +91,7 @@ static void check_bits(fo_rule rule, int is_int64)
     CHECK(fo_step_sparse(&group, 1, tensors, sparse, 3, NULL, NULL) == FO_OK);
 
     tensors[0].param = alone;
+    tensors[0].carried = &of_alone;
     for (int k = 0; k < STATES; k++)
         tensors[0].state[k] = states[1][k];
     CHECK(fo_step(&group, 1, tensors, 1, NULL, NULL) == FO_OK);
@@ -99,10 +103,14 @@ static void check_bits(fo_rule rule, int is_int64)
     const int rows[3] = {3, 0, 4};
     for (int k = 0; k < 3; k++) {
         fo_tensor tensor = tensor_at(&apart, rows[k]);
+        double of_row = 0.5;
         tensor.grad = grads[k];
+        tensor.carried = &of_row;
         CHECK(fo_step(&group, 1, &tensor, 1, NULL, NULL) == FO_OK);
+        CHECK(carried[1] == of_row);
     }
     CHECK(!memcmp(&together, &apart, sizeof apart));
+    CHECK(carried[0] == of_alone);
 }
 
 typedef struct narrow_buffers {

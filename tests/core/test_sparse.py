@@ -136,6 +136,20 @@ def test_no_rows_change_nothing(rule, shape):
 # Refusals
 
 
+def test_rows_of_states_in_blocks_are_refused():
+    param = np.ones((ROWS, ELEMENTS), np.float32)
+    opt = fastopt.Adam(param, state_format="block8")
+    before = [
+        param.tobytes(),
+        *(opt.state[0][name].tobytes() for name in ("exp_avg", "exp_avg_sq")),
+    ]
+    with pytest.raises((TypeError, ValueError), match="format"):
+        opt.step(fastopt.Rows(INDICES, some_values(np.float32)))
+    after = [param.tobytes(), *(opt.state[0][name].tobytes() for name in ("exp_avg", "exp_avg_sq"))]
+    assert after == before
+    assert opt.state[0]["step"] == 0
+
+
 def overlapping(param, where):
     """Indices in the memory of an array."""
     view = param.reshape(-1).view(np.int64)[where : where + 2]

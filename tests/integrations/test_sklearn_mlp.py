@@ -60,7 +60,10 @@ def test_the_solvers_of_scikit_learn_are_met(digits, kind, rule, options, solver
 def test_every_rule_learns_the_digits(digits, rule):
     inputs, test_inputs, labels, test_labels = digits
     rates = {"adagrad": 0.02, "adadelta": 1.0, "sgd": 0.3, "momentum": 0.05, "nag": 0.05}
+    rates["radam"] = 0.02
     options = {**OPTIONS, "learning_rate_init": rates.get(rule, 0.005)}
+    if rule == "rprop":  # is for the gradients of a whole data set
+        options["batch_size"] = len(inputs)
     model = fit(MLPClassifier(rule=rule, max_iter=40, **options), inputs, labels)
     assert type(model._optimizer.steps).__name__ == fastopt.RULES[rule].class_name
     assert model.score(test_inputs, test_labels) > 0.93

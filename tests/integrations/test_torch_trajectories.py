@@ -21,8 +21,8 @@ RULES = {
     "Adadelta": {"lr": 0.5},
     "Adam": {"lr": 1e-3, "weight_decay": 1e-3},
     "AdamW": {"lr": 1e-3},
-    "Adamax": {"lr": 1e-3},
-    "RAdam": {"lr": 1e-3},
+    "Adamax": {"lr": 5e-3},
+    "RAdam": {"lr": 5e-3},
     "RMSprop": {"lr": 1e-3},
 }
 
