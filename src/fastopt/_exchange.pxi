@@ -401,6 +401,7 @@ cdef class ExchangeList(TensorList):
         self.check_grad_apart(i, view.data, element_count(&view) * (view.type_bits // 8))
         self.seen_grads[i] = NULL
         self.tensors[i].grad = view.data if view.data != NULL else empty
+        self.refuse_blocks(i)
         self.sparse[i].rows = rows
         self.sparse[i].count = element_count(&at)
         self.sparse[i].indices = at.data if at.data != NULL else empty

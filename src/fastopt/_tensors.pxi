@@ -342,6 +342,18 @@ cdef class TensorList:
         return self.check_grad_apart(i, cnp.PyArray_DATA(<cnp.ndarray>grad),
                                      cnp.PyArray_NBYTES(<cnp.ndarray>grad))
 
+    cdef int refuse_blocks(self, Py_ssize_t i) except -1:
+        """A parameter whose gradient has only some rows has no states in blocks."""
+        cdef int k
+        for k in range(FO_MAX_STATES):
+            if (self.tensors[i].state[k] != NULL
+                    and self.tensors[i].state_format[k] == FO_BLOCK8):
+                raise ValueError(f"{self.grad_name(i)} must not be sparse: the states of "
+                                 f"{self.names[i]} are in the format block8, whose blocks do not "
+                                 "end where rows do; take state_format='bfloat16', or a dense "
+                                 "gradient")
+        return 0
+
     cdef int check_rows(self, Py_ssize_t i, Rows grad) except -1:
         cdef fo_tensor *tensor = &self.tensors[i]
         cdef fo_format format
@@ -350,6 +362,7 @@ cdef class TensorList:
         check_goes_with(f"values of {name}", format, tensor.param_format)
         check_layout(f"values of {name}", grad.values, False)
         check_indices(f"indices of {name}", grad.indices)
+        self.refuse_blocks(i)
         check_rows(f"values of {name}", grad.values, "indices", grad.indices, self.names[i],
                    self.params[i])
         if tensor.grad_format != format:
