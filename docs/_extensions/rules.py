@@ -6,7 +6,7 @@ The rules are read from the table, so that a new one has its entry without a cha
 from sphinx.util.docutils import SphinxDirective
 
 import fastopt
-from fastopt._formulas import FORMULAS
+from fastopt import _formulas
 
 ENTRY = """\
 ## {name}
@@ -22,7 +22,7 @@ HEAD = "| rule | bytes | when to use it |\n|---|---|---|\n"
 def of_kernel(kernel):
     """The classes whose formula is in one file, it with its source, and when to use it."""
     rules = [rule for rule in fastopt.RULES.values() if rule.kernel == kernel]
-    _, _, text = FORMULAS[kernel].partition("\n")
+    _, _, text = _formulas.FORMULAS[kernel].partition("\n")
     formula, _, use = text.partition(WHEN)
     return rules, formula, " ".join(use.split())
 
