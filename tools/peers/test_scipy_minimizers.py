@@ -7,10 +7,11 @@ from scipy import optimize
 from scipy.optimize.tests import test_optimize as theirs
 
 import fastopt
+from fastopt.schedules import exponential
 
 METHODS = list(fastopt.methods)
 # SciPy's tests leave all options at their defaults. A learning rate has none that suits every
-# function, and AdamW's weight decay moves the minimum.
+# function, and decoupled weight decay moves the minimum.
 SETTINGS = {name: {"lr": 0.1} for name in METHODS} | {
     "sgd": {"lr": 5e-3},
     "momentum": {"lr": 1e-3},
@@ -18,6 +19,9 @@ SETTINGS = {name: {"lr": 0.1} for name in METHODS} | {
     "adagrad": {"lr": 0.5},
     "adadelta": {"lr": 50.0},
     "adamw": {"lr": 0.1, "weight_decay": 0.0},
+    # Whose steps do not become smaller by themselves, or are long remembered
+    "lion": {"lr": exponential(0.1, 0.5, steps=80), "weight_decay": 0.0},
+    "ademamix": {"lr": exponential(0.1, 0.5, steps=150), "beta3": 0.99},
 }
 # Some of the functions refuse to be called 6,000 times, and differences cost calls, too.
 MAXITER = 1000
