@@ -5,6 +5,7 @@
 
 import io
 import itertools
+import warnings
 
 import formats
 import numpy as np
@@ -230,7 +231,9 @@ def test_parameters_gradients_and_float64_are_not_in_blocks():
 def test_a_state_that_is_no_longer_of_blocks_is_refused():
     param = np.zeros(200, np.float32)
     opt = fastopt.Momentum(param, lr=1.0, state_format="block8")
-    opt.state[0]["momentum_buffer"].dtype = np.uint8
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of NumPy 2.5, which still does it
+        opt.state[0]["momentum_buffer"].dtype = np.uint8
     with pytest.raises(TypeError, match="momentum_buffer of params must have dtype"):
         opt.step(np.ones(200, np.float32))
     assert not param.any()
