@@ -1,6 +1,7 @@
 """The main example with few trials: what it prints and draws, and that it is reproducible."""
 
 import argparse
+import contextlib
 import importlib.util
 import os
 import signal
@@ -38,7 +39,7 @@ def run(folder, jobs=1):
 
 def studies(folder):
     """The trials of each study, by its rule and strategy: without when, and by which process."""
-    with sqlite3.connect(folder / "digits.db") as connection:
+    with contextlib.closing(sqlite3.connect(folder / "digits.db")) as connection:
         rows = connection.execute(
             "SELECT name, number, params, state, value, epochs FROM trials"
             " JOIN studies ON studies.id = study ORDER BY name, number"

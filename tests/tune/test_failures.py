@@ -1,5 +1,6 @@
 """An objective with a fault is noticed at once."""
 
+import contextlib
 import sqlite3
 
 import pytest
@@ -107,7 +108,7 @@ def test_a_file_from_before_tracebacks_is_read_and_gets_them(tmp_path):
     path = tmp_path / "study.db"
     with tune.Study(SPACE, strategy="grid", storage=path) as search:
         search.tell(search.ask(), 1.0)
-    with sqlite3.connect(path) as connection:
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("DROP TABLE tracebacks")
     search = tune.Study(SPACE, strategy="grid", storage=path)
     search.run(faulty, 1, max_failures=None)
