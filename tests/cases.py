@@ -1,5 +1,6 @@
 """What the tests of the compiled core run over: rules, flags, and reproducible numbers."""
 
+import functools
 import itertools
 
 import numpy as np
@@ -110,14 +111,20 @@ def step_keyword(rule, step, carried=None):
     return {"step": step, rule.carried: np.array(0.5**step) if carried is None else carried}
 
 
+@functools.lru_cache(maxsize=64)
 def uniform(seed, n):
-    """`n` doubles in [0, 1) from splitmix64: the same on every machine and NumPy."""
+    """`n` doubles in [0, 1) from splitmix64: the same on every machine and NumPy.
+
+    Tests of every rule ask for the same ones again and again.
+    """
     z = np.arange(1, n + 1, dtype=np.uint64) + (np.uint64(seed) << np.uint64(32))
     z = z * np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     z = z ^ (z >> np.uint64(31))
-    return (z >> np.uint64(11)) * 2.0**-53
+    found = (z >> np.uint64(11)) * 2.0**-53
+    found.flags.writeable = False
+    return found
 
 
 def numbers(seed, n, dtype):

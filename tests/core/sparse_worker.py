@@ -50,13 +50,15 @@ def differ(rule, dtype, keywords, optional, shape, turn):
 
 def main():
     compared, failures, turn = 0, [], 0
-    for rule in RULES:
+    for which, rule in enumerate(RULES):
         print(rule.name, file=sys.stderr, flush=True)
         for dtype in DTYPES:
+            # Each rule meets both large shapes, and each dtype.
+            which += 1
             choices = list(function_variants(rule))
             for keywords, optional in choices:
-                shapes = SHAPES + (LARGE if (keywords, optional) == choices[-1] else ())
-                for shape in shapes:
+                last = (keywords, optional) == choices[-1]
+                for shape in (*SHAPES, *([LARGE[which % 2]] if last else [])):
                     turn += 1
                     fastopt.set_num_threads(THREADS[turn % len(THREADS)])
                     wrong = differ(rule, dtype, keywords, optional, shape, turn)
