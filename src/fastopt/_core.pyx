@@ -47,9 +47,13 @@ cdef uint64_t LAST_STEP = <uint64_t>1 << 53
 include "_checks.pxi"      # numbers and arrays, and the errors about them
 include "_sparse.pxi"      # Rows: gradients of some rows only
 include "_rules.pxi"       # Rule, and the function of each rule
+include "_hypers.pxi"      # a parameter group's hyper-parameters
+include "_intervals.pxi"   # which buffers overlap
 include "_tensors.pxi"     # TensorList: many arrays in one call
 include "_population.pxi"  # RowList: many models in one call
+include "_dlpack.pxi"      # what a framework's tensor says of its memory
 include "_exchange.pxi"    # ExchangeList: a framework's tensors in place of arrays
+include "_snapshot.pxi"    # Snapshot: whether containers still hold what they did
 include "_settings.pxi"    # the norm, threads, instruction sets, versions
 include "_embedding.pxi"   # what Cython and Numba call; made by setup.py
 

@@ -122,7 +122,7 @@ cdef class RowList(TensorList):
     cdef int read_hypers(self, dict hypers, fo_group *group, fo_rows *rows) except -1:
         cdef Rule rule = self.rules[0]
         cdef Py_ssize_t k, row
-        cdef int index
+        cdef int index, optional = self.optional[0]
         group[0] = rule.defaults
         memset(rows, 0, sizeof(fo_rows))
         rows.count = self.rows
@@ -135,7 +135,7 @@ cdef class RowList(TensorList):
             value = hypers[name]
             index = rule.group_indices[k]
             if index <= FIRST_FLAG:
-                self.check_flag(name, value, 0, FIRST_FLAG - index)
+                check_flag(name, value, optional >> (FIRST_FLAG - index) & 1)
                 continue
             rows.hyper[index] = self.read(name, value, fo_hyper_describe(index).domain, index,
                                           &(<double *>&group.hyper)[index])
@@ -144,10 +144,10 @@ cdef class RowList(TensorList):
             if index < 0:
                 continue
             if rows.hyper[index] == NULL:
-                self.check_switch(rule, 0, k, (<double *>&group.hyper)[index])
+                check_switch(rule, k, optional >> k & 1, (<double *>&group.hyper)[index])
             else:
                 for row in range(self.rows):
-                    self.check_switch(rule, 0, k, rows.hyper[index][row])
+                    check_switch(rule, k, optional >> k & 1, rows.hyper[index][row])
         return 0 if self.is_stochastic else self.check_squares(group, rows)
 
     cdef int raise_row(self, fo_status status, const fo_group *group, const fo_rows *rows,

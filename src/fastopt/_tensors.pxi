@@ -1,17 +1,6 @@
 # Many tensors in one call; part of _core.pyx.
 
 
-ctypedef struct interval:
-    uintptr_t begin
-    uintptr_t end
-    Py_ssize_t array
-
-
-cdef int by_address(const void *a, const void *b) noexcept nogil:
-    cdef uintptr_t first = (<const interval *>a).begin, second = (<const interval *>b).begin
-    return (first > second) - (first < second)
-
-
 cdef enum:
     # A parameter, its states, the number that it carries, its remainder.
     WRITTEN = 3 + FO_MAX_STATES
@@ -239,14 +228,12 @@ cdef class TensorList:
 
     cdef int check_apart(self, Py_ssize_t n) except -1:
         """Sort the n written buffers; none may overlap another."""
-        cdef Py_ssize_t i
+        cdef Py_ssize_t i = sort_intervals(self.written, n)
         self.written_count = n
-        qsort(self.written, n, sizeof(interval), by_address)
-        for i in range(1, n):
-            if self.written[i].begin < self.written[i - 1].end:
-                first, second = sorted((self.written[i - 1].array, self.written[i].array))
-                raise ValueError(f"{self.written_name(second)} must not overlap "
-                                 f"{self.written_name(first)} in memory")
+        if i:
+            first, second = sorted((self.written[i - 1].array, self.written[i].array))
+            raise ValueError(f"{self.written_name(second)} must not overlap "
+                             f"{self.written_name(first)} in memory")
         return 0
 
     cdef Py_ssize_t attach_array(self, cnp.ndarray array, Py_ssize_t number, Py_ssize_t n) except -1:
@@ -378,23 +365,14 @@ cdef class TensorList:
 
     cdef int check_grad_apart(self, Py_ssize_t i, const void *data, size_t nbytes) except -1:
         """A gradient must not overlap anything written."""
-        cdef Py_ssize_t low, high, middle
-        cdef uintptr_t begin = <uintptr_t>data, end = begin + nbytes
+        cdef const interval *overlap
         if data == self.seen_grads[i]:
             return 0
-        if begin < end:
-            # The last written buffer that begins before this gradient ends must end before it begins.
-            low, high = 0, self.written_count
-            while low < high:
-                middle = (low + high) // 2
-                if self.written[middle].begin < end:
-                    low = middle + 1
-                else:
-                    high = middle
-            if low and self.written[low - 1].end > begin:
-                raise ValueError(f"{self.grad_name(i)} must not overlap "
-                                 f"{self.written_name(self.written[low - 1].array)} in memory; "
-                                 "pass a copy")
+        overlap = find_overlap(self.written, self.written_count, <uintptr_t>data,
+                               <uintptr_t>data + nbytes)
+        if overlap != NULL:
+            raise ValueError(f"{self.grad_name(i)} must not overlap "
+                             f"{self.written_name(overlap.array)} in memory; pass a copy")
         self.seen_grads[i] = data
         return 0
 
@@ -416,7 +394,6 @@ cdef class TensorList:
         cdef Rule rule
         cdef PyObject *value
         cdef fo_group scratch
-        cdef fo_result result
         cdef bint changed
         if PyList_GET_SIZE(groups) != self.group_count:
             raise ValueError(f"param_groups must have {self.group_count} groups, got {len(groups)}")
@@ -432,49 +409,10 @@ cdef class TensorList:
                     break
             if not changed:
                 continue
-            scratch = rule.defaults
-            fresh = []
-            for k, name in enumerate(rule.group_keys):
-                try:
-                    item = group[name]
-                except KeyError:
-                    raise ValueError(f"param_groups[{i}] must have {name!r}") from None
-                fresh.append(item)
-                if rule.group_indices[k] <= FIRST_FLAG:
-                    self.check_flag(name, item, i, FIRST_FLAG - rule.group_indices[k])
-                    continue
-                (<double *>&scratch.hyper)[rule.group_indices[k]] = to_double(
-                    name, item, fo_hyper_describe(rule.group_indices[k]).domain)
-            result.group = 0
-            status = fo_check_hyper(&scratch, &result.hyper)
-            if status != FO_OK:
-                raise_status(status, &scratch, NULL, &result)
-            for k in range(rule.info.optional_count):
-                if rule.optional_hypers[k] >= 0:
-                    self.check_switch(rule, i, k,
-                                      (<double *>&scratch.hyper)[rule.optional_hypers[k]])
+            fresh = read_group(rule, f"param_groups[{i}]", group, self.optional[i], &scratch)
             self.check_narrow(i, &scratch.hyper)
             self.groups[i] = scratch
             self.seen_hypers[i] = fresh
-        return 0
-
-    cdef int check_flag(self, str name, object value, Py_ssize_t group, int optional) except -1:
-        """The flag of the optional state of that number must be what it was."""
-        cdef bint was = self.optional[group] >> optional & 1
-        if not (isinstance(value, (bool, numpy.bool_)) and value == was):
-            raise ValueError(f"{name} cannot be changed after construction: it was {was}, "
-                             f"got {value!r}")
-        return 0
-
-    cdef int check_switch(self, Rule rule, Py_ssize_t group, int optional, double value) except -1:
-        """The same for a hyper-parameter, with which there is the state if it is not 0."""
-        cdef bint was = self.optional[group] >> optional & 1
-        if (value != 0) != was:
-            name = text(fo_hyper_describe(rule.optional_hypers[optional]).name)
-            raise ValueError(f"{name} cannot be changed {'to' if was else 'from'} 0 after "
-                             f"construction, as its state {'is' if was else 'would be'} "
-                             f"{rule.arrays[2 + rule.info.state_count + optional]}, "
-                             f"got {value!r}")
         return 0
 
     def __enter__(self):
