@@ -9,17 +9,15 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
-from fastopt import _checks
 from fastopt.tune._habits import no_attribute
-from fastopt.tune.fronts.boxes import hypervolume
+from fastopt.tune.ledger.agreement import Resume
 from fastopt.tune.ledger.callbacks import check_callbacks, notify
 from fastopt.tune.ledger.copies import copy_study
 from fastopt.tune.ledger.encoding import name_strategy
-from fastopt.tune.ledger.ledger import Ledger, Resume
+from fastopt.tune.ledger.ledger import Ledger
 from fastopt.tune.ledger.results import MISSING, add, tell
 from fastopt.tune.ledger.revisions import correct, delete, invalidate
+from fastopt.tune.ledger.winners import best, dominated_volume, front
 from fastopt.tune.running.loop import Run
 from fastopt.tune.space import Parameter, Result, Space, Trial
 from fastopt.tune.space.parameters import copy_containers
@@ -258,21 +256,7 @@ class Study:
         ValueError
             While no trial has succeeded, none is feasible, or for several objectives.
         """
-        if len(self.directions) > 1:
-            raise ValueError(
-                "with several objectives no trial is the best; study.front lists those that no "
-                "other beats in all of them"
-            )
-        best = self._ledger.best()
-        if best is None:
-            self._check_feasible()
-            ended = self.finished
-            failed = [trial for trial in ended if trial.state == "failed"]
-            last = f"; the last failure: {failed[-1].error}" if failed else ""
-            raise ValueError(
-                f"no trial has succeeded yet ({len(ended)} ended, {len(failed)} failed{last})"
-            )
-        return best
+        return best(self._ledger)
 
     @property
     def best_expected(self) -> Trial:
@@ -303,15 +287,6 @@ class Study:
         done = [trial for trial in self.finished if trial.state == "done"]
         return best_expected(self.space, 1.0 if self.direction == "minimize" else -1.0, done)
 
-    def _check_feasible(self) -> None:
-        done = [trial for trial in self.finished if trial.state == "done"]
-        if done:
-            nearest = min(done, key=lambda trial: (trial.violation, trial.number))
-            raise ValueError(
-                f"no trial is feasible yet: each of the {len(done)} done ones violates a "
-                f"constraint; trial {nearest.number} comes nearest, by {nearest.violation:.6g}"
-            )
-
     @property
     def front(self) -> list[Trial]:
         """The feasible trials that no other dominates, from the best in the first objective on.
@@ -324,9 +299,7 @@ class Study:
         ValueError
             For one objective, which has a best trial instead.
         """
-        if len(self.directions) == 1:
-            raise ValueError("with one objective there is no front; study.best is its best trial")
-        return self._ledger.front()
+        return front(self._ledger)
 
     def hypervolume(self, reference: Sequence[float]) -> float:
         """How much space the front dominates: the volume between it and a reference point.
@@ -355,16 +328,7 @@ class Study:
         >>> study.hypervolume([5, 0])
         30.0
         """
-        front = self.front
-        signs = np.where(np.array(self.directions) == "minimize", 1.0, -1.0)
-        if np.ndim(reference) != 1 or len(reference) != len(signs):
-            raise ValueError(
-                f"reference must be {len(signs)} numbers, one for each of the study's directions, "
-                f"got {reference!r}"
-            )
-        place = np.array([_checks.number("reference", number) for number in reference])
-        points = np.array([trial.objectives for trial in front]).reshape(-1, len(signs))
-        return hypervolume(signs * points, signs * place)
+        return dominated_volume(self._ledger, reference)
 
     @property
     def best_value(self) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Hashable, Sequence
+from typing import Any, NoReturn
 
 from fastopt.tune.fronts.domination import dominates
 from fastopt.tune.ledger.encoding import lineage_from_json, params_from_json
@@ -173,6 +174,14 @@ class History:
     def _rank(self, trial: Trial) -> tuple[float, int]:
         assert trial.value is not None  # it is done
         return self._signs[0] * trial.value, trial.number
+
+    def refuse(self, number: Any) -> NoReturn:
+        """Raise the error about a trial that should be running and is not."""
+        self.refresh()
+        if number not in self.trials:
+            was = "has been deleted" if number in self.deleted else "does not exist"
+            raise ValueError(f"trial {number!r} {was}; there are {len(self.trials)}")
+        raise ValueError(f"trial {number} is not running, it is {self.trials[number].state}")
 
     def pending(self) -> list[Trial]:
         """The running trials, by number."""

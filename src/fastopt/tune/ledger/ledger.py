@@ -7,17 +7,17 @@ import os
 import secrets
 import sqlite3
 import threading
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from fastopt import _checks
+from fastopt.tune.ledger.agreement import Agreement, Resume
 from fastopt.tune.ledger.database import Access
-from fastopt.tune.ledger.encoding import describe, differences, params_to_json
-from fastopt.tune.ledger.extend import extend
+from fastopt.tune.ledger.encoding import describe, params_to_json
 from fastopt.tune.ledger.history import History
+from fastopt.tune.ledger.kept import Kept, Outcome
 from fastopt.tune.ledger.liveness import register
 from fastopt.tune.ledger.reports import Reports
 from fastopt.tune.ledger.restore import pack_space
@@ -28,12 +28,7 @@ from fastopt.tune.strategies.by_name import make_strategy
 from fastopt.tune.strategies.driver import Driver
 from fastopt.tune.strategies.protocol import Direction, Name, SpaceExhausted, Strategy, satisfies
 
-__all__ = ["Ledger", "Resume"]
-
-Resume = Literal["same", "extend"]
-
-# State, result, error, values, notes as JSON, traceback: as Storage.finish takes them.
-Outcome = tuple[str, Result | None, str | None, list[float], str, str | None]
+__all__ = ["Ledger"]
 
 
 class Ledger:
@@ -83,16 +78,15 @@ class Ledger:
 
         self._lock = threading.RLock()
         self._owner = register(self)
-        # Results that could not be written yet, by trial.
-        self._kept: dict[int, Outcome] = {}
-        # The description in the file that was compared last, and the revision that was shown.
-        self._described: str | None = None
+        # The revision of the history that the strategy was shown.
         self._revision = 0
         self.storage = Storage(
             storage, name, _checks.number("lock_timeout", lock_timeout, least=0, most=2e6), access
         )
         self._access = access
+        self._agreement = Agreement(self.storage)
         self._history = History(self.space, self.directions, self.storage)
+        self._kept = Kept(self.storage, self._history)
         self.reports = Reports(self.space, self.storage, self._history, self._owner, self._lock)
         try:
             self._open(initial, seed is None, resume)
@@ -110,38 +104,15 @@ class Ledger:
 
     def _open(self, initial: dict[str, Any] | None, any_seed: bool, resume: Resume) -> None:
         if self._access != "create":  # the space has just been made from the description
-            self._here = self.storage.find_study()
+            self._agreement.find()
             return
         here = describe(self.space, self.strategy, self.directions, self.seed)
-        restore = {"space": pack_space(self.space), "constraint": self.constraint is not None}
-        self._here = here = json.loads(json.dumps({**here, "restore": restore}))
+        here["restore"] = {
+            "space": pack_space(self.space),
+            "constraint": self.constraint is not None,
+        }
         first = [] if initial is None else [params_to_json(self.space, initial)]
-        there = self.storage.open_study(here, first)
-        if any_seed:
-            here["seed"] = self.seed = there["seed"]
-        lines = differences(there, here)
-        if lines and resume == "extend":
-            extend(self.storage, self.space, there, here)
-        elif lines:
-            raise ValueError(
-                f"{self.storage.path}, study {self.name!r}, was started differently and cannot be "
-                "resumed so:\n  " + "\n  ".join(lines)
-            )
-        elif "restore" not in there:  # a file of an earlier version
-            self.storage.transact(partial(self.storage.describe, description=here))
-
-    def _check_description(self, connection: sqlite3.Connection) -> None:
-        """See that no other process has extended the space meanwhile."""
-        text = self.storage.description(connection)
-        if text == self._described:
-            return
-        lines = differences(json.loads(text), self._here)
-        if lines:
-            raise ValueError(
-                f"{self.storage.path}, study {self.name!r}, has been extended by another process; "
-                "open it again with the new space:\n  " + "\n  ".join(lines)
-            )
-        self._described = text
+        self.seed = self._agreement.open(self.space, here, first, any_seed, resume)
 
     def check(self, params: Mapping[str, Any], what: str) -> dict[str, Any]:
         """The params as the space has them; an error unless they are a point that may be tried."""
@@ -217,7 +188,7 @@ class Ledger:
         taken: list[int] = []
         try:
             with self._lock:
-                self._write_kept()
+                self._kept.write()
                 self.storage.transact(partial(self._take, taken, count, most))
                 self._history.refresh()
                 trials = [self._history.trials[number] for number in taken]
@@ -236,7 +207,7 @@ class Ledger:
         self, taken: list[int], count: int, most: int | None, connection: sqlite3.Connection
     ) -> None:
         """Make the next trials ours, and add their numbers to ``taken``."""
-        self._check_description(connection)
+        self._agreement.check(connection)
         self._history.refresh()
         orphans = self._history.orphans()[:count]
         taken += orphans
@@ -300,9 +271,9 @@ class Ledger:
                 if reason is not None:
                     state, result, error = "failed", None, f"the value is {reason}"
             try:
-                self._kept[number] = (state, result, error, list(values), text, traceback)
+                self._kept.add(number, (state, result, error, list(values), text, traceback))
                 self.reports.discard(number)
-                self._write_kept(number)
+                self._kept.write(number)
                 self._history.refresh()
                 return self._history.trials[number]
             except OSError as problem:
@@ -314,7 +285,7 @@ class Ledger:
                     "the file can be, by the next tell, ask, run or close of this study"
                 ) from problem
             except BaseException:
-                self._kept.pop(number, None)
+                self._kept.discard(number)
                 raise
 
     def other_constraints(self, result: Result) -> str | None:
@@ -328,46 +299,13 @@ class Ledger:
             "tune.Result(value, constraints=[...])) gives earlier trials theirs"
         )
 
-    def _write_kept(self, own: int | None = None) -> None:
-        """Write the results that are kept, that of ``own`` or an error among them."""
-        if not self._kept:
-            return
-        refused: list[int] = []
-
-        def store(connection: sqlite3.Connection) -> None:
-            refused.clear()
-            for number, outcome in self._kept.items():
-                if not self.storage.finish(connection, number, *outcome):
-                    if number == own:
-                        self._refuse(number)
-                    refused.append(number)
-
-        self.storage.transact(store, durable=True)
-        kept, self._kept = self._kept, {}
-        for number in refused:
-            warnings.warn(
-                f"trial {number} does not run any more: what it came to late, {kept[number]!r}, "
-                "is not stored",
-                RuntimeWarning,
-                stacklevel=2,
-            )
-
-    def _refuse(self, number: Any) -> None:
-        self._history.refresh()
-        if number not in self._history.trials:
-            was = "has been deleted" if number in self._history.deleted else "does not exist"
-            raise ValueError(f"trial {number!r} {was}; there are {len(self._history.trials)}")
-        raise ValueError(
-            f"trial {number} is not running, it is {self._history.trials[number].state}"
-        )
-
     def insert(self, params: dict[str, Any], outcome: Outcome) -> Trial:
         """Store a new trial that has ended."""
         text = params_to_json(self.space, params)
 
         def write(connection: sqlite3.Connection) -> int:
             self._history.refresh()
-            self._check_description(connection)
+            self._agreement.check(connection)
             number = self._history.next_number()
             self.storage.insert(connection, number, text, self._owner, None)
             self.storage.finish(connection, number, *outcome)
@@ -401,7 +339,7 @@ class Ledger:
             self._history.refresh()
             known = self._history.trials.get(number)
             if known is None:
-                self._refuse(number)
+                self._history.refuse(number)
             elif known.state == "running":
                 raise ValueError(f"trial {number} is running; only one that has ended is revised")
             else:
@@ -427,8 +365,8 @@ class Ledger:
     def contents(self) -> tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]:
         """The description and all rows of the study."""
         with self._lock:
-            self._write_kept()
-            return self._here, self.storage.rows()
+            self._kept.write()
+            return self._agreement.description, self.storage.rows()
 
     def notes(self) -> dict[str, Any]:
         """What :meth:`note` has kept."""
@@ -459,7 +397,7 @@ class Ledger:
 
         def disown(connection: sqlite3.Connection) -> None:
             if not self.storage.claim(connection, number, None):
-                self._refuse(number)
+                self._history.refuse(number)
 
         with self._lock:
             self.storage.transact(disown)
@@ -494,7 +432,7 @@ class Ledger:
                 self.storage.claim(connection, number, None)
 
         with self._lock:
-            self._write_kept()
+            self._kept.write()
             self.storage.transact(disown)
             self.reports.clear()
             self.storage.settle()
