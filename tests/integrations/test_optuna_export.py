@@ -1,0 +1,67 @@
+"""A study written into Optuna's storage: all that it holds."""
+
+import warnings
+
+import optuna
+import pytest
+import scipy.stats
+
+from fastopt import tune
+from fastopt.integrations.optuna import to_optuna
+
+
+@pytest.mark.filterwarnings("ignore:trial [0-9]+ failed")
+def test_a_study_of_ours_becomes_one_of_optunas_with_all_that_it_holds(tmp_path):
+    space = {
+        "lr": tune.Float(1e-4, 1.0, log=True),
+        "step": tune.Float(0.0, 1.0, step=0.3),
+        "coarse": tune.Int(1, 100, log=True, step=10),
+        "width": tune.Int(4, 30, step=8),
+        "prior": tune.Float(scipy.stats.norm(0.0, 1.0)),
+        "rule": tune.Categorical(["adam", None, ("a", 1), 0.5, True]),
+        "beta": tune.Float(0.5, 1.0, when={"rule": "adam"}),
+    }
+
+    def objective(params):
+        tune.note(accuracy=0.5)
+        if params["width"] == 12:
+            raise ValueError("twelve")
+        yield 2.0
+        yield params["lr"]
+
+    ours = tune.Study(space, strategy="random", direction="maximize", name="ours")
+    ours.run(objective, 40, max_failures=None, stopper=tune.Median())
+    ours.ask()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        theirs = to_optuna(ours, f"sqlite:///{tmp_path}/optuna.db")
+    assert theirs.study_name == "ours"
+    assert theirs.best_value == ours.best_value
+    assert theirs.best_trial.number == ours.best.number
+    names = {"done": "COMPLETE", "failed": "FAIL", "stopped": "PRUNED", "running": "RUNNING"}
+    for their, our in zip(theirs.trials, ours.trials, strict=True):
+        assert their.state.name == names[our.state]
+        shown = {n: repr(v) if isinstance(v, tuple) else v for n, v in our.params.items()}
+        assert their.params == pytest.approx(shown)
+        assert their.value == our.value
+        assert list(their.intermediate_values.values()) == our.values
+        assert their.user_attrs.get("accuracy") == our.notes.get("accuracy")
+        assert their.user_attrs.get("error") == our.error
+        if our.seconds is not None:
+            assert their.duration.total_seconds() == pytest.approx(our.seconds, abs=1e-5)
+    with pytest.raises(optuna.exceptions.DuplicatedStudyError):
+        to_optuna(ours, f"sqlite:///{tmp_path}/optuna.db")
+
+
+def test_exported_objectives_and_constraints_make_the_same_front():
+    space = {"x": tune.Float(0.0, 1.0), "y": tune.Float(0.0, 1.0)}
+    ours = tune.Study(space, strategy="sobol", directions=["minimize", "maximize"])
+
+    def objective(params):
+        x, y = params["x"], params["y"]
+        return tune.Result((x + y, x - y), constraints=[0.3 - x, y - 0.9])
+
+    ours.run(objective, 24)
+    theirs = to_optuna(ours)
+    assert {t.number for t in theirs.best_trials} == {t.number for t in ours.front}
+    assert [t.values for t in theirs.trials] == [t.objectives for t in ours.trials]
