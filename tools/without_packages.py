@@ -24,7 +24,7 @@ PACKAGES = [
 TESTS = [
     "tests/integrations", "tests/test_documentation.py", "tests/test_missing_packages.py",
     "tests/test_stubs.py", "tests/tune/test_plots.py", "tests/tune/test_progress.py",
-    "tests/tune/test_study.py",
+    "tests/tune/test_report.py", "tests/tune/test_study.py",
 ]  # fmt: skip
 
 # Python imports a module of this name on its start, in every child too.

@@ -6,8 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from cases import FRACTIONS, RULES, class_of, freeze, numbers
-from test_validation import (
+from bad_input import (
     ARRAY_FAULTS,
     MAY_BE_NEGATIVE,
     NEGATIVE,
@@ -17,6 +16,7 @@ from test_validation import (
     SHAPE,
     is_number,
 )
+from cases import FRACTIONS, RULES, class_of, freeze, numbers
 
 import fastopt
 

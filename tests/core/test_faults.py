@@ -11,15 +11,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import DTYPES, RULES, function_of, step_keyword
-from reference import REFERENCE
-from test_validation import (
+from bad_input import (
     ARRAY_FAULTS,
     argument_names,
     assert_refused,
     good_arrays,
     good_keywords,
 )
+from cases import DTYPES, RULES, function_of, step_keyword
+from reference import REFERENCE
 
 TESTS = Path(__file__).parents[1]
 BY_NAME = {fault.name: fault for fault in ARRAY_FAULTS}

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from tune_objectives import SPACE, smooth
 
 from fastopt import tune
 from fastopt.tune.reporting import surrogate
@@ -95,3 +96,43 @@ def test_the_intervals_hold_the_shares_and_shrink_with_the_noise():
             for name, true in bowl_shares().items():
                 assert found[name][0] - 0.05 < true < found[name][1] + 0.05
     assert widths[0] < widths[1]
+
+
+ABC = {name: tune.Float(0.0, 1.0) for name in "abc"}
+
+
+@pytest.mark.parametrize(
+    ("objective", "expected"),
+    [
+        (lambda p: 3.0 * p["b"], {"a": 0.0, "b": 1.0, "c": 0.0}),
+        (lambda p: p["a"] + p["b"] + p["c"], {"a": 1 / 3, "b": 1 / 3, "c": 1 / 3}),
+        (lambda p: (p["a"] - 0.5) * (p["c"] - 0.5), {"a": 0.0, "b": 0.0, "c": 0.0}),
+        (lambda p: 7.0, {"a": 0.0, "b": 0.0, "c": 0.0}),
+    ],
+    ids=["one", "sum", "product", "constant"],
+)
+def test_importance_of_known_functions(objective, expected):
+    study = tune.minimize(objective, ABC, n_trials=96, strategy="sobol")
+    shares = study.importance()
+    assert shares == pytest.approx(expected, abs=0.08)
+    assert list(shares.values()) == sorted(shares.values(), reverse=True)
+    assert study.importance() == shares
+
+
+def test_importance_does_not_see_how_far_diverged_trials_are():
+    def objective(params):
+        return params["a"] if params["b"] > 0.02 else 1e30
+
+    study = tune.minimize(objective, ABC, n_trials=96, strategy="sobol")
+    assert study.importance()["a"] > 0.8
+
+
+def test_importance_of_choices_and_conditions():
+    study = tune.minimize(smooth, SPACE, n_trials=64, strategy="random")
+    assert set(study.importance()) == set(SPACE)
+
+
+def test_importance_needs_some_trials():
+    study = tune.minimize(smooth, SPACE, n_trials=7, strategy="random")
+    with pytest.raises(ValueError, match="at least 8 done trials, got 7"):
+        study.importance()

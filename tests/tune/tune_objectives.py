@@ -371,5 +371,19 @@ def disc(params):
     return tune.Result(x + y, constraints=[0.5 - math.hypot(x, y)])
 
 
+def with_failures():
+    """A study of which some trials have failed and one runs, with texts that HTML must escape."""
+
+    def objective(params):
+        if params["width"] > 40:
+            raise RuntimeError("<b>too & wide</b>")
+        return smooth(params)
+
+    study = tune.Study(SPACE, strategy="sobol", name="<study> & more")
+    study.run(objective, 40)
+    study.ask()
+    return study
+
+
 if __name__ == "__main__":
     globals()[sys.argv[1]](*sys.argv[2:])
