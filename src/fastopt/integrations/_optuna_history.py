@@ -14,8 +14,9 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, IntD
 from optuna.trial import FrozenTrial, TrialState
 
 from fastopt import tune
+from fastopt.integrations._optuna_taken import Read, Taken
 
-__all__ = ["History", "TrialReader", "is_ours", "parameter_of", "whole", "write_suggestion"]
+__all__ = ["History", "TrialReader", "is_ours", "ours", "parameter_of", "whole", "write_suggestion"]
 
 # A trial shows its parameters to other workers only when the objective has asked for them. Until
 # then they read them in this attribute, in pieces, because a relational storage bounds the length
@@ -47,7 +48,7 @@ def is_ours(distribution: BaseDistribution) -> bool:
     return True
 
 
-def _ours(parameter: Any, distribution: BaseDistribution, internal: float) -> Any:
+def ours(parameter: Any, distribution: BaseDistribution, internal: float) -> Any:
     """Optuna's internal representation of a value as the parameter's own value."""
     if parameter.levels is None:
         return min(max(float(internal), parameter.low), parameter.high)
@@ -64,19 +65,41 @@ class History:
 
     Attributes
     ----------
+    taken : Taken
+        The points that trials have or were suggested, and what is the same to the objective.
     finished : list of Trial
         In the order in which they ended; under Hyperband those of the trial's bracket.
     pending : list of Trial
-    taken : dict
-        For the key of each point, the least number of a trial that has it or was suggested it.
     drawing : list of int
         Earlier trials that are being drawn right now.
     """
 
+    taken: Taken
     finished: list[tune.Trial] = field(default_factory=list)
     pending: list[tune.Trial] = field(default_factory=list)
-    taken: dict[Hashable, int] = field(default_factory=dict)
     drawing: list[int] = field(default_factory=list)
+
+
+@dataclass
+class Facts:
+    """What one trial says about the space.
+
+    Attributes
+    ----------
+    order : tuple
+        When it ended.
+    trial : Trial or None
+        As one of ours, if it has a point.
+    keys : list
+        Of its point, and of the one that it was suggested.
+    read : Read or None
+        What it has asked for, if all of that is in the space.
+    """
+
+    order: tuple[Any, int]
+    trial: tune.Trial | None = None
+    keys: list[Hashable] = field(default_factory=list)
+    read: Read | None = None
 
 
 class TrialReader:
@@ -94,29 +117,35 @@ class TrialReader:
         self.distributions = dict(distributions)
         self.space = tune.Space({name: parameter_of(item) for name, item in distributions.items()})
         self._from_centre = from_centre
-        self._ended: dict[int, tuple[Any, tune.Trial | None, list[Hashable]]] = {}
+        self._ended: dict[int, Facts] = {}
 
     def forget(self, number: int) -> None:
         """Read a trial anew the next time."""
         self._ended.pop(number, None)
 
-    def read(self, study: optuna.Study, asking: FrozenTrial) -> History:
-        """The other trials."""
-        history = History()
+    def read(self, study: optuna.Study, asking: FrozenTrial, *, with_own: bool = False) -> History:
+        """The other trials; ``with_own`` also ``asking`` itself, of whose end no storage knows."""
+        history = History(Taken(self.space))
         entire = whole(study)
         bracket = None
         if entire is not study:
             bracket = {frozen.number for frozen in study.get_trials(deepcopy=False)}
-        ended = []
+        ended: list[tuple[Any, tune.Trial]] = []
+        read: list[Read] = []
         for frozen in entire.get_trials(deepcopy=False):
             if frozen.number == asking.number:
-                continue
-            order, trial, keys = self.facts(frozen)
+                if not with_own:
+                    continue
+                frozen = asking
+            facts = self.facts(frozen)
+            trial, keys = facts.trial, facts.keys
             for key in keys:
-                history.taken.setdefault(key, frozen.number)
+                history.taken.add(key, frozen.number)
+            if facts.read is not None:
+                read.append(facts.read)
             if frozen.state.is_finished():
                 if trial is not None and (bracket is None or frozen.number in bracket):
-                    ended.append((order, trial))
+                    ended.append((facts.order, trial))
             elif trial is not None:
                 history.pending.append(trial)
             elif (
@@ -126,12 +155,13 @@ class TrialReader:
                 and _began_together(frozen, asking)
             ):
                 history.drawing.append(frozen.number)
+        history.taken.add_read(read)
         ended.sort(key=lambda item: item[0])
         history.finished = [trial for _, trial in ended]
         return history
 
-    def facts(self, frozen: FrozenTrial) -> tuple[Any, tune.Trial | None, list[Hashable]]:
-        """When a trial ended, the trial as ours if it has a point, and the keys of its points."""
+    def facts(self, frozen: FrozenTrial) -> Facts:
+        """What a trial says about the space."""
         if frozen.number in self._ended:
             return self._ended[frozen.number]
         fixed = frozen.system_attrs.get("fixed_params", {})
@@ -142,7 +172,12 @@ class TrialReader:
         if suggested is not None and not fixed:
             keys.append(self.space.key(suggested))
         trial = None if params is None else tune.Trial(frozen.number, params)
-        facts = (frozen.datetime_complete, frozen.number), trial, keys
+        facts = Facts((frozen.datetime_complete, frozen.number), trial, keys)
+        asked = frozen.params.keys()
+        if params is not None and asked <= self.distributions.keys():
+            places = tuple(j for j, name in enumerate(self.space.names) if name in asked)
+            ended = frozen.state == TrialState.COMPLETE
+            facts.read = Read(frozen.number, keys[0], places, ended)
         if not frozen.state.is_finished():
             return facts
         if trial is not None:
@@ -174,7 +209,7 @@ class TrialReader:
                     return None
                 if not distribution._contains(internal):
                     return None
-                params[name] = _ours(self.space.parameters[name], distribution, internal)
+                params[name] = ours(self.space.parameters[name], distribution, internal)
             elif name in suggested:
                 params[name] = suggested[name]
             else:

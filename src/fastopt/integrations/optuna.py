@@ -12,7 +12,7 @@ import secrets
 import threading
 import warnings
 import zlib
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -42,6 +42,8 @@ from fastopt.integrations._optuna_history import (
     whole,
     write_suggestion,
 )
+from fastopt.integrations._optuna_repeats import Repeats
+from fastopt.integrations._optuna_taken import Taken
 from fastopt.tune.strategies.by_name import make_strategy
 from fastopt.tune.strategies.driver import Driver
 
@@ -83,8 +85,11 @@ class FastoptSampler(BaseSampler):
     Notes
     -----
     A failed trial, and one with an infinite value, counts as worse than all others. A pruned one
-    counts by its rank among those that have reported as often. A parameter that a trial did not ask
-    for counts as it was suggested.
+    counts by its rank among those that have reported as often.
+
+    An objective may ask for some parameters only under a condition. The others count as they were
+    suggested, but no point is suggested that agrees with a trial in all that it asked for. The
+    draws of ``independent_sampler`` may.
 
     ``seed`` may be the same everywhere. Workers see each other's suggestions in the storage, and
     compute those which are being drawn. If two have drawn the same point nevertheless, one draws
@@ -138,7 +143,7 @@ class FastoptSampler(BaseSampler):
         self._driver: Driver | None = None
         self._of: tuple[Any, int] | None = None
         self._finished: list[tune.Trial] = []
-        self._shown: set[Hashable] = set()
+        self._shown: Taken | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
@@ -181,10 +186,7 @@ class FastoptSampler(BaseSampler):
         with self._lock:
             params = self._suggest(study, trial, search_space)
         if params is None:
-            return {
-                name: self._draw_independent(study, trial, name, distribution)
-                for name, distribution in search_space.items()
-            }
+            return self._draw_all(study, trial, search_space)
         return {
             name: distribution.choices[params[name]]
             if isinstance(distribution, CategoricalDistribution)
@@ -209,16 +211,33 @@ class FastoptSampler(BaseSampler):
             return centre
         return self._draw_independent(study, trial, param_name, param_distribution)
 
+    def _draw_all(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """A value for each parameter, one after the other."""
+        drawn = copy.copy(trial)
+        for name, distribution in search_space.items():
+            value = self._draw_independent(study, drawn, name, distribution)
+            drawn.params = {**drawn.params, name: value}
+            drawn.distributions = {**drawn.distributions, name: distribution}
+        return {name: drawn.params[name] for name in search_space}
+
     def _draw_independent(
         self, study: optuna.Study, trial: FrozenTrial, name: str, distribution: BaseDistribution
     ) -> Any:
-        sampler = self._independent_sampler
-        if sampler is None:
-            # One stream per trial: workers with the same seed would share a common one.
-            entropy = [self._seed, trial.number, zlib.crc32(name.encode())]
-            seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
-            sampler = RandomSampler(seed=seed)
-        return sampler.sample_independent(study, trial, name, distribution)
+        if self._independent_sampler is not None:
+            return self._independent_sampler.sample_independent(study, trial, name, distribution)
+        # One stream per trial: workers with the same seed would share a common one.
+        entropy = [self._seed, trial.number, zlib.crc32(name.encode())]
+        repeats = Repeats(study, trial, name, distribution)
+        for attempt in range(ATTEMPTS):
+            spawned = np.random.SeedSequence([*entropy, attempt] if attempt else entropy)
+            sampler = RandomSampler(seed=int(spawned.generate_state(1)[0]))
+            value = sampler.sample_independent(study, trial, name, distribution)
+            if value not in repeats:
+                return value
+        free = repeats.others()
+        return free[np.random.default_rng(entropy).integers(len(free))] if free else value
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         """Called by Optuna."""
@@ -263,12 +282,8 @@ class FastoptSampler(BaseSampler):
         told = copy.copy(trial)  # the storage learns of it only after this
         told.state, told.datetime_complete = state, datetime.now()
         told.values = None if values is None else list(values)
-        history = reader.read(study, told)
-        _, ours, keys = reader.facts(told)
+        history = reader.read(study, told, with_own=True)
         reader.forget(trial.number)
-        if ours is not None:
-            history.finished.append(ours)
-        history.taken.update({key: trial.number for key in keys})
         try:
             self._draw(self._driver, reader.space, trial.number + 1, history, [])
         except tune.SpaceExhausted:
@@ -308,7 +323,7 @@ class FastoptSampler(BaseSampler):
         ahead: list[int] = []
         params = None
         for _ in range(ATTEMPTS):
-            known = history.taken.keys()
+            known = history.taken
             try:
                 params = self._draw(driver, space, trial.number, history, ahead + history.drawing)
             except tune.ImprovementSpent:
@@ -329,7 +344,8 @@ class FastoptSampler(BaseSampler):
             if key not in history.taken or key in known:
                 break
             # If both see it, the earlier trial gets the next point, the later one that after.
-            ahead = [history.taken[key]] if history.taken[key] < trial.number else []
+            first = history.taken.number(key)
+            ahead = [first] if first is not None and first < trial.number else []
         return params
 
     def _prepare(
@@ -378,16 +394,20 @@ class FastoptSampler(BaseSampler):
         ahead: Sequence[int],
     ) -> dict[str, Any]:
         """The suggestion for a trial, after those that the trials ``ahead`` are about to get."""
-        finished, pending, taken = history.finished, list(history.pending), set(history.taken)
+        finished, pending, taken = history.finished, list(history.pending), history.taken.copy()
+        # There may be no end to points that all say the same to the objective.
+        if taken.is_all:
+            raise tune.SpaceExhausted("every point would repeat what a trial has read")
         # A strategy's cache is valid only while the history grows.
-        if finished[: len(self._finished)] != self._finished or not self._shown <= taken:
+        shrunk = self._shown is not None and not taken.holds(self._shown)
+        if shrunk or finished[: len(self._finished)] != self._finished:
             driver.forget()
         self._finished = finished
         try:
             for other in sorted(set(ahead))[-FORESEEN:]:
                 foreseen = driver.ask(other, finished, pending, taken)
                 pending.append(tune.Trial(other, foreseen))
-                taken.add(space.key(foreseen))
+                taken.add(space.key(foreseen), other)
             return driver.ask(number, finished, pending, taken)
         except tune.SpaceExhausted:
             if not ahead:
