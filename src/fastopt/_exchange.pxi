@@ -34,7 +34,8 @@ cdef class ExchangeList(TensorList):
     Parameters
     ----------
     rules, params, states, groups, names, optional, remainders
-        As for `TensorList`, with tensors for arrays.
+        As for `TensorList`, with tensors for arrays. A number that is carried from step to step is
+        a tensor of one element, read and written at each step as those of `counters` are.
     source : tuple
         The tensors' class; a function that is false of a tensor if its memory holds its values as
         they are; and ``adopt(param, grad, name)``, which copies a gradient of another layout than
@@ -50,6 +51,7 @@ cdef class ExchangeList(TensorList):
     cdef int *ndims
     cdef list counted_by     # for each parameter the tensor that counts its steps, or None
     cdef counter *places     # where the counters are; no longer than until Python's code runs again
+    cdef double *numbers     # what the parameters carry from step to step, while they are stepped
     cdef list refused        # for each group, why it takes no gradients of rows, and no others
     cdef list lenient        # for each group, whether squares may be stored whatever the rounding
 
@@ -68,13 +70,15 @@ cdef class ExchangeList(TensorList):
         self.dltensor_from = exchange.dltensor_from
         self.ndims = <int *>calloc(self.count + 1, sizeof(int))
         self.places = <counter *>calloc(self.count + 1, sizeof(counter))
-        if not (self.ndims and self.places):
+        self.numbers = <double *>calloc(self.count + 1, sizeof(double))
+        if not (self.ndims and self.places and self.numbers):
             raise MemoryError
 
     def __dealloc__(self):
         free(self.layouts)
         free(self.ndims)
         free(self.places)
+        free(self.numbers)
 
     @property
     def counters(self):
@@ -119,23 +123,47 @@ cdef class ExchangeList(TensorList):
     cdef int check_narrow(self, Py_ssize_t group, const fo_hyper *hyper) except -1:
         return 0 if self.lenient[group] else TensorList.check_narrow(self, group, hyper)
 
-    cdef bint find_counter(self, Py_ssize_t i) noexcept:
-        """Note where the counter of parameter i is; false if it is not one number on the CPU."""
+    cdef bint find_number(self, object tensor, counter *place) noexcept:
+        """Note where a tensor of one number is; false if it is none on the CPU."""
         cdef fo_dltensor view
-        tensor = <object>PyList_GET_ITEM(self.counted_by, i)
         if not PyObject_TypeCheck(tensor, <PyTypeObject *>self.tensor_class):
             return False
         if self.dltensor_from(<void *>tensor, &view) != 0:
             PyErr_Clear()
             return False
-        self.places[i].data = view.data + view.byte_offset
-        self.places[i].is_int = view.type_code == FO_DL_INT
-        self.places[i].is_float64 = view.type_bits == 64
+        place.data = view.data + view.byte_offset
+        place.is_int = view.type_code == FO_DL_INT
+        place.is_float64 = view.type_bits == 64
         return (view.device_type == FO_DL_CPU and view.data != NULL and element_count(&view) == 1
                 and view.type_lanes == 1 and (view.type_bits == 64 or view.type_bits == 32)
                 and (view.type_code == FO_DL_FLOAT
                      or view.type_code == FO_DL_INT and view.type_bits == 64)
-                and <uintptr_t>self.places[i].data % (<unsigned>view.type_bits // 8) == 0)
+                and <uintptr_t>place.data % (<unsigned>view.type_bits // 8) == 0)
+
+    cdef bint find_counter(self, Py_ssize_t i) noexcept:
+        return self.find_number(<object>PyList_GET_ITEM(self.counted_by, i), &self.places[i])
+
+    cdef object carrier(self, Py_ssize_t i):
+        """The tensor of the number that a parameter carries."""
+        return <object>PyList_GET_ITEM(self.states[i], self.state_count(i))
+
+    cdef int read_carried(self, Py_ssize_t i) except -1:
+        cdef counter place
+        if self.tensors[i].carried == NULL:
+            return 0
+        tensor = self.carrier(i)
+        if not self.find_number(tensor, &place) or place.is_int:
+            raise TypeError(f"{self.written_name(i * WRITTEN + WRITTEN - 2)} must be a tensor of one "
+                            f"element on the CPU, of float32 or float64, got {tensor!r}")
+        self.numbers[i] = read_number(&place)
+        return 0
+
+    cdef int write_carried(self, Py_ssize_t i) except -1:
+        """Wherever the tensor lies after the step."""
+        cdef counter place
+        if self.tensors[i].carried != NULL and self.find_number(self.carrier(i), &place):
+            write_number(&place, self.numbers[i])
+        return 0
 
     cdef int check_counter(self, Py_ssize_t i) except -1:
         cdef double count
@@ -238,7 +266,8 @@ cdef class ExchangeList(TensorList):
             tensor.param = view.data
             self.elements += element_count(&view)
             n = self.note_written(view.data, tensor.n * (view.type_bits // 8), number, n)
-            for k, state in enumerate(self.states[i]):
+            tensor.carried = &self.numbers[i] if self.state_count(i) < len(self.states[i]) else NULL
+            for k, state in enumerate(self.states[i][:self.state_count(i)]):
                 slot = self.slot(i, k)
                 number = i * WRITTEN + 1 + slot
                 tensor.state_format[slot] = FO_FORMAT_COUNT
@@ -287,7 +316,7 @@ cdef class ExchangeList(TensorList):
                                  tensor.param_format):
                 return False
             states = <list>PyList_GET_ITEM(self.states, i)
-            for k in range(PyList_GET_SIZE(states)):
+            for k in range(self.state_count(i)):
                 slot = self.slot(i, k)
                 if not self.is_where(i, layout, <object>PyList_GET_ITEM(states, k),
                                      tensor.state[slot], tensor.state_format[slot]):
@@ -390,6 +419,7 @@ cdef class ExchangeList(TensorList):
         for i in range(self.count):
             if self.tensors[i].grad != NULL:
                 self.check_counter(i)
+                self.read_carried(i)
         for i in range(self.count):
             if self.tensors[i].grad != NULL:
                 self.count_step(i)
@@ -401,6 +431,9 @@ cdef class ExchangeList(TensorList):
             raise
         finally:
             fo_limit_caller(0)
+        for i in range(self.count):
+            if self.tensors[i].grad != NULL:
+                self.write_carried(i)
         if len(grads) == self.count:
             return self.params
         return [self.params[i] for i in range(self.count) if self.tensors[i].grad != NULL]

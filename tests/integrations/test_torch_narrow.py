@@ -21,8 +21,10 @@ KEYWORDS = {
     "Adam": {"lr": 0.01, "amsgrad": True},
     "AdamW": {"lr": 0.01},
     "Adamax": {"lr": 0.01},
+    "NAdam": {"lr": 0.01},
     "RAdam": {"lr": 0.01},
     "RMSprop": {"lr": 0.01, "maximize": True},
+    "Rprop": {"lr": 0.01},
 }
 # How parameters of a dtype may be kept
 WAYS = [
@@ -75,7 +77,7 @@ def states_of(optimizer):
         value
         for entry in optimizer.state_dict()["state"].values()
         for name, value in sorted(entry.items())
-        if name != "step"
+        if name not in storage.NUMBERS
     ]
 
 
@@ -90,6 +92,7 @@ def rule_and_hypers(optimizer, step):
     hypers = {key: group.get(key, default) for key, default in rule.hypers.items()}
     if "betas" in group:
         hypers["beta1"], hypers["beta2"] = group["betas"]
+    if "step" in hypers:
         hypers["step"] = step
     if name == "sgd" and step == 1:
         hypers["dampening"] = 0.0
@@ -106,13 +109,16 @@ def test_steps_have_the_bits_of_the_definitions(name, dtype, way):
     remainders = [None] * len(params)
     if way.get("master_weights"):
         remainders = [np.zeros(param.numel(), np.int16) for param in params]
+    carried = [np.zeros(()) for _ in params]
     for step in range(1, 5):
         set_grads(params, step)
         grads = [bits_of(param.grad) for param in params]
         optimizer.step()
         rule, hypers = rule_and_hypers(optimizer, step)
         position = 0
-        for twin, remainder, grad in zip(twins, remainders, grads, strict=True):
+        for twin, remainder, grad, number in zip(twins, remainders, grads, carried, strict=True):
+            if rule.carried:
+                hypers[rule.carried] = number
             if step == 1:
                 count = len(rule.states) + KEYWORDS[name].get("amsgrad", False)
                 start = KEYWORDS[name].get("initial_accumulator_value", 0.0)
@@ -280,7 +286,7 @@ def test_a_step_is_the_fused_one_of_torch_but_for_a_last_place(name, dtype):
 def test_a_step_is_the_unfused_one_of_torch_but_for_its_intermediate_roundings(name, dtype):
     theirs_params = make_params(dtype, [(1000,)])
     # torch's unfused steps add eps in 16 bits, where its default is 0 in float16.
-    keywords = KEYWORDS[name] | ({} if name == "SGD" else {"eps": 1e-3})
+    keywords = KEYWORDS[name] | ({} if name in ("SGD", "Rprop") else {"eps": 1e-3})
     other = theirs(name, theirs_params, **keywords)
     run(other, theirs_params, 3)
     params = copy.deepcopy(theirs_params)

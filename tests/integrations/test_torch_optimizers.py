@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch_cases import (
     CASES,
-    COMMON,
     NAMES,
     assert_close,
     assert_equal,
+    common,
     copied,
     first_variant,
     make_params,
@@ -49,7 +49,7 @@ def test_shared_flags_are_all_compared():
     """A keyword that torch adds to a class must be compared, or be known to be refused or void."""
     known = {"params", "foreach", "fused", "capturable", "differentiable"}
     for name, extras in CASES.items():
-        varied = set(COMMON).union(*extras)
+        varied = set(common(name)).union(*extras)
         keywords = set(inspect.signature(getattr(torch.optim, name)).parameters)
         assert keywords - varied <= known
 
@@ -133,6 +133,80 @@ def test_unusable_state_is_refused():
     with pytest.raises(ValueError, match=r"the state of params\[2\] must have"):
         optimizer.step()
     assert_equal(params, before)
+
+
+# the number that NAdam carries from step to step
+
+
+def products(optimizer):
+    return [entry["mu_product"] for entry in optimizer.state.values()]
+
+
+def test_a_product_is_in_the_dtype_of_torch():
+    for default, rtol in ((torch.float32, 5e-7), (torch.float64, 1e-13)):
+        torch.set_default_dtype(default)
+        try:
+            a, b = make_params(torch.float32), make_params(torch.float32)
+            own, other = ours("NAdam", a), theirs("NAdam", b)
+            run(own, a, 3)
+            run(other, b, 3)
+        finally:
+            torch.set_default_dtype(torch.float32)
+        assert_close(products(own), products(other), rtol=rtol)
+        assert {product.dtype for product in products(own)} == {default}
+        assert_close(a, b, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["NAdam"])
+def test_a_product_that_is_changed_is_stepped_with(name):
+    a, b = make_params(), make_params()
+    own, other = ours(name, a), theirs(name, b)
+    for params, optimizer in ((a, own), (b, other)):
+        run(optimizer, params, 1)
+        optimizer.state[params[0]]["mu_product"].fill_(0.2)
+        optimizer.state[params[1]]["mu_product"] = torch.tensor(0.25)
+        optimizer.state[params[2]]["mu_product"].share_memory_()
+        run(optimizer, params, 2, start=1)
+    assert_close(a, b)
+    assert_close(products(own), products(other))
+
+
+@pytest.mark.parametrize(
+    ("product", "error"),
+    [
+        (torch.tensor([0.5, 0.5]), TypeError),
+        (torch.tensor(1), TypeError),
+        (torch.tensor(0.5, device="meta"), TypeError),
+        ("half", TypeError),
+        (None, ValueError),
+    ],
+)
+def test_an_unusable_product_is_refused_before_anything_is_written(product, error):
+    params = make_params()
+    optimizer = ours("NAdam", params)
+    run(optimizer, params, 2)
+    optimizer.state[params[2]]["mu_product"] = product
+    before = copy.deepcopy(params)
+    with pytest.raises(error, match="mu_product"):
+        optimizer.step()
+    assert_equal(params, before)
+    assert [entry["step"].item() for entry in optimizer.state.values()] == [2.0] * 4
+
+
+def test_a_product_keeps_its_dtype_when_it_is_loaded():
+    """Torch casts it to that of the parameter."""
+    params = make_params(torch.bfloat16)
+    optimizer = ours("NAdam", params, rounding="nearest")
+    run(optimizer, params, 2)
+    before = copy.deepcopy(products(optimizer))
+    optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    assert_equal(products(optimizer), before)
+    other = theirs("NAdam", params)
+    other.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    assert products(other)[0].dtype == torch.bfloat16
+    optimizer.load_state_dict(copy.deepcopy(other.state_dict()))
+    run(optimizer, params, 1)
+    assert {product.dtype for product in products(optimizer)} == {torch.float32}
 
 
 # groups, missing gradients, schedulers, hooks, closures

@@ -22,8 +22,10 @@ RULES = {
     "Adam": {"lr": 1e-3, "weight_decay": 1e-3},
     "AdamW": {"lr": 1e-3},
     "Adamax": {"lr": 5e-3},
+    "NAdam": {"lr": 1e-3},
     "RAdam": {"lr": 5e-3},
     "RMSprop": {"lr": 1e-3},
+    "Rprop": {"lr": 1e-4},
 }
 
 

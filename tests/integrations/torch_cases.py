@@ -39,6 +39,11 @@ CASES = {
         {"betas": (0.5, 0.7), "eps": 1e-3},
         {"decoupled_weight_decay": True},
     ],
+    "NAdam": [
+        {},
+        {"betas": (0.5, 0.7), "eps": 1e-3, "momentum_decay": 0.03},
+        {"decoupled_weight_decay": True},
+    ],
     "RMSprop": [
         {},
         {"alpha": 0.7, "eps": 1e-3},
@@ -46,14 +51,21 @@ CASES = {
         {"centered": True},
         {"momentum": 0.5, "centered": True},
     ],
+    "Rprop": [{}, {"etas": (0.3, 1.5), "step_sizes": (1e-3, 0.1)}],
 }
+
+
+def common(name):
+    """Values of the settings that most classes have."""
+    return {key: COMMON[key] for key in COMMON if key != "weight_decay" or name != "Rprop"}
 
 
 def variants():
     for name, extras in CASES.items():
         for extra in extras:
-            for values in itertools.product(*COMMON.values()):
-                keywords = {**dict(zip(COMMON, values, strict=True)), **extra}
+            shared = common(name)
+            for values in itertools.product(*shared.values()):
+                keywords = {**dict(zip(shared, values, strict=True)), **extra}
                 yield pytest.param(name, keywords, id=f"{name}-{keywords}")
 
 
@@ -112,4 +124,5 @@ def assert_equal(a, b):
 
 
 def first_variant(name):
-    return {"lr": 0.01, "weight_decay": 0.03, **CASES[name][-1]}
+    first = {key: values[-1] for key, values in common(name).items() if key != "maximize"}
+    return {**first, **CASES[name][-1]}

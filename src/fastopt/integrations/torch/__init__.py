@@ -55,8 +55,10 @@ __all__ = [
     "Adam",
     "AdamW",
     "Adamax",
+    "NAdam",
     "RAdam",
     "RMSprop",
+    "Rprop",
     "SparseAdam",
 ]
 
@@ -261,6 +263,29 @@ class Adamax(Stepping, torch.optim.Adamax):
         return RULES["adamax"]
 
 
+class NAdam(Stepping, torch.optim.NAdam):
+    """`torch.optim.NAdam` with fastopt's step, the equation of `fastopt.nadam`.
+
+    Takes what torch's class takes, but for ``capturable`` and ``differentiable``. The product of
+    the momenta, the state ``mu_product``, is multiplied in double, and stored in float32 as torch
+    stores it, or in float64 where that is torch's default dtype.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fastopt.integrations.torch import NAdam
+    >>> weight = torch.ones(3, requires_grad=True)
+    >>> opt = NAdam([weight], lr=0.25)
+    >>> weight.sum().backward()
+    >>> opt.step()
+    >>> bool((weight < 1).all())
+    True
+    """
+
+    def _rule(self, group: Group) -> Rule:
+        return RULES["nadam"]
+
+
 class RAdam(Stepping, torch.optim.RAdam):
     """`torch.optim.RAdam` with fastopt's step, the equation of `fastopt.radam`.
 
@@ -303,3 +328,25 @@ class RMSprop(Stepping, torch.optim.RMSprop):
 
     def _rule(self, group: Group) -> Rule:
         return RULES["rmsprop"]
+
+
+class Rprop(Stepping, torch.optim.Rprop):
+    """`torch.optim.Rprop` with fastopt's step, the equation of `fastopt.rprop`.
+
+    Takes what torch's class takes, but for ``capturable`` and ``differentiable``. A step size that
+    is 0 becomes lr, as it is at the start.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fastopt.integrations.torch import Rprop
+    >>> weight = torch.ones(3, requires_grad=True)
+    >>> opt = Rprop([weight], lr=0.25)
+    >>> weight.sum().backward()
+    >>> opt.step()
+    >>> weight.tolist()
+    [0.75, 0.75, 0.75]
+    """
+
+    def _rule(self, group: Group) -> Rule:
+        return RULES["rprop"]

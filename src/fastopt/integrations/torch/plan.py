@@ -22,6 +22,7 @@ from fastopt.integrations.torch.sharded import (
 from fastopt.integrations.torch.sparse import Rows, rows_of
 from fastopt.integrations.torch.storage import (
     FORMATS,
+    NUMBERS,
     REMAINDER,
     TORCH_STATES,
     Group,
@@ -102,11 +103,14 @@ class Plan:
                 update = _usable_states(param, name, entry, kept, squares_of(rule, wanted))
                 if is_counted:
                     update = _counter(name, entry, is_new and rule.name in COUNTED) | update
+                if rule.carried:
+                    update = _carried(rule.carried, name, entry, is_new) | update
                 self.params.append(param)
                 self.stepped.add(id(whole))
                 names.append(name)
                 owners.append(owner)
-                states.append((entry, update, wanted, dtypes))
+                numbers = [rule.carried] if rule.carried else []
+                states.append((entry, update, [*wanted, *numbers], dtypes))
                 # A buffer means that SGD's first step, the one without dampening, is over.
                 steps.append(0 if is_new else 1)
                 counters.append({**entry, **update}["step"] if is_counted else None)
@@ -117,11 +121,11 @@ class Plan:
                     fresh.append((param, update, missing, group))
                 self.updates.append((whole, update, dtypes))
         make_states(fresh)
-        held = [({**entry, **update}, wanted, dtypes) for entry, update, wanted, dtypes in states]
+        held = [({**entry, **update}, names, dtypes) for entry, update, names, dtypes in states]
         self.tensors = ExchangeList(
             self.rules,
             self.params,
-            [[entry[state] for state in wanted] for entry, wanted, _ in held],
+            [[entry[name] for name in names] for entry, names, _ in held],
             owners,
             names,
             self.optional,
@@ -209,7 +213,23 @@ class Plan:
 
 
 # The rules whose steps torch counts
-COUNTED = {"adagrad", "adadelta", "adam", "adamw", "adamax", "radam", "rmsprop"}
+COUNTED = {
+    "adagrad",
+    "adadelta",
+    "adam",
+    "adamw",
+    "adamax",
+    "nadam",
+    "radam",
+    "rmsprop",
+    "rprop",
+}
+# Of rules' hyper-parameters that torch has in pairs
+PAIRS = {
+    "betas": ("beta1", "beta2"),
+    "etas": ("eta_minus", "eta_plus"),
+    "step_sizes": ("step_size_min", "step_size_max"),
+}
 
 
 def state_names(rule: Rule, group: Group) -> list[str]:
@@ -298,8 +318,32 @@ def _counter(name: str, entry: Entry, is_new: bool) -> Entry:
         raise ValueError(f"the state of {name} must have averages after {count} steps, got none")
     if isinstance(step, torch.Tensor):
         return {}
+    return {"step": a_number(count)}
+
+
+def _carried(number: str, name: str, entry: Entry, is_new: bool) -> Entry:
+    """The tensor of a number that is carried from step to step, where there is none to be used."""
+    value = entry.get(number)
+    if isinstance(value, torch.Tensor) and value.is_neg():
+        raise TypeError(f"{number} of {name} must hold its value, got a negated view")
+    if value is None:
+        if not is_new:
+            raise ValueError(f"the state of {name} must have {number!r}, got {list(entry)}")
+        return {number: a_number(1.0)}
+    if isinstance(value, (int, float)):
+        return {number: a_number(value)}
+    if not isinstance(value, torch.Tensor):
+        raise TypeError(f"{number} of {name} must be a tensor of one element, got {value!r}")
+    # torch casts it to the dtype of the parameter when it loads a state dictionary.
+    if value.numel() == 1 and value.dtype in (torch.bfloat16, torch.float16):
+        return {number: a_number(value.item())}
+    return {}
+
+
+def a_number(value: float) -> torch.Tensor:
+    """A tensor without dimensions, in the dtype that torch takes for such numbers."""
     dtype = torch.float64 if torch.get_default_dtype() == torch.float64 else torch.float32
-    return {"step": torch.tensor(count, dtype=dtype, device="cpu")}
+    return torch.tensor(value, dtype=dtype, device="cpu")
 
 
 def make_states(
@@ -324,7 +368,7 @@ def make_states(
 def keep(entry: Entry, update: Entry, param: torch.Tensor) -> None:
     """Put states that were made for the stepped part of a parameter into the parameter's state."""
     entry.update(
-        (name, value if name == "step" else whole_of(value, param))
+        (name, value if name in NUMBERS else whole_of(value, param))
         for name, value in update.items()
     )
 
@@ -374,17 +418,18 @@ def hypers_of(rule: Rule, group: Group, defaults: dict[str, Any]) -> dict[str, A
         if group.get(name):
             raise ValueError(f"{name} must be False, fastopt has no such step; got {group[name]!r}")
     hypers = dict(rule.class_hypers)
-    for name in (*hypers, "betas"):
+    for name in (*hypers, *PAIRS):
         if name in defaults and name not in group:
             raise ValueError(f"a parameter group must have {name!r}, got {sorted(group)}")
     for name, default in hypers.items():
-        if name in group:
+        if name in group and name in defaults:
             # torch accepts any object as a flag.
             hypers[name] = bool(group[name]) if isinstance(default, bool) else _number(group[name])
-    if "beta1" in hypers:
-        hypers["beta1"], hypers["beta2"] = map(_number, group["betas"])
-        if "decoupled" in hypers:
-            hypers["decoupled"] = bool(group.get("decoupled_weight_decay"))
+    for pair, own in PAIRS.items():
+        if own[0] in hypers:
+            hypers.update(zip(own, map(_number, group[pair]), strict=True))
+    if "decoupled" in hypers:
+        hypers["decoupled"] = bool(group.get("decoupled_weight_decay"))
     return hypers
 
 

@@ -13,6 +13,7 @@ from fastopt._core import ExchangeList, Rule, TensorList
 from fastopt.integrations.torch.plan import (
     SOURCE,
     Plan,
+    a_number,
     check_tensor,
     hypers_of,
     keep,
@@ -24,6 +25,7 @@ from fastopt.integrations.torch.plan import (
 from fastopt.integrations.torch.sharded import is_sharded, part_of
 from fastopt.integrations.torch.storage import (
     KEYWORDS,
+    NUMBERS,
     PARAMETERS,
     REMAINDER,
     Group,
@@ -137,11 +139,12 @@ class Stepping:
         ):
             # A state dictionary of torch's has none of the keywords: they stay as they were.
             group.update({k: before[k] for k in KEYWORDS if k in before and k not in saved})
-            if not KEYWORDS.keys() & group.keys():
-                continue
+            formats_are_kept = KEYWORDS.keys() & group.keys()
             for number, param in zip(saved["params"], group["params"], strict=True):
                 for name, value in loaded["state"].get(number, {}).items():
-                    if name != "step" and isinstance(value, torch.Tensor):
+                    if name == "step" or not isinstance(value, torch.Tensor):
+                        continue
+                    if formats_are_kept or name in NUMBERS:
                         self.state[param][name] = value.to(param.device)
 
     def add_param_group(self, param_group: Group) -> None:
@@ -177,6 +180,8 @@ class Stepping:
             empty = torch.empty(0, dtype=param.dtype)
             (states,) = zeros([empty], [dtypes])
             states.pop(REMAINDER, None)
+            if rule.carried:
+                states[rule.carried] = a_number(1.0)
             of_group = [empty], [[*states.values()]], [0], [name]
             tensors = ExchangeList([rule], *of_group, optional, SOURCE)
             tensors.set_rounding([storage.seed], [0], [storage.is_torch_s])

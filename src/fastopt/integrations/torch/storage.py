@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from fastopt import _formats
-from fastopt._core import BLOCK8, Rule
+from fastopt._core import BLOCK8, RULES, Rule
 from fastopt._placement import Layout, zeros_in_one_block
 from fastopt.integrations.torch import blocks
 
@@ -17,6 +17,8 @@ Group: TypeAlias = dict[str, Any]
 
 # torch's names of states, where they differ from the rules'
 TORCH_STATES = {"state_sum": "sum"}
+# What stands beside the states as a tensor of one number
+NUMBERS = {"step", *(rule.carried for rule in RULES.values() if rule.carried)}
 # What a bfloat16 parameter's remainder is called beside its states
 REMAINDER = "remainder"
 
