@@ -4,7 +4,8 @@
     python tools/without_packages.py torch dask  # those
 
 A package counts as absent if neither the tests nor what they start can import it. A test may then
-fail only by saying that it is missing; nothing else may break.
+fail only by saying that it is missing; nothing else may break. Every file is first run with all of
+them, to see which it asks for; without a package only those that ask for it run again.
 """
 
 import os
@@ -27,41 +28,57 @@ TESTS = [
     "tests/tune/test_report.py", "tests/tune/test_study.py",
 ]  # fmt: skip
 
-# Python imports a module of this name on its start, in every child too.
+# Python imports a module of this name on its start, in every child too. What is asked for is noted,
+# since a file that never asks for a package cannot miss it.
 SITECUSTOMIZE = """
-import sys
+import os, sys
 
 
-class Absent:
+class Finder:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {packages!r}:
+        package = name.partition(".")[0]
+        if package in {packages!r}:
+            with open({asked!r}, "a") as file:
+                file.write(package + os.linesep)
+        if package in {absent!r}:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 
 
-sys.meta_path.insert(0, Absent())
+sys.meta_path.insert(0, Finder())
 """
 
 
-def failures(absent, folder):
-    """The tests that failed, with what they said."""
-    (folder / "sitecustomize.py").write_text(SITECUSTOMIZE.format(packages=set(absent)))
-    report = folder / "report.xml"
+def run(files, absent, folder):
+    """Which packages were asked for, and the tests that failed, with what they said."""
+    report, asked = folder / "report.xml", folder / "asked"
+    (folder / "sitecustomize.py").write_text(
+        SITECUSTOMIZE.format(packages=set(PACKAGES), asked=str(asked), absent=set(absent))
+    )
     path = os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))
     command = [sys.executable, "-m", "pytest", "-q", "--all", "-p", "no:cacheprovider"]
+    command += ["-n", "2", "--dist", "loadfile"] if len(files) > 1 else ["-n", "0"]
     command += ["-m", "not slow and not compiler", "--continue-on-collection-errors"]
-    # It goes with another Thinc: tools/peers.sh runs it.
-    command += ["--ignore=tests/integrations/test_spacy.py"]
     done = subprocess.run(
-        [*command, f"--junitxml={report}", *TESTS],
+        [*command, f"--junitxml={report}", *files],
         cwd=ROOT, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True,
     )  # fmt: skip
     if not report.exists():
         sys.exit(done.stdout + done.stderr)
+    failed = []
     for case in ElementTree.parse(report).iter("testcase"):
         for problem in (*case.iter("failure"), *case.iter("error"), *case.iter("skipped")):
             if problem.get("type") != "pytest.xfail":
                 said = f"{problem.get('message', '')}\n{problem.text}"
-                yield f"{case.get('classname')}::{case.get('name')}", said
+                failed.append((f"{case.get('classname')}::{case.get('name')}", said))
+    return set(asked.read_text().split() if asked.exists() else ()), failed
+
+
+def test_files():
+    """Every file of TESTS, but the one that goes with another Thinc: tools/peers.sh runs it."""
+    for name in TESTS:
+        path = ROOT / name
+        files = sorted(path.rglob("test_*.py")) if path.is_dir() else [path]
+        yield from (str(file) for file in files if file.name != "test_spacy.py")
 
 
 def says_what_is_missing(said, absent):
@@ -71,12 +88,22 @@ def says_what_is_missing(said, absent):
 
 
 def main(packages):
-    broken = 0
-    for absent in [*([name] for name in packages), packages]:
+    asked, broken = {}, 0
+    for file in test_files():
         with tempfile.TemporaryDirectory() as folder:
-            failed = list(failures(absent, Path(folder)))
+            asked[file], failed = run([file], [], Path(folder))
+        print(f"{Path(file).name}: {', '.join(sorted(asked[file])) or '-'}", flush=True)
+        if failed:
+            sys.exit("\n".join(["fails with every package there:", *map("\n".join, failed)]))
+    for absent in [*([name] for name in packages), packages]:
+        files = [file for file, names in asked.items() if names & set(absent)]
+        failed = []
+        if files:
+            with tempfile.TemporaryDirectory() as folder:
+                _, failed = run(files, absent, Path(folder))
         wrong = [(test, said) for test, said in failed if not says_what_is_missing(said, absent)]
-        print(f"without {', '.join(absent)}: {len(failed)} miss it, {len(wrong)} break", flush=True)
+        found = f"{len(files)} files ask for it, {len(failed)} tests miss it, {len(wrong)} break"
+        print(f"without {', '.join(absent)}: {found}", flush=True)
         for test, said in wrong:
             print(f"  {test}\n{said}")
         broken += len(wrong)
