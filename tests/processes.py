@@ -41,11 +41,15 @@ def run_code(code, timeout=120, **environment):
     return done.stdout.strip()
 
 
-def start_script(script, *arguments):
-    """Start Python on a file, with our import path; its output is a pipe."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    command = [sys.executable, script, *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+def start_script(script, *arguments, **options):
+    """Start Python on a file, with our import path; its output is a pipe, unless the options, which
+    are those of Popen, say otherwise."""
+    return subprocess.Popen(
+        [sys.executable, script, *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        text=True,
+        **{"stdout": subprocess.PIPE, **options},
+    )
 
 
 def _is_in_session(pid, leader):

@@ -14,7 +14,7 @@ import numpy as np
 
 from fastopt._core import TensorList
 
-__all__ = ["Whole", "attributes_of_subclasses", "copy_deeply", "copy_states"]
+__all__ = ["attributes_of_subclasses", "copy_deeply", "copy_states", "pickled", "restored"]
 
 
 def attributes_of_subclasses(optimizer: object, own: Collection[str]) -> dict[str, Any]:
@@ -46,7 +46,20 @@ def copy_deeply(
     return new
 
 
-class Whole:
+def restored(kind: Any, parts: dict[str, Any]) -> Any:
+    """An object of the class from its parts."""
+    new = kind.__new__(kind)
+    new.__setstate__(parts)
+    return new
+
+
+def pickled(tensors: TensorList, parts: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The parts for a pickle."""
+    with tensors:
+        return {**parts(), "whole": _Whole(tensors)}
+
+
+class _Whole:
     """The last thing in a pickle: an error if another thread has stepped meanwhile."""
 
     def __init__(self, tensors: TensorList) -> None:

@@ -10,7 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastopt import _checkpoint, _checks, _formats
-from fastopt._copies import Whole, attributes_of_subclasses, copy_deeply, copy_states
+from fastopt._copies import (
+    attributes_of_subclasses,
+    copy_deeply,
+    copy_states,
+    pickled,
+    restored,
+)
 from fastopt._core import Rows, Rule
 from fastopt._groups import ParameterGroups, complete, refuse_unknown, with_rates
 from fastopt._statefile import File, blaming
@@ -425,16 +431,13 @@ class Optimizer:
         with self._tensors:
             copy_states(parts)
             parts["steps"] = self._tensors.steps
-        new = type(self).__new__(type(self))
-        new.__setstate__(parts)
-        return new
+        return restored(type(self), parts)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return copy_deeply(self, self._tensors, self._parts, memo)
 
     def __getstate__(self) -> dict[str, Any]:
-        with self._tensors:
-            return {**self._parts(), "whole": Whole(self._tensors)}
+        return pickled(self._tensors, self._parts)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for name, value in state.get("attributes", {}).items():

@@ -10,7 +10,13 @@ from numpy.typing import NDArray
 
 from fastopt import _checkpoint, _checks, _formats, _rowstates
 from fastopt._classes import rule_of
-from fastopt._copies import Whole, attributes_of_subclasses, copy_deeply, copy_states
+from fastopt._copies import (
+    attributes_of_subclasses,
+    copy_deeply,
+    copy_states,
+    pickled,
+    restored,
+)
 from fastopt._core import Rule
 from fastopt._formats import Storage
 from fastopt._groups import refuse_unknown
@@ -425,16 +431,13 @@ class Population:
             parts["params"] = self.params
             parts["hypers"] = {name: owned(value) for name, value in self.hypers.items()}
             copy_states(parts)
-        new = type(self).__new__(type(self))
-        new.__setstate__(parts)
-        return new
+        return restored(type(self), parts)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return copy_deeply(self, self._tensors, self._parts, memo)
 
     def __getstate__(self) -> dict[str, Any]:
-        with self._tensors:
-            return {**self._parts(), "whole": Whole(self._tensors)}
+        return pickled(self._tensors, self._parts)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for name, value in state.get("attributes", {}).items():

@@ -4,7 +4,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from unittest import mock
 
@@ -12,7 +11,7 @@ import dask
 import dask_objectives
 import pytest
 from distributed import Client, LocalCluster
-from processes import assert_session_ends
+from processes import assert_session_ends, start_script
 
 from fastopt import tune
 
@@ -99,14 +98,7 @@ def test_trial_that_raises_has_failed_with_its_reason(client):
 
 def interrupt(path, send, *arguments):
     """Interrupt the script by ``send`` when it has told five trials; the lines that it printed."""
-    process = subprocess.Popen(
-        [sys.executable, SCRIPT, path, *arguments],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    process = start_script(SCRIPT, path, *arguments, stderr=subprocess.PIPE, start_new_session=True)
     first = [process.stdout.readline() for _ in range(5)]
     send(process.pid, signal.SIGINT)
     output, errors = process.communicate(timeout=100)

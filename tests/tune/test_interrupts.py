@@ -12,7 +12,7 @@ from functools import partial
 
 import pytest
 import tune_objectives
-from processes import assert_session_ends
+from processes import assert_session_ends, start_script
 from tune_objectives import LARGE, SMALL, WHERE, small, somewhere
 
 from fastopt import tune
@@ -48,12 +48,8 @@ def test_ctrl_c_stores_what_was_told_and_queues_what_ran(where, tmp_path):
 def test_ctrl_c_in_a_terminal_reaches_all_processes_and_ends_the_study(tmp_path):
     path = tmp_path / "study.db"
     script = tune_objectives.__file__
-    process = subprocess.Popen(
-        [sys.executable, script, "run", str(path), "2"],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
+    process = start_script(
+        script, "run", path, "2", stdout=None, stderr=subprocess.PIPE, start_new_session=True
     )
     study = grid(SMALL, storage=path)
     while len(study.finished) < 3:
@@ -72,12 +68,12 @@ def test_ctrl_c_in_a_terminal_reaches_all_processes_and_ends_the_study(tmp_path)
 @pytest.mark.parametrize("where", WHERE)
 def test_sigint_ends_a_run_with_all_told_stored_and_no_process_left(where, tmp_path):
     path = tmp_path / "study.db"
-    process = subprocess.Popen(
-        [sys.executable, tune_objectives.__file__, "run_until_interrupted", str(path), where],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        stdout=subprocess.PIPE,
+    process = start_script(
+        tune_objectives.__file__,
+        "run_until_interrupted",
+        path,
+        where,
         stderr=subprocess.PIPE,
-        text=True,
         start_new_session=True,
     )
     first = [process.stdout.readline() for _ in range(5)]
@@ -108,11 +104,7 @@ def test_workers_do_not_outlive_a_killed_study(tmp_path):
         "    study.run(o.hangs_with_a_child, n_jobs=2)\n"
     )
     (tmp_path / "main.py").write_text(code)
-    process = subprocess.Popen(
-        [sys.executable, tmp_path / "main.py"],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        start_new_session=True,
-    )
+    process = start_script(tmp_path / "main.py", stdout=None, start_new_session=True)
     study = grid(SMALL, storage=path)
     while len(study.trials) < 2:
         assert process.poll() is None

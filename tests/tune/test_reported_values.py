@@ -1,14 +1,11 @@
 """What a generator objective yields is in the file long before its trial ends."""
 
-import os
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
 import tune_objectives
-from processes import assert_session_ends
+from processes import assert_session_ends, start_script
 from tune_objectives import SMALL
 
 from fastopt import tune
@@ -23,9 +20,12 @@ def open_study(path):
 def test_a_kill_leaves_what_was_yielded_and_the_trial_starts_anew(n_jobs, tmp_path):
     path = tmp_path / "study.db"
     study = open_study(path)
-    process = subprocess.Popen(
-        [sys.executable, tune_objectives.__file__, "run_until_killed", path, str(n_jobs)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    process = start_script(
+        tune_objectives.__file__,
+        "run_until_killed",
+        path,
+        n_jobs,
+        stdout=None,
         start_new_session=True,
     )
     while len(study.trials) < n_jobs or min(len(trial.values) for trial in study.trials) < 3:

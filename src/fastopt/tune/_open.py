@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from fastopt import _checks
+from fastopt.tune.ledger.database import Database
 from fastopt.tune.ledger.ledger import Ledger
 from fastopt.tune.ledger.restore import has_objects, unpack_space
 from fastopt.tune.ledger.sqlite import Storage
@@ -36,7 +37,7 @@ def studies(path: str | os.PathLike[str]) -> list[str]:
     ...     tune.studies(path)
     ['first']
     """
-    storage = Storage(path, "", access="read")
+    storage = Storage(Database(path, access="read"), "")
     try:
         return storage.names()
     finally:
@@ -103,7 +104,7 @@ def open(
             there = ", ".join(map(repr, names)) or "none"
             raise ValueError(f"{os.fspath(path)}: name must be given, as the file holds {there}")
         (name,) = names
-    storage = Storage(path, name, access="read")
+    storage = Storage(Database(path, access="read"), name)
     try:
         description = storage.find_study()
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from fastopt.tune.ledger.database import Database
 from fastopt.tune.ledger.ledger import Ledger
 from fastopt.tune.ledger.sqlite import Storage
 
@@ -13,7 +14,7 @@ __all__ = ["copy_study"]
 def copy_study(ledger: Ledger, path: str | os.PathLike[str], name: str) -> None:
     """Write what the ledger holds into the file as a study of that name, which must be new."""
     description, rows = ledger.contents()
-    storage = Storage(path, name)
+    storage = Storage(Database(path), name)
     try:
         if name in storage.names():
             raise ValueError(f"{storage.path} holds a study {name!r} already; give another name")

@@ -42,8 +42,8 @@ class Database:
     def __init__(
         self,
         path: str | os.PathLike[str] | None,
-        lock_timeout: float,
-        access: Access,
+        lock_timeout: float = 60.0,
+        access: Access = "create",
     ) -> None:
         self.path = None if path is None else os.fspath(path)
         self._lock_timeout = lock_timeout

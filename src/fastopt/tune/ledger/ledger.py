@@ -14,7 +14,7 @@ from typing import Any, get_args
 
 from fastopt import _checks
 from fastopt.tune.ledger.agreement import Agreement, Resume
-from fastopt.tune.ledger.database import Access
+from fastopt.tune.ledger.database import Access, Database
 from fastopt.tune.ledger.encoding import describe, params_to_json
 from fastopt.tune.ledger.history import History
 from fastopt.tune.ledger.kept import Kept, Outcome
@@ -80,9 +80,8 @@ class Ledger:
         self._owner = register(self)
         # The revision of the history that the strategy was shown.
         self._revision = 0
-        self.storage = Storage(
-            storage, name, _checks.number("lock_timeout", lock_timeout, least=0, most=2e6), access
-        )
+        timeout = _checks.number("lock_timeout", lock_timeout, least=0, most=2e6)
+        self.storage = Storage(Database(storage, timeout, access), name)
         self._access = access
         self._agreement = Agreement(self.storage)
         self._history = History(self.space, self.directions, self.storage)

@@ -8,13 +8,12 @@ ten.
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from fastopt.tune.ledger.database import Access, Database
+from fastopt.tune.ledger.database import Database
 from fastopt.tune.ledger.schema import ADDED_LATER, table_names
 from fastopt.tune.ledger.values import cut
 from fastopt.tune.space.trial import Result
@@ -26,47 +25,28 @@ SET_RESULT = "value = ?, objectives = ?, constraints = ?"
 
 
 class Storage:
-    """One study of one file, or of this process's memory if ``path`` is None.
+    """One study in a file of studies.
 
     Parameters
     ----------
-    path : str, path or None
+    database : Database
     name : str
-        A file may hold several studies.
-    lock_timeout : float
-        Seconds to wait for other processes that write to the file.
-    access : {"create", "write", "read"}
-        ``"write"`` and ``"read"`` need a file that is there; to ``"read"`` it is never changed.
+        The study's; a file may hold several.
+
+    Attributes
+    ----------
+    transact, settle, close
+        Those of the database. Every write goes through the first.
     """
 
-    def __init__(
-        self,
-        path: str | os.PathLike[str] | None,
-        name: str,
-        lock_timeout: float = 60.0,
-        access: Access = "create",
-    ) -> None:
-        self.database = Database(path, lock_timeout, access)
-        self.path = self.database.path
+    def __init__(self, database: Database, name: str) -> None:
+        self.database = database
+        self.path = database.path
+        self.transact = database.transact
+        self.settle = database.settle
+        self.close = database.close
         self.name = name
         self._study = -1
-
-    def transact(
-        self,
-        body: Callable[[sqlite3.Connection], T],
-        durable: bool = False,
-        wait: bool = True,
-    ) -> T:
-        """As :meth:`Database.transact`, which every write goes through."""
-        return self.database.transact(body, durable, wait)
-
-    def settle(self) -> None:
-        """As :meth:`Database.settle`."""
-        self.database.settle()
-
-    def close(self) -> None:
-        """Close this process's connection to a file; the next use opens another."""
-        self.database.close()
 
     def open_study(self, description: dict[str, Any], first: list[str]) -> dict[str, Any]:
         """Find the study, or make it with ``first`` in its queue; the description that it has."""
