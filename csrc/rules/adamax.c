@@ -7,7 +7,7 @@
  *     A = lr/(1-beta1**t)
  *
  * D. P. Kingma and J. Ba, "Adam: a method for stochastic optimization", ICLR 2015, section 7.1; eps, which
- * the paper has not, is where torch has it.
+ * the paper does not have, is where torch has it.
  *
  * When to use it: in place of Adam where few elements have a gradient at each step, as in embeddings: the
  * largest gradient of an element is forgotten slowly, and no root is taken. */

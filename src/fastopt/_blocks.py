@@ -28,8 +28,8 @@ def shape_of(shape: Sequence[int], rows: int | None = None) -> tuple[int, ...]:
 
 
 def _code_of_zero(squares: bool) -> tuple[np.uint32, np.float32]:
-    """The bits, from the 20th on, of the float32 that code 0 stands for; what is subtracted from
-    those of all codes."""
+    """The bits, from the 20th on, of the float32 behind code 0, and the shift that is subtracted
+    from the floats behind all codes."""
     first = np.uint32(761 if squares else 889)
     smallest = np.float32(9 / 8 * 2.0**-16)
     return first, np.float32(0) if squares else smallest

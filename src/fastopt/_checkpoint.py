@@ -196,7 +196,11 @@ def restore(
 def _write(
     to: NDArray[Any], content: NDArray[Any], shape: Sequence[int] = (), squares: bool = False
 ) -> None:
-    """Numbers of this shape, where they may be in blocks, of squares or not."""
+    """Write the content into `to`, converted if the dtypes differ.
+
+    Where one of the two is in blocks, `shape` is that of their parameter, and `squares` says
+    whether these blocks are of squares.
+    """
     if content.dtype == to.dtype:
         to[...] = content
         return
@@ -353,7 +357,10 @@ def require_like(
     convert: bool = False,
     shape: tuple[int, ...] | None = None,
 ) -> None:
-    """`shape`: of the parameter, for states, which may be in blocks."""
+    """Raise if an array cannot stand for our own.
+
+    For a state, which may be in blocks, `shape` is that of its parameter.
+    """
     if not isinstance(array, np.ndarray):
         raise ValueError(f"{name} must be a numpy.ndarray, got {type(array).__name__}")
     can_convert = _is_float(array) and _is_float(own) and _has_shape(array, shape or own.shape)

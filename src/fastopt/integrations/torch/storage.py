@@ -92,7 +92,7 @@ class Storage:
 
 
 def refuse_blocks(dtypes: Mapping[str, torch.dtype], name: str) -> None:
-    """A part's blocks are no part of the whole's, so no DTensor can be made of them."""
+    """Raise for blocks of a DTensor: the blocks of a part are not those of the whole."""
     if blocks.DTYPE in dtypes.values():
         raise ValueError(
             f"state_format='block8' is not for DTensors, {name} is one; take 'bfloat16'"
