@@ -6,6 +6,7 @@ import math
 import os
 import sqlite3
 
+import numpy as np
 import pytest
 import scipy.stats
 from hypothesis import given, settings
@@ -14,6 +15,7 @@ from study_files import file_of, square, unchanged
 from tune_objectives import SMALL, SPACE, smooth
 
 from fastopt import tune
+from fastopt.tune.ledger.encoding import describe
 from fastopt.tune.ledger.restore import StoredObject, pack_space, unpack_space
 
 RICH = {
@@ -39,6 +41,43 @@ def test_a_space_comes_back_from_its_file_as_it_was(tmp_path):
         assert [d.parents for d in study.space.dimensions] == [
             d.parents for d in tune.Space(RICH).dimensions
         ]
+
+
+MANY = {
+    "n": tune.Int(10, 10**7, step=10),
+    "x": tune.Float(0.0, 1e6, step=0.5),
+    "far": tune.Int(0, 3, when={"n": range(50, 10**7, 20)}),
+    "whole": tune.Int(0, 3, when={"x": range(5, 10**6)}),
+    "listed": tune.Int(0, 3, when={"n": list(range(50, 10**5, 10))}),
+    "array": tune.Int(0, 3, when={"n": np.arange(50, 10**5, 10)}),
+    "few": tune.Int(0, 3, when={"n": range(50, 90, 20)}),
+}
+
+
+def test_a_condition_on_very_many_values_takes_little_of_a_file(tmp_path):
+    path = tmp_path / "study.db"
+    with tune.Study(MANY, strategy="random", storage=path, seed=0) as study:
+        study.run(lambda params: float(len(params)), 5)
+        parents, shown = [d.parents for d in study.space.dimensions], repr(study.space)
+    with tune.open(path) as study:
+        assert [dimension.parents for dimension in study.space.dimensions] == parents
+        assert len(repr(study.space)) <= len(shown)
+    with tune.Study(MANY, strategy="random", storage=path, seed=0) as study:
+        assert len(study.trials) == 5
+    without = {**MANY, "listed": MANY["array"]}
+    packed = json.dumps([pack_space(tune.Space(MANY)), describe(tune.Space(without), "", "", 0)])
+    assert len(packed) < 3000
+    assert pack_space(tune.Space(MANY))["few"]["when"] == {"n": [4, 6]}
+
+
+def test_a_file_that_lists_the_values_of_a_range_still_opens():
+    space = tune.Space(MANY)
+    listed = pack_space(space)
+    for name, dimension in zip(MANY, space.dimensions, strict=True):
+        if name in ("listed", "array", "few"):
+            listed[name]["when"] = {"n": list(dimension.parents[0][1])}
+    back = unpack_space(json.loads(json.dumps(listed)))
+    assert [d.parents for d in back.dimensions] == [d.parents for d in space.dimensions]
 
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()

@@ -8,7 +8,7 @@ import pytest
 from tune_objectives import SPACE
 
 from fastopt import tune
-from fastopt.tune.space import parameters
+from fastopt.tune.space import levels, parameters
 
 FINITE = {
     "rule": tune.Categorical(["adam", "nag", "sgd"]),
@@ -168,6 +168,70 @@ def test_a_condition_takes_a_range():
     space = tune.Space({"n": tune.Int(1, 9), "c": tune.Int(0, 1, when={"n": range(4, 7)})})
     assert space.active(space.encode({"n": 4})[None]).tolist() == [[True, True]]
     assert space.active(space.encode({"n": 7})[None]).tolist() == [[True, False]]
+
+
+MILLION = 10**6
+HUGE = [
+    (tune.Int(1, MILLION), range(5, MILLION), [5, 6, MILLION - 1], [4, MILLION]),
+    (tune.Int(1, MILLION), range(MILLION, 5, -3), [7, MILLION], [4, 5, 6, MILLION - 1]),
+    (tune.Int(0, 10 * MILLION, step=10), range(50, 10 * MILLION, 20), [50, 70], [40, 60]),
+    (tune.Int(1, 2**53), range(5, 2**53, 7), [5, 12], [4, 6]),
+    (tune.Int(1, 10**5), list(range(5, 10**5)), [5, 6], [4, 10**5]),
+    (tune.Int(1, 10**5), np.arange(5, 10**5), [5, 6], [4, 10**5]),
+    (tune.Int(1, 10**5), set(range(5, 10**5)), [5, 6], [4, 10**5]),
+    (tune.Float(0.0, 1e6, step=0.5), range(5, MILLION), [5.0, 6.0], [4.5, 5.5, 1e6]),
+]
+
+
+@pytest.mark.parametrize(("parent", "values", "inside", "outside"), HUGE, ids=range(len(HUGE)))
+def test_a_condition_on_very_many_values_costs_little(parent, values, inside, outside):
+    start = time.process_time()
+    space = tune.Space({"n": parent, "c": tune.Int(1, 2, when={"n": values})})
+    assert space.size == parent.levels + len(values)
+    for n in inside:
+        assert space.check({"n": n, "c": 1}) == {"n": n, "c": 1}
+        assert space.active(space.snap([[parent.to_unit(n), 0.5]])).tolist() == [[True, True]]
+    for n in outside:
+        assert space.check({"n": n}) == {"n": n}
+        assert space.active(space.snap([[parent.to_unit(n), 0.5]])).tolist() == [[True, False]]
+    assert time.process_time() - start < 2
+
+
+@pytest.mark.parametrize(
+    ("parent", "values", "first"),
+    [
+        (tune.Int(1, 999), range(5, 2**60), "1000 is outside"),
+        (tune.Int(1, 999), range(900, -(2**60), -7), "-3 is outside"),
+        (tune.Int(1, 999), range(2**60), "0 is outside"),
+        (tune.Int(0, 2**50, step=2), range(4, 2**60, 3), "7 is not a point of the grid"),
+        (tune.Int(0, 2**50, step=2), range(5, 2**60, 2), "5 is not a point of the grid"),
+    ],
+)
+def test_the_first_value_that_a_range_may_not_have_is_named(parent, values, first):
+    with pytest.raises(ValueError, match=first):
+        tune.Space({"n": parent, "c": tune.Int(0, 1, when={"n": values})})
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_ranges_are_counted_as_their_values_are(seed, monkeypatch):
+    monkeypatch.setattr(levels, "LISTED", 3)
+    random = np.random.default_rng(seed)
+
+    def some():
+        first, step, n = random.integers([0, 1, 1], [20, 7, 20]).tolist()
+        values = list(range(first, min(first + step * n, 60), step))
+        return values + [59] * bool(random.integers(2))
+
+    space = {"p0": tune.Int(0, 59), "p1": tune.Int(0, 59, when={"p0": some()})}
+    for i in range(2, 6):
+        space[f"p{i}"] = tune.Int(0, 1, when={"p0": some(), f"p{i - 1}": 0 if i > 2 else some()})
+    space = tune.Space(space)
+    assert space.size == sum(1 for _ in space.points())
+    assert any(isinstance(allowed, range) for d in space.dimensions for _, allowed in d.parents)
+    for point in random.random((200, len(space))):
+        params = space.decode(point)
+        active = dict(zip(space.names, space.active(point[None])[0], strict=True))
+        assert {name for name, there in active.items() if there} == set(params)
 
 
 def switches(n, chained):

@@ -8,6 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+import numpy as np
+
+from fastopt.tune.space.levels import compact
 from fastopt.tune.space.parameters import Categorical, Float, Int, copy_containers
 from fastopt.tune.space.space import Space
 
@@ -89,12 +92,19 @@ def _describe(parameter: Float | Int | Categorical) -> dict[str, Any]:
     record["initial"] = name_value(parameter.initial)
     if parameter.when is not None:
         record["when"] = {
-            parent: name_value(sorted(values, key=repr))
-            if isinstance(values, (set, frozenset))
-            else name_value(values)
-            for parent, values in parameter.when.items()
+            parent: _name_allowed(values) for parent, values in parameter.when.items()
         }
     return record
+
+
+def _name_allowed(values: Any) -> Any:
+    """JSON for what a condition allows."""
+    if isinstance(values, (set, frozenset)):
+        return name_value(sorted(values, key=repr))
+    if isinstance(values, np.ndarray) and values.ndim == 1:
+        listed = values.tolist()
+        return name_value(compact(listed) if values.dtype.kind in "iu" else listed)
+    return name_value(values)
 
 
 def _name_distribution(distribution: Any) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 
 from fastopt.tune.ledger.encoding import name_value
 from fastopt.tune.space import Categorical, Float, Int, Space
+from fastopt.tune.space.levels import Levels
 
 __all__ = ["StoredObject", "has_objects", "pack_space", "unpack_space"]
 
@@ -70,10 +71,26 @@ def pack_space(space: Space) -> dict[str, Any]:
     return {
         dimension.name: {
             **_pack_parameter(dimension.parameter),
-            "when": {space.names[parent]: list(levels) for parent, levels in dimension.parents},
+            "when": {space.names[p]: _pack_levels(levels) for p, levels in dimension.parents},
         }
         for dimension in space.dimensions
     }
+
+
+def _pack_levels(levels: Levels) -> Any:
+    if isinstance(levels, range):
+        return {"range": [levels.start, levels.stop, levels.step]}
+    return list(levels)
+
+
+def _unpack_levels(parent: Float | Int | Categorical, packed: Any) -> Any:
+    """The values of the levels; many integers, evenly spaced, are a range again."""
+    levels = range(*packed["range"]) if isinstance(packed, dict) else packed
+    if isinstance(levels, range) and not isinstance(parent, Categorical):
+        first, second, last = (parent.value(levels[i]) for i in (0, 1, -1))
+        if first == int(first) and second == int(second):
+            return range(int(first), int(last) + 1, int(second - first))
+    return [parent.value(level) for level in levels]
 
 
 def _pack_parameter(parameter: Float | Int | Categorical) -> dict[str, Any]:
@@ -105,7 +122,7 @@ def unpack_space(packed: Mapping[str, Mapping[str, Any]]) -> Space:
     parameters = {}
     for name, options in arguments.items():
         when = {
-            parent: [alone[parent].value(level) for level in levels]
+            parent: _unpack_levels(alone[parent], levels)
             for parent, levels in packed[name]["when"].items()
         }
         parameters[name] = kinds[packed[name]["type"]](**options, when=when or None)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
+
+from fastopt.tune.space.levels import Levels, meet
 
 if TYPE_CHECKING:
     from fastopt.tune.space.dimension import Dimension
 
-__all__ = ["Count"]
+__all__ = ["Count", "allowances"]
 
 # Dimensions that are not decided yet, parents first: each with those of its parents that are not,
 # or with None if it is known to be inactive.
@@ -31,6 +34,51 @@ def _split(state: State) -> list[State]:
     return [tuple(part) for part in parts.values()]
 
 
+def allowances(n: int, children: Mapping[int, Levels]) -> Counter[frozenset[int]]:
+    """By how many of the levels of a parent each set of children is allowed together.
+
+    Parameters
+    ----------
+    n : int
+        The parent's number of levels.
+    children : dict
+        For each child the levels that allow it.
+    """
+    long = {child: levels for child, levels in children.items() if isinstance(levels, range)}
+    cases: Counter[frozenset[int]] = Counter()
+    # Between two neighbouring ends a range without gaps allows all levels or none.
+    ends = {0, n, *(end for r in long.values() for end in (r[0], r[-1] + 1))}
+    for low, high in pairwise(sorted(ends)):
+        here = {child: r for child, r in long.items() if r[0] <= low and high <= r[-1] + 1}
+        whole = frozenset(child for child, r in here.items() if r.step == 1)
+        gaps = {child: r for child, r in here.items() if r.step > 1}
+        for allowed, levels in _with_gaps(range(low, high), gaps).items():
+            cases[whole | allowed] += levels
+    listed: dict[int, set[int]] = {}
+    for child in children.keys() - long.keys():
+        for level in children[child]:
+            listed.setdefault(level, set()).add(child)
+    for level, more in listed.items():
+        before = frozenset(child for child, r in long.items() if level in r)
+        cases[before] -= 1
+        cases[before | more] += 1
+    return cases
+
+
+def _with_gaps(span: range, children: Mapping[int, range]) -> Counter[frozenset[int]]:
+    """The same for the levels of ``span``, by inclusion and exclusion."""
+    together = {frozenset[int](): span}
+    for child, levels in children.items():
+        for others, there in list(together.items()):
+            if both := meet(there, levels):
+                together[others | {child}] = both
+    exactly: Counter[frozenset[int]] = Counter()
+    for allowed in sorted(together, key=len, reverse=True):
+        more = sum(exactly[other] for other in exactly if allowed < other)
+        exactly[allowed] = len(together[allowed]) - more
+    return exactly
+
+
 class Count:
     """Decides one dimension after the other, its levels together that allow the same children.
 
@@ -41,11 +89,11 @@ class Count:
     def __init__(self, dimensions: Sequence[Dimension]) -> None:
         self._levels = [dimension.levels or 0 for dimension in dimensions]
         # Of each parent: child, and the parent's levels that allow it.
-        self._children: list[dict[int, frozenset[int]]] = [{} for _ in dimensions]
+        self._children: list[dict[int, Levels]] = [{} for _ in dimensions]
         self._parents = [frozenset(parent for parent, _ in each.parents) for each in dimensions]
         for j, dimension in enumerate(dimensions):
             for parent, levels in dimension.parents:
-                self._children[parent][j] = frozenset(levels)
+                self._children[parent][j] = levels
         self._known: dict[State, int] = {}
 
     def points(self, order: Sequence[int]) -> int:
@@ -68,12 +116,7 @@ class Count:
         """Which children may be allowed together, and by how many levels of ``j``."""
         if not active:
             return [(frozenset(), 1)]
-        listed: dict[int, set[int]] = {}
-        for child, levels in self._children[j].items():
-            for level in levels:
-                listed.setdefault(level, set()).add(child)
-        cases = Counter(map(frozenset, listed.values()))
-        cases[frozenset()] += self._levels[j] - len(listed)
+        cases = allowances(self._levels[j], self._children[j])
         return [(allowed, levels) for allowed, levels in cases.items() if levels]
 
     @staticmethod

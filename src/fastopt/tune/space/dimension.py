@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fastopt.tune.space.levels import Levels
 from fastopt.tune.space.parameters import Categorical, Float, Int
 
 __all__ = ["Dimension"]
@@ -23,11 +24,12 @@ class Dimension:
         Number of levels; None for a continuous coordinate.
     parents : tuple of (int, tuple of int)
         The conditions, all of which must hold for the parameter to be active: index of another
-        dimension, and which of its levels allow this one. That other one must be active too.
+        dimension, and which of its levels, in ascending order, allow this one. That other one must
+        be active too. If very many levels are evenly spaced, a range stands for the tuple.
     """
 
     name: str
     parameter: Float | Int | Categorical
     kind: str
     levels: int | None
-    parents: tuple[tuple[int, tuple[int, ...]], ...]
+    parents: tuple[tuple[int, Levels], ...]

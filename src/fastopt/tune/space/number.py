@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields
 from fractions import Fraction
 from typing import Any, NoReturn
@@ -33,6 +33,18 @@ class Parameter:
 
     initial: Any
     when: Mapping[str, Any] | None
+
+    def check(self, value: Any) -> Any:
+        """``value`` as the parameter gives it, or ValueError."""
+        raise NotImplementedError
+
+    def index(self, value: Any) -> int:
+        """The level of ``value``."""
+        raise NotImplementedError
+
+    def indices(self, values: Collection[Any]) -> Collection[int]:
+        """The levels of values, which are checked, in any order."""
+        return {self.index(self.check(value)) for value in values}
 
     def __repr__(self) -> str:
         return show(self)
@@ -124,6 +136,22 @@ class Number(Parameter):
         if not self.low <= value <= self.high:
             self._fail(f"{value!r} is outside of the bounds")
         self._fail(f"{value!r} is not a point of the grid low + i*step, step={self.step!r}")
+
+    def indices(self, values: Collection[Any]) -> Collection[int]:
+        """The levels of values, which are checked, in any order; of a range at no cost."""
+        if not isinstance(values, range) or len(values) < 3:
+            return super().indices(values)
+        low, step = self._exact
+        first, apart = (values[0] - low) / step, values.step / step
+        if first.denominator > 1 or apart.denominator > 1:  # to the first value that is off
+            return super().indices(values)
+        levels = range(int(first), int(first + len(values) * apart), int(apart))
+        within = range(self._levels)
+        if levels[0] in within and levels[-1] not in within:
+            beyond = self._levels if apart > 0 else -1
+            self.check(values[-(-(beyond - levels[0]) // int(apart))])
+        self.check(values[0])
+        return levels
 
     def unit(self, i: Any) -> Any:
         """Position in the unit interval of grid point ``i`` (an integer or an array)."""

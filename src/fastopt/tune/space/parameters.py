@@ -64,7 +64,8 @@ class Float(Number):
         Value in the study's first trial.
     when : dict, optional
         The parameter exists only if each parameter named here has one of the values listed:
-        ``when={"rule": ["adam", "adamw"]}``.
+        ``when={"rule": ["adam", "adamw"]}``. A ``range`` of an integer's values may be of any
+        length.
 
     Raises
     ------
@@ -208,11 +209,15 @@ class Int(Number):
     initial: int | None = None
     when: Mapping[str, Any] | None = None
 
+    if TYPE_CHECKING:  # not a field
+        _points: range
+
     def __post_init__(self) -> None:
         for name in ("low", "high", "step"):
             self._set(name, self._number(name, getattr(self, name)))
         self._check_bounds()
         self._make_grid(self.step)
+        self._set("_points", range(self.low, self.high + 1, self.step))
         self._check_initial()
 
     @staticmethod
@@ -229,6 +234,20 @@ class Int(Number):
         if abs(number) > LARGEST:
             raise ValueError(f"Int: {name} must lie within ±2**53, got {value!r}")
         return number
+
+    # Without fractions for integers, of which a condition may list very many.
+
+    def check(self, value: Any) -> int:
+        """``value`` as a Python integer, or ValueError."""
+        if type(value) is int and value in self._points:
+            return value
+        return super().check(value)
+
+    def index(self, value: Any) -> int:
+        """Number of the grid point ``value``."""
+        if type(value) is int and value in self._points:
+            return self._points.index(value)
+        return super().index(value)
 
 
 @dataclass(frozen=True, repr=False, init=False)

@@ -10,6 +10,7 @@ import numpy as np
 
 from fastopt.tune.space.count import Count
 from fastopt.tune.space.dimension import Dimension
+from fastopt.tune.space.levels import Levels, compact, holds, holds_each
 from fastopt.tune.space.number import Parameter
 from fastopt.tune.space.parameters import Categorical, Float, Int
 
@@ -85,7 +86,7 @@ class Space:
     def __repr__(self) -> str:
         return f"Space({self.parameters!r})"
 
-    def _parents(self, name: str) -> tuple[tuple[int, tuple[int, ...]], ...]:
+    def _parents(self, name: str) -> tuple[tuple[int, Levels], ...]:
         when = self.parameters[name].when
         if when is None:
             return ()
@@ -104,15 +105,17 @@ class Space:
                     f"{name!r}: when needs a parameter with listed values; "
                     f"{parent!r} is a Float without step"
                 )
-            if not isinstance(values, (list, tuple, set, frozenset, range)):
+            if isinstance(values, np.ndarray) and values.ndim == 1:
+                values = values.tolist()
+            elif not isinstance(values, (list, tuple, set, frozenset, range)):
                 values = [values]
             if not values:
                 raise ValueError(f"{name!r}: when allows no value of {parent!r}")
             try:
-                levels = {parameter.index(parameter.check(value)) for value in values}
+                levels = parameter.indices(values)
             except (TypeError, ValueError) as error:
                 raise ValueError(f"{name!r}: when={when!r} cannot hold: {error}") from None
-            parents.append((self.names.index(parent), tuple(sorted(levels))))
+            parents.append((self.names.index(parent), compact(levels)))
         return tuple(parents)
 
     def _sort(self) -> tuple[int, ...]:
@@ -137,7 +140,9 @@ class Space:
         return Count(self.dimensions).points(self.order)
 
     def _is_active(self, j: int, chosen: Mapping[int, int]) -> bool:
-        return all(chosen.get(parent) in levels for parent, levels in self.dimensions[j].parents)
+        return all(
+            holds(levels, chosen.get(parent)) for parent, levels in self.dimensions[j].parents
+        )
 
     def active(self, points: Any) -> np.ndarray:
         """Which coordinates count, for an array of points of the cube.
@@ -155,7 +160,7 @@ class Space:
         for j in self.order:
             for parent, levels in self.dimensions[j].parents:
                 level = self.dimensions[parent].parameter.nearest(points[:, parent])
-                active[:, j] &= active[:, parent] & np.isin(level, levels)
+                active[:, j] &= active[:, parent] & holds_each(levels, level)
         return active
 
     def snap(self, points: Any) -> np.ndarray:
