@@ -270,8 +270,8 @@ def nadam(
 def adopt(param, grad, exp_avg, exp_avg_sq, *, step, lr, beta1, beta2, eps, **common):
     real = param.dtype.type
     g = effective_gradient(param, grad, lr=lr, **common)
-    if step == 1:
-        beta1, beta2 = 1.0, 0.0
+    if step == 1:  # begins the average, and moves nothing
+        beta1, beta2, eps = 1.0, 0.0, 1.0
     limit = real(float(np.sqrt(np.sqrt(float(step - 1)))))
     root = np.sqrt(exp_avg_sq)
     n = g / np.where(root < real(eps), real(eps), root)

@@ -28,7 +28,8 @@ static void coefficients(const fo_hyper *hyper, uint64_t step, double *c)
     c[ONE_MINUS_BETA1] = 1 - beta1;
     c[BETA2] = beta2;
     c[ONE_MINUS_BETA2] = 1 - beta2;
-    c[EPS] = hyper->eps;
+    /* What the first step divides is clipped to 0. Its divisor must not be 0, which eps may be. */
+    c[EPS] = step == 1 ? 1 : hyper->eps;
     c[LIMIT] = sqrt(sqrt((double)(step - 1)));
 }
 

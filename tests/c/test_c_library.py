@@ -215,17 +215,21 @@ def test_contracted_build_is_refused_when_it_is_loaded(installed, tmp_path):
 
 
 def test_lanes_without_an_element_trap_nowhere(installed, tmp_path):
-    """eps = 0 divides by the root of what is in them. Optional states begin at 0, as they do."""
+    """eps = 0 divides by the root of what is in them. States are at 0, as before a class's first
+    step, or at 1; optional ones begin at 0.
+    """
     source, program = tmp_path / "traps.c", tmp_path / "traps"
     source.write_text(
         "#define _GNU_SOURCE\n#include <fastopt.h>\n#include <fenv.h>\n"
         "int main(void) {\n"
         "    feenableexcept(FE_DIVBYZERO | FE_INVALID | FE_OVERFLOW);\n"
         "    for (int rule = 0; rule < FO_RULE_COUNT; rule++)\n"
-        "        for (int n = 1; n < 40; n++) {\n"
+        "        for (int n = 2; n < 80; n++) {\n"
+        "            const int m = n / 2, fresh = n % 2;\n"
         "            double x[5][40];\n"
         "            float y[5][40];\n"
-        "            const int first = 2 + fo_rule_describe((fo_rule)rule)->state_count;\n"
+        "            const int states = fo_rule_describe((fo_rule)rule)->state_count;\n"
+        "            const int first = 2 + (fresh ? 0 : states);\n"
         "            for (int b = 0; b < 5; b++)\n"
         "                for (int k = 0; k < 40; k++)\n"
         "                    x[b][k] = y[b][k] = b < first;\n"
@@ -233,8 +237,8 @@ def test_lanes_without_an_element_trap_nowhere(installed, tmp_path):
         "            hyper.lr = 0.1;\n"
         "            hyper.eps = 0;\n"
         "            void *a[] = {x[2], x[3], x[4]}, *b[] = {y[2], y[3], y[4]};\n"
-        "            if (fo_update_states(rule, FO_FLOAT64, n, x[0], x[1], a, 3, 1, &hyper) ||\n"
-        "                fo_update_states(rule, FO_FLOAT32, n, y[0], y[1], b, 3, 1, &hyper))\n"
+        "            if (fo_update_states(rule, FO_FLOAT64, m, x[0], x[1], a, 3, 1, &hyper) ||\n"
+        "                fo_update_states(rule, FO_FLOAT32, m, y[0], y[1], b, 3, 1, &hyper))\n"
         "                return 1;\n"
         "        }\n"
         "    return 0;\n"
