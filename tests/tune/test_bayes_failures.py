@@ -37,6 +37,24 @@ def test_random_failures_cost_little(failing, how, bound):
     assert np.median(bests) < bound
 
 
+def test_failures_that_are_chance_are_told_from_a_region():
+    """Among few trials chance puts some failures side by side, and some far from all others."""
+    space = {"x": tune.Float(-1.0, 1.0), "y": tune.Float(-1.0, 1.0)}
+    bests = []
+    for seed in (3, 4, 7):
+        chance = np.random.default_rng(1000 + seed)
+        study = tune.Study(space, seed=seed)
+        for _ in range(20):
+            trial = study.ask()
+            x, y = trial.params["x"], trial.params["y"]
+            if chance.random() < 0.3:
+                study.tell(trial, error="no")
+            else:
+                study.tell(trial, (x - 0.3) ** 2 + (y + 0.2) ** 2)
+        bests.append(study.best_value)
+    assert max(bests) < 1e-2
+
+
 def test_a_region_that_fails_is_left():
     def cliff(params):
         return None if params["a"] > 0.7 else 1.0 - params["a"] + (params["b"] - 0.4) ** 2
@@ -75,6 +93,21 @@ def test_the_neighbours_decide_what_a_failure_says():
     weighed, kept = weigh(POINTS, values, "worst")
     assert weighed is values
     assert kept.all()
+
+
+def test_failures_whose_neighbours_do_not_fail_are_dropped_wherever_they_are():
+    points = np.array([[0.1, 0.1], [0.12, 0.1], [0.5, 0.5], [0.52, 0.5], [0.9, 0.9], [0.9, 0.1]])
+    values = np.array([1.0, np.nan, 3.0, np.nan, np.nan, 2.0])
+    assert weigh(points, values, "neighbours")[1].tolist() == (~np.isnan(values)).tolist()
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 9])
+def test_points_that_are_equal_are_neighbours_of_one_another(n):
+    points = np.full((n, 2), 0.5)
+    values = np.array([1.0] + [np.nan] * (n - 1))
+    weighed, kept = weigh(points, values, "neighbours")
+    assert kept[0]
+    assert weighed[0] == 1.0
 
 
 def test_a_failure_at_a_point_that_has_succeeded_is_dropped():
