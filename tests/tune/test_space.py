@@ -1,6 +1,8 @@
+import copy
 import enum
 import itertools
 import math
+import pickle
 import time
 
 import numpy as np
@@ -298,6 +300,28 @@ def test_choices_are_found_by_equality_whatever_their_hash():
     for value in (0, False, "x", 1.5, [4]):
         with pytest.raises(ValueError, match="not one of the choices"):
             parameter.index(value)
+
+
+def test_dicts_and_objects_without_an_equality_are_found_without_a_search(monkeypatch):
+    choices = [{"a": i, 1: [None, {"b": str(i)}]} for i in range(50)]
+    choices += [object() for _ in range(50)] + [lambda: 0, lambda: 0]
+    monkeypatch.setattr(parameters, "_same", None)
+    parameter = tune.Categorical(choices)
+    assert [parameter.index(choice) for choice in choices] == list(range(len(choices)))
+    assert parameter.index({1: [None, {"b": "7"}], "a": 7.0}) == 7
+    with pytest.raises(ValueError, match="twice"):
+        tune.Categorical([*choices, choices[60]])
+    with pytest.raises(ValueError, match="not one of the choices"):
+        parameter.index({"a": 7})
+
+
+def test_objects_are_found_in_a_copy_and_a_pickle_among_its_own_choices():
+    parameter = tune.Categorical([object(), object(), [{}], "nag"], initial="nag")
+    for other in (copy.deepcopy(parameter), pickle.loads(pickle.dumps(parameter))):
+        assert [other.index(choice) for choice in other.choices] == [0, 1, 2, 3]
+        assert other.initial == "nag"
+        with pytest.raises(ValueError, match="not one of the choices"):
+            other.index(parameter.choices[0])
 
 
 def test_lists_and_tuples_of_plain_values_are_found_without_a_search(monkeypatch):

@@ -257,6 +257,21 @@ def test_a_constraint_that_says_neither_true_nor_false_is_refused(strategy, verd
     assert study.trials == []
 
 
+@pytest.mark.parametrize("strategy", STRATEGIES, ids=str)
+def test_a_constraint_may_change_what_it_gets(strategy):
+    def small(params):
+        params["layers"].append(10)
+        return params.pop("n") < 3
+
+    space = {"layers": tune.Categorical([[8], [8, 8]]), "n": tune.Int(0, 9)}
+    study = tune.Study(space, strategy=strategy, constraint=small)
+    study.enqueue({"layers": [8], "n": 0})
+    study.run(lambda params: len(params["layers"]) + params["n"])
+    assert study.space.parameters["layers"].choices == ([8], [8, 8])
+    points = {(len(trial.params["layers"]), trial.params["n"]) for trial in study.trials}
+    assert points == {(length, n) for length in (1, 2) for n in range(3)}
+
+
 def test_a_constraint_may_return_a_bool_of_numpy():
     study = tune.Study(SMALL, strategy="grid", constraint=lambda p: np.int64(p["a"]) > 3)
     study.run(lambda params: 0.0)

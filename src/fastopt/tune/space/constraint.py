@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastopt import _checks
+from fastopt.tune.space.parameters import copy_containers
 
 __all__ = ["satisfies"]
 
@@ -19,5 +20,5 @@ def satisfies(
     and nearly every number is true.
     """
     return constraint is None or _checks.flag(
-        "what the constraint returns", constraint(dict(params))
+        "what the constraint returns", constraint(copy_containers(dict(params)))
     )

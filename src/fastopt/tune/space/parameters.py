@@ -314,8 +314,17 @@ class Categorical(Parameter):
         object.__setattr__(self, "choices", tuple(copy_containers(choice) for choice in choices))
         if not self.choices:
             raise ValueError("Categorical: choices must hold at least one, got none")
-        # What is compared by its hash, and what one by one: hashes cannot be relied upon in general
-        # (an enum of strings equals a string of another hash), and a search is slow.
+        self._find_places()
+        if self.initial is not None:
+            object.__setattr__(self, "initial", self.check(self.initial))
+
+    def _find_places(self) -> None:
+        """Sort the choices; ValueError if two are equal.
+
+        Into those that are compared by a key, and those that are compared one by one: hashes cannot
+        be relied upon in general (an enum of strings equals a string of another hash), and a search
+        is slow.
+        """
         object.__setattr__(self, "_places", {})
         object.__setattr__(self, "_others", [])
         for i, choice in enumerate(self.choices):
@@ -326,8 +335,14 @@ class Categorical(Parameter):
                 self._others.append(i)
             else:
                 self._places[key] = i
-        if self.initial is not None:
-            object.__setattr__(self, "initial", self.check(self.initial))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("choices", "initial", "when")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            object.__setattr__(self, name, value)
+        self._find_places()  # anew, since some keys are the identities of objects
 
     @property
     def levels(self) -> int:
@@ -397,15 +412,25 @@ def copy_containers(value: Any) -> Any:
 
 
 def _key(value: Any) -> tuple[Any, Any] | None:
-    """What plain values, and lists and tuples of them, have in common if they are the same."""
+    """What two values have in common if they are the same; None if that cannot be said.
+
+    Of plain values, lists, tuples and dicts of them, and objects that equal only themselves.
+    """
     if type(value) in PLAIN:
         return isinstance(value, bool), value
-    if type(value) not in (list, tuple):
+    if type(value) is dict:
+        names, items = list(value), list(value.values())
+        if any(type(name) not in PLAIN for name in names):
+            return None
+    elif type(value) in (list, tuple):
+        names, items = [], value
+    else:
+        return (object, id(value)) if type(value).__eq__ is object.__eq__ else None
+    keys = [item if type(item) in PLAIN else _key(item) for item in items]
+    if any(key is None and item is not None for key, item in zip(keys, items, strict=True)):
         return None
-    items = [item if type(item) in PLAIN else _key(item) for item in value]
-    if any(key is None and item is not None for key, item in zip(items, value, strict=True)):
-        return None
-    return type(value), tuple(items)
+    content = frozenset(zip(names, keys, strict=True)) if type(value) is dict else tuple(keys)
+    return type(value), content
 
 
 def _same(a: Any, b: Any) -> bool:
