@@ -51,6 +51,16 @@ def test_a_misspelt_name():
     assert "did you mean 'maximize'?" in text
 
 
+def test_a_class_as_a_strategy():
+    text = message(TypeError, lambda: tune.Study(SMALL, strategy=tune.Grid))
+    assert text == "strategy must be an object, got a class: write Grid(…)"
+
+
+def test_what_is_no_path_as_storage():
+    text = message(TypeError, lambda: tune.Study(SMALL, storage=3))
+    assert text == "storage must be the path of a file or None, got 3"
+
+
 def test_a_url_as_storage(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = message(ValueError, lambda: tune.Study(SMALL, storage="sqlite:///study.db"))

@@ -347,8 +347,8 @@ class Study:
     def ask(self) -> Trial:
         """The next trial to evaluate, now running.
 
-        First come trials whose process died and those given to :meth:`requeue`, then enqueued
-        points, then the strategy's.
+        First come trials whose process died and those given to :meth:`requeue`, then the point of
+        the ``initial`` values, then enqueued points, then the strategy's.
 
         Raises
         ------
@@ -420,6 +420,8 @@ class Study:
 
     def enqueue(self, params: Mapping[str, Any]) -> None:
         """Add a point of the user's own, to be evaluated before the strategy's.
+
+        A result that is known already is given by :meth:`add`.
 
         Raises
         ------

@@ -45,6 +45,8 @@ class Database:
         lock_timeout: float = 60.0,
         access: Access = "create",
     ) -> None:
+        if path is not None and not isinstance(path, (str, bytes, os.PathLike)):
+            raise TypeError(f"storage must be the path of a file or None, got {path!r}")
         self.path = None if path is None else os.fspath(path)
         self._lock_timeout = lock_timeout
         self.access = access

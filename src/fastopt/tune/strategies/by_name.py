@@ -27,6 +27,8 @@ def make_strategy(strategy: Name | Strategy) -> Any:
 
             return Bayes()
         return CLASSES[strategy]()
+    if isinstance(strategy, type):
+        raise TypeError(f"strategy must be an object, got a class: write {strategy.__name__}(…)")
     if not callable(getattr(strategy, "ask", None)):
         raise TypeError(f"strategy must be a name or an object with ask(view), got {strategy!r}")
     return strategy
