@@ -25,7 +25,7 @@ from fastopt._rows import count_rows, has_schedule, indices, of_rows, owned, rat
 from fastopt._rule_names import RuleName
 from fastopt._statefile import File, blaming
 from fastopt._states import row_list
-from fastopt._trees import flatten, is_groups, map_arrays, match, settled
+from fastopt._trees import flatten, is_groups, map_arrays, match, settled, without_memmaps
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -124,9 +124,13 @@ class Population:
         states: list[list[NDArray[Any]]] | None = None,
         remainders: list[NDArray[Any] | None] | None = None,
         steps: NDArray[np.int64] | None = None,
+        *,
+        read_only: bool = False,
     ) -> None:
         """Take over the arrays, with new states if there are none."""
-        self._tensors = row_list(self.rule, self._stored, tree, hypers, states, remainders, steps)
+        self._tensors = row_list(
+            self.rule, self._stored, tree, hypers, states, remainders, steps, read_only=read_only
+        )
         self._tree = tree
         self.hypers = hypers
 
@@ -443,10 +447,16 @@ class Population:
         for name, value in state.get("attributes", {}).items():
             setattr(self, name, value)
         self.rule = state["rule"]
-        self.skipped_steps = state["skipped_steps"]
+        self.skipped_steps = np.array(state["skipped_steps"])
         self._stored = Storage(*state["storage"])
+        # As in an optimizer, read-only arrays are enough for models that only predict.
         self._build(
-            state["params"], state["hypers"], state["states"], state["remainders"], state["steps"]
+            without_memmaps(state["params"]),
+            {name: owned(value) for name, value in state["hypers"].items()},
+            without_memmaps(state["states"]),
+            without_memmaps(state["remainders"]),
+            state["steps"],
+            read_only=True,
         )
 
     def __repr__(self) -> str:

@@ -72,6 +72,8 @@ def row_list(
     states: list[Arrays] | None = None,
     remainders: list[Remainder] | None = None,
     steps: NDArray[np.int64] | None = None,
+    *,
+    read_only: bool = False,
 ) -> RowList:
     """The parameters of a population, with new states if there are none."""
     params, names = flatten(tree, "params")
@@ -91,6 +93,7 @@ def row_list(
         [0] * len(params),
         names,
         [optional_states(rule, hypers)],
+        read_only=read_only,
         remainders=remainders,
         seed=None if seeds is None else int(seeds[0]),
     )

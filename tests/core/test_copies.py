@@ -209,6 +209,54 @@ def test_an_optimizer_of_memory_mapped_arrays_can_be_loaded(mode, tmp_path):
         assert w.tobytes() == opt.param_groups[0]["params"]["w"].tobytes()
 
 
+class Mapped(pickle.Unpickler):
+    """As joblib.load(..., mmap_mode=mode): every array becomes np.memmap on the way."""
+
+    def __init__(self, text, folder, mode):
+        super().__init__(io.BytesIO(text))
+        self.folder = folder
+        self.mode = mode
+
+    def persistent_load(self, number):
+        return np.load(self.folder / f"{number}.npy", mmap_mode=self.mode)
+
+
+class ArraysIntoFiles(pickle.Pickler):
+    def __init__(self, file, folder):
+        super().__init__(file)
+        self.folder = folder
+        self.arrays = {}
+
+    def persistent_id(self, value):
+        if type(value) is not np.ndarray:
+            return None
+        number, known = self.arrays.setdefault(id(value), (len(self.arrays), value))
+        np.save(self.folder / f"{number}.npy", known)
+        return number
+
+
+@pytest.mark.parametrize("mode", ["r", "c", "r+"])
+def test_a_population_of_memory_mapped_arrays_can_be_loaded(mode, tmp_path):
+    w = np.ones((2, 4))
+    models = fastopt.Population("adam", {"w": w}, lr=np.array([0.1, 0.2]))
+    models.step({"w": np.ones((2, 4))})
+    text = io.BytesIO()
+    ArraysIntoFiles(text, tmp_path).dump((w, models))
+    mapped, other = Mapped(text.getvalue(), tmp_path, mode).load()
+    assert isinstance(mapped, np.memmap)
+    assert mapped.tobytes() == w.tobytes()
+    assert repr(other) == repr(models)
+    if mode == "r":
+        with pytest.raises(ValueError, match=r"params\['w'\] must be writeable, got a read-only"):
+            other.step({"w": np.ones((2, 4))})
+        return
+    for each in (models, other):
+        each.step({"w": np.ones((2, 4))})
+        each.step({"w": np.full((2, 4), np.nan)}, skip_nonfinite=True)
+    assert other.skipped_steps.tolist() == [1, 1]
+    assert other.params["w"].tobytes() == w.tobytes()
+
+
 def test_read_only_arrays_are_refused_where_an_optimizer_is_made():
     w = np.ones(3)
     w.flags.writeable = False

@@ -114,8 +114,20 @@ def test_a_model_in_read_only_memory_predicts_and_says_why_it_cannot_train(digit
     mapped = joblib.load(tmp_path / "model", mmap_mode="r")
     assert isinstance(mapped.coefs_[0], np.memmap)
     np.testing.assert_array_equal(mapped.predict(inputs), model.predict(inputs))
-    with pytest.raises(TypeError, match="got memmap"):
+    with pytest.raises(ValueError, match="must be writeable, got a read-only array"):
         mapped.partial_fit(inputs, labels)
+
+
+@pytest.mark.parametrize("mode", ["c", "r+"])
+def test_a_model_in_memory_of_a_file_trains_on(digits, tmp_path, mode):
+    inputs, _, labels, _ = digits
+    model = fit(MLPClassifier(rule="adam", max_iter=2, **OPTIONS), inputs, labels)
+    joblib.dump(model, tmp_path / "model")
+    mapped = joblib.load(tmp_path / "model", mmap_mode=mode)
+    for each in (model, mapped):
+        each.partial_fit(inputs, labels)
+        each.partial_fit(inputs, labels)
+    assert mapped.coefs_[0].tobytes() == model.coefs_[0].tobytes()
 
 
 def test_models_with_large_weights_go_to_workers(digits):

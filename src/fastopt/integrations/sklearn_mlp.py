@@ -47,12 +47,15 @@ class _RuleOptimizer(SGDOptimizer):
         self.steps = self._steps_of(params)
 
     def _steps_of(self, params):
-        return self.kind(list(params), lr=self.learning_rate, **self.options)
+        self.stepped = list(params)
+        # joblib.load(..., mmap_mode=) gives the estimator weights that are np.memmap.
+        plain = [np.asarray(array) for array in self.stepped]
+        return self.kind(plain, lr=self.learning_rate, **self.options)
 
     def __getstate__(self):
         # The estimator holds the weights. After loading they may be read-only, as in the shared
         # memory of joblib's workers, so the optimizer is not built before its first step.
-        state = self.__dict__ | {"steps": None}
+        state = self.__dict__ | {"steps": None, "stepped": None}
         if self.steps is not None:
             state["before"] = self.steps.state_dict()
         return state
@@ -60,8 +63,7 @@ class _RuleOptimizer(SGDOptimizer):
     def _follow(self, params):
         """Go on with these weights, and the states of the ones stepped before."""
         if self.steps is not None:
-            stepped = self.steps.param_groups[0]["params"]
-            if all(new is old for new, old in zip(params, stepped, strict=True)):
+            if all(new is old for new, old in zip(params, self.stepped, strict=True)):
                 return
             # The estimator went back to the best weights that it had kept.
             self.before = self.steps.state_dict()
