@@ -21,6 +21,7 @@ SWITCHES = {
     "dampening": (0.0, 0.3),
     "lr_decay": (0.0, 0.07),
     "initial_accumulator_value": (0.0, 0.2),
+    "t0": (1e6, 1.0),
 }
 
 

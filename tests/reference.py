@@ -308,3 +308,18 @@ def ademamix(
     exp_avg_sq[...] = real(beta2) * exp_avg_sq + real(1.0 - beta2) * (g * g)
     numerator = fast * exp_avg + slow * exp_avg_slow
     param[...] = param - numerator / (np.sqrt(exp_avg_sq) + real(eps * correction))
+
+
+@twin
+def asgd(param, grad, param_avg, *, step, eta, lr, lambd, alpha, t0, **common):
+    real = param.dtype.type
+    g = effective_gradient(param, grad, lr=lr, **common)
+    rate = lr if step == 1 else float(eta)
+    mu = 1.0 / max(1.0, step - 1.0 - t0)
+    update = real(lambd * rate) * param + real(rate) * g
+    param[...] = param - update
+    if real(mu) == 1:
+        param_avg[...] = param
+    else:
+        param_avg[...] = real(1.0 - mu) * param_avg + real(mu) * param
+    eta[...] = lr / real_power(1.0 + lambd * lr * step, alpha)

@@ -204,6 +204,17 @@ def rprop(p, g, previous, s, t, u):
     np.subtract(p, t, out=p)
 
 
+@step_of
+def asgd(p, g, average, t, u):
+    """Before the steps that are averaged."""
+    eta = LR / (1 + 1e-4 * LR * (STEP - 1)) ** 0.75
+    np.multiply(p, 1e-4 * eta, out=t)
+    np.multiply(g, eta, out=u)
+    np.add(t, u, out=t)
+    np.subtract(p, t, out=p)
+    np.copyto(average, p)
+
+
 def make_step(rule, tensors, max_norm=None):
     """A function without arguments that steps all tensors, clipped by global norm if asked."""
     formula = STEPS[rule.name]

@@ -24,6 +24,7 @@ _TORCH_CLASSES = {
     "adamax": ("Adamax", {}),
     "radam": ("RAdam", {}),
     "nadam": ("NAdam", {}),
+    "asgd": ("ASGD", {}),
 }
 
 

@@ -3,9 +3,9 @@
 #include FO_FILE
 #undef FO_FORMULA
 
-/* A vector of each buffer; behind the states, what square_root stands for (rule.h). */
+/* A vector of each buffer; behind the states, what square_root stands for, and p again (rule.h). */
 typedef struct operands {
-    vec p, g, state[ROOT + 1];
+    vec p, g, state[PARAM + 1];
 } operands;
 
 /* Factors of the preparation, in the compute type. */
@@ -98,5 +98,6 @@ FO_INLINE void update_operands(operands *x, const setting s)
 {
     vec *const first = &x->state[FO_CAT(FO_STATES, FO_KERNEL)];
     vec *const optional[] = {s.optional & 1 ? first : NULL, s.optional & 2 ? first + 1 : NULL};
+    x->state[PARAM] = x->p;
     x->p = x->p - update(x->g, x->state, optional, s.c);
 }

@@ -12,7 +12,8 @@
  *
  * which brings the states up to date and returns what is subtracted from the parameter. optional has, in the
  * order of rules.def, a pointer to each state that is optional there, NULL if it is absent. How many states
- * there are, and which are optional, stands in rules.def only.
+ * there are, and which are optional, stands in rules.def only. state[PARAM] is the parameter, after decoupled
+ * decay, for formulas that read it.
  *
  * FO_KERNEL        the name in rules.def
  * FO_FILE          the file's path, from csrc/
@@ -34,7 +35,7 @@ _Static_assert((int)COEFFICIENTS <= (int)FO_MAX_COEFFICIENTS,
 
 /* A group of vectors takes all its roots together (loop.h), while a formula needs its root in the middle.
  * So square_root leaves its argument behind the states, and finds the root there. */
-enum { ARGUMENT = FO_MAX_STATES, ROOT };
+enum { ARGUMENT = FO_MAX_STATES, ROOT, PARAM };
 #if FO_ROOT_COST
 #define square_root(x) (state[ARGUMENT] = (x), state[ROOT])
 #else

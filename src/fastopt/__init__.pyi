@@ -26,6 +26,7 @@ from fastopt._statefile import StateFileError as StateFileError
 
 __all__ = [
     "ADOPT",
+    "ASGD",
     "NAG",
     "RULES",
     "SGD",
@@ -53,6 +54,7 @@ __all__ = [
     "adamw",
     "ademamix",
     "adopt",
+    "asgd",
     "create",
     "get_include",
     "get_num_threads",
@@ -313,6 +315,23 @@ def ademamix(
     slow_weight: Number = 5.0,
     eps: Number = 1e-08,
     weight_decay: Number = 0.0,
+    grad_scale: Number = 1.0,
+    maximize: bool = False,
+    rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
+) -> None: ...
+def asgd(
+    param: NDArray[_Scalar],
+    grad: NDArray[_Scalar],
+    param_avg: NDArray[_Scalar],
+    *,
+    step: int | np.integer[Any],
+    eta: NDArray[np.float64],
+    lr: Number = 0.01,
+    lambd: Number = 0.0001,
+    alpha: Number = 0.75,
+    t0: Number = 1000000.0,
+    weight_decay: Number = 0.0,
+    decoupled: bool = False,
     grad_scale: Number = 1.0,
     maximize: bool = False,
     rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
@@ -596,6 +615,25 @@ class AdEMAMix(Optimizer):
         slow_weight: Number = 5.0,
         eps: Number = 1e-08,
         weight_decay: Number = 0.0,
+        maximize: bool = False,
+        state_format: str | Mapping[str, str] | None = None,
+        master_weights: bool = False,
+        rounding: Literal["stochastic", "nearest"] = "stochastic",
+        seed: int | np.integer[Any] = 0,
+    ) -> None: ...
+
+class ASGD(Optimizer):
+    rule: ClassVar[Rule]
+    def __init__(
+        self,
+        params: Params,
+        *,
+        lr: Rate = 0.01,
+        lambd: Number = 0.0001,
+        alpha: Number = 0.75,
+        t0: Number = 1000000.0,
+        weight_decay: Number = 0.0,
+        decoupled: bool = False,
         maximize: bool = False,
         state_format: str | Mapping[str, str] | None = None,
         master_weights: bool = False,

@@ -15,6 +15,8 @@ HYPERS = {
     "step": "The number of this step, from 1 to 2**53.",
     "mu_product": "The product of the momenta of all steps so far; an array without dimensions, of "
     "float64, that each call brings up to date. What it holds before step 1 does not matter.",
+    "eta": "The step size of the next step; an array without dimensions, of float64, that each "
+    "call brings up to date. What it holds before step 1 does not matter.",
     "lr": "Learning rate, >= 0.",
     "momentum": "Share of the buffer that is kept, in [0, 1).",
     "dampening": "Share of the gradient that is left out of the buffer, in [0, 1).",
@@ -34,6 +36,8 @@ HYPERS = {
     "eta_plus": "Factor of a step size where the gradient has kept its sign; above 1.",
     "step_size_min": "The least step size, >= 0.",
     "step_size_max": "The largest step size, >= 0.",
+    "lambd": "How fast the step size falls, and share of the parameter that decays with it, >= 0.",
+    "t0": "The number of steps after which averaging begins, >= 0.",
     "weight_decay": "Adds weight_decay*param to the gradient; if decoupled, the parameter is "
     "multiplied by 1 - lr*weight_decay first. >= 0.",
     "decoupled": "Decay the parameter and not the gradient, as Keras does for every rule and torch "
@@ -47,6 +51,7 @@ HYPERS = {
     "rmsprop.momentum": "Share of the buffer that is kept, in [0, 1). With 0 there is no buffer.",
     "lion.beta1": "Share of the average in what the sign is taken of, in [0, 1).",
     "lion.beta2": "Share of the average that is kept, in [0, 1).",
+    "asgd.alpha": "Power with which the step size falls, in [0, 1).",
     "rprop.lr": "The first step size, >= 0.",
 }
 
@@ -131,7 +136,7 @@ def describe_function(rule: Rule) -> str:
     signature = ", ".join([*arrays, *optional, "*", _signature(rule.hypers), "rows=None"])
     zeros = "".join(f">>> {name} = np.zeros(2)\n" for name in rule.states)
     # No rule has its first step here, since that of ADOPT moves nothing.
-    given = {"step": "step=2", rule.carried: f"{rule.carried}=np.zeros(())", "lr": "lr=0.1"}
+    given = {"step": "step=2", rule.carried: f"{rule.carried}=np.ones(())", "lr": "lr=0.1"}
     call = ", ".join([*arrays, *(given[name] for name in given if name in rule.hypers)])
     example = (
         ">>> import fastopt\n>>> import numpy as np\n>>> param = np.array([1.0, -2.0])\n"

@@ -131,6 +131,14 @@ SIGNATURES = {
         "int (size_t, double *, double const *, double *, double *, double *, uint64_t, double,"
         " double, double, double, double, double, double, double, int)"
     ),
+    "asgd_float32": (
+        "int (size_t, float *, float const *, float *, uint64_t, double *, double, double, "
+        "double, double, double, int, double, int)"
+    ),
+    "asgd_float64": (
+        "int (size_t, double *, double const *, double *, uint64_t, double *, double, double, "
+        "double, double, double, int, double, int)"
+    ),
     "status_text": "char const *(int)",
 }
 C_TYPES = {"size_t": ctypes.c_size_t, "uint64_t": ctypes.c_uint64, "double": ctypes.c_double,

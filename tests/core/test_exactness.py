@@ -63,6 +63,8 @@ PINNED = {
     "adopt-float64": "4d54b59fd1bdd8286bd336b900d4f281",
     "ademamix-float32": "137850976780e73eb12d886d92d9d641",
     "ademamix-float64": "c339f37e2a58dd7e28d377961667217c",
+    "asgd-float32": "b3f29bca1e911183421ce95e6b57b9be",
+    "asgd-float64": "64e4b7acbb04877a0179e47f9d3a86e6",
 }
 
 
@@ -342,7 +344,8 @@ def test_extreme_hyper_parameters_are_rounded_as_in_numpy_or_refused(rule, dtype
 def test_every_step_number_is_exact(rule, step):
     hypers, _ = next(function_variants(rule))
     for beta1, beta2 in ((0.9, 0.999), (0.0, 0.0), (JUST_BELOW_ONE, JUST_BELOW_ONE), (0.5, 0.9)):
-        hypers.update(beta1=beta1, beta2=beta2)
+        if "beta1" in hypers:
+            hypers.update(beta1=beta1, beta2=beta2)
         expected = [np.abs(numbers(k, 21, np.float64)) for k in range(2 + len(rule.states))]
         got = [buffer.copy() for buffer in expected]
         REFERENCE[rule.name](*expected, **hypers, **step_keyword(rule, step))

@@ -26,6 +26,7 @@ SETTINGS = {
     "nadam": {"lr": exponential(0.05, 0.5, steps=2000)},
     "adopt": {"lr": exponential(0.02, 0.5, steps=2000), "beta2": 0.99},
     "ademamix": {"lr": exponential(0.02, 0.5, steps=2000), "beta3": 0.99},
+    "asgd": {"lr": 1.5e-3, "lambd": 0.0},
 }
 STEPS = 30_000
 

@@ -28,6 +28,7 @@ TORCH = {
     "radam": ("RAdam", {}),
     "rprop": ("Rprop", {}),
     "nadam": ("NAdam", {}),
+    "asgd": ("ASGD", {}),
 }
 each_rule = pytest.mark.parametrize(
     "rule", [rule for rule in RULES if rule.name in TORCH], ids=lambda rule: rule.name

@@ -32,6 +32,8 @@ OTHER = {
     "alpha": 0.3,
     "betas": (0.3, 0.4),
     "momentum_decay": 0.1,
+    "lambd": 0.1,
+    "t0": 2,
     "etas": (0.2, 1.9),
     "step_sizes": (1e-3, 0.02),
     "momentum": 0.6,
@@ -44,8 +46,8 @@ OTHER = {
     "capturable": True,
     "differentiable": True,
 }
-# What a step has no use for: how torch does it, and what the states start from
-VOID = {"foreach", "fused", "initial_accumulator_value", ("Rprop", "lr")}
+# What the parameters do not show: how torch does it, what the states start from, ASGD's average
+VOID = {"foreach", "fused", "initial_accumulator_value", ("Rprop", "lr"), ("ASGD", "t0")}
 REFUSED = {"capturable", "differentiable"}
 # What switches a further state on: torch's KeyError, if there is none yet
 FURTHER = {("RMSprop", "momentum"), ("RMSprop", "centered")}

@@ -20,6 +20,7 @@ KEYWORDS = {
     "Adadelta": {"lr": 0.5, "weight_decay": 0.03},
     "Adam": {"lr": 0.01, "amsgrad": True},
     "AdamW": {"lr": 0.01},
+    "ASGD": {"lr": 0.01, "t0": 1},
     "Adamax": {"lr": 0.01},
     "NAdam": {"lr": 0.01},
     "RAdam": {"lr": 0.01},
@@ -286,7 +287,7 @@ def test_a_step_is_the_fused_one_of_torch_but_for_a_last_place(name, dtype):
 def test_a_step_is_the_unfused_one_of_torch_but_for_its_intermediate_roundings(name, dtype):
     theirs_params = make_params(dtype, [(1000,)])
     # torch's unfused steps add eps in 16 bits, where its default is 0 in float16.
-    keywords = KEYWORDS[name] | ({} if name in ("SGD", "Rprop") else {"eps": 1e-3})
+    keywords = KEYWORDS[name] | ({} if name in ("SGD", "ASGD", "Rprop") else {"eps": 1e-3})
     other = theirs(name, theirs_params, **keywords)
     run(other, theirs_params, 3)
     params = copy.deepcopy(theirs_params)

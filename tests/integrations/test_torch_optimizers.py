@@ -39,9 +39,14 @@ def test_the_class_is_a_drop_in(name):
 @pytest.mark.parametrize(("name", "keywords"), list(variants()))
 def test_fifty_steps_agree_with_torch(name, keywords):
     a, b = make_params(), make_params()
-    run(ours(name, a, **keywords), a, 50)
-    run(theirs(name, b, **keywords), b, 50)
+    own, other = ours(name, a, **keywords), theirs(name, b, **keywords)
+    run(own, a, 50)
+    run(other, b, 50)
     assert_close(a, b)
+    for index, entry in other.state_dict()["state"].items():
+        for key, value in entry.items():
+            if value is not None:  # SGD's buffer, without momentum
+                assert_close([own.state_dict()["state"][index][key]], [value])
     assert not torch.equal(a[0], make_params()[0])
 
 

@@ -22,6 +22,7 @@ RULES = {
     "Adam": {"lr": 1e-3, "weight_decay": 1e-3},
     "AdamW": {"lr": 1e-3},
     "Adamax": {"lr": 5e-3},
+    "ASGD": {"lr": 0.05},
     "NAdam": {"lr": 1e-3},
     "RAdam": {"lr": 5e-3},
     "RMSprop": {"lr": 1e-3},

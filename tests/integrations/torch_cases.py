@@ -39,6 +39,11 @@ CASES = {
         {"betas": (0.5, 0.7), "eps": 1e-3},
         {"decoupled_weight_decay": True},
     ],
+    "ASGD": [
+        {},
+        {"lambd": 0.1, "alpha": 0.5},
+        {"t0": 20, "lambd": 0.03},
+    ],
     "NAdam": [
         {},
         {"betas": (0.5, 0.7), "eps": 1e-3, "momentum_decay": 0.03},

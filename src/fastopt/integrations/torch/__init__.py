@@ -45,10 +45,12 @@ if not hasattr(torch.Tensor, "__dlpack_c_exchange_api__"):
 
 from fastopt import RULES
 from fastopt._core import Rule
+from fastopt.integrations.torch.plan import a_number
 from fastopt.integrations.torch.stepping import Stepping
 from fastopt.integrations.torch.storage import Group
 
 __all__ = [
+    "ASGD",
     "SGD",
     "Adadelta",
     "Adagrad",
@@ -106,6 +108,44 @@ class SGD(Stepping, torch.optim.SGD):
         if group["momentum"] != 0:
             return "SGD with momentum does not support sparse gradients", None
         return _with_weight_decay(group), None
+
+
+class ASGD(Stepping, torch.optim.ASGD):
+    """`torch.optim.ASGD` with fastopt's step, the equation of `fastopt.asgd`.
+
+    Takes what torch's class takes, but for ``capturable`` and ``differentiable``; alpha must be in
+    [0, 1). The weight ``mu`` of the average follows from the step count and t0. It is part of
+    `state_dict`, for torch, and `step` does not read it.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fastopt.integrations.torch import ASGD
+    >>> weight = torch.ones(3, requires_grad=True)
+    >>> opt = ASGD([weight], lr=0.25, lambd=0.0)
+    >>> weight.sum().backward()
+    >>> opt.step()
+    >>> weight.tolist()
+    [0.75, 0.75, 0.75]
+    """
+
+    def _rule(self, group: Group) -> Rule:
+        return RULES["asgd"]
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for entry in state["state"].values():  # of a copy, from which torch's wants mu
+            entry.setdefault("mu", a_number(1.0))
+        super().__setstate__(state)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What torch's gives, where each parameter has the weight of its next step's average."""
+        saved = super().state_dict()
+        for group in saved["param_groups"]:
+            for number in saved["state"].keys() & set(group["params"]):
+                entry = saved["state"][number]
+                mu = 1 / max(1.0, float(entry["step"]) - float(group["t0"]))
+                saved["state"][number] = {**entry, "mu": a_number(mu)}
+        return saved
 
 
 class Adagrad(Stepping, torch.optim.Adagrad):

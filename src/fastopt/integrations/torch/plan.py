@@ -219,6 +219,7 @@ COUNTED = {
     "adam",
     "adamw",
     "adamax",
+    "asgd",
     "nadam",
     "radam",
     "rmsprop",

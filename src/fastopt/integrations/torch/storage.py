@@ -16,9 +16,9 @@ from fastopt.integrations.torch import blocks
 Group: TypeAlias = dict[str, Any]
 
 # torch's names of states, where they differ from the rules'
-TORCH_STATES = {"state_sum": "sum"}
-# What stands beside the states as a tensor of one number
-NUMBERS = {"step", *(rule.carried for rule in RULES.values() if rule.carried)}
+TORCH_STATES = {"state_sum": "sum", "param_avg": "ax"}
+# What stands beside the states as a tensor of one number; mu is ASGD's, and follows from the step
+NUMBERS = {"step", "mu", *(rule.carried for rule in RULES.values() if rule.carried)}
 # What a bfloat16 parameter's remainder is called beside its states
 REMAINDER = "remainder"
 
