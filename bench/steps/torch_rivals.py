@@ -27,6 +27,8 @@ _TORCH_CLASSES = {
     "asgd": ("ASGD", {}),
 }
 
+_TORCH_STATES = {"state_sum": "sum", "param_avg": "ax"}
+
 
 def _load_torch(threads):
     import torch
@@ -103,7 +105,7 @@ class Torch(Rival):
         class_name, options = _TORCH_CLASSES[rule.name]
         params, grads = _torch_params(tensors)
         optimizer = getattr(self.optimizers(), class_name)(params, lr=LR, **options, **self.flags)
-        names = ["sum" if name == "state_sum" else name for name in rule.states]
+        names = [_TORCH_STATES.get(name, name) for name in rule.states]
         names = names if tensors[0].states else []
         return _torch_case(optimizer, params, grads, tensors, names, max_norm, new_grads)
 
