@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-enum { TILE = 512, CACHE_LINE = 64, BUFFERS = 2 + FO_MAX_STATES };
+enum { TILE = FO_TILE, CACHE_LINE = 64, BUFFERS = 2 + FO_MAX_STATES };
 
 typedef struct combination {
     fo_format param, grad, state;
@@ -101,26 +101,33 @@ static void narrow_rest(const fo_narrowing *to, const fo_tensor *tensor, size_t 
         memcpy((uint16_t *)to->to + left, again.halves + left, (n - left) * sizeof(uint16_t));
 }
 
+void fo_widen_tile(const fo_rule_info *info, const fo_tensor *tensor, size_t i, size_t n,
+                   fo_tiles *tiles, void **at)
+{
+    for (int b = 0; b < BUFFERS; b++) {
+        at[b] = NULL;
+        if (b > 1 && !fo_has_state(info, tensor, b - 2))
+            continue;
+        const fo_format format = format_of(tensor, b);
+        at[b] = element_of(tensor, b, i);
+        if (format == FO_FLOAT32 || format == FO_FLOAT64)
+            continue;
+        float *const tile = tiles->of[b];
+        if (format == FO_BLOCK8)
+            fo_widen_blocks(at[b], is_of_squares(info, b), tile, n);
+        else
+            fo_widen(format, at[b], b ? NULL : remainder_at(tensor, i), tile, n);
+        at[b] = tile;
+    }
+}
+
 /* One tile of n elements from element i on. */
 static void step_tile(const fo_narrow_step *how, const fo_loop_call *call, const fo_tensor *tensor,
                       size_t i, size_t n)
 {
-    /* A line apart, so that buffers do not have the same addresses modulo 4096. */
-    float tiles[BUFFERS][TILE + CACHE_LINE / sizeof(float)] __attribute__((aligned(CACHE_LINE)));
-    void *at[BUFFERS] = {0};
-    for (int b = 0; b < BUFFERS; b++) {
-        if (b > 1 && !fo_has_state(how->info, tensor, b - 2))
-            continue;
-        const fo_format format = format_of(tensor, b);
-        at[b] = element_of(tensor, b, i);
-        if (format == FO_FLOAT32)
-            continue;
-        if (format == FO_BLOCK8)
-            fo_widen_blocks(at[b], is_of_squares(how->info, b), tiles[b], n);
-        else
-            fo_widen(format, at[b], b ? NULL : remainder_at(tensor, i), tiles[b], n);
-        at[b] = tiles[b];
-    }
+    fo_tiles tiles;
+    void *at[BUFFERS];
+    fo_widen_tile(how->info, tensor, i, n, &tiles, at);
     how->loop(call, fo_optional_of(how->info, tensor), n, at);
     fo_narrowing to = {.rounding = fo_rounding_of(tensor), .draws = draws_at(tensor, i)};
     for (int b = 0; b < BUFFERS; b++) {
@@ -132,9 +139,9 @@ static void step_tile(const fo_narrow_step *how, const fo_loop_call *call, const
         to.to = element_of(tensor, b, i);
         to.remainder = b ? NULL : remainder_at(tensor, i);
         to.squares = is_of_squares(how->info, b);
-        fo_narrow(&to, tiles[b], n);
+        fo_narrow(&to, tiles.of[b], n);
         if (is_random(&to)) {
-            narrow_rest(&to, tensor, i, tiles[b], n);
+            narrow_rest(&to, tensor, i, tiles.of[b], n);
             to.number++;
         }
     }

@@ -19,7 +19,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { BLOCK = 4096, ACCUMULATORS = 32, CHUNK = 2 };
+enum { BLOCK = FO_NORM_BLOCK, ACCUMULATORS = FO_ACCUMULATORS, CHUNK = 2 };
 /* From this many blocks on, the gradients do not fit into the caches. Then two blocks are summed at a time, one
  * from each half of a chunk, BURST elements of each in turn: hardware prefetchers load the next elements of one
  * while the other is summed. */
@@ -33,12 +33,23 @@ typedef struct block_functions {
     double (*sum)(const void *grad, size_t n);
     /* Of two blocks of n elements each. */
     void (*sum_two)(const void *const *grads, size_t n, double *sums);
+    /* Adds n squares to the accumulators. */
+    void (*add)(double *accumulators, const void *numbers, size_t n);
 } block_functions;
+
+static inline double add_halves(double *accumulators)
+{
+    for (size_t half = ACCUMULATORS / 2; half; half /= 2)
+        for (size_t k = 0; k < half; k++)
+            accumulators[k] += accumulators[k + half];
+    return accumulators[0];
+}
 
 #define FO_TEMPLATE "norm.c"
 #include "kernel/instances.h"
 
-#define FO_BLOCKS(isa, name, compute) [isa] = {sum_##name##_##compute, sum_two_##name##_##compute},
+#define FO_BLOCKS(isa, name, compute)                                                              \
+    [isa] = {sum_##name##_##compute, sum_two_##name##_##compute, add_##name##_##compute},
 static const block_functions of_floats[FO_ISA_COUNT] = {FO_ISAS(FO_BLOCKS, f32)};
 static const block_functions of_doubles[FO_ISA_COUNT] = {FO_ISAS(FO_BLOCKS, f64)};
 
@@ -147,7 +158,17 @@ static void sum_blocks(void *context, size_t begin, size_t end)
     }
 }
 
-static double add_in_pairs(double *sums, size_t count)
+void fo_add_squares(double *accumulators, int is_double, const void *numbers, size_t n)
+{
+    (is_double ? of_doubles : of_floats)[fo_isa_in_use()].add(accumulators, numbers, n);
+}
+
+double fo_add_accumulators(double *accumulators)
+{
+    return add_halves(accumulators);
+}
+
+double fo_add_in_pairs(double *sums, size_t count)
 {
     if (!count)
         return 0.0;
@@ -184,7 +205,7 @@ fo_status fo_sum_squares(const fo_tensor *tensors, size_t count, size_t rows, in
     const size_t shorter = blocks * BLOCK / (elements + 1);
     fo_parallel(threads, rows * blocks, CHUNK * (shorter ? shorter : 1), sum_blocks, &job);
     for (size_t row = 0; row < rows; row++)
-        sums[row] = add_in_pairs(of_blocks + row * blocks, blocks);
+        sums[row] = fo_add_in_pairs(of_blocks + row * blocks, blocks);
     free(of_blocks);
     free(starts);
     return FO_OK;
@@ -276,21 +297,24 @@ FO_INLINE void add_squares(wide *to, const scalar *g, size_t n)
     __builtin_memcpy(to, sums, sizeof sums);
 }
 
+/* n < ACCUMULATORS. */
+FO_INLINE void add_rest(double *accumulators, const scalar *grad, size_t n)
+{
+    for (size_t i = 0; i < n; i += LANES) {
+        const size_t count = n - i < LANES ? n - i : LANES;
+        const vec g = load_first_native(grad + i, count, 1);
+        for (size_t k = 0; k < count; k++)
+            accumulators[i + k] += (double)g[k] * (double)g[k];
+    }
+}
+
 /* Adds the squares of the last n < ACCUMULATORS elements, and then the accumulators. */
 FO_INLINE double add_up(const wide *sums, const scalar *grad, size_t n)
 {
     double lanes[ACCUMULATORS];
     __builtin_memcpy(lanes, sums, sizeof lanes);
-    for (size_t i = 0; i < n; i += LANES) {
-        const size_t count = n - i < LANES ? n - i : LANES;
-        const vec g = load_first_native(grad + i, count, 1);
-        for (size_t k = 0; k < count; k++)
-            lanes[i + k] += (double)g[k] * (double)g[k];
-    }
-    for (size_t half = ACCUMULATORS / 2; half; half /= 2)
-        for (size_t k = 0; k < half; k++)
-            lanes[k] += lanes[k + half];
-    return lanes[0];
+    add_rest(lanes, grad, n);
+    return add_halves(lanes);
 }
 
 static double FO_NAME(sum)(const void *grad, size_t n)
@@ -312,6 +336,17 @@ static void FO_NAME(sum_two)(const void *const *grads, size_t n, double *to)
             add_squares(sums[k], g[k] + i, whole - i < BURST ? whole - i : BURST);
     for (int k = 0; k < 2; k++)
         to[k] = add_up(sums[k], g[k] + whole, n - whole);
+}
+
+static void FO_NAME(add)(double *accumulators, const void *numbers, size_t n)
+{
+    const scalar *x = numbers;
+    wide sums[ACCUMULATORS / WIDE];
+    const size_t whole = n / ACCUMULATORS * ACCUMULATORS;
+    __builtin_memcpy(sums, accumulators, sizeof sums);
+    add_squares(sums, x, whole);
+    __builtin_memcpy(accumulators, sums, sizeof sums);
+    add_rest(accumulators, x + whole, n - whole);
 }
 
 #endif

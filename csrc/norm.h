@@ -9,6 +9,16 @@
 fo_status fo_sum_squares(const fo_tensor *tensors, size_t count, size_t rows, int threads,
                          double *sums);
 
+/* The parts of such a sum, for those who make the numbers that are squared. A block of FO_NORM_BLOCK elements
+ * is summed in FO_ACCUMULATORS sums that start at zero. They are added to in portions of a multiple of FO_ACCUMULATORS
+ * numbers, but for the last one, and then added up. */
+enum { FO_NORM_BLOCK = 4096, FO_ACCUMULATORS = 32 };
+void fo_add_squares(double *accumulators, int is_double, const void *numbers, size_t n);
+double fo_add_accumulators(double *accumulators);
+
+/* The sums of all blocks; they are overwritten. */
+double fo_add_in_pairs(double *sums, size_t count);
+
 /* Of one row. */
 int fo_all_finite(const fo_tensor *tensors, size_t count, size_t row);
 

@@ -232,6 +232,8 @@
 #define add_square FO_NAME(add_square)
 #undef add_squares
 #define add_squares FO_NAME(add_squares)
+#undef add_rest
+#define add_rest FO_NAME(add_rest)
 #undef add_up
 #define add_up FO_NAME(add_up)
 
