@@ -164,8 +164,9 @@ typedef enum fo_status {
     FO_BAD_FORMAT,      /* a tensor's buffers have formats that do not go together */
     FO_UNREPRESENTABLE, /* a hyper-parameter, or both grad_scale multiplied, is not 0 but becomes 0 or
                          * infinity in the type that the tensor computes in */
-    FO_BAD_BUILD, /* the library was compiled with flags that change floating-point arithmetic */
-    FO_BAD_INDEX  /* an index is not that of a row */
+    FO_BAD_BUILD,  /* the library was compiled with flags that change floating-point arithmetic */
+    FO_BAD_INDEX,  /* an index is not that of a row */
+    FO_NEEDS_WHOLE /* the rule takes norms of a tensor whose gradient has only some rows */
 } fo_status;
 
 /* A sentence for people; never NULL, whatever the number. */
@@ -186,7 +187,8 @@ static inline fo_hyper fo_defaults(fo_rule rule)
 /* One step of every tensor. options and result may be NULL. On any status but FO_OK, no buffer has
  * been written. The bits that are written do not depend on the CPU, the number of threads, the
  * alignment, or on how the work is divided into tensors. With clipping there is one exception: the norm is
- * summed tensor by tensor, so another division may change its last bit. */
+ * summed tensor by tensor, so another division may change its last bit. Rules that take norms of whole tensors
+ * (fo_rule_takes_norms) depend on the division, as they are meant to. */
 FO_API fo_status fo_step_abi(uint64_t abi, const fo_group *groups, size_t group_count,
                              const fo_tensor *tensors, size_t tensor_count,
                              const fo_options *options, fo_result *result);
@@ -212,7 +214,8 @@ typedef struct fo_sparse {
  * The norm is that of the sums: of one dense gradient, with the rows in the order in which their indices
  * stand last.
  *
- * FO_BAD_INDEX: result->tensor says which tensor, result->group the place among its indices. FO_BAD_TENSOR
+ * FO_BAD_INDEX: result->tensor says which tensor, result->group the place among its indices. FO_NEEDS_WHOLE:
+ * result->tensor has indices and a rule that takes norms of whole tensors (fo_rule_takes_norms). FO_BAD_TENSOR
  * also means that n is no multiple of rows. */
 FO_API fo_status fo_step_sparse_abi(uint64_t abi, const fo_group *groups, size_t group_count,
                                     const fo_tensor *tensors, const fo_sparse *sparse,
@@ -462,7 +465,10 @@ typedef struct fo_format_info {
     size_t elements; /* 1, or those of a block */
 } fo_format_info;
 
-FO_API const fo_rule_info *fo_rule_describe(fo_rule rule);           /* NULL past the end */
+FO_API const fo_rule_info *fo_rule_describe(fo_rule rule); /* NULL past the end */
+/* Whether the step of each element depends on norms of its whole tensor, and so on how parameters are divided into
+ * tensors. */
+FO_API int fo_rule_takes_norms(fo_rule rule);
 FO_API const fo_format_info *fo_format_describe(fo_format format);   /* NULL past the end */
 FO_API const fo_hyper_info *fo_hyper_describe(fo_hyper_index index); /* NULL past the end */
 

@@ -9,6 +9,7 @@
 #include "hyper.h"
 #include "narrow.h"
 #include "norm.h"
+#include "ratio.h"
 #include "threads/pool.h"
 
 #include <math.h>
@@ -50,6 +51,7 @@ typedef struct row_call {
     /* Where norms are taken, else NULL. */
     const double *scale;
     const unsigned char *skipped;
+    const double *ratios; /* row after row, of each tensor, where the rule takes norms, else NULL */
 } row_call;
 
 static double value_of(const double *of_rows, size_t row, double otherwise)
@@ -151,9 +153,10 @@ static void update_batch(const row_call *call, size_t row, size_t count, size_t 
                 continue;
             const uint64_t now = step_of(it, row + k);
             const double number = fo_carried(info, it->tensor, row + k);
-            if (!filled || step[k] != now || carried[k] != number) {
+            if (!filled || step[k] != now || carried[k] != number || call->ratios) {
                 take_row(&group, call, row + k);
-                fo_fill_loop_call(&with[k], &group, now, number, scale_of(call, row + k),
+                const double ratio = call->ratios ? call->ratios[(row + k) * call->count + i] : 1;
+                fo_fill_loop_call(&with[k], &group, now, number, ratio, scale_of(call, row + k),
                                   call->bytes);
                 step[k] = now;
                 carried[k] = number;
@@ -343,6 +346,28 @@ static fo_status take_norms(const row_call *call, const fo_tensor *tensors, size
     return FO_OK;
 }
 
+static void measured_of(const void *context, size_t item, fo_measured *to)
+{
+    const row_call *call = context;
+    const size_t row = item / call->count;
+    to->tensor = tensor_of(call, &call->tensors[item % call->count], row);
+    to->group = *call->group;
+    take_row(&to->group, call, row);
+    to->scale = scale_of(call, row);
+    if (call->skipped && call->skipped[row])
+        to->tensor.grad = NULL;
+}
+
+static fo_status take_ratios(row_call *call, int threads, double **ratios)
+{
+    const size_t count = call->rows->count * call->count;
+    if (!fo_rule_takes_norms(call->group->rule) || !count)
+        return FO_OK;
+    *ratios = malloc(count * sizeof **ratios);
+    call->ratios = *ratios;
+    return *ratios ? fo_take_ratios(measured_of, call, count, threads, *ratios) : FO_NO_MEMORY;
+}
+
 /* Brings the numbers up to date that the rows carry to the next step. */
 static void carry(const row_call *call, const fo_tensor *tensors, size_t count)
 {
@@ -398,6 +423,9 @@ fo_status fo_step_rows_abi(uint64_t abi, const fo_group *group, const fo_rows *r
         call.scale = scale;
         call.skipped = result->skipped ? skipped : NULL;
     }
+    double *ratios = NULL;
+    if (status == FO_OK)
+        status = take_ratios(&call, threads, &ratios);
     if (status == FO_OK) {
         for (size_t row = 0; !with_norms && rows->skipped && row < rows->count; row++)
             rows->skipped[row] = 0;
@@ -405,6 +433,7 @@ fo_status fo_step_rows_abi(uint64_t abi, const fo_group *group, const fo_rows *r
         if (fo_rule_describe(group->rule)->carried)
             carry(&call, tensors, tensor_count);
     }
+    free(ratios);
     free(noted);
     return status;
 }

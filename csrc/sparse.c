@@ -232,8 +232,8 @@ static void update_all(sparse_step *step, const fo_call *call, int threads)
         sparse_tensor *it = &step->tensors[i];
         it->call = *call;
         it->call.bytes = it->row_bytes[0];
-        fo_bind(&it->given.loop, &it->call, &it->given.tensor);
-        fo_bind(&it->summed.loop, &it->call, &it->summed.tensor);
+        fo_bind(&it->given.loop, &it->call, &it->given.tensor, 1);
+        fo_bind(&it->summed.loop, &it->call, &it->summed.tensor, 1);
     }
     fo_parallel(threads, step->starts[step->count], FO_CHUNK_LINES, update_lines, step);
 }
@@ -324,6 +324,10 @@ static fo_status step_with(sparse_step *step, const fo_group *groups, size_t gro
                 result->tensor = i;
                 return status;
             }
+            if (fo_rule_takes_norms(groups[tensors[i].group].rule)) {
+                result->tensor = i;
+                return FO_NEEDS_WHOLE;
+            }
             note_tensor(it, &tensors[i], fo_rule_describe(groups[tensors[i].group].rule));
             step->starts[step->count + 1] =
                 step->starts[step->count] + it->touched.count * it->lines;
@@ -335,7 +339,9 @@ static fo_status step_with(sparse_step *step, const fo_group *groups, size_t gro
         return status;
     for (size_t i = 0; i < step->count; i++)
         tensors[step->tensors[i].index].grad = NULL;
-    fo_update_all(&call, tensors, tensor_count, threads);
+    status = fo_update_all(&call, tensors, tensor_count, threads);
+    if (status != FO_OK)
+        return status;
     update_all(step, &call, threads);
     for (size_t i = 0; i < step->count; i++)
         tensors[step->tensors[i].index].grad = step->tensors[i].given.tensor.grad;

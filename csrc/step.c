@@ -5,6 +5,7 @@
 #include "hyper.h"
 #include "narrow.h"
 #include "norm.h"
+#include "ratio.h"
 #include "tensor.h"
 #include "threads/pool.h"
 
@@ -21,11 +22,17 @@ enum { SMALL = 1 << 20 };
 #define FO_ALL_CACHES (1 << 24)
 #endif
 
-static int fits(const fo_bound_loop *it, const fo_tensor *tensor)
+static double ratio_of(const fo_call *call, size_t i)
+{
+    return call->ratios ? call->ratios[i] : 1;
+}
+
+static int fits(const fo_bound_loop *it, const fo_tensor *tensor, double ratio)
 {
     const fo_tensor *first = it->tensor;
     if (first->group != tensor->group || first->step != tensor->step ||
-        first->dtype != tensor->dtype || it->carried != fo_carried(it->info, tensor, 0))
+        first->dtype != tensor->dtype || it->ratio != ratio ||
+        it->carried != fo_carried(it->info, tensor, 0))
         return 0;
     return tensor->dtype != FO_MIXED ||
            (first->param_format == tensor->param_format &&
@@ -43,15 +50,17 @@ static size_t burst_of(size_t bytes, fo_rule rule)
 }
 
 void fo_fill_loop_call(fo_loop_call *with, const fo_group *group, uint64_t step, double carried,
-                       double grad_scale, size_t bytes)
+                       double ratio, double grad_scale, size_t bytes)
 {
     const fo_kernel *kernel = fo_kernels[group->rule];
     const fo_hyper *hyper = &group->hyper;
-    fo_hyper decayed;
-    if (hyper->lr_decay != 0 && step) {
-        decayed = *hyper;
-        decayed.lr = hyper->lr / (1 + (double)(step - 1) * hyper->lr_decay);
-        hyper = &decayed;
+    fo_hyper changed;
+    if ((hyper->lr_decay != 0 && step) || ratio != 1) {
+        changed = *hyper;
+        changed.lr *= ratio;
+        if (step)
+            changed.lr /= 1 + (double)(step - 1) * hyper->lr_decay;
+        hyper = &changed;
     }
     with->coefficients[kernel->carried] = carried;
     kernel->coefficients(hyper, step, with->coefficients);
@@ -72,7 +81,7 @@ void fo_fill_loop_call(fo_loop_call *with, const fo_group *group, uint64_t step,
 double fo_carry(const fo_group *group, uint64_t step, double carried)
 {
     fo_loop_call with;
-    fo_fill_loop_call(&with, group, step, carried, 1, 0);
+    fo_fill_loop_call(&with, group, step, carried, 1, 1, 0);
     return with.coefficients[fo_kernels[group->rule]->carried];
 }
 
@@ -82,7 +91,7 @@ fo_loop *fo_loop_of(fo_rule rule, const fo_tensor *tensor)
     return layout == FO_LAYOUT_COUNT ? NULL : fo_kernels[rule]->loop[fo_isa_in_use()][layout];
 }
 
-void fo_bind(fo_bound_loop *to, const fo_call *call, const fo_tensor *tensor)
+void fo_bind(fo_bound_loop *to, const fo_call *call, const fo_tensor *tensor, double ratio)
 {
     const fo_group *group = &call->groups[tensor->group];
     const fo_rule_info *info = fo_rule_describe(group->rule);
@@ -96,7 +105,8 @@ void fo_bind(fo_bound_loop *to, const fo_call *call, const fo_tensor *tensor)
     }
     to->info = info;
     to->carried = fo_carried(info, tensor, 0);
-    fo_fill_loop_call(&to->with, group, tensor->step, to->carried, call->scale, call->bytes);
+    to->ratio = ratio;
+    fo_fill_loop_call(&to->with, group, tensor->step, to->carried, ratio, call->scale, call->bytes);
 }
 
 void fo_update_elements(const fo_bound_loop *it, const fo_call *call, const fo_tensor *tensor,
@@ -145,8 +155,9 @@ static void update_lines(void *context, size_t begin, size_t end)
         if (from >= to)
             continue;
         const fo_tensor *tensor = &job->tensors[i];
-        if (!fits(&now, tensor))
-            fo_bind(&now, job->call, tensor);
+        const double ratio = ratio_of(job->call, i);
+        if (!fits(&now, tensor, ratio))
+            fo_bind(&now, job->call, tensor, ratio);
         fo_update_elements(&now, job->call, tensor,
                            fo_element_at_line(tensor, from - job->starts[i]),
                            fo_element_at_line(tensor, to - job->starts[i]));
@@ -161,13 +172,14 @@ static void update_alone(const fo_call *call, const fo_tensor *tensors, size_t c
         const fo_tensor *tensor = &tensors[i];
         if (!tensor->grad || !tensor->n)
             continue;
-        if (!now.loop || !fits(&now, tensor))
-            fo_bind(&now, call, tensor);
+        const double ratio = ratio_of(call, i);
+        if (!now.loop || !fits(&now, tensor, ratio))
+            fo_bind(&now, call, tensor, ratio);
         fo_update_elements(&now, call, tensor, 0, tensor->n);
     }
 }
 
-void fo_update_all(const fo_call *call, const fo_tensor *tensors, size_t count, int threads)
+static void update_all(const fo_call *call, const fo_tensor *tensors, size_t count, int threads)
 {
     size_t *starts =
         threads > 1 || call->bytes > SMALL ? malloc((count + 1) * sizeof *starts) : NULL;
@@ -185,10 +197,51 @@ void fo_update_all(const fo_call *call, const fo_tensor *tensors, size_t count, 
     starts[count] = lines;
     update_job job = {call, tensors, count, starts, {0}};
     if (lines) {
-        fo_bind(&job.first, call, &tensors[first]);
+        fo_bind(&job.first, call, &tensors[first], ratio_of(call, first));
         fo_parallel(threads, lines, FO_CHUNK_LINES, update_lines, &job);
     }
     free(starts);
+}
+
+typedef struct measured_job {
+    const fo_call *call;
+    const fo_tensor *tensors;
+} measured_job;
+
+static const fo_kernel *kernel_of(const fo_call *call, const fo_tensor *tensor)
+{
+    return fo_kernels[call->groups[tensor->group].rule];
+}
+
+static void measured_of(const void *context, size_t i, fo_measured *to)
+{
+    const measured_job *job = context;
+    to->tensor = job->tensors[i];
+    to->group = job->call->groups[to->tensor.group];
+    to->scale = job->call->scale;
+}
+
+fo_status fo_update_all(const fo_call *call, const fo_tensor *tensors, size_t count, int threads)
+{
+    int any = 0;
+    for (size_t i = 0; i < count; i++)
+        any |= tensors[i].grad && kernel_of(call, &tensors[i])->terms;
+    if (!any) {
+        update_all(call, tensors, count, threads);
+        return FO_OK;
+    }
+    double *const ratios = malloc(count * sizeof *ratios);
+    if (!ratios)
+        return FO_NO_MEMORY;
+    const measured_job job = {call, tensors};
+    const fo_status status = fo_take_ratios(measured_of, &job, count, threads, ratios);
+    if (status == FO_OK) {
+        fo_call with_ratios = *call;
+        with_ratios.ratios = ratios;
+        update_all(&with_ratios, tensors, count, threads);
+    }
+    free(ratios);
+    return status;
 }
 
 void fo_carry_all(const fo_call *call, size_t group_count, const fo_tensor *tensors, size_t count)
@@ -324,7 +377,8 @@ fo_status fo_step_abi(uint64_t abi, const fo_group *groups, size_t group_count,
     status = fo_take_norm(&call, tensors, tensor_count, options, threads, result);
     if (status != FO_OK || result->skipped)
         return status;
-    fo_update_all(&call, tensors, tensor_count, threads);
-    fo_carry_all(&call, group_count, tensors, tensor_count);
-    return FO_OK;
+    status = fo_update_all(&call, tensors, tensor_count, threads);
+    if (status == FO_OK)
+        fo_carry_all(&call, group_count, tensors, tensor_count);
+    return status;
 }

@@ -72,8 +72,9 @@ static inline double fo_clip_factor(double norm, double max_norm)
 /* What holds for all tensors of a call. */
 typedef struct fo_call {
     const fo_group *groups;
-    double scale; /* of the gradients, besides the groups' own */
-    size_t bytes; /* of all parameters, in the type that they compute in */
+    double scale;         /* of the gradients, besides the groups' own */
+    size_t bytes;         /* of all parameters, in the type that they compute in */
+    const double *ratios; /* of each tensor, by which its lr is multiplied; NULL: all are 1 */
 } fo_call;
 
 /* A loop and what it needs besides the buffers. Tensors share it if they have the same group, step and
@@ -85,10 +86,11 @@ typedef struct fo_bound_loop {
     fo_loop *loop;
     const fo_rule_info *info;
     double carried; /* what the tensors carry from the step before */
+    double ratio;
     fo_loop_call with;
 } fo_bound_loop;
 
-void fo_bind(fo_bound_loop *to, const fo_call *call, const fo_tensor *tensor);
+void fo_bind(fo_bound_loop *to, const fo_call *call, const fo_tensor *tensor, double ratio);
 
 /* Elements from begin up to end. */
 void fo_update_elements(const fo_bound_loop *it, const fo_call *call, const fo_tensor *tensor,
@@ -104,17 +106,17 @@ fo_status fo_check_step(const fo_group *groups, size_t group_count, const fo_ten
 fo_status fo_take_norm(fo_call *call, const fo_tensor *tensors, size_t count,
                        const fo_options *options, int threads, fo_result *result);
 
-/* Every tensor that has a gradient. */
-void fo_update_all(const fo_call *call, const fo_tensor *tensors, size_t count, int threads);
+/* Every tensor that has a gradient. FO_OK or FO_NO_MEMORY. */
+fo_status fo_update_all(const fo_call *call, const fo_tensor *tensors, size_t count, int threads);
 
 /* Brings the numbers up to date that these tensors carry to the next step. */
 void fo_carry_all(const fo_call *call, size_t group_count, const fo_tensor *tensors, size_t count);
 
 /* What the loop of a group's rule needs besides buffers, at a step, before which the number that the rule
- * carries was carried; bytes are those of all parameters of the call, and grad_scale multiplies the group's
- * own. */
+ * carries was carried; bytes are those of all parameters of the call; grad_scale multiplies the group's
+ * own, and ratio its lr. */
 void fo_fill_loop_call(fo_loop_call *with, const fo_group *group, uint64_t step, double carried,
-                       double grad_scale, size_t bytes);
+                       double ratio, double grad_scale, size_t bytes);
 
 /* The number that the rule of a group carries, after a step. */
 double fo_carry(const fo_group *group, uint64_t step, double carried);

@@ -103,6 +103,11 @@ const fo_rule_info *fo_rule_describe(fo_rule rule)
     return (unsigned)rule < FO_RULE_COUNT ? &rule_infos[rule] : NULL;
 }
 
+int fo_rule_takes_norms(fo_rule rule)
+{
+    return (unsigned)rule < FO_RULE_COUNT && fo_kernels[rule]->terms != 0;
+}
+
 const fo_hyper_info *fo_hyper_describe(fo_hyper_index index)
 {
     return (unsigned)index < FO_HYPER_COUNT ? &hyper_infos[index] : NULL;

@@ -9,6 +9,8 @@ import fastopt
 
 DTYPES = (np.float32, np.float64)
 RULES = tuple(fastopt.RULES.values())
+# Those whose arrays may be stepped in parts
+ELEMENTWISE = tuple(rule for rule in RULES if not rule.takes_norms)
 
 LR = 0.013
 DECAY = 0.03

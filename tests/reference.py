@@ -323,3 +323,94 @@ def asgd(param, grad, param_avg, *, step, eta, lr, lambd, alpha, t0, **common):
     else:
         param_avg[...] = real(1.0 - mu) * param_avg + real(mu) * param
     eta[...] = lr / real_power(1.0 + lambd * lr * step, alpha)
+
+
+def sum_of_squares(terms):
+    """In double: of each block of 4096 in 32 sums, which are added in halves; then the blocks in
+    pairs."""
+    blocks = np.zeros((-(-terms.size // 4096), 128, 32))
+    blocks.ravel()[: terms.size] = terms.ravel()
+    sums = np.zeros((len(blocks), 32))
+    for k in range(128):
+        sums = sums + blocks[:, k] * blocks[:, k]
+    while sums.shape[1] > 1:
+        sums = sums[:, : sums.shape[1] // 2] + sums[:, sums.shape[1] // 2 :]
+    sums = sums.ravel()
+    while sums.size > 1:
+        even = sums.size // 2 * 2
+        sums = np.append(sums[:even:2] + sums[1:even:2], sums[even:])
+    return float(sums.sum())
+
+
+def norm(terms):
+    return float(np.sqrt(sum_of_squares(terms)))
+
+
+def quotient(a, b):
+    """Of doubles, also by 0."""
+    return float(np.float64(a) / np.float64(b))
+
+
+@twin
+def stableadamw(
+    param, grad, exp_avg, exp_avg_sq, *, step, lr, beta1, beta2, eps, weight_decay, **common
+):
+    real = param.dtype.type
+    g = effective_gradient(param, grad, lr=lr, weight_decay=0.0, decoupled=True, **common)
+    share1, share2 = (
+        beta * (1.0 - power(beta, step - 1)) / (1.0 - power(beta, step)) for beta in (beta1, beta2)
+    )
+    exp_avg[...] = real(share1) * exp_avg + real(1.0 - share1) * g
+    exp_avg_sq[...] = real(share2) * exp_avg_sq + real(1.0 - share2) * (g * g)
+    terms = g / np.maximum(np.sqrt(exp_avg_sq), real(eps))
+    rms = float(np.sqrt(quotient(sum_of_squares(terms), param.size)))
+    if rms > 1.0:
+        lr *= quotient(1.0, rms)
+    effective_gradient(param, g, lr=lr, weight_decay=weight_decay, decoupled=True, **NO_CHANGE)
+    param[...] = param - (real(lr) * exp_avg) / (np.sqrt(exp_avg_sq) + real(eps))
+
+
+NO_CHANGE = {"grad_scale": 1.0, "maximize": False}
+
+
+@twin
+def lamb(
+    param, grad, exp_avg, exp_avg_sq, *, step, lr, beta1, beta2, eps, adapt, weight_decay, **common
+):
+    real = param.dtype.type
+    g = effective_gradient(param, grad, lr=lr, weight_decay=0.0, decoupled=True, **common)
+    correction1 = 1.0 - power(beta1, step)
+    correction2 = float(np.sqrt(1.0 - power(beta2, step)))
+    exp_avg[...] = real(beta1) * exp_avg + real(1.0 - beta1) * g
+    exp_avg_sq[...] = real(beta2) * exp_avg_sq + real(1.0 - beta2) * (g * g)
+    denominator = np.sqrt(exp_avg_sq) + real(eps * correction2)
+    update = (real(correction2 / correction1) * exp_avg) / denominator
+    of_param, of_update = norm(param), norm(update + real(weight_decay) * param)
+    if adapt and of_param > 0 and of_update > 0:
+        lr *= quotient(of_param, of_update)
+    effective_gradient(param, g, lr=lr, weight_decay=weight_decay, decoupled=True, **NO_CHANGE)
+    param[...] = param - (real(lr * correction2 / correction1) * exp_avg) / denominator
+
+
+@twin
+def lars(
+    param,
+    grad,
+    momentum_buffer,
+    *,
+    lr,
+    momentum,
+    trust_coefficient,
+    eps,
+    adapt,
+    weight_decay,
+    **common,
+):
+    real = param.dtype.type
+    g = effective_gradient(param, grad, lr=lr, weight_decay=0.0, decoupled=False, **common)
+    of_param, of_grad = norm(param), norm(g)
+    if adapt and of_param > 0 and of_grad > 0:
+        lr *= quotient(trust_coefficient * of_param, of_grad + weight_decay * of_param + eps)
+    g = effective_gradient(param, g, lr=lr, weight_decay=weight_decay, decoupled=False, **NO_CHANGE)
+    momentum_buffer[...] = real(momentum) * momentum_buffer + real(lr) * g
+    param[...] = param - momentum_buffer

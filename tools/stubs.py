@@ -79,7 +79,8 @@ def function(rule):
     arrays = [f"{name}: NDArray[_Scalar]" for name in ("param", "grad", *rule.states)]
     arrays += [f"{name}: NDArray[_Scalar] | None = None" for name in rule.optional]
     keywords = [keyword(*item, carried=rule.carried) for item in rule.hypers.items()]
-    keywords.append("rows: NDArray[np.int32] | NDArray[np.int64] | None = None")
+    if not rule.takes_norms:
+        keywords.append("rows: NDArray[np.int32] | NDArray[np.int64] | None = None")
     return signature(rule.name, [*arrays, "*", *keywords], "")
 
 

@@ -190,6 +190,49 @@ def ademamix(p, g, m, slow, v, t, u):
 
 
 @step_of
+def stableadamw(p, g, m, v, t, u):
+    _average(m, g, 0.9, t)
+    _average_square(v, g, 0.99, t)
+    np.sqrt(v, out=t)
+    np.maximum(t, 1e-6, out=u)
+    np.divide(g, u, out=u)
+    rate = LR / max(1.0, (float(np.dot(u, u)) / u.size) ** 0.5)
+    np.multiply(p, 1 - rate * 1e-2, out=p)
+    np.add(t, 1e-6, out=t)
+    np.multiply(m, rate, out=u)
+    np.divide(u, t, out=u)
+    np.subtract(p, u, out=p)
+
+
+@step_of
+def lamb(p, g, m, v, t, u):
+    _average(m, g, 0.9, t)
+    _average_square(v, g, 0.999, t)
+    root = (1 - 0.999**STEP) ** 0.5
+    np.sqrt(v, out=t)
+    np.add(t, 1e-6 * root, out=t)
+    np.multiply(m, root / (1 - 0.9**STEP), out=u)
+    np.divide(u, t, out=u)
+    np.multiply(p, 1e-2, out=t)
+    np.add(u, t, out=u)
+    np.multiply(u, LR * _trust_ratio(p, u), out=u)
+    np.subtract(p, u, out=p)
+
+
+@step_of
+def lars(p, g, b, t, u):
+    np.multiply(b, 0.9, out=b)
+    np.multiply(g, LR * _trust_ratio(p, g, 1e-3), out=t)
+    np.add(b, t, out=b)
+    np.subtract(p, b, out=p)
+
+
+def _trust_ratio(p, u, coefficient=1.0):
+    of_param, of_update = float(np.dot(p, p)) ** 0.5, float(np.dot(u, u)) ** 0.5
+    return coefficient * of_param / of_update if of_param and of_update else 1.0
+
+
+@step_of
 def rprop(p, g, previous, s, t, u):
     np.copyto(s, LR, where=s == 0)
     np.multiply(g, previous, out=t)
@@ -219,13 +262,15 @@ def make_step(rule, tensors, max_norm=None):
     """A function without arguments that steps all tensors, clipped by global norm if asked."""
     formula = STEPS[rule.name]
     dtype = tensors[0].param.dtype
-    scratch = np.empty((2, BLOCK), dtype)
+    # Norms are of whole tensors.
+    length = max(tensor.param.size for tensor in tensors) if rule.takes_norms else BLOCK
+    scratch = np.empty((2, length), dtype)
     gradients = [tensor.grad.reshape(-1) for tensor in tensors]
     blocks = []
     for tensor in tensors:
         flat = [array.reshape(-1) for array in (tensor.param, tensor.grad, *tensor.states)]
-        for start in range(0, flat[0].size, BLOCK):
-            views = [array[start : start + BLOCK] for array in flat]
+        for start in range(0, flat[0].size, length):
+            views = [array[start : start + length] for array in flat]
             blocks.append((*views, *scratch[:, : views[0].size]))
 
     def step():

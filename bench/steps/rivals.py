@@ -123,6 +123,8 @@ _OPTAX_FUNCTIONS = {
     "adamax": ("adamax", {}),
     "radam": ("radam", {}),
     "nadam": ("nadam", {}),
+    "lamb": ("lamb", {"weight_decay": 1e-2}),
+    "lars": ("lars", {}),
 }
 
 

@@ -107,6 +107,12 @@ enum { FO_NARROW_GROUP = 4 }; /* vectors at most */
  * optional states. */
 typedef size_t fo_narrow_loop(const fo_loop_call *call, const fo_stored *buffers, size_t n);
 
+/* The terms of a rule that takes norms (rule.h), n elements of each. */
+typedef void fo_terms_loop(const fo_loop_call *call, size_t n, void *const *buffers,
+                           void *const *terms);
+
+enum { FO_MAX_TERMS = 2 };
+
 typedef struct fo_kernel {
     /* If the rule carries a number from step to step, c[carried] is what the last step left, and becomes what
      * this one leaves. */
@@ -114,6 +120,10 @@ typedef struct fo_kernel {
     int carried;
     fo_loop *loop[FO_ISA_COUNT][FO_LAYOUT_COUNT];
     fo_narrow_loop *in_registers[FO_ISA_COUNT]; /* some are NULL */
+    /* Of a rule that takes norms of the whole tensor: how many, by what they multiply lr, and what is summed. */
+    int terms; /* else 0 */
+    double (*ratio)(const fo_hyper *hyper, const double *sums, size_t n);
+    fo_terms_loop *terms_loop[FO_ISA_COUNT][FO_LAYOUT_COUNT];
 } fo_kernel;
 
 /* What the table says about each rule, as constants: FO_STATES_adam, FO_OPTIONAL_STATES_adam. */

@@ -207,3 +207,6 @@ static void FO_NAME(loop)(const fo_loop_call *call, unsigned optional, size_t n,
 }
 
 #include "kernel/narrow.h"
+#ifdef FO_TERMS
+#include "kernel/terms.h"
+#endif

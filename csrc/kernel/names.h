@@ -183,6 +183,12 @@
 #undef run_prepared
 #define run_prepared FO_NAME(run_prepared)
 
+/* terms.h */
+#undef take_terms
+#define take_terms FO_NAME(take_terms)
+#undef take_first_terms
+#define take_first_terms FO_NAME(take_first_terms)
+
 /* narrow.h */
 #undef unaligned_words
 #define unaligned_words FO_NAME(unaligned_words)

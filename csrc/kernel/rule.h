@@ -15,6 +15,18 @@
  * there are, and which are optional, stands in rules.def only. state[PARAM] is the parameter, after decoupled
  * decay, for formulas that read it.
  *
+ * A rule whose step has norms of the whole tensor in it also defines FO_TERMS, how many norms, and the first time
+ *
+ *     static double ratio(const fo_hyper *hyper, const double *sums, size_t n)
+ *
+ * which is what lr is multiplied by, for the decay too; sums are those of the squares of n elements of each term. The
+ * second time it defines
+ *
+ *     FO_INLINE void take_terms(vec p, vec g, vec *state, const scalar *c, vec *terms)
+ *
+ * which may call update: states are changed for nobody else. No weight decay has been applied to p and g there,
+ * and c is that of an lr of 1. Such a rule has no optional state.
+ *
  * FO_KERNEL        the name in rules.def
  * FO_FILE          the file's path, from csrc/
  * FO_CARRIED       only if the rule carries a number from step to step (STEP_AND in rules.def): the index of
@@ -48,10 +60,19 @@ enum { ARGUMENT = FO_MAX_STATES, ROOT, PARAM };
 #define FO_LOOP(isa, name, unused)                                                                 \
     [isa] = {[FO_LAYOUT_float32] = loop_##name##_f32, [FO_LAYOUT_float64] = loop_##name##_f64},
 #define FO_NARROW_LOOP(isa, name, unused) [isa] = in_registers_##name,
+#ifdef FO_TERMS
+_Static_assert(!FO_CAT(FO_OPTIONAL_STATES, FO_KERNEL), "terms have no optional states");
+#define FO_TERMS_LOOP(isa, name, unused)                                                           \
+    [isa] = {[FO_LAYOUT_float32] = terms_##name##_f32, [FO_LAYOUT_float64] = terms_##name##_f64},
+#define FO_NORMS .terms = FO_TERMS, .ratio = ratio, .terms_loop = {FO_ISAS(FO_TERMS_LOOP, )}
+#else
+#define FO_NORMS .terms = 0
+#endif
 #ifndef FO_CARRIED
 #define FO_CARRIED 0
 #endif
 const fo_kernel FO_CAT(fo_kernel, FO_KERNEL) = {.coefficients = coefficients,
                                                 .carried = FO_CARRIED,
                                                 .loop = {FO_ISAS(FO_LOOP, )},
-                                                .in_registers = {FO_NARROW_ISAS(FO_NARROW_LOOP, )}};
+                                                .in_registers = {FO_NARROW_ISAS(FO_NARROW_LOOP, )},
+                                                FO_NORMS};

@@ -27,6 +27,8 @@ from fastopt._statefile import StateFileError as StateFileError
 __all__ = [
     "ADOPT",
     "ASGD",
+    "LAMB",
+    "LARS",
     "NAG",
     "RULES",
     "SGD",
@@ -45,6 +47,7 @@ __all__ = [
     "RMSprop",
     "Rows",
     "Rprop",
+    "StableAdamW",
     "StateFileError",
     "__version__",
     "adadelta",
@@ -59,6 +62,8 @@ __all__ = [
     "get_include",
     "get_num_threads",
     "isa",
+    "lamb",
+    "lars",
     "lion",
     "methods",
     "minimize",
@@ -72,6 +77,7 @@ __all__ = [
     "set_num_threads",
     "sgd",
     "show_config",
+    "stableadamw",
     "tune",
 ]
 
@@ -335,6 +341,51 @@ def asgd(
     grad_scale: Number = 1.0,
     maximize: bool = False,
     rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
+) -> None: ...
+def stableadamw(
+    param: NDArray[_Scalar],
+    grad: NDArray[_Scalar],
+    exp_avg: NDArray[_Scalar],
+    exp_avg_sq: NDArray[_Scalar],
+    *,
+    step: int | np.integer[Any],
+    lr: Number = 0.001,
+    beta1: Number = 0.9,
+    beta2: Number = 0.99,
+    eps: Number = 1e-06,
+    weight_decay: Number = 0.01,
+    grad_scale: Number = 1.0,
+    maximize: bool = False,
+) -> None: ...
+def lamb(
+    param: NDArray[_Scalar],
+    grad: NDArray[_Scalar],
+    exp_avg: NDArray[_Scalar],
+    exp_avg_sq: NDArray[_Scalar],
+    *,
+    step: int | np.integer[Any],
+    lr: Number = 0.001,
+    beta1: Number = 0.9,
+    beta2: Number = 0.999,
+    eps: Number = 1e-06,
+    adapt: bool = True,
+    weight_decay: Number = 0.01,
+    grad_scale: Number = 1.0,
+    maximize: bool = False,
+) -> None: ...
+def lars(
+    param: NDArray[_Scalar],
+    grad: NDArray[_Scalar],
+    momentum_buffer: NDArray[_Scalar],
+    *,
+    lr: Number,
+    momentum: Number = 0.9,
+    trust_coefficient: Number = 0.001,
+    eps: Number = 1e-08,
+    adapt: bool = True,
+    weight_decay: Number = 0.0,
+    grad_scale: Number = 1.0,
+    maximize: bool = False,
 ) -> None: ...
 
 class SGD(Optimizer):
@@ -634,6 +685,62 @@ class ASGD(Optimizer):
         t0: Number = 1000000.0,
         weight_decay: Number = 0.0,
         decoupled: bool = False,
+        maximize: bool = False,
+        state_format: str | Mapping[str, str] | None = None,
+        master_weights: bool = False,
+        rounding: Literal["stochastic", "nearest"] = "stochastic",
+        seed: int | np.integer[Any] = 0,
+    ) -> None: ...
+
+class StableAdamW(Optimizer):
+    rule: ClassVar[Rule]
+    def __init__(
+        self,
+        params: Params,
+        *,
+        lr: Rate = 0.001,
+        beta1: Number = 0.9,
+        beta2: Number = 0.99,
+        eps: Number = 1e-06,
+        weight_decay: Number = 0.01,
+        maximize: bool = False,
+        state_format: str | Mapping[str, str] | None = None,
+        master_weights: bool = False,
+        rounding: Literal["stochastic", "nearest"] = "stochastic",
+        seed: int | np.integer[Any] = 0,
+    ) -> None: ...
+
+class LAMB(Optimizer):
+    rule: ClassVar[Rule]
+    def __init__(
+        self,
+        params: Params,
+        *,
+        lr: Rate = 0.001,
+        beta1: Number = 0.9,
+        beta2: Number = 0.999,
+        eps: Number = 1e-06,
+        adapt: bool = True,
+        weight_decay: Number = 0.01,
+        maximize: bool = False,
+        state_format: str | Mapping[str, str] | None = None,
+        master_weights: bool = False,
+        rounding: Literal["stochastic", "nearest"] = "stochastic",
+        seed: int | np.integer[Any] = 0,
+    ) -> None: ...
+
+class LARS(Optimizer):
+    rule: ClassVar[Rule]
+    def __init__(
+        self,
+        params: Params,
+        *,
+        lr: Rate,
+        momentum: Number = 0.9,
+        trust_coefficient: Number = 0.001,
+        eps: Number = 1e-08,
+        adapt: bool = True,
+        weight_decay: Number = 0.0,
         maximize: bool = False,
         state_format: str | Mapping[str, str] | None = None,
         master_weights: bool = False,

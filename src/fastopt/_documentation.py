@@ -25,6 +25,8 @@ HYPERS = {
     "beta1": "Share of the gradients' average that is kept, in [0, 1).",
     "beta2": "Share of the squared gradients' average that is kept, in [0, 1).",
     "beta3": "Share of the slow average that is kept, in [0, 1).",
+    "trust_coefficient": "Factor of the trust ratio, >= 0.",
+    "adapt": "Multiply lr by the trust ratio, which the norms of the array give.",
     "slow_weight": "Weight of the slow average beside the fast one, >= 0; the paper's alpha.",
     "eps": "Added to the denominator, >= 0. With 0, an element whose gradients were "
     "all 0 becomes NaN.",
@@ -52,6 +54,11 @@ HYPERS = {
     "lion.beta1": "Share of the average in what the sign is taken of, in [0, 1).",
     "lion.beta2": "Share of the average that is kept, in [0, 1).",
     "asgd.alpha": "Power with which the step size falls, in [0, 1).",
+    "stableadamw.eps": "Added to the denominator, and the least root of v in rms; >= 0.",
+    "lars.eps": "Added to the denominator of the trust ratio, >= 0.",
+    "lars.weight_decay": "Adds weight_decay*param to the gradient, >= 0.",
+    "lamb.weight_decay": "The parameter is multiplied by 1 - lr_t*weight_decay first. >= 0.",
+    "stableadamw.weight_decay": "The parameter is multiplied by 1 - lr_t*weight_decay first. >= 0.",
     "rprop.lr": "The first step size, >= 0.",
 }
 
@@ -133,7 +140,8 @@ def describe_function(rule: Rule) -> str:
         states += f"{name} : ndarray, optional\n    A further state; passing it switches "
         states += f"{switch} on.\n"
     optional = [f"{name}=None" for name in rule.optional]
-    signature = ", ".join([*arrays, *optional, "*", _signature(rule.hypers), "rows=None"])
+    rows = [] if rule.takes_norms else ["rows=None"]
+    signature = ", ".join([*arrays, *optional, "*", _signature(rule.hypers), *rows])
     zeros = "".join(f">>> {name} = np.zeros(2)\n" for name in rule.states)
     # No rule has its first step here, since that of ADOPT moves nothing.
     given = {"step": "step=2", rule.carried: f"{rule.carried}=np.ones(())", "lr": "lr=0.1"}
@@ -147,7 +155,7 @@ def describe_function(rule: Rule) -> str:
     title, opening = _opening(rule.kernel)
     parameters = ARRAYS + states
     parameters += "".join(_parameter(rule, *item) for item in rule.hypers.items())
-    parameters += ROWS
+    parameters += "" if rule.takes_norms else ROWS
     return (
         f"{rule.name}({signature})\n--\n\n{title}\n\n{opening}\n"
         + _section("Parameters", parameters)

@@ -93,6 +93,7 @@ cdef extern from "fastopt.h" nogil:
         FO_NO_MEMORY
         FO_UNREPRESENTABLE
         FO_BAD_INDEX
+        FO_NEEDS_WHOLE
 
     ctypedef enum fo_domain:
         FO_FINITE
@@ -151,6 +152,7 @@ cdef extern from "fastopt.h" nogil:
                                const fo_hyper *hyper)
     const char *fo_status_text(int status)
     const fo_rule_info *fo_rule_describe(fo_rule rule)
+    int fo_rule_takes_norms(fo_rule rule)
     const fo_hyper_info *fo_hyper_describe(fo_hyper_index index)
     const fo_format_info *fo_format_describe(fo_format format)
     int fo_get_num_threads()

@@ -50,6 +50,8 @@ cdef class Rule:
         A number that each step leaves for the next one: an array without dimensions, of float64.
     squares : tuple of str
         The states, optional ones included, that are averages, sums or maxima of squares.
+    takes_norms : bool
+        Whether the step of each element depends on norms of its whole array.
     hypers : dict
         Keywords of the function and their defaults; None where one must be given.
     class_hypers : dict
@@ -66,6 +68,7 @@ cdef class Rule:
     cdef readonly dict optional
     cdef readonly str initial_value
     cdef readonly str carried
+    cdef readonly bint takes_norms
     cdef readonly dict hypers
     cdef readonly dict class_hypers
     cdef readonly object function
@@ -99,6 +102,7 @@ cdef class Rule:
                          for i in range(self.info.optional_count)}
         self.initial_value = text(self.info.initial_value)
         self.carried = text(self.info.carried)
+        self.takes_norms = fo_rule_takes_norms(index)
         arrays = ["param", "grad", *self.states, *self.optional]
         self.squares = tuple([name for i, name in enumerate(arrays[2:])
                               if self.info.squares >> i & 1])
@@ -139,8 +143,9 @@ cdef class Rule:
                 group_keys.append(name)
                 self.group_indices[group_count] = entry.index
                 group_count += 1
-        keywords.append("rows")
-        self.indices[keyword_count] = ROWS_KEYWORD
+        if not self.takes_norms:
+            keywords.append("rows")
+            self.indices[keyword_count] = ROWS_KEYWORD
         for i, name in enumerate(self.optional.values()):
             self.optional_hypers[i] = -1
             if name in self.class_hypers:
@@ -219,6 +224,8 @@ cdef int keyword_index(Rule rule, PyObject *keyword, int hint) except -1:
             return i
     name = <object>keyword
     hint_text = f"; write {OTHER_NAMES[name]}" if name in OTHER_NAMES else ""
+    if name == "rows":
+        hint_text = f", since a step of {rule.name} has norms of whole arrays in it"
     raise TypeError(f"{rule.name}() got an unexpected keyword argument {name!r}{hint_text}; "
                     f"it takes {', '.join(rule.keywords)}")
 

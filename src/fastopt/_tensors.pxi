@@ -341,6 +341,15 @@ cdef class TensorList:
                                  "gradient")
         return 0
 
+    cdef int refuse_norms(self, Py_ssize_t i) except -1:
+        """Nor has it a rule that takes norms of the whole parameter."""
+        cdef const fo_rule_info *info = fo_rule_describe(self.groups[self.tensors[i].group].rule)
+        if fo_rule_takes_norms(self.groups[self.tensors[i].group].rule):
+            raise ValueError(f"{self.grad_name(i)} must not be sparse: a step of "
+                             f"{text(info.class_name)} has norms of the whole of {self.names[i]} in "
+                             "it; take another rule, or a dense gradient")
+        return 0
+
     cdef int check_rows(self, Py_ssize_t i, Rows grad) except -1:
         cdef fo_tensor *tensor = &self.tensors[i]
         cdef fo_format format
@@ -350,6 +359,7 @@ cdef class TensorList:
         check_layout(f"values of {name}", grad.values, False)
         check_indices(f"indices of {name}", grad.indices)
         self.refuse_blocks(i)
+        self.refuse_norms(i)
         check_rows(f"values of {name}", grad.values, "indices", grad.indices, self.names[i],
                    self.params[i])
         if tensor.grad_format != format:

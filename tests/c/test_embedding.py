@@ -139,6 +139,30 @@ SIGNATURES = {
         "int (size_t, double *, double const *, double *, uint64_t, double *, double, double, "
         "double, double, double, int, double, int)"
     ),
+    "stableadamw_float32": (
+        "int (size_t, float *, float const *, float *, float *, uint64_t, double, double, "
+        "double, double, double, double, int)"
+    ),
+    "stableadamw_float64": (
+        "int (size_t, double *, double const *, double *, double *, uint64_t, double, "
+        "double, double, double, double, double, int)"
+    ),
+    "lamb_float32": (
+        "int (size_t, float *, float const *, float *, float *, uint64_t, double, double, "
+        "double, double, int, double, double, int)"
+    ),
+    "lamb_float64": (
+        "int (size_t, double *, double const *, double *, double *, uint64_t, double, "
+        "double, double, double, int, double, double, int)"
+    ),
+    "lars_float32": (
+        "int (size_t, float *, float const *, float *, double, double, double, double, int, "
+        "double, double, int)"
+    ),
+    "lars_float64": (
+        "int (size_t, double *, double const *, double *, double, double, double, double, "
+        "int, double, double, int)"
+    ),
     "status_text": "char const *(int)",
 }
 C_TYPES = {"size_t": ctypes.c_size_t, "uint64_t": ctypes.c_uint64, "double": ctypes.c_double,

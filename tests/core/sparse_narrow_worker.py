@@ -11,7 +11,7 @@ import sys
 import formats
 import numpy as np
 import sparse_rows
-from cases import RULES, class_of, numbers, present_states, states_of, step_keyword
+from cases import ELEMENTWISE, class_of, numbers, present_states, states_of, step_keyword
 from narrow_worker import COMBINATIONS, SEED, as_array, formats_of, keywords_of
 from sparse_worker import indices_of
 
@@ -87,7 +87,7 @@ def differ(rule, keywords, combination, rounding, shape, turn):
 
 def main():
     compared, failures, turn = 0, [], 0
-    for rule in RULES:
+    for rule in ELEMENTWISE:
         print(rule.name, file=sys.stderr, flush=True)
         for combination in ROWS_COMBINATIONS:
             for rounding in ("stochastic", "nearest"):

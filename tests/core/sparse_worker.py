@@ -10,7 +10,15 @@ import sys
 
 import numpy as np
 import sparse_rows
-from cases import DTYPES, RULES, function_of, function_variants, numbers, states_of, step_keyword
+from cases import (
+    DTYPES,
+    ELEMENTWISE,
+    function_of,
+    function_variants,
+    numbers,
+    states_of,
+    step_keyword,
+)
 
 import fastopt
 
@@ -50,7 +58,7 @@ def differ(rule, dtype, keywords, optional, shape, turn):
 
 def main():
     compared, failures, turn = 0, [], 0
-    for which, rule in enumerate(RULES):
+    for which, rule in enumerate(ELEMENTWISE):
         print(rule.name, file=sys.stderr, flush=True)
         for dtype in DTYPES:
             # Each rule meets both large shapes, and each dtype.

@@ -416,8 +416,8 @@ def test_a_bad_array_is_refused_with_the_exception_of_its_row(row, name, dtype):
 @pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
 def test_no_eps_where_the_average_is_zero_gives_what_numpy_gives(dtype):
     for rule in RULES:
-        if "eps" not in rule.hypers:
-            continue
+        if "eps" not in rule.hypers or not rule.squares:
+            continue  # that of LARS is added to a norm
         keywords = {**rule.hypers, "lr": 0.1, "eps": 0.0}
         mine = [np.zeros(70, dtype) for _ in argument_names(rule, ())]
         mine[1][::3] = 1.0

@@ -43,16 +43,17 @@ def refused(action):
 
 @linux_only
 @pytest.mark.own_memory
-def test_a_step_without_memory_changes_nothing():
+@pytest.mark.parametrize(("rule", "how"), [("SGD", ", max_norm=1.0"), ("LARS", "")])
+def test_a_step_without_memory_changes_nothing(rule, how):
     code = NO_MORE_MEMORY + (
         "if not hasattr(mmap, 'MAP_NORESERVE'):\n"
         "    mmap.MAP_NORESERVE = 0x4000\n"
         "n = 2**29\n"  # the sums of its blocks are a megabyte
         "param, grad = untouched(n), untouched(n)\n"
         "param[:3] = 1; grad[:3] = 2\n"
-        "opt = fastopt.SGD(param, lr=1.0)\n"
+        f"opt = fastopt.{rule}(param, lr=1.0)\n"
         "no_more_memory()\n"
-        "said = refused(lambda: opt.step(grad, max_norm=1.0))\n"
+        f"said = refused(lambda: opt.step(grad{how}))\n"
         "resource.setrlimit(resource.RLIMIT_AS, (-1, -1))\n"
         "print(said, param[:4].tolist(), opt.state[0]['step'])\n"
     )

@@ -9,7 +9,7 @@ from fastopt.schedules import cosine, exponential
 
 # What a rule needs to solve both problems below to a gradient within 1e-5. Unless the learning rate
 # falls, Adadelta, RMSprop and NAdam move on at the pace of their averages near the minimum, and all
-# steps of Lion have one size.
+# steps of Lion have one size, as have those of LAMB and LARS beside the norm of the parameter.
 SETTINGS = {
     "sgd": {"lr": 1.5e-3},
     "momentum": {"lr": 1e-3, "momentum": 0.95},
@@ -27,6 +27,9 @@ SETTINGS = {
     "adopt": {"lr": exponential(0.02, 0.5, steps=2000), "beta2": 0.99},
     "ademamix": {"lr": exponential(0.02, 0.5, steps=2000), "beta3": 0.99},
     "asgd": {"lr": 1.5e-3, "lambd": 0.0},
+    "stableadamw": {"lr": exponential(0.05, 0.5, steps=2000), "weight_decay": 0.0},
+    "lamb": {"lr": exponential(0.02, 0.5, steps=1000), "weight_decay": 0.0},
+    "lars": {"lr": exponential(10.0, 0.5, steps=1000)},
 }
 STEPS = 30_000
 

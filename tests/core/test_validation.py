@@ -22,7 +22,15 @@ from bad_input import (
     misaligned,
     read_only,
 )
-from cases import DTYPES, FRACTIONS, RULES, function_of, numbers, step_keyword
+from cases import (
+    DTYPES,
+    ELEMENTWISE,
+    FRACTIONS,
+    RULES,
+    function_of,
+    numbers,
+    step_keyword,
+)
 
 by_name = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 
@@ -267,8 +275,9 @@ def test_the_signature_is_the_table(rule):
     positional = [p.name for p in parameters.values() if p.kind is not p.KEYWORD_ONLY]
     assert positional == list(argument_names(rule, True))
     keywords = [p for p in parameters.values() if p.kind is p.KEYWORD_ONLY]
-    assert [p.name for p in keywords] == [*rule.hypers, "rows"]
-    assert keywords.pop().default is None
+    rows = [] if rule.takes_norms else ["rows"]
+    assert [p.name for p in keywords] == [*rule.hypers, *rows]
+    assert not rows or keywords.pop().default is None
     for p in keywords:
         default = rule.hypers[p.name]
         assert p.default == (p.empty if default is None else default)
@@ -306,7 +315,7 @@ def test_a_numpy_integer_is_a_step(rule):
     assert expected["param"].tobytes() == got["param"].tobytes()
 
 
-@by_name
+@pytest.mark.parametrize("rule", ELEMENTWISE, ids=lambda rule: rule.name)
 def test_a_gradient_that_is_not_finite_touches_its_own_element_only(rule):
     for value in (np.nan, np.inf, -np.inf):
         expected, got = good_arrays(rule, ()), good_arrays(rule, ())

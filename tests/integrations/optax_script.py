@@ -34,6 +34,39 @@ def ademamix(lr, beta1, beta2, beta3, slow_weight, eps, weight_decay):
     )
 
 
+def lamb(lr, beta1, beta2, eps, adapt, weight_decay):
+    adam = optax.scale_by_adam(beta1, beta2, eps)
+    parts = [adam, optax.add_decayed_weights(weight_decay)]
+    parts += [optax.scale_by_trust_ratio()] if adapt else []
+    return optax.chain(*parts, optax.scale_by_learning_rate(lr))
+
+
+def lars(lr, momentum, trust_coefficient, eps, adapt, weight_decay):
+    """Without decay: in optax the ratio has the norm of the gradient that is decayed already."""
+    assert adapt
+    assert not weight_decay
+    return optax.lars(
+        lr, weight_decay, trust_coefficient=trust_coefficient, eps=eps, momentum=momentum
+    )
+
+
+def stableadamw(lr, beta1, beta2, eps, weight_decay):
+    """optax' Adam, clipped as the paper has it, which optax has not."""
+    adam = optax.scale_by_adam(beta1, beta2, eps)
+
+    def clipped(updates, grads, nu, count):
+        square = nu / (1 - beta2**count)
+        return updates / max(1.0, np.sqrt(np.mean(grads**2 / np.maximum(square, eps**2))))
+
+    def update(grads, state, params):
+        updates, state = adam.update(grads, state)
+        updates = [u + weight_decay * p for u, p in zip(updates, params, strict=True)]
+        nus = zip(updates, grads, state.nu, strict=True)
+        return [-lr * clipped(*each, int(state.count)) for each in nus], state
+
+    return optax.GradientTransformation(adam.init, update)
+
+
 def starting_params():
     return [
         numbers(i, int(np.prod(shape)), np.float64).reshape(shape) for i, shape in enumerate(SHAPES)

@@ -21,13 +21,18 @@ OPTAX = {
         "slow_weight": 2.0,
         "weight_decay": 0.03,
     },
+    "stableadamw": {"lr": 0.01, "beta1": 0.8, "beta2": 0.9, "eps": 1e-3, "weight_decay": 0.03},
+    "lamb": {"lr": 0.01, "beta1": 0.8, "beta2": 0.99, "eps": 1e-3, "weight_decay": 0.03},
+    "lars": {"lr": 2.0, "momentum": 0.5, "trust_coefficient": 0.02, "eps": 1e-3},
 }
+# A rule whose lr has no default
+GIVEN = {"lars": {"lr": 1.0}}
 
 
 @pytest.mark.needs("optax")
 @pytest.mark.parametrize("others", [False, True], ids=["defaults", "others"])
 @pytest.mark.parametrize("rule", OPTAX)
 def test_fifty_steps_agree_with_optax(rule, others):
-    keywords = OPTAX[rule] if others else {}
+    keywords = OPTAX[rule] if others else GIVEN.get(rule, {})
     done = run_python(SCRIPT, rule, json.dumps(keywords), timeout=300)
     assert done.returncode == 0, done.stderr

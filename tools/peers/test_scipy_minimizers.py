@@ -22,6 +22,9 @@ SETTINGS = {name: {"lr": 0.1} for name in METHODS} | {
     # Whose steps do not become smaller by themselves, or are long remembered
     "lion": {"lr": exponential(0.1, 0.5, steps=80), "weight_decay": 0.0},
     "ademamix": {"lr": exponential(0.1, 0.5, steps=150), "beta3": 0.99},
+    "stableadamw": {"lr": 0.1, "weight_decay": 0.0},
+    "lamb": {"lr": exponential(0.1, 0.5, steps=80), "weight_decay": 0.0},
+    "lars": {"lr": exponential(30.0, 0.5, steps=80)},
 }
 # Some of the functions refuse to be called 6,000 times, and differences cost calls, too.
 MAXITER = 1000
