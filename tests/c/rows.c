@@ -1,9 +1,6 @@
 /* fo_step_rows: the bits of fo_step for each row, and every error, with nothing written. C and C++. */
 #include "check.h"
-
-#include <fastopt.h>
-
-#include <string.h>
+#include "inputs.h"
 
 enum { ROWS = 3, N = 21, BUFFERS = 2 + FO_MAX_STATES };
 
@@ -22,26 +19,9 @@ static void fill(buffers *b)
 
 static fo_tensor tensor_of(buffers *b)
 {
-    fo_tensor tensor;
-    memset(&tensor, 0, sizeof tensor);
-    tensor.dtype = FO_FLOAT64;
-    tensor.n = N;
-    tensor.param = b->x[0];
-    tensor.grad = b->x[1];
-    for (int k = 0; k < FO_MAX_STATES; k++)
-        tensor.state[k] = b->x[2 + k];
+    fo_tensor tensor = float64_tensor(N, b->x[0], b->x[1], b->x[2], ROWS * N);
     tensor.carried = b->carried;
-    tensor.step = 1;
     return tensor;
-}
-
-static fo_group group_of(fo_rule rule)
-{
-    fo_group group;
-    group.rule = rule;
-    group.hyper = fo_defaults(rule);
-    group.hyper.lr = 0.1;
-    return group;
 }
 
 static fo_rows three_rows(void)

@@ -1,9 +1,6 @@
 /* fo_step_sparse: the bits of fo_step for each row, and every error, with nothing written. C and C++. */
 #include "check.h"
-
-#include <fastopt.h>
-
-#include <string.h>
+#include "inputs.h"
 
 enum { ROWS = 5, N = 21, GRADS = 4, STATES = FO_MAX_STATES };
 
@@ -28,14 +25,8 @@ static void fill(buffers *b)
 /* From a row on. */
 static fo_tensor tensor_at(buffers *b, int row)
 {
-    fo_tensor tensor;
-    memset(&tensor, 0, sizeof tensor);
-    tensor.dtype = FO_FLOAT64;
-    tensor.n = N;
-    tensor.param = b->param + row * N;
-    tensor.grad = b->grad;
-    for (int k = 0; k < STATES; k++)
-        tensor.state[k] = b->state[k] + row * N;
+    const int first = row * N;
+    fo_tensor tensor = float64_tensor(N, b->param + first, b->grad, b->state[0] + first, ROWS * N);
     tensor.step = 7;
     return tensor;
 }
@@ -57,12 +48,10 @@ static fo_sparse sparse_of(int is_int64)
     return sparse;
 }
 
-static fo_group group_of(fo_rule rule)
+/* With a decay, too. */
+static fo_group decayed(fo_rule rule)
 {
-    fo_group group;
-    group.rule = rule;
-    group.hyper = fo_defaults(rule);
-    group.hyper.lr = 0.1;
+    fo_group group = group_of(rule);
     group.hyper.weight_decay = 0.01;
     return group;
 }
@@ -76,7 +65,7 @@ static void check_bits(fo_rule rule, int is_int64)
     double dense[2] = {1, 2}, alone[2] = {1, 2}, grad[2] = {0.5, -0.5}, states[2][STATES][2];
     double carried[2] = {0.5, 0.5}, of_alone = 0.5;
     memset(states, 0, sizeof states);
-    const fo_group group = group_of(rule);
+    const fo_group group = decayed(rule);
     fo_tensor tensors[3] = {whole_of(&together), whole_of(&together), whole_of(&together)};
     tensors[0].n = 2;
     tensors[0].param = dense;
@@ -126,7 +115,7 @@ static void check_copy(void)
     for (int i = 0; i < GRADS * N; i++)
         together.grad[i] = (uint16_t)(0x3f80 + i % 50);
     apart = together;
-    const fo_group group = group_of(FO_RULE_adam);
+    const fo_group group = decayed(FO_RULE_adam);
     fo_tensor tensor;
     memset(&tensor, 0, sizeof tensor);
     tensor.dtype = FO_MIXED;
@@ -167,7 +156,7 @@ static void check_one_narrow_format(void)
 {
     uint16_t param[2][2] = {{0, 0}, {0, 0}}, grad[2][2] = {{0x3f80, 0x4000}, {0x3f80, 0x4000}};
     const int32_t twice[] = {1, 1};
-    const fo_group group = group_of(FO_RULE_sgd);
+    const fo_group group = decayed(FO_RULE_sgd);
     fo_tensor tensor;
     memset(&tensor, 0, sizeof tensor);
     tensor.dtype = FO_BFLOAT16;
@@ -184,7 +173,7 @@ static void check_that_nothing_is_written(void)
     static buffers before, now;
     fill(&now);
     before = now;
-    fo_group group = group_of(FO_RULE_adam);
+    fo_group group = decayed(FO_RULE_adam);
     const fo_tensor tensor = whole_of(&now);
     const fo_sparse sparse = sparse_of(1);
     const int64_t wrong[][GRADS] = {{0, 1, ROWS, 2}, {0, 1, -1, 2}, {0, 1, INT64_MIN, 2}};
