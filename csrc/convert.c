@@ -84,12 +84,24 @@ FO_INLINE void split_buffer(const float *from, uint16_t *high, uint16_t *low, si
 static void FO_CAT(to_float32, FO_ISA)(fo_format format, const void *from, const int16_t *remainder,
                                        float *to, size_t n)
 {
-    if (remainder)
+    if (remainder) {
         join_buffers(from, (const uint16_t *)remainder, to, n);
-    else if (format == FO_BFLOAT16)
+        return;
+    }
+    switch (format) { /* without a default, so that the compiler names a new format */
+    case FO_BFLOAT16:
         widen_buffer(FO_BFLOAT16, from, to, n);
-    else
+        return;
+    case FO_FLOAT16:
         widen_buffer(FO_FLOAT16, from, to, n);
+        return;
+    case FO_FLOAT32:
+    case FO_FLOAT64:
+    case FO_BLOCK8:
+    case FO_FORMAT_COUNT:
+    case FO_MIXED:
+        return; /* is not converted here */
+    }
 }
 
 /* Here and below: random is 16 bits for each element, or NULL to round to nearest. */
@@ -129,14 +141,25 @@ FO_INLINE void narrow_run(const fo_narrowing *how, size_t i, const uint16_t *ran
                           const float *from, size_t n)
 {
     char *to = (char *)how->to + fo_bytes_of(how->format, i);
-    if (how->format == FO_FLOAT16)
-        narrow_buffer(FO_FLOAT16, to, NULL, from, n);
-    else if (how->format == FO_BFLOAT16)
+    switch (how->format) { /* as above */
+    case FO_BFLOAT16:
         narrow_buffer(FO_BFLOAT16, to, random, from, n);
-    else if (how->squares)
-        narrow_blocks(1, (fo_block8 *)to, random, from, n);
-    else
-        narrow_blocks(0, (fo_block8 *)to, random, from, n);
+        return;
+    case FO_FLOAT16:
+        narrow_buffer(FO_FLOAT16, to, NULL, from, n);
+        return;
+    case FO_BLOCK8:
+        if (how->squares)
+            narrow_blocks(1, (fo_block8 *)to, random, from, n);
+        else
+            narrow_blocks(0, (fo_block8 *)to, random, from, n);
+        return;
+    case FO_FLOAT32:
+    case FO_FLOAT64:
+    case FO_FORMAT_COUNT:
+    case FO_MIXED:
+        return; /* is not converted */
+    }
 }
 
 static void FO_CAT(from_float32, FO_ISA)(const fo_narrowing *how, const float *from, size_t n)

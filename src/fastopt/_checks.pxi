@@ -71,11 +71,18 @@ cdef int raise_status(fo_status status, const fo_group *groups, const fo_options
 
 # Arrays: their formats are numbered as in the library, NumPy's types as in NumPy.
 
+cdef int numpy_type_of(int format):
+    """The number of NumPy's own type for a format, or -1: a package that adds one, as ml_dtypes does
+    for bfloat16, gets its number when it is first imported."""
+    try:
+        return numpy.dtype(text(fo_format_describe(format).name)).num
+    except TypeError:
+        return -1
+
+
 cdef int numpy_types[FO_FORMAT_COUNT]
 for _index in range(FO_FORMAT_COUNT):
-    # NumPy has no bfloat16; a package that adds one gets its number when it is first imported.
-    numpy_types[_index] = (-1 if _index == FO_BFLOAT16 or _index == FO_BLOCK8 else
-                           numpy.dtype(text(fo_format_describe(_index).name)).num)
+    numpy_types[_index] = numpy_type_of(_index)
 
 
 # Blocks are of states alone, and no array of elements.
@@ -95,11 +102,19 @@ cdef int format_of_type(cnp.ndarray array) noexcept:
         return FO_FORMAT_COUNT
     while found < FO_FORMAT_COUNT and numpy_types[found] != numpy_type:
         found += 1
-    if (found == FO_FORMAT_COUNT and cnp.PyArray_ITEMSIZE(array) == 2
-            and (<object>array).dtype.type.__name__ == "bfloat16"):
-        found = FO_BFLOAT16
-        numpy_types[FO_BFLOAT16] = numpy_type
-    return found
+    return added_format(array) if found == FO_FORMAT_COUNT else found
+
+
+cdef int added_format(cnp.ndarray array) noexcept:
+    """The same of a type that a package has added, by its name."""
+    cdef int found
+    name = (<object>array).dtype.type.__name__
+    for found in range(FO_FORMAT_COUNT):
+        if (numpy_types[found] == -1 and name == text(fo_format_describe(found).name)
+                and cnp.PyArray_ITEMSIZE(array) == <Py_ssize_t>fo_format_describe(found).bytes):
+            numpy_types[found] = cnp.PyArray_TYPE(array)
+            return found
+    return FO_FORMAT_COUNT
 
 
 cdef int check_type(str name, object array) except -1:
