@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fastopt.tune.reporting.axes import round_numbers, shorten, shorten_choices
+from fastopt.tune.reporting.axes import round_numbers, shorten_choices
 from fastopt.tune.space import Categorical, Trial
 
 __all__ = ["label_axis", "positions", "ticks"]
@@ -26,7 +26,7 @@ def ticks(parameter: Any) -> tuple[list[float], list[str]]:
     numbers = round_numbers(float(parameter.low), float(parameter.high), parameter.log)
     grid = np.linspace(0.0, 1.0, 2001)
     values = [float(parameter.from_unit(u)) for u in grid]
-    return [float(np.interp(n, values, grid)) for n in numbers], [shorten(n) for n in numbers]
+    return [float(np.interp(n, values, grid)) for n in numbers], shorten_choices(numbers)
 
 
 def label_axis(axis: Any, title: str, parameter: Any, width: float = math.inf) -> None:

@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 
 from fastopt.tune.fronts.domination import non_dominated
-from fastopt.tune.reporting.axes import BEST, FAINT, POINT, TEXT, clean, new_axes
+from fastopt.tune.reporting.axes import (
+    BEST,
+    FAINT,
+    POINT,
+    TEXT,
+    clean,
+    new_axes,
+    show_log,
+    use_log,
+)
 from fastopt.tune.space import Trial
 
 __all__ = ["draw_front"]
@@ -40,6 +49,9 @@ def draw_front(directions: Sequence[str], trials: Sequence[Trial], axes: Any = N
         panels = [axes]
     for panel, (x, y) in zip(panels, pairs, strict=False):
         _draw_pair(panel, points[:, [x, y]], feasible, front, joined=m == 2, signs=signs)
+        for side, objective in (("x", x), ("y", y)):
+            if use_log(points[:, objective]):
+                show_log(panel, side, points[:, objective])
         panel.set_xlabel(f"objective {x} ({directions[x]})")
         panel.set_ylabel(f"objective {y} ({directions[y]})")
         clean(panel)

@@ -7,10 +7,11 @@ import io
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from fastopt.tune.reporting.axes import shorten
+from fastopt.tune.reporting.axes import distinct, full_text, shorten
 from fastopt.tune.reporting.importance import FEWEST
 from fastopt.tune.reporting.order import order_trials
 from fastopt.tune.reporting.plots import Plots
@@ -24,6 +25,8 @@ LARGEST_SVG = 100_000
 WIDEST = 1600.0
 # Rows of the table of trials.
 SHOWN = 20
+# Of a parameter with more levels only those in the table are told apart.
+MOST_LEVELS = 256
 # Columns of notes there.
 MOST_NOTES = 8
 
@@ -81,13 +84,48 @@ PICTURES = {
 }
 
 
-def _cell(text: str) -> str:
-    long = ' class="long"' if len(text) > LONG else ""
-    return f"<td{long}>{escape(text)}</td>"
+@dataclass(frozen=True)
+class _Short:
+    """A text that is cut, and the whole, which is shown under the pointer."""
+
+    text: str
+    whole: str
+
+
+_EMPTY = _Short("", "")
+
+
+def _cell(content: str | _Short) -> str:
+    if isinstance(content, _Short):
+        title = f' title="{escape(content.whole)}"' if content.text != content.whole else ""
+        return f"<td{title}>{escape(content.text)}</td>"
+    long = ' class="long"' if len(content) > LONG else ""
+    return f"<td{long}>{escape(content)}</td>"
+
+
+def _short(value: Any) -> _Short:
+    text = shorten(value)
+    return _Short(text, text if isinstance(value, float) else full_text(value))
+
+
+def _column(name: str, parameter: Any, trials: Sequence[Trial]) -> list[_Short]:
+    """A parameter's values, named as in the pictures: different ones of a list look different."""
+    cells = [_short(trial.params[name]) if name in trial.params else _EMPTY for trial in trials]
+    if parameter.levels is None:
+        return cells
+    places = [i for i, trial in enumerate(trials) if name in trial.params]
+    levels = [parameter.index(trials[i].params[name]) for i in places]
+    few = parameter.levels <= MOST_LEVELS
+    named = list(range(parameter.levels)) if few else sorted(set(levels))
+    texts = dict(zip(named, distinct([parameter.value(i) for i in named]), strict=True))
+    for i, level in zip(places, levels, strict=True):
+        number = isinstance(trials[i].params[name], float)
+        cells[i] = _Short(texts[level], texts[level] if number else cells[i].whole)
+    return cells
 
 
 def _table(
-    header: Iterable[str], rows: Iterable[Iterable[str]], first: str = "", count: int = 1
+    header: Iterable[str], rows: Iterable[Iterable[str | _Short]], first: str = "", count: int = 1
 ) -> str:
     head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
     lines = [f"<table><tr>{head}</tr>"]
@@ -169,26 +207,27 @@ def _picture_of(name: str, plots: Plots) -> list[str]:
     ]
 
 
-def _trials(
-    names: Sequence[str], n_objectives: int, ranked: Sequence[Trial], n_best: int
-) -> list[str]:
+def _trials(space: Space, n_objectives: int, ranked: Sequence[Trial], n_best: int) -> list[str]:
     shown = ranked[:SHOWN]
     notes = list(dict.fromkeys(name for trial in shown for name in trial.notes))[:MOST_NOTES]
     results = result_columns(n_objectives, shown)
+    columns = [_column(name, space.parameters[name], shown) for name in space.names]
     rows = [
         [
             str(trial.number),
             *("" if number is None else f"{number:.6g}" for number in numbers),
-            *(shorten(trial.params[n]) if n in trial.params else "" for n in names),
-            *(shorten(trial.notes[n]) if n in trial.notes else "" for n in notes),
+            *params,
+            *(_short(trial.notes[n]) if n in trial.notes else "" for n in notes),
             f"{trial.seconds:.2f}",
         ]
-        for trial, numbers in zip(shown, zip(*results.values(), strict=True), strict=True)
+        for trial, numbers, params in zip(
+            shown, zip(*results.values(), strict=True), zip(*columns, strict=True), strict=True
+        )
     ]
     title = f"The best {len(rows)} trials" if len(ranked) > SHOWN else "Trials by value"
     if n_objectives > 1:
         title = f"Trials, the {n_best} of the front first"
-    header = ["trial", *results, *names, *notes, "seconds"]
+    header = ["trial", *results, *space.names, *notes, "seconds"]
     return [f"<h2>{title}</h2>", _table(header, rows, "first", n_best)]
 
 
@@ -258,7 +297,7 @@ def write_page(
         curves = any(len(trial.values) > 1 for trial in trials)
         body += [*_best(ranked[0]), *_pictures(plots, len(ranked), len(space), curves)]
     if ranked:
-        body += _trials(space.names, len(directions), ranked, n_best)
+        body += _trials(space, len(directions), ranked, n_best)
     body += _failures(trials)
     page = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',

@@ -22,7 +22,9 @@ from fastopt.tune.reporting.axes import (
     TEXT,
     clean,
     new_axes,
+    power_of_ten,
     shorten,
+    show_log,
     titles,
     use_log,
 )
@@ -93,7 +95,7 @@ class Plots:
     def _show_range(self, axes: Any, values: np.ndarray) -> None:
         """A logarithmic axis where that helps, else without what is far worse than the others."""
         if use_log(values):
-            axes.set_yscale("log")
+            show_log(axes, "y", values)
             return
         worst = self._worst_shown(values)
         if worst != self._sign * (self._sign * values).max():
@@ -159,7 +161,8 @@ class Plots:
     def front(self, axes: Any = None) -> Any:
         """Each pair of objectives, the trials of the front in red.
 
-        Infeasible trials are hollow squares. ``axes`` is for two objectives.
+        Infeasible trials are hollow squares. An axis is logarithmic if its values are positive and
+        span more than a factor of 50. ``axes`` is for two objectives.
         """
         return draw_front(self._directions, self._trials(), axes)
 
@@ -356,7 +359,7 @@ class Plots:
         axes.set(xlim=(0, 1), ylim=(0, 1))
         bar = axes.figure.colorbar(drawn, ax=axes, aspect=30, pad=0.02)
         if log:
-            bar.formatter = lambda height, _: f"{10**height:.2g}"
+            bar.formatter = lambda height, _: power_of_ten(height)
         bar.update_ticks()
         bar.set_label(label, color=TEXT, fontsize=9)
         bar.outline.set_visible(False)
