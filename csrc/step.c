@@ -217,6 +217,8 @@ static void measured_of(const void *context, size_t i, fo_measured *to)
 {
     const measured_job *job = context;
     to->tensor = job->tensors[i];
+    if (!to->tensor.grad) /* then nothing else of it has been checked */
+        return;
     to->group = job->call->groups[to->tensor.group];
     to->scale = job->call->scale;
 }

@@ -164,6 +164,7 @@ static void check_tensors(fo_rule rule)
     CHECK(fo_update_states(rule, FO_FLOAT32, 0, NULL, NULL, NULL, 0, 1, hyper) == FO_OK);
     tensors[1].grad = NULL;
     tensors[1].param = NULL;
+    tensors[1].group = (uint32_t)-1;
     tensors[0].n = 0;
     tensors[0].carried = NULL;
     CHECK(fo_step(groups, 2, tensors, 2, NULL, NULL) == FO_OK);

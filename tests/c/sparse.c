@@ -222,11 +222,32 @@ static void check_that_nothing_is_written(void)
     CHECK(!memcmp(&before, &now, sizeof now));
 }
 
+/* The norm of some rows is not that of the tensor. */
+static void check_norms(fo_rule rule)
+{
+    static buffers before, now;
+    fill(&now);
+    before = now;
+    const fo_group group = group_of(rule);
+    const fo_tensor tensors[2] = {whole_of(&now), whole_of(&now)};
+    fo_sparse sparse[2] = {sparse_of(1), sparse_of(1)};
+    sparse[0].indices = NULL;
+    fo_result result;
+    CHECK(fo_step_sparse(&group, 1, tensors, sparse, 2, NULL, &result) == FO_NEEDS_WHOLE);
+    CHECK(result.tensor == 1);
+    CHECK(!memcmp(&before, &now, sizeof now));
+}
+
 int main(void)
 {
-    for (int rule = 0; rule < FO_RULE_COUNT; rule++)
+    for (int rule = 0; rule < FO_RULE_COUNT; rule++) {
+        if (fo_rule_takes_norms((fo_rule)rule)) {
+            check_norms((fo_rule)rule);
+            continue;
+        }
         for (int is_int64 = 0; is_int64 < 2; is_int64++)
             check_bits((fo_rule)rule, is_int64);
+    }
     check_copy();
     check_one_narrow_format();
     check_that_nothing_is_written();
