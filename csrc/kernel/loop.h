@@ -154,18 +154,24 @@ FO_INLINE void run(const setting s, const fo_loop_call *call, size_t n, void *co
 
 /* As a setting of constants, for each preparation that is worth an instance of run. FO_GRAD_PREPARED includes
  * the others. From memory its factors of 1 cost nothing; nor does one of them where no roots are multiplied,
- * since the multipliers are idle there. With SSE2 the divider is so slow that both cost next to nothing. */
+ * since the multipliers are idle there. With SSE2 the divider is so slow that both cost next to nothing. A rule
+ * that takes norms has few instances because it takes a pass more, and the library is to stay small. */
 FO_INLINE void run_prepared(setting s, const fo_loop_call *call, size_t n, void *const *buffers)
 {
-    const int waits_for_roots = FO_ROOT_COST && FO_VOCABULARY == FO_SSE2;
+#ifdef FO_TERMS
+    const int has_one = 1;
+#else
+    const int has_one = FO_ROOT_COST && FO_VOCABULARY == FO_SSE2;
+#endif
     if (FO_VOCABULARY == FO_AVX512 && call->from_memory) {
         s.from_memory = 1;
         s.preparation = FO_GRAD_PREPARED;
         run(s, call, n, buffers);
-    } else if (!waits_for_roots && call->preparation == FO_AS_GIVEN) {
+    } else if (!has_one && call->preparation == FO_AS_GIVEN) {
         s.preparation = FO_AS_GIVEN;
         run(s, call, n, buffers);
-    } else if (FO_ROOT_COST && FO_HAS_MULTIPLIED_ROOT && call->preparation == FO_PARAM_DECAYED) {
+    } else if (!has_one && FO_ROOT_COST && FO_HAS_MULTIPLIED_ROOT &&
+               call->preparation == FO_PARAM_DECAYED) {
         s.preparation = FO_PARAM_DECAYED;
         run(s, call, n, buffers);
     } else {
