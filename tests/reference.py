@@ -331,7 +331,7 @@ def sum_of_squares(terms):
     blocks = np.zeros((-(-terms.size // 4096), 128, 32))
     blocks.ravel()[: terms.size] = terms.ravel()
     sums = np.zeros((len(blocks), 32))
-    for k in range(128):
+    for k in range(min(128, -(-terms.size // 32))):
         sums = sums + blocks[:, k] * blocks[:, k]
     while sums.shape[1] > 1:
         sums = sums[:, : sums.shape[1] // 2] + sums[:, sums.shape[1] // 2 :]

@@ -28,8 +28,8 @@ SETTINGS = {
     "ademamix": {"lr": exponential(0.02, 0.5, steps=2000), "beta3": 0.99},
     "asgd": {"lr": 1.5e-3, "lambd": 0.0},
     "stableadamw": {"lr": exponential(0.05, 0.5, steps=2000), "weight_decay": 0.0},
-    "lamb": {"lr": exponential(0.02, 0.5, steps=1000), "weight_decay": 0.0},
-    "lars": {"lr": exponential(10.0, 0.5, steps=1000)},
+    "lamb": {"lr": exponential(0.1, 0.5, steps=400), "weight_decay": 0.0},
+    "lars": {"lr": exponential(30.0, 0.5, steps=400)},
 }
 STEPS = 30_000
 
