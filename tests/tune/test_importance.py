@@ -8,6 +8,8 @@ from tune_objectives import SPACE, smooth
 
 from fastopt import tune
 from fastopt.tune.reporting import surrogate
+from fastopt.tune.reporting.plausible import kernels, possible_function
+from fastopt.tune.strategies.bayes.gaussian_process import Posterior
 
 CENTRES = {"a": 0.3, "b": 0.6, "c": 0.4, "d": 0.7, "e": 0.2}
 WEIGHTS = {"a": 0.43, "b": 0.35, "c": 0.16, "d": 0.04, "e": 0.01}
@@ -68,6 +70,60 @@ def test_the_unit_of_the_values_does_not_count(scale):
         trial = study.ask()
         study.tell(trial, scale * bowl(trial.params))
     assert study.importance() == pytest.approx(bowl_shares(), abs=0.08)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "noise", "seed"), [("random", 0.7, 4), ("sobol", 0.7, 6), ("sobol", 0.2, 2)]
+)
+def test_under_noise_the_intervals_hold_what_is_true(strategy, noise, seed):
+    """Studies in which one fit, and each that leaves out some trials, misses a parameter."""
+    chance = np.random.default_rng([seed, int(10 * noise), 40])
+    scale = noise * 0.1173  # in units of the bowl's own deviation
+
+    def objective(params):
+        return bowl(params) + scale * chance.standard_normal()
+
+    study = tune.minimize(objective, CUBE, n_trials=40, strategy=strategy, seed=seed)
+    found = study.importance_intervals()
+    for name, true in bowl_shares().items():
+        low, high = found[name]
+        assert low <= true <= high, name
+
+
+def process_of(points, values):
+    space = tune.Space({str(j): tune.Float(0.0, 1.0) for j in range(points.shape[1])})
+    data = surrogate._data(space, points, values)
+    return data.evidence(), data.kernels()[0]
+
+
+def test_possible_functions_are_those_of_the_posterior():
+    rng = np.random.default_rng(0)
+    points = rng.random((20, 2))
+    evidence, kernel = process_of(points, np.sin(3 * points[:, 0]) + 0.1 * rng.random(20))
+    places = rng.random((5, 2))
+    drawn = np.array([possible_function(evidence, kernel, rng)(places) for _ in range(1500)])
+    posterior = Posterior(kernel, evidence.features, evidence.targets, evidence.groups)
+    mean, deviation = posterior.predict(places)
+    assert drawn.mean(axis=0) == pytest.approx(mean, abs=5 * deviation.max() / math.sqrt(1500))
+    assert drawn.std(axis=0) == pytest.approx(deviation, rel=0.15)
+
+
+def test_kernels_are_drawn_by_their_posterior():
+    """Against weights on a grid of a length scale, the amplitude and the noise."""
+    rng = np.random.default_rng(0)
+    points = rng.random((20, 1))
+    evidence, mode = process_of(points, points[:, 0] ** 2 + 0.1 * rng.standard_normal(20))
+    drawn = list(kernels(evidence, mode, 800, rng))
+    theta = np.array([[*k.log_length, k.log_amplitude, k.log_noise] for k in drawn])
+    low, high = theta.min(axis=0), theta.max(axis=0)
+    grid = np.stack(np.meshgrid(*np.linspace(low, high, 16).T, indexing="ij"), axis=-1)
+    grid = grid.reshape(-1, 3)
+    weights = np.array([-evidence(place)[0] for place in grid])
+    weights = np.exp(weights - weights.max())
+    mean = weights @ grid / weights.sum()
+    deviation = np.sqrt(weights @ (grid - mean) ** 2 / weights.sum())
+    assert (np.abs(theta.mean(axis=0) - mean) < 0.2 * deviation).all()
+    assert theta.std(axis=0) == pytest.approx(deviation, rel=0.2)
 
 
 def test_what_the_process_cannot_foretell_it_does_not_judge():

@@ -745,8 +745,9 @@ class Study:
     def importance_intervals(self, objective: int | None = None) -> dict[str, tuple[float, float]]:
         """Lower and upper bound of each share of :meth:`importance`, in the same order.
 
-        Two standard errors each way, by a jackknife over eighths of the trials: how far the shares
-        hang on single trials. Takes eight times as long.
+        About 95 %: how far the shares hang on single trials, by a jackknife, and which functions
+        the trials leave possible, by draws from a Gaussian process and from its length scales and
+        noise. Takes some ten times as long.
 
         Raises
         ------

@@ -33,6 +33,8 @@ TREES = 64
 # Trials below which a share of variance says nothing.
 FEWEST = 8
 SMALLEST_SPLIT = 4
+# A share below this is as good as none.
+NOTHING = 0.01
 # Of trials, one of which is left out at a time for an interval; at most `FEWEST`.
 GROUPS = 8
 # Where a forest is looked at: places along one coordinate, and in the whole cube.
@@ -85,9 +87,12 @@ def intervals(
 ) -> dict[str, tuple[float, float]]:
     """About 95 % of what each share of :func:`importance` may be, by the same names.
 
-    Two standard errors each way, by the jackknife: an eighth of the trials is left out in turn
-    (Efron, Stein: The jackknife estimate of variance, Annals of Statistics 9, 1981). It says how
-    far the shares hang on single trials, not how far a model is from the objective.
+    An interval holds what two kinds of doubt allow. One is how far the share hangs on single
+    trials: two standard errors each way, by the jackknife, for which an eighth of the trials is
+    left out in turn (Efron, Stein: The jackknife estimate of variance, Annals of Statistics 9,
+    1981). The other is which functions the trials leave possible, smooth ones with much noise and
+    rough ones with little: the shares of 40 such functions lie within. That takes 20 trials, and
+    three for each parameter, of which there may be 20.
     """
     found = importance(space, trials, objective, seed)
     points, values = _results(space, trials, objective)
@@ -99,11 +104,16 @@ def intervals(
         ]
     )
     errors = np.sqrt((GROUPS - 1) * parts.var(axis=0))
-    error = dict(zip(space.names, errors.tolist(), strict=True))
-    return {
-        name: (max(0.0, share - 2 * error[name]), min(1.0, share + 2 * error[name]))
-        for name, share in found.items()
-    }
+    shares = np.array([found[name] for name in space.names])
+    low, high = shares - 2 * errors, shares + 2 * errors
+    drawn = surrogate.drawn_shares(space, points, values, seed)
+    if drawn is not None:
+        low, high = np.minimum(low, drawn.min(axis=0)), np.maximum(high, drawn.max(axis=0))
+    # A drawn function is never quite flat along a parameter.
+    low = np.where(low < NOTHING, 0.0, low)
+    bounds = zip(low.tolist(), np.minimum(high, 1.0).tolist(), strict=True)
+    by_name = dict(zip(space.names, bounds, strict=True))
+    return {name: by_name[name] for name in found}
 
 
 def _results(

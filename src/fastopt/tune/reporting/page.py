@@ -74,7 +74,7 @@ PICTURES = {
     "importance": (
         "Importance",
         "Share of the variance of the results that each parameter explains alone "
-        "(functional ANOVA on a model of them). Lines: how far it hangs on single trials.",
+        "(functional ANOVA on a model of them). Lines: what the trials and their noise leave open.",
     ),
     "contour": (
         "The two most important parameters",

@@ -40,7 +40,7 @@ __all__ = ["Plots"]
 # Epochs at which trials are stopped are not marked if two are closer than this share of the axis.
 # It is logarithmic if the longest curve is this many times as long as the first rung.
 CLOSE, FAR = 0.09, 20
-# Trials times parameters for which a picture may take eight times as long.
+# Trials times parameters for which a picture may take ten times as long.
 INTERVALS_UP_TO = 500
 
 
@@ -375,7 +375,7 @@ class Plots:
     ) -> Any:
         """What each parameter explains alone of the variance; see :meth:`Study.importance`.
 
-        The lines are the intervals of :meth:`Study.importance_intervals`. They take eight times as
+        The lines are the intervals of :meth:`Study.importance_intervals`. They take ten times as
         long: by default they are drawn up to 500 trials times parameters.
         """
         trials = self._trials()

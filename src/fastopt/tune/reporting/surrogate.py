@@ -11,19 +11,32 @@ Tarantola: Variance based sensitivity analysis of model output, Computer Physics
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.stats import qmc
 
+from fastopt.tune.reporting.plausible import kernels, possible_function
 from fastopt.tune.space.space import Space
 from fastopt.tune.strategies.bayes import warp
 from fastopt.tune.strategies.bayes.blas import one_blas_thread
 from fastopt.tune.strategies.bayes.features import Encoding
-from fastopt.tune.strategies.bayes.gaussian_process import Posterior, Prior
-from fastopt.tune.strategies.bayes.model import MODEL_LIMIT, ModelOptions, fit_kernel
+from fastopt.tune.strategies.bayes.gaussian_process import (
+    Evidence,
+    Kernel,
+    Posterior,
+    Prior,
+    fit,
+)
+from fastopt.tune.strategies.bayes.model import (
+    FIT_LIMIT,
+    MODEL_LIMIT,
+    ModelOptions,
+    fit_kernel,
+)
 
-__all__ = ["local_average", "shares", "surface"]
+__all__ = ["drawn_shares", "local_average", "shares", "surface"]
 
 # Trials that the process needs, at least and per parameter, and parameters that it can tell apart.
 FEWEST, PER_PARAMETER, DIMENSIONS = 20, 3, 20
@@ -32,10 +45,22 @@ LEAST_PREDICTED = 0.5
 # No smooth function has this factor between two trials' distances from the median, one by one.
 GAP = 1e3
 PLACES, LOG2_OTHERS, LOG2_SAMPLES = 24, 8, 11
-# Others at each place of a surface, which has many places.
+# Others at each place of a surface, which has many places, and of each of many functions.
 LOG2_AROUND = 6
-# Longer length scales than the search assumes, since all of the cube counts here.
-PRIOR = Prior(length_centre=0.0, amplitude_centre=1.0, amplitude_width=2.0)
+# Functions that are drawn: between the least and the greatest of 40 lie 95 % of others.
+DRAWS, DRAWN_PLACES, LOG2_DRAWN = 40, 12, 9
+# A start for kernels, in logarithms, and how much less likely one may be and count.
+SHORT, LITTLE, ABOUT_AS_LIKELY = -1.0, -7.0, 3.0
+# Longer length scales than the search assumes, since all of the cube counts here; and any noise,
+# which would else be taken for what a parameter does over a short distance.
+PRIOR = Prior(
+    length_centre=0.0,
+    length_width=1.25,
+    amplitude_centre=1.0,
+    amplitude_width=2.0,
+    noise_centre=-4.0,
+    noise_width=3.0,
+)
 
 
 def _targets(values: np.ndarray) -> np.ndarray:
@@ -73,23 +98,63 @@ class _Process:
         return self.shift + self.scale * self.posterior.mean(features)
 
 
-def _fit(space: Space, points: np.ndarray, values: np.ndarray) -> _Process | None:
-    """None if the process cannot tell."""
+@dataclass(frozen=True)
+class _Data:
+    """Trials as a process sees them."""
+
+    encoding: Encoding
+    points: np.ndarray
+    values: np.ndarray
+    targets: np.ndarray
+
+    def part(self, limit: int) -> _Data:
+        """At most this number of trials, evenly chosen by their values."""
+        if len(self.values) <= limit:
+            return self
+        even = np.linspace(0, len(self.values) - 1, limit).astype(int)
+        chosen = np.sort(np.argsort(self.values, kind="stable")[even])
+        values = self.values[chosen]
+        return _Data(self.encoding, self.points[chosen], values, _targets(values))
+
+    def evidence(self) -> Evidence:
+        features, groups = self.encoding.features(self.points), self.encoding.groups
+        return Evidence(features, self.targets, groups, PRIOR, hamming=self.encoding.categorical)
+
+    def kernels(self) -> list[Kernel]:
+        """The most likely kernel, and the one that is found from short length scales."""
+        options = ModelOptions(prior=PRIOR, outputs=_targets, input_warping=False)
+        long = fit_kernel(self.encoding, self.points, self.values, options)
+        near = replace(long, log_length=np.full_like(long.log_length, SHORT), log_noise=LITTLE)
+        part = self.part(FIT_LIMIT)
+        short = fit(
+            part.encoding.features(part.points),
+            part.targets,
+            part.encoding.groups,
+            prior=PRIOR,
+            hamming=part.encoding.categorical,
+            near=near,
+        )
+        return sorted([long, short], key=lambda kernel: -kernel.evidence)
+
+
+def _data(space: Space, points: np.ndarray, values: np.ndarray) -> _Data | None:
+    """None if these are too few trials for a process, or such that it cannot tell."""
     n, d = points.shape
     if n < max(FEWEST, PER_PARAMETER * d) or d > DIMENSIONS:
         return None
-    if n > MODEL_LIMIT:
-        even = np.linspace(0, n - 1, MODEL_LIMIT).astype(int)
-        chosen = np.sort(np.argsort(values, kind="stable")[even])
-        points, values = points[chosen], values[chosen]
-    encoding = Encoding(space)
-    options = ModelOptions(prior=PRIOR, outputs=_targets, input_warping=False)
-    targets = _targets(values)
-    if not targets.any() or _diverged(targets):
+    data = _Data(Encoding(space), points, values, _targets(values)).part(MODEL_LIMIT)
+    return None if not data.targets.any() or _diverged(data.targets) else data
+
+
+def _fit(space: Space, points: np.ndarray, values: np.ndarray) -> _Process | None:
+    """None if the process cannot tell."""
+    data = _data(space, points, values)
+    if data is None:
         return None
-    kernel = fit_kernel(encoding, points, values, options)
-    posterior = Posterior(kernel, encoding.features(points), targets, encoding.groups)
-    if _predicted_share(posterior, targets) < LEAST_PREDICTED:
+    encoding, values = data.encoding, data.values
+    features = encoding.features(data.points)
+    posterior = Posterior(data.kernels()[0], features, data.targets, encoding.groups)
+    if _predicted_share(posterior, data.targets) < LEAST_PREDICTED:
         return None
     most = float(np.abs(values).max())  # squares of large values are not finite
     small = values / most
@@ -115,6 +180,50 @@ def shares(space: Space, points: np.ndarray, values: np.ndarray, seed: int) -> n
             rows = np.tile(others, (PLACES, 1))
             rows[:, j] = np.repeat(places, len(others))
             found[j] = process.mean(rows).reshape(PLACES, -1).mean(axis=1).var() / total
+    return found / max(1.0, found.sum())
+
+
+def drawn_shares(
+    space: Space, points: np.ndarray, values: np.ndarray, seed: int
+) -> np.ndarray | None:
+    """The shares of functions that the trials leave possible, (DRAWS, d), or None as above."""
+    with one_blas_thread():
+        data = _data(space, points, values / (np.abs(values).max() or 1.0))
+        if data is None:
+            return None
+        modes, data = data.kernels(), data.part(FIT_LIMIT)
+        # A kernel that is about as likely has draws of its own: a chain seldom finds the way.
+        modes = [mode for mode in modes if mode.evidence > modes[0].evidence - ABOUT_AS_LIKELY]
+        evidence, rng = data.evidence(), np.random.default_rng(seed)
+        found = []
+        for mode in modes:
+            for kernel in kernels(evidence, mode, DRAWS // len(modes), rng):
+                function = possible_function(evidence, kernel, rng)
+                found.append(_shares_of(function, space, data.encoding, rng))
+    return np.array(found)
+
+
+def _shares_of(
+    function: Callable[[np.ndarray], np.ndarray],
+    space: Space,
+    encoding: Encoding,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """The first-order shares of a function of features, more roughly than :func:`shares`."""
+    d, n_others = len(space), 2**LOG2_AROUND
+    samples = qmc.Sobol(d, seed=rng).random_base2(LOG2_DRAWN)
+    others = samples[:n_others]
+    rows = np.tile(others, (d, DRAWN_PLACES, 1, 1))
+    places = (np.arange(DRAWN_PLACES) + rng.random()) / DRAWN_PLACES
+    for j in range(d):
+        rows[j, :, :, j] = places[:, None]
+    every = np.concatenate([rows.reshape(-1, d), samples])
+    values = function(encoding.features(space.snap(every)))
+    along, whole = (
+        values[: -len(samples)].reshape(d, DRAWN_PLACES, n_others),
+        values[-len(samples) :],
+    )
+    found = along.mean(axis=2).var(axis=1) / max(float(whole.var()), 1e-300)
     return found / max(1.0, found.sum())
 
 
