@@ -119,6 +119,18 @@ def test_contour_takes_the_parameters_it_is_given(study):
 
 
 @needs_matplotlib
+def test_the_values_beside_a_contour_are_written_as_on_the_axes():
+    study = tune.Study({"x": tune.Float(1.0, 5000.0, log=True), "n": tune.Int(1, 9)}, seed=0)
+    study.run(lambda params: 1000.0 * params["x"] + params["n"], n_trials=20)
+    figure = study.plot.contour()
+    figure.savefig(io.BytesIO())
+    bar = figure.axes[1]
+    numbers = [label.get_text() for label in bar.get_yticklabels()]
+    assert "10000" in numbers
+    assert not [number for number in numbers if "e+" in number]
+
+
+@needs_matplotlib
 def test_contour_is_the_process_where_that_predicts_the_trials():
     space = {name: tune.Float(0.0, 1.0) for name in "abc"}
     study = tune.Study(space, strategy="sobol")
