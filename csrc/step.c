@@ -65,7 +65,7 @@ void fo_fill_loop_call(fo_loop_call *with, const fo_group *group, uint64_t step,
     with->coefficients[kernel->carried] = carried;
     kernel->coefficients(hyper, step, with->coefficients);
     const double scale = hyper->grad_scale * grad_scale;
-    const double decay = hyper->weight_decay;
+    const double decay = kernel->own_decay ? 0 : hyper->weight_decay;
     const int decoupled = hyper->decoupled != 0;
     with->grad_scale = hyper->maximize != 0 ? -scale : scale;
     with->param_factor = decoupled ? 1 - hyper->lr * decay : 1;

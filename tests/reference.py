@@ -414,3 +414,59 @@ def lars(
     g = effective_gradient(param, g, lr=lr, weight_decay=weight_decay, decoupled=False, **NO_CHANGE)
     momentum_buffer[...] = real(momentum) * momentum_buffer + real(lr) * g
     param[...] = param - momentum_buffer
+
+
+def schedule_free(param, z, *, step, weight_sum, lr, warmup_steps):
+    """What both rules start from: the rate, and the step's share in all weights."""
+    rate = lr * (step / warmup_steps) if step < warmup_steps else lr
+    if step == 1:
+        z[...] = param
+        weight_sum[...] = 0.0
+    weight_sum[...] = float(weight_sum) + rate * rate
+    total = float(weight_sum)
+    return rate, rate * rate / total if total > 0 else 0.0
+
+
+@twin
+def schedule_free_sgd(param, grad, z, *, step, weight_sum, lr, momentum, warmup_steps, **common):
+    real = param.dtype.type
+    g = effective_gradient(param, grad, lr=lr, **common)
+    rate, share = schedule_free(
+        param, z, step=step, weight_sum=weight_sum, lr=lr, warmup_steps=warmup_steps
+    )
+    scale = real(rate * (1.0 - momentum * (1.0 - share)))
+    update = real(share) * (param - z) + scale * g
+    z[...] = z - real(rate) * g
+    param[...] = param - update
+
+
+@twin
+def schedule_free_adamw(
+    param,
+    grad,
+    z,
+    exp_avg_sq,
+    *,
+    step,
+    weight_sum,
+    lr,
+    beta1,
+    beta2,
+    eps,
+    warmup_steps,
+    weight_decay,
+    **common,
+):
+    real = param.dtype.type
+    g = effective_gradient(param, grad, lr=lr, weight_decay=0.0, decoupled=True, **common)
+    rate, share = schedule_free(
+        param, z, step=step, weight_sum=weight_sum, lr=lr, warmup_steps=warmup_steps
+    )
+    correction = float(np.sqrt(1.0 - power(beta2, step)))
+    exp_avg_sq[...] = real(beta2) * exp_avg_sq + real(1.0 - beta2) * (g * g)
+    d = (real(correction) * g) / (np.sqrt(exp_avg_sq) + real(eps * correction))
+    if weight_decay != 0:
+        d = d + real(weight_decay) * param
+    update = real(share) * (param - z) + real(rate * (1.0 - beta1 * (1.0 - share))) * d
+    z[...] = z - real(rate) * d
+    param[...] = param - update

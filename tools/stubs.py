@@ -57,6 +57,7 @@ def imports():
     for module, names in (
         ("fastopt._core", "Rule"),
         ("fastopt._optimizer", "Number, Params, Rate"),
+        ("fastopt._schedule_free", "ScheduleFree"),
     ):
         lines[module, order(names)] = f"from {module} import {names}\n"
     return "".join(line for _, line in sorted(lines.items()))
@@ -100,7 +101,8 @@ def optimizer_class(rule):
         for name, value in KEYWORDS.items()
     ]
     constructor = signature("__init__", ["self", "params: Params", "*", *keywords], "    ")
-    return f"class {rule.class_name}(Optimizer):\n    rule: ClassVar[Rule]\n{constructor}"
+    base = getattr(fastopt, rule.class_name).__mro__[1].__name__
+    return f"class {rule.class_name}({base}):\n    rule: ClassVar[Rule]\n{constructor}"
 
 
 def stub():

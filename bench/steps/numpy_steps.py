@@ -258,6 +258,36 @@ def asgd(p, g, average, t, u):
     np.copyto(average, p)
 
 
+@step_of
+def schedule_free_sgd(p, g, z, t, u):
+    """All steps so far were of the same rate."""
+    share = 1 / STEP
+    np.subtract(p, z, out=t)
+    np.multiply(t, share, out=t)
+    np.multiply(g, LR * (1 - 0.9 * (1 - share)), out=u)
+    np.add(t, u, out=t)
+    np.multiply(g, LR, out=u)
+    np.subtract(z, u, out=z)
+    np.subtract(p, t, out=p)
+
+
+@step_of
+def schedule_free_adamw(p, g, z, v, t, u):
+    share, root = 1 / STEP, (1 - 0.999**STEP) ** 0.5
+    _average_square(v, g, 0.999, t)
+    np.sqrt(v, out=t)
+    np.add(t, 1e-8 * root, out=t)
+    np.divide(g, t, out=u)
+    np.multiply(u, root, out=u)
+    np.subtract(p, z, out=t)
+    np.multiply(t, share, out=t)
+    np.subtract(p, t, out=p)
+    np.multiply(u, LR * (1 - 0.9 * (1 - share)), out=t)
+    np.subtract(p, t, out=p)
+    np.multiply(u, LR, out=u)
+    np.subtract(z, u, out=z)
+
+
 def make_step(rule, tensors, max_norm=None):
     """A function without arguments that steps all tensors, clipped by global norm if asked."""
     formula = STEPS[rule.name]

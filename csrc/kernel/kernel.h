@@ -51,7 +51,7 @@ typedef enum fo_preparation {
     FO_GRAD_PREPARED
 } fo_preparation;
 
-enum { FO_MAX_COEFFICIENTS = 9 };
+enum { FO_MAX_COEFFICIENTS = 10 };
 
 /* What a loop needs besides buffers. Numbers are rounded once to the compute type, in the loop.
  *
@@ -118,6 +118,7 @@ typedef struct fo_kernel {
      * this one leaves. */
     void (*coefficients)(const fo_hyper *hyper, uint64_t step, double *c);
     int carried;
+    int own_decay; /* the formula has weight_decay in it */
     fo_loop *loop[FO_ISA_COUNT][FO_LAYOUT_COUNT];
     fo_narrow_loop *in_registers[FO_ISA_COUNT]; /* some are NULL */
     /* Of a rule that takes norms of the whole tensor: how many, by what they multiply lr, and what is summed. */
@@ -184,6 +185,21 @@ static inline double fo_real_power(double x, double y)
         }
     }
     return power;
+}
+
+/* The learning rate of a step of the schedule-free rules. */
+static inline double fo_warmed_up(const fo_hyper *hyper, uint64_t step)
+{
+    const double t = (double)step;
+    return t < hyper->warmup_steps ? hyper->lr * (t / hyper->warmup_steps) : hyper->lr;
+}
+
+/* Their share of a step in the weights of all steps, whose sum is brought up to date. */
+static inline double fo_share_of_weights(double lr, uint64_t step, double *sum)
+{
+    const double weight = lr * lr;
+    *sum = step == 1 ? weight : *sum + weight;
+    return *sum > 0 ? weight / *sum : 0;
 }
 
 /* eps under the root or beside it. The other is a zero, which changes no bit of a sum that is not

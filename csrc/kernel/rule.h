@@ -31,6 +31,7 @@
  * FO_FILE          the file's path, from csrc/
  * FO_CARRIED       only if the rule carries a number from step to step (STEP_AND in rules.def): the index of
  *                  the coefficient that coefficients() finds as the last step left it, and brings up to date
+ * FO_OWN_DECAY     1 only if the formula has weight_decay in it, so that neither g nor p is decayed before
  * FO_ROOT_COST     FO_NO_ROOT, or, if the formula takes a square_root, how costly its multiplications are
  *                  beside that: FO_LIGHT (up to 4), FO_MODERATE, FO_HEAVY (8 and more); see loop.h
  */
@@ -71,8 +72,12 @@ _Static_assert(!FO_CAT(FO_OPTIONAL_STATES, FO_KERNEL), "terms have no optional s
 #ifndef FO_CARRIED
 #define FO_CARRIED 0
 #endif
+#ifndef FO_OWN_DECAY
+#define FO_OWN_DECAY 0
+#endif
 const fo_kernel FO_CAT(fo_kernel, FO_KERNEL) = {.coefficients = coefficients,
                                                 .carried = FO_CARRIED,
+                                                .own_decay = FO_OWN_DECAY,
                                                 .loop = {FO_ISAS(FO_LOOP, )},
                                                 .in_registers = {FO_NARROW_ISAS(FO_NARROW_LOOP, )},
                                                 FO_NORMS};

@@ -22,6 +22,7 @@ from fastopt._minimize import minimize as minimize
 from fastopt._optimizer import Number, Params, Rate
 from fastopt._optimizer import Optimizer as Optimizer
 from fastopt._population import Population as Population
+from fastopt._schedule_free import ScheduleFree
 from fastopt._statefile import StateFileError as StateFileError
 
 __all__ = [
@@ -47,6 +48,8 @@ __all__ = [
     "RMSprop",
     "Rows",
     "Rprop",
+    "ScheduleFreeAdamW",
+    "ScheduleFreeSGD",
     "StableAdamW",
     "StateFileError",
     "__version__",
@@ -73,6 +76,8 @@ __all__ = [
     "radam",
     "rmsprop",
     "rprop",
+    "schedule_free_adamw",
+    "schedule_free_sgd",
     "schedules",
     "set_num_threads",
     "sgd",
@@ -386,6 +391,40 @@ def lars(
     weight_decay: Number = 0.0,
     grad_scale: Number = 1.0,
     maximize: bool = False,
+) -> None: ...
+def schedule_free_sgd(
+    param: NDArray[_Scalar],
+    grad: NDArray[_Scalar],
+    z: NDArray[_Scalar],
+    *,
+    step: int | np.integer[Any],
+    weight_sum: NDArray[np.float64],
+    lr: Number = 1.0,
+    momentum: Number = 0.9,
+    warmup_steps: Number = 0.0,
+    weight_decay: Number = 0.0,
+    decoupled: bool = False,
+    grad_scale: Number = 1.0,
+    maximize: bool = False,
+    rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
+) -> None: ...
+def schedule_free_adamw(
+    param: NDArray[_Scalar],
+    grad: NDArray[_Scalar],
+    z: NDArray[_Scalar],
+    exp_avg_sq: NDArray[_Scalar],
+    *,
+    step: int | np.integer[Any],
+    weight_sum: NDArray[np.float64],
+    lr: Number = 0.0025,
+    beta1: Number = 0.9,
+    beta2: Number = 0.999,
+    eps: Number = 1e-08,
+    warmup_steps: Number = 0.0,
+    weight_decay: Number = 0.0,
+    grad_scale: Number = 1.0,
+    maximize: bool = False,
+    rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
 ) -> None: ...
 
 class SGD(Optimizer):
@@ -740,6 +779,43 @@ class LARS(Optimizer):
         trust_coefficient: Number = 0.001,
         eps: Number = 1e-08,
         adapt: bool = True,
+        weight_decay: Number = 0.0,
+        maximize: bool = False,
+        state_format: str | Mapping[str, str] | None = None,
+        master_weights: bool = False,
+        rounding: Literal["stochastic", "nearest"] = "stochastic",
+        seed: int | np.integer[Any] = 0,
+    ) -> None: ...
+
+class ScheduleFreeSGD(ScheduleFree):
+    rule: ClassVar[Rule]
+    def __init__(
+        self,
+        params: Params,
+        *,
+        lr: Rate = 1.0,
+        momentum: Number = 0.9,
+        warmup_steps: Number = 0.0,
+        weight_decay: Number = 0.0,
+        decoupled: bool = False,
+        maximize: bool = False,
+        state_format: str | Mapping[str, str] | None = None,
+        master_weights: bool = False,
+        rounding: Literal["stochastic", "nearest"] = "stochastic",
+        seed: int | np.integer[Any] = 0,
+    ) -> None: ...
+
+class ScheduleFreeAdamW(ScheduleFree):
+    rule: ClassVar[Rule]
+    def __init__(
+        self,
+        params: Params,
+        *,
+        lr: Rate = 0.0025,
+        beta1: Number = 0.9,
+        beta2: Number = 0.999,
+        eps: Number = 1e-08,
+        warmup_steps: Number = 0.0,
         weight_decay: Number = 0.0,
         maximize: bool = False,
         state_format: str | Mapping[str, str] | None = None,

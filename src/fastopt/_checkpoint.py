@@ -48,6 +48,7 @@ __all__ = [
     "state",
     "state_dict",
     "state_names",
+    "write_param",
 ]
 
 Groups = list[dict[str, Any]]
@@ -57,7 +58,7 @@ PARAM = "param"
 # What a bfloat16 parameter's remainder is called beside its states.
 REMAINDER = "remainder"
 # Keys that a state_dict has only where they say something.
-_OPTIONAL = ("skipped_steps", "storage")
+_OPTIONAL = ("skipped_steps", "storage", "training")
 
 
 def state_names(rule: Rule, group: Mapping[str, Any]) -> tuple[str, ...]:
@@ -184,7 +185,7 @@ def restore(
                 if name not in ("step", REMAINDER):
                     shape = tensors.params[index].shape
                     _write(value, entry[name], shape, name in rule.squares)
-            _write_param(
+            write_param(
                 tensors.params[index],
                 tensors.remainders[index],
                 None if params is None else params[index],
@@ -210,7 +211,7 @@ def _write(
     to[...] = pack(wide, squares) if to.dtype == BLOCK8 else wide
 
 
-def _write_param(
+def write_param(
     param: NDArray[Any],
     remainder: NDArray[Any] | None,
     content: NDArray[Any] | None,

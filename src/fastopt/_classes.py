@@ -6,10 +6,12 @@ import inspect
 from typing import Any
 
 from fastopt import _checks, _formats
+from fastopt._averages import has_average
 from fastopt._core import RULES, Rule
 from fastopt._documentation import describe_class
 from fastopt._optimizer import Optimizer, Params
 from fastopt._rule_names import RuleName
+from fastopt._schedule_free import ScheduleFree
 
 __all__ = ["CLASSES", "class_of", "create", "rule_of"]
 
@@ -52,7 +54,8 @@ def _make_class(rule: Rule) -> type[Optimizer]:
         "__module__": "fastopt",
         "rule": rule,
     }
-    return type(rule.class_name, (Optimizer,), members)
+    base = ScheduleFree if has_average(rule) else Optimizer
+    return type(rule.class_name, (base,), members)
 
 
 CLASSES: dict[str, type[Optimizer]] = {
@@ -60,10 +63,18 @@ CLASSES: dict[str, type[Optimizer]] = {
 }
 
 
+# By its name and by that of its class, in lower case
+_NAMES = {
+    spelling.lower(): rule.name
+    for rule in RULES.values()
+    for spelling in (rule.name, rule.class_name)
+}
+
+
 def rule_of(name: str, value: str) -> Rule:
     """The rule of that name; `name` is what messages call the argument."""
-    if isinstance(value, str) and value.lower() in RULES:
-        value = value.lower()
+    if isinstance(value, str):
+        value = _NAMES.get(value.lower(), value)
     return RULES[_checks.choice(name, value, RULES)]
 
 

@@ -17,6 +17,8 @@ HYPERS = {
     "float64, that each call brings up to date. What it holds before step 1 does not matter.",
     "eta": "The step size of the next step; an array without dimensions, of float64, that each "
     "call brings up to date. What it holds before step 1 does not matter.",
+    "weight_sum": "The sum of the weights of all steps so far; an array without dimensions, of "
+    "float64, that each call brings up to date. What it holds before step 1 does not matter.",
     "lr": "Learning rate, >= 0.",
     "momentum": "Share of the buffer that is kept, in [0, 1).",
     "dampening": "Share of the gradient that is left out of the buffer, in [0, 1).",
@@ -40,6 +42,7 @@ HYPERS = {
     "step_size_max": "The largest step size, >= 0.",
     "lambd": "How fast the step size falls, and share of the parameter that decays with it, >= 0.",
     "t0": "The number of steps after which averaging begins, >= 0.",
+    "warmup_steps": "The number of steps during which the learning rate rises from 0, >= 0.",
     "weight_decay": "Adds weight_decay*param to the gradient; if decoupled, the parameter is "
     "multiplied by 1 - lr*weight_decay first. >= 0.",
     "decoupled": "Decay the parameter and not the gradient, as Keras does for every rule and torch "
@@ -53,6 +56,9 @@ HYPERS = {
     "rmsprop.momentum": "Share of the buffer that is kept, in [0, 1). With 0 there is no buffer.",
     "lion.beta1": "Share of the average in what the sign is taken of, in [0, 1).",
     "lion.beta2": "Share of the average that is kept, in [0, 1).",
+    "schedule_free_sgd.momentum": "Share of the average in where gradients are taken, in [0, 1).",
+    "schedule_free_adamw.beta1": "Share of the average in where gradients are taken, in [0, 1).",
+    "schedule_free_adamw.weight_decay": "Adds weight_decay*param to the normalized gradient, >= 0.",
     "asgd.alpha": "Power with which the step size falls, in [0, 1).",
     "stableadamw.eps": "Added to the denominator, and the least root of v in rms; >= 0.",
     "lars.eps": "Added to the denominator of the trust ratio, >= 0.",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fastopt import _checkpoint, _checks, _formats
+from fastopt import _averages, _checkpoint, _checks, _formats
 from fastopt._copies import (
     attributes_of_subclasses,
     copy_deeply,
@@ -85,6 +85,8 @@ class Optimizer:
 
     rule: ClassVar[Rule | None] = None
     skipped_steps: int
+    # False where the parameters are an average that is not to be stepped
+    _training = True
 
     def __init__(self, params: Params, **hypers: Any) -> None:
         rule = self._rule
@@ -175,7 +177,8 @@ class Optimizer:
             overlaps a parameter or state, a number is out of range, or the arrays in `param_groups`
             are no longer those that the optimizer was made with. Nothing has changed then.
         RuntimeError
-            If another thread is in the middle of a step of this optimizer.
+            If another thread is in the middle of a step of this optimizer, or the parameters are
+            the average that ``eval()`` of a schedule-free one has put there.
 
         Examples
         --------
@@ -185,6 +188,8 @@ class Optimizer:
         >>> opt.step([np.array([3.0, 0.0]), np.array([4.0])], max_norm=1.0)
         5.0
         """
+        if not self._training:
+            _averages.require_training(False)
         params = self._params
         if not params.seen.holds():
             params.look()
@@ -296,9 +301,10 @@ class Optimizer:
         [{'step': 0, 'momentum_buffer': array([0., 0.])}]
         """
         self._params.look()
-        return _checkpoint.state_dict(
+        found = _checkpoint.state_dict(
             self._rule, self._params.groups, self._tensors, self._stored, self.skipped_steps
         )
+        return found if self._training else {**found, "training": False}
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *, convert: bool = False) -> None:
         """Go on from where `state_dict` was taken. The parameters are not part of it.
@@ -333,10 +339,13 @@ class Optimizer:
         self._take_over(state_dict, None, convert)
 
     def _take_over(self, content: Any, params: Any, convert: bool) -> None:
+        training = _averages.training_of(content, self._rule)
         self.skipped_steps, storage = _checkpoint.restore(
             content, self._rule, self._params.groups, self._tensors, params, convert
         )
         self._stored = self._stored._replace(rounding=storage.rounding, seed=storage.seed)
+        if training != self._training:
+            self._training = training
 
     def save(self, file: File, *, params: bool = False) -> None:
         """Write the state to a file: atomically, and so that it is on the disk on return.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastopt import _checkpoint, _checks, _formats, _rowstates
+from fastopt import _averages, _checkpoint, _checks, _formats, _rowstates
 from fastopt._classes import rule_of
 from fastopt._copies import (
     attributes_of_subclasses,
@@ -95,6 +95,8 @@ class Population:
     __module__ = "fastopt"
 
     skipped_steps: NDArray[np.int64]
+    # False where the parameters are an average that is not to be stepped
+    _training = True
 
     def __init__(self, rule: RuleName, params: Params, **hypers: Any) -> None:
         self.rule: Rule = rule_of("rule", rule)
@@ -214,6 +216,7 @@ class Population:
         >>> models.skipped
         array([False,  True])
         """
+        _averages.require_training(self._training)
         tensors = self._tensors
         if not type(grads) is type(self._tree) is list:  # the usual shape goes into C as it is
             grads = match(grads, self._tree, "grads")
@@ -226,6 +229,44 @@ class Population:
         return norms
 
     # Which rows there are.
+
+    def train(self) -> None:
+        """Have the parameters of a schedule-free rule where gradients are taken, as it begins."""
+        self._move(True)
+
+    def eval(self) -> None:
+        """Have the parameters of a schedule-free rule be the average, which is what to use.
+
+        Raises
+        ------
+        TypeError
+            If the rule keeps no average.
+
+        Examples
+        --------
+        >>> import fastopt
+        >>> import numpy as np
+        >>> models = fastopt.Population("schedule_free_sgd", np.zeros((2, 1)), lr=[0.5, 1.0])
+        >>> for _ in range(2):
+        ...     models.step(np.ones((2, 1)))
+        >>> models.eval()
+        >>> models.params.round(6)
+        array([[-0.75],
+               [-1.5 ]])
+        """
+        self._move(False)
+
+    def _move(self, training: bool) -> None:
+        if not _averages.has_average(self.rule):
+            raise TypeError(
+                f"{self.rule.name} keeps no average; train() and eval() are for rules such as "
+                "schedule_free_adamw"
+            )
+        if training != self._training:
+            factor = _averages.moved_by(self.rule, self.hypers, training)
+            factors = [np.where(steps, factor, 0.0) for steps in self._tensors.steps]
+            _averages.move(self.rule, self._tensors, factors)
+            self._training = training
 
     def select(self, rows: Any) -> Any:
         """Go on with some rows alone.
@@ -337,9 +378,10 @@ class Population:
         >>> models.state_dict()["state"][0]["step"]
         array([0, 0])
         """
-        return _rowstates.state_dict(
+        found = _rowstates.state_dict(
             self.rule, self.hypers, self._tensors, self._stored, self.skipped_steps
         )
+        return found if self._training else {**found, "training": False}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Go on from where `state_dict` was taken. The parameters are not part of it.
@@ -358,10 +400,13 @@ class Population:
         self._take_over(state_dict, None)
 
     def _take_over(self, content: Any, params: Any) -> None:
+        training = _averages.training_of(content, self.rule)
         self.hypers, storage, self.skipped_steps = _rowstates.restore(
             content, self.rule, self.hypers, self._tensors, params
         )
         self._stored = self._stored._replace(rounding=storage.rounding, seed=storage.seed)
+        if training != self._training:
+            self._training = training
 
     def save(self, file: File, *, params: bool = False) -> None:
         """Write the state to a file, as `fastopt.Optimizer.save` does.

@@ -32,6 +32,8 @@ Hypers = dict[str, Any]
 Steps = NDArray[np.int64]
 
 _KEYS = ("rule", "rows", "hypers", "state", "storage", "skipped_steps")
+# Only where it is False
+_OPTIONAL = ("training",)
 
 
 def initial_values(name: str, hypers: Hypers, count: int) -> NDArray[np.float64]:
@@ -94,7 +96,7 @@ def restore(
 ) -> tuple[Hypers, Storage, Steps]:
     """Write a `state_dict`, and parameters if given, into the arrays; the hyper-parameters, storage
     and counts of skipped steps that are to be."""
-    require_keys(found, _KEYS, "state_dict")
+    require_keys(found, _KEYS, "state_dict", _OPTIONAL)
     if found["rule"] != rule.name:
         raise ValueError(
             f"state_dict is of the rule {found['rule']!r}, this population is {rule.name!r}"
@@ -174,6 +176,7 @@ def save(file: File, content: Mapping[str, Any], params: Iterable[NDArray[Any]] 
         "arrays": len(content["state"]),
         "skipped_steps": content["skipped_steps"].tolist(),
     }
+    header.update((key, content[key]) for key in _OPTIONAL if key in content)
     _statefile.write(file, header, arrays)
 
 
@@ -182,7 +185,7 @@ def load(file: File) -> tuple[dict[str, Any], list[NDArray[Any]] | None]:
     header, arrays = _statefile.read(file)
     with _statefile.blaming(file):
         wanted = ("rule", "rows", "hypers", "storage", "arrays", "skipped_steps")
-        require_keys(header, wanted, "the header of a population")
+        require_keys(header, wanted, "the header of a population", _OPTIONAL)
         count = _checks.integer("arrays", header.pop("arrays"), least=1, most=len(arrays))
         entries: list[dict[str, Any]] = [{} for _ in range(count)]
         for key, array in arrays.items():

@@ -163,6 +163,22 @@ SIGNATURES = {
         "int (size_t, double *, double const *, double *, double, double, double, double, "
         "int, double, double, int)"
     ),
+    "schedule_free_sgd_float32": (
+        "int (size_t, float *, float const *, float *, uint64_t, double *, double, double, "
+        "double, double, int, double, int)"
+    ),
+    "schedule_free_sgd_float64": (
+        "int (size_t, double *, double const *, double *, uint64_t, double *, double, double, "
+        "double, double, int, double, int)"
+    ),
+    "schedule_free_adamw_float32": (
+        "int (size_t, float *, float const *, float *, float *, uint64_t, double *, double, "
+        "double, double, double, double, double, double, int)"
+    ),
+    "schedule_free_adamw_float64": (
+        "int (size_t, double *, double const *, double *, double *, uint64_t, double *, "
+        "double, double, double, double, double, double, double, int)"
+    ),
     "status_text": "char const *(int)",
 }
 C_TYPES = {"size_t": ctypes.c_size_t, "uint64_t": ctypes.c_uint64, "double": ctypes.c_double,

@@ -5,7 +5,7 @@ import pytest
 import scipy.optimize
 
 import fastopt
-from fastopt.schedules import cosine, exponential
+from fastopt.schedules import cosine, exponential, linear
 
 # What a rule needs to solve both problems below to a gradient within 1e-5. Unless the learning rate
 # falls, Adadelta, RMSprop and NAdam move on at the pace of their averages near the minimum, and all
@@ -30,6 +30,9 @@ SETTINGS = {
     "stableadamw": {"lr": exponential(0.05, 0.5, steps=2000), "weight_decay": 0.0},
     "lamb": {"lr": exponential(0.1, 0.5, steps=400), "weight_decay": 0.0},
     "lars": {"lr": exponential(30.0, 0.5, steps=400)},
+    # An average forgets faster where the rates rise all along.
+    "schedule_free_sgd": {"lr": linear(1e-3, 8e-3, steps=30_000), "momentum": 0.95},
+    "schedule_free_adamw": {"lr": 0.02, "beta1": 0.95, "eps": 1.0, "warmup_steps": 30_000},
 }
 STEPS = 30_000
 

@@ -67,6 +67,18 @@ def stableadamw(lr, beta1, beta2, eps, weight_decay):
     return optax.GradientTransformation(adam.init, update)
 
 
+def schedule_free_sgd(lr, momentum, warmup_steps, weight_decay, decoupled):
+    return optax.contrib.schedule_free_sgd(
+        lr, int(warmup_steps) or None, momentum, weight_decay, state_dtype=np.float64
+    )
+
+
+def schedule_free_adamw(lr, beta1, beta2, eps, warmup_steps, weight_decay):
+    return optax.contrib.schedule_free_adamw(
+        lr, int(warmup_steps) or None, beta1, beta2, eps, weight_decay, state_dtype=np.float64
+    )
+
+
 def starting_params():
     return [
         numbers(i, int(np.prod(shape)), np.float64).reshape(shape) for i, shape in enumerate(SHAPES)

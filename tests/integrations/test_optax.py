@@ -24,6 +24,15 @@ OPTAX = {
     "stableadamw": {"lr": 0.01, "beta1": 0.8, "beta2": 0.9, "eps": 1e-3, "weight_decay": 0.03},
     "lamb": {"lr": 0.01, "beta1": 0.8, "beta2": 0.99, "eps": 1e-3, "weight_decay": 0.03},
     "lars": {"lr": 2.0, "momentum": 0.5, "trust_coefficient": 0.02, "eps": 1e-3},
+    # Without warmup, which in optax begins with a rate of 0
+    "schedule_free_sgd": {"lr": 0.1, "momentum": 0.8, "weight_decay": 0.03},
+    "schedule_free_adamw": {
+        "lr": 0.01,
+        "beta1": 0.8,
+        "beta2": 0.99,
+        "eps": 1e-3,
+        "weight_decay": 0.03,
+    },
 }
 # A rule whose lr has no default
 GIVEN = {"lars": {"lr": 1.0}}

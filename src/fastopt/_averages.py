@@ -1,0 +1,81 @@
+"""The two points of the schedule-free rules: where gradients are taken, and the average.
+
+A parameter is ``(1 - share)*z + share*average`` while it is stepped, where z is a state and the
+share a hyper-parameter of the rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastopt._blocks import BLOCK8, unpack
+from fastopt._checkpoint import write_param
+from fastopt._core import Rule, TensorList
+from fastopt._formats import join
+
+__all__ = ["has_average", "move", "moved_by", "require_training", "training_of"]
+
+
+def has_average(rule: Rule) -> bool:
+    return "z" in rule.states
+
+
+def require_training(training: bool) -> None:
+    if not training:
+        raise RuntimeError(
+            "the parameters are the average since eval(), and no gradients are taken there; call "
+            "train() before step()"
+        )
+
+
+def training_of(found: Any, rule: Rule) -> bool:
+    """Whether a state_dict is of parameters that were being trained."""
+    training = found.get("training", True) if isinstance(found, dict) else True
+    if not isinstance(training, bool) or not (training or has_average(rule)):
+        raise ValueError(
+            f"state_dict['training'] must be a bool, and True for rules without an average, got "
+            f"{training!r}"
+        )
+    return training
+
+
+def moved_by(rule: Rule, hypers: Mapping[str, Any], training: bool) -> Any:
+    """What share of the way to z leads to the other point, from the average or to it."""
+    name = "momentum" if "momentum" in rule.hypers else "beta1"
+    share = hypers[name]
+    if training:
+        return 1 - np.asarray(share, np.float64)
+    if not np.all(np.asarray(share) > 0):
+        raise ValueError(f"{name} must be above 0 for eval(), got {share!r}: there is no average")
+    return 1 - 1 / np.asarray(share, np.float64)
+
+
+def move(rule: Rule, tensors: TensorList, factors: Sequence[Any]) -> None:
+    """Move each parameter towards its z by a factor of the way: a number, or one for each row."""
+    place = rule.states.index("z")
+    if not all(param.flags.writeable for param in tensors.params):
+        raise ValueError("params must be writeable, got a read-only array")
+    with tensors:
+        for param, states, remainder, factor in zip(
+            tensors.params, tensors.states, tensors.remainders, factors, strict=True
+        ):
+            compute = np.float64 if param.dtype == np.float64 else np.float32
+            wide = param.astype(compute) if remainder is None else join(param, remainder)
+            weight = np.asarray(factor, compute)
+            weight = weight.reshape(weight.shape + (1,) * (wide.ndim - weight.ndim))
+            moved = wide + weight * (_wide_state(states[place], param) - wide)
+            # Where there was no step, z is not there yet.
+            write_param(param, remainder, np.where(weight == 0, wide, moved), None)
+
+
+def _wide_state(state: NDArray[Any], param: NDArray[Any]) -> NDArray[Any]:
+    if state.dtype != BLOCK8:
+        return state if state.dtype == np.float64 else state.astype(np.float32)
+    if state.ndim == 1:
+        return unpack(state, False, param.shape)
+    rows = zip(state, param, strict=True)
+    return np.stack([unpack(blocks, False, row.shape) for blocks, row in rows])
