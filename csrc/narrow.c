@@ -35,7 +35,8 @@ fo_narrow_loop *fo_narrow_loop_of(const fo_kernel *kernel, const fo_rule_info *i
         for (int k = 0; same && k < info->state_count; k++)
             same = row->state == fo_state_format(tensor, k);
         if (same)
-            return kernel->in_registers[fo_isa_in_use()];
+            return (row->state == FO_BLOCK8 ? kernel->in_blocks
+                                            : kernel->in_registers)[fo_isa_in_use()];
     }
     return NULL;
 }
@@ -191,18 +192,26 @@ static size_t stop_of(const fo_tensor *tensor, uint64_t start, size_t begin, siz
     return end - begin < left ? end : begin + (size_t)left;
 }
 
+/* Elements that come before what converts in registers. */
+static size_t head_of(const fo_tensor *tensor, uint64_t start, size_t begin)
+{
+    /* With blocks, only one in which the upper half of the position changes. */
+    if (fo_has_blocks(tensor))
+        return fo_draws_left(start + begin) < FO_BLOCK ? FO_BLOCK : 0;
+    /* Vectors of param then lie in cache lines. */
+    const uintptr_t address = (uintptr_t)element_of(tensor, 0, begin);
+    const size_t head = (-address & (CACHE_LINE - 1)) / fo_size_of(fo_param_format(tensor));
+    /* Two elements with a random word in common are not to be parted. */
+    return fo_rounding_of(tensor) == FO_STOCHASTIC ? head + ((start + begin + head) & 1) : head;
+}
+
 void fo_step_narrow(const fo_narrow_step *how, const fo_tensor *tensor, size_t begin, size_t end)
 {
     const uint64_t start = tensor->dtype == FO_MIXED ? tensor->position : 0;
     while (begin < end) {
         const size_t stop = stop_of(tensor, start, begin, end);
         if (how->in_registers) {
-            /* Vectors of param then lie in cache lines. */
-            const uintptr_t address = (uintptr_t)element_of(tensor, 0, begin);
-            size_t head = (-address & (CACHE_LINE - 1)) / fo_size_of(fo_param_format(tensor));
-            /* Two elements with a random word in common are not to be parted. */
-            if (fo_rounding_of(tensor) == FO_STOCHASTIC)
-                head += (start + begin + head) & 1;
+            const size_t head = head_of(tensor, start, begin);
             if (head < stop - begin) {
                 step_tiles(how, tensor, begin, begin + head);
                 begin = step_in_registers(how, tensor, begin + head, stop);

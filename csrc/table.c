@@ -23,29 +23,6 @@ static const fo_hyper_info hyper_infos[] = {
     static const fo_hyper_entry hypers_of_##name[] = hypers;
 #include "rules.def"
 
-/* Bit k: state k, the optional one after the others, is of squares. */
-#define FO_SIGNED 0
-#define FO_SQUARES 1
-#define FO_STATE(name, kind) enum { FO_KIND_##name = kind };
-#include "rules.def"
-#define NO_STATES 0
-#define ONE_STATE(a) FO_KIND_##a
-#define TWO_STATES(a, b) FO_KIND_##a | FO_KIND_##b << 1
-#define THREE_STATES(a, b, c) FO_KIND_##a | FO_KIND_##b << 1 | FO_KIND_##c << 2
-#define NO_OPTIONAL 0
-#define OPTIONAL(state, flag) FO_KIND_##state
-#define TWO_ADDED(a, flag_a, b, flag_b) FO_KIND_##a | FO_KIND_##b << 1
-#define FO_RULE(name, class_name, kernel, states, optional, ...)                                   \
-    enum { FO_SQUARES_OF_##name = (states) | (optional) << FO_STATES_##name };
-#include "rules.def"
-#undef NO_STATES
-#undef ONE_STATE
-#undef TWO_STATES
-#undef THREE_STATES
-#undef NO_OPTIONAL
-#undef OPTIONAL
-#undef TWO_ADDED
-
 #define NO_STATES {NULL}
 #define ONE_STATE(a) {#a}
 #define TWO_STATES(a, b) {#a, #b}

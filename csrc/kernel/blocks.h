@@ -67,18 +67,26 @@ FO_INLINE scalar shift_of(int squares)
     return squares ? 0 : 0x1.2p-16f;
 }
 
+/* scale/(1 - d), or for blocks of squares the scale. */
+FO_INLINE scalar factor_of(const fo_block8 *block, int squares)
+{
+    return block->scale / (1 - shift_of(squares));
+}
+
+FO_INLINE vec decode(words code, int squares, scalar factor)
+{
+    const words magnitude = squares ? code : code & 0x7f;
+    const vec t = (vec)((magnitude + first_code(squares)) << 20);
+    if (squares)
+        return t * factor;
+    return (vec)((words)((t - shift_of(squares)) * factor) ^ (code & 0x80) << 24);
+}
+
 FO_INLINE void load_block(const fo_block8 *from, int squares, float *to)
 {
-    const scalar shift = shift_of(squares), factor = from->scale / (1 - shift);
-    for (size_t k = 0; k < FO_BLOCK; k += LANES) {
-        const words code = load_codes(from->codes + k);
-        const words magnitude = squares ? code : code & 0x7f;
-        const vec t = (vec)((magnitude + first_code(squares)) << 20);
-        if (squares)
-            store_native(to + k, t * factor);
-        else
-            store_native(to + k, (vec)((words)((t - shift) * factor) ^ (code & 0x80) << 24));
-    }
+    const scalar factor = factor_of(from, squares);
+    for (size_t k = 0; k < FO_BLOCK; k += LANES)
+        store_native(to + k, decode(load_codes(from->codes + k), squares, factor));
 }
 
 /* The largest magnitude of a block as bits, which have the order of the numbers. */

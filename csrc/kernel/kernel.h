@@ -81,6 +81,13 @@ typedef void fo_loop(const fo_loop_call *call, unsigned optional, size_t n, void
 #define FO_NARROW_ISAS(X, x)
 #endif
 
+/* Where blocks of 8-bit codes do: the registers have to hold a block of every buffer. */
+#if FO_HAS_AVX
+#define FO_BLOCK_ISAS(X, x) X(FO_ISA_AVX512, avx512, x)
+#else
+#define FO_BLOCK_ISAS(X, x)
+#endif
+
 /* How a buffer is stored that converts in registers. Where all are of 16 bits, the first vector of a pair has the
  * elements at even places and the second those at odd ones: a formula does not mind, and no element has to
  * move to another lane. */
@@ -121,24 +128,37 @@ typedef struct fo_kernel {
     int own_decay; /* the formula has weight_decay in it */
     fo_loop *loop[FO_ISA_COUNT][FO_LAYOUT_COUNT];
     fo_narrow_loop *in_registers[FO_ISA_COUNT]; /* some are NULL */
+    fo_narrow_loop *in_blocks[FO_ISA_COUNT];    /* for states in blocks; some are NULL */
     /* Of a rule that takes norms of the whole tensor: how many, by what they multiply lr, and what is summed. */
     int terms; /* else 0 */
     double (*ratio)(const fo_hyper *hyper, const double *sums, size_t n);
     fo_terms_loop *terms_loop[FO_ISA_COUNT][FO_LAYOUT_COUNT];
 } fo_kernel;
 
-/* What the table says about each rule, as constants: FO_STATES_adam, FO_OPTIONAL_STATES_adam. */
+/* What the table says about each rule, as constants: FO_STATES_adam, FO_OPTIONAL_STATES_adam; and FO_SQUARES_OF_adam,
+ * bit k if state k is of squares, the optional ones after the others. A number of states and their bits come from
+ * one expression. */
+#define FO_SIGNED 0
+#define FO_SQUARES 1
+#define FO_STATE(name, kind) enum { FO_KIND_##name = kind };
+#include "rules.def"
+#define FO_NUMBERED(count, bits) ((count) | (bits) << 8)
 #define NO_STATES 0
-#define ONE_STATE(a) 1
-#define TWO_STATES(a, b) 2
-#define THREE_STATES(a, b, c) 3
+#define ONE_STATE(a) FO_NUMBERED(1, FO_KIND_##a)
+#define TWO_STATES(a, b) FO_NUMBERED(2, FO_KIND_##a | FO_KIND_##b << 1)
+#define THREE_STATES(a, b, c) FO_NUMBERED(3, FO_KIND_##a | FO_KIND_##b << 1 | FO_KIND_##c << 2)
 #define NO_OPTIONAL 0
-#define OPTIONAL(state, flag) 1
-#define TWO_ADDED(a, flag_a, b, flag_b) 2
+#define OPTIONAL(state, flag) ONE_STATE(state)
+#define TWO_ADDED(a, flag_a, b, flag_b) TWO_STATES(a, b)
 #define FO_RULE(name, class_name, kernel, states, optional, ...)                                   \
-    enum { FO_STATES_##name = states, FO_OPTIONAL_STATES_##name = optional };                      \
+    enum {                                                                                         \
+        FO_STATES_##name = (states) & 0xff,                                                        \
+        FO_OPTIONAL_STATES_##name = (optional) & 0xff,                                             \
+        FO_SQUARES_OF_##name = (states) >> 8 | (optional) >> 8 << ((states) & 0xff)                \
+    };                                                                                             \
     extern const fo_kernel fo_kernel_##kernel;
 #include "rules.def"
+#undef FO_NUMBERED
 #undef NO_STATES
 #undef ONE_STATE
 #undef TWO_STATES

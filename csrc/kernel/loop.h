@@ -213,6 +213,9 @@ static void FO_NAME(loop)(const fo_loop_call *call, unsigned optional, size_t n,
 }
 
 #include "kernel/narrow.h"
+
+#include "kernel/block_loop.h"
+
 #ifdef FO_TERMS
 #include "kernel/terms.h"
 #endif

@@ -94,6 +94,10 @@
 #define first_code FO_NAME(first_code)
 #undef shift_of
 #define shift_of FO_NAME(shift_of)
+#undef factor_of
+#define factor_of FO_NAME(factor_of)
+#undef decode
+#define decode FO_NAME(decode)
 #undef load_block
 #define load_block FO_NAME(load_block)
 #undef largest_bits
@@ -208,6 +212,8 @@
 #define vector_of FO_NAME(vector_of)
 #undef storage_of
 #define storage_of FO_NAME(storage_of)
+#undef narrow_setting_of
+#define narrow_setting_of FO_NAME(narrow_setting_of)
 #undef step_narrow_groups
 #define step_narrow_groups FO_NAME(step_narrow_groups)
 #undef load_buffer
@@ -232,6 +238,36 @@
 #define any_nan FO_NAME(any_nan)
 #undef step_narrow_group
 #define step_narrow_group FO_NAME(step_narrow_group)
+
+/* block_loop.h */
+#undef BLOCK_VECTORS
+#define BLOCK_VECTORS FO_NAME(BLOCK_VECTORS)
+#undef BLOCK_STATES
+#define BLOCK_STATES FO_NAME(BLOCK_STATES)
+#undef has_squares
+#define has_squares FO_NAME(has_squares)
+#undef load_split
+#define load_split FO_NAME(load_split)
+#undef store_split
+#define store_split FO_NAME(store_split)
+#undef largest_in
+#define largest_in FO_NAME(largest_in)
+#undef first_words
+#define first_words FO_NAME(first_words)
+#undef take_words
+#define take_words FO_NAME(take_words)
+#undef encode
+#define encode FO_NAME(encode)
+#undef load_states
+#define load_states FO_NAME(load_states)
+#undef load_operands_of_block
+#define load_operands_of_block FO_NAME(load_operands_of_block)
+#undef store_params_of_block
+#define store_params_of_block FO_NAME(store_params_of_block)
+#undef encode_states
+#define encode_states FO_NAME(encode_states)
+#undef step_block
+#define step_block FO_NAME(step_block)
 
 /* norm.c */
 #undef add_square

@@ -281,16 +281,22 @@ FO_INLINE size_t step_narrow_groups(const setting s, const fo_stored *buffers, i
     return i;
 }
 
-static size_t FO_CAT(in_registers, FO_ISA)(const fo_loop_call *call, const fo_stored *buffers,
-                                           size_t n)
+/* Multiplications by 1 cost little beside conversions. */
+FO_INLINE setting narrow_setting_of(const fo_loop_call *call)
 {
-    /* Multiplications by 1 cost little beside conversions. */
     setting s = {.preparation = FO_GRAD_PREPARED};
     s.grad_decayed = call->grad_decayed;
     for (int k = 0; k < COEFFICIENTS; k++)
         s.c[k] = (scalar)call->coefficients[k];
     s.by =
         (factors){(scalar)call->grad_scale, (scalar)call->param_factor, (scalar)call->weight_decay};
+    return s;
+}
+
+static size_t FO_CAT(in_registers, FO_ISA)(const fo_loop_call *call, const fo_stored *buffers,
+                                           size_t n)
+{
+    const setting s = narrow_setting_of(call);
     /* Copied, or a compiler reads them again after each store. */
     fo_stored own = *buffers;
     if (!own.interleaved)

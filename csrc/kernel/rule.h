@@ -61,6 +61,7 @@ enum { ARGUMENT = FO_MAX_STATES, ROOT, PARAM };
 #define FO_LOOP(isa, name, unused)                                                                 \
     [isa] = {[FO_LAYOUT_float32] = loop_##name##_f32, [FO_LAYOUT_float64] = loop_##name##_f64},
 #define FO_NARROW_LOOP(isa, name, unused) [isa] = in_registers_##name,
+#define FO_BLOCK_LOOP(isa, name, unused) [isa] = in_blocks_##name,
 #ifdef FO_TERMS
 _Static_assert(!FO_CAT(FO_OPTIONAL_STATES, FO_KERNEL), "terms have no optional states");
 #define FO_TERMS_LOOP(isa, name, unused)                                                           \
@@ -80,4 +81,5 @@ const fo_kernel FO_CAT(fo_kernel, FO_KERNEL) = {.coefficients = coefficients,
                                                 .own_decay = FO_OWN_DECAY,
                                                 .loop = {FO_ISAS(FO_LOOP, )},
                                                 .in_registers = {FO_NARROW_ISAS(FO_NARROW_LOOP, )},
+                                                .in_blocks = {FO_BLOCK_ISAS(FO_BLOCK_LOOP, )},
                                                 FO_NORMS};

@@ -43,6 +43,7 @@ COMBINATIONS = (
     ("bfloat16", "float16", None, True),
     ("float32", "float16", None, False),
     ("float32", "float32", "block8", False),
+    ("float32", "bfloat16", "block8", False),
     ("bfloat16", "bfloat16", "block8", True),
     ("bfloat16", "bfloat16", "block8", False),
     ("float16", "float32", "with block8", False),
