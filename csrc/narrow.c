@@ -1,7 +1,8 @@
 /* A step over buffers of any formats that compute in float32. The combinations that matter most convert in
- * registers (kernel/narrow.h). All others, and the elements that do not fill a group of vectors, go through
- * tiles: converted to float32 in the first-level cache, stepped by the loop for float32, and converted
- * back. That is written once for all rules and formats. Tiles are of whole blocks, where a state has them. */
+ * registers (kernel/narrow.h, kernel/block_loop.h). All others, and the elements that do not fill a group of
+ * vectors, go through tiles: converted to float32 in the first-level cache, stepped by the loop for float32, and
+ * converted back. That is written once for all rules and formats. Tiles are of whole blocks, where a state has
+ * them. */
 #include "build.h"
 
 #include "narrow.h"

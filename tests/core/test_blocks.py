@@ -10,7 +10,7 @@ import warnings
 import formats
 import numpy as np
 import pytest
-from cases import class_of, numbers
+from cases import class_of, numbers, step_keyword
 
 import fastopt
 from fastopt._blocks import pack, unpack
@@ -54,6 +54,30 @@ def test_numbers_are_stored_as_the_twin_stores_them(squares, rounding):
     got = stored(values, squares=squares, rounding=rounding)
     np.testing.assert_array_equal(got["scale"], twin["scale"])
     np.testing.assert_array_equal(got["codes"], twin["codes"])
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+@pytest.mark.parametrize("before", [0, 1])
+def test_blocks_whose_first_element_is_the_second_of_its_word_match_the_twin(rule, before):
+    """Two elements share a random word, so an array may begin in the middle of one."""
+    n = 5 * BLOCK + 9
+    first, param = np.zeros(before, np.float32), numbers(0, n, np.float32)
+    stored_as = ["float32", "float32", *("block8" for _ in rule.states)]
+    options = {"lr": 0.01, "state_format": "block8", "seed": 5}
+    opt = class_of(rule)([first, param], **options)
+    blocks = [np.zeros(-(-n // BLOCK), formats.BLOCK8) for _ in rule.states]
+    twin, carried = [param.copy(), None, *blocks], np.zeros(())
+    for t in range(2):
+        twin[1] = numbers(t + 1, n, np.float32)
+        known = {**opt.param_groups[0], "grad_scale": 1.0, **step_keyword(rule, t + 1, carried)}
+        if t == 0 and "dampening" in known:
+            known["dampening"] = 0.0  # as the class does
+        opt.step([np.zeros_like(first), twin[1]])
+        hypers = {name: known[name] for name in rule.hypers}
+        formats.step(rule.name, twin, stored_as, hypers, seed=5, count=t + 1, position=before)
+    assert param.tobytes() == twin[0].tobytes()
+    for name, expected in zip(rule.states, twin[2:], strict=True):
+        assert opt.state[1][name].tobytes() == expected.tobytes()
 
 
 @pytest.mark.parametrize("squares", [False, True])
