@@ -201,7 +201,8 @@ FO_INLINE void encode_states(const fo_stored *to, size_t i, const __m128i *large
 /* Returns 0, and stores nothing, if a state is not finite.
  *
  * The states are encoded between the roots and the quotients, so that a core that looks only a limited number of
- * operations ahead has work while its divider is busy. */
+ * operations ahead has work while its divider is busy. Hiding a root keeps compilers from computing the quotient
+ * earlier. */
 FO_INLINE int step_block(const setting s, const fo_stored *buffers, size_t i)
 {
     operands group[BLOCK_VECTORS];
@@ -229,7 +230,7 @@ FO_INLINE int step_block(const setting s, const fo_stored *buffers, size_t i)
     encode_states(buffers, i, largest, state);
     vec param[BLOCK_VECTORS];
     for (int k = 0; k < BLOCK_VECTORS; k++) {
-        if (FO_ROOT_COST)
+        if (FO_ROOT_COST && !FO_ROOT_IN_STATES)
             __asm__ volatile("" : "+v"(group[k].state[ROOT]));
         update_operands(&group[k], s);
         param[k] = group[k].p;

@@ -36,6 +36,7 @@ static void coefficients(const fo_hyper *hyper, uint64_t step, double *c)
 #define FO_KERNEL adopt
 #define FO_FILE "rules/adopt.c"
 #define FO_ROOT_COST FO_MODERATE
+#define FO_ROOT_IN_STATES 1
 #include "kernel/rule.h"
 
 #else
