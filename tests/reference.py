@@ -416,11 +416,10 @@ def lars(
     param[...] = param - momentum_buffer
 
 
-def schedule_free(param, z, *, step, weight_sum, lr, warmup_steps):
+def schedule_free(*, step, weight_sum, lr, warmup_steps):
     """What both rules start from: the rate, and the step's share in all weights."""
     rate = lr * (step / warmup_steps) if step < warmup_steps else lr
     if step == 1:
-        z[...] = param
         weight_sum[...] = 0.0
     weight_sum[...] = float(weight_sum) + rate * rate
     total = float(weight_sum)
@@ -428,15 +427,15 @@ def schedule_free(param, z, *, step, weight_sum, lr, warmup_steps):
 
 
 @twin
-def schedule_free_sgd(param, grad, z, *, step, weight_sum, lr, momentum, warmup_steps, **common):
+def schedule_free_sgd(
+    param, grad, z_offset, *, step, weight_sum, lr, momentum, warmup_steps, **common
+):
     real = param.dtype.type
     g = effective_gradient(param, grad, lr=lr, **common)
-    rate, share = schedule_free(
-        param, z, step=step, weight_sum=weight_sum, lr=lr, warmup_steps=warmup_steps
-    )
+    rate, share = schedule_free(step=step, weight_sum=weight_sum, lr=lr, warmup_steps=warmup_steps)
     scale = real(rate * (1.0 - momentum * (1.0 - share)))
-    update = real(share) * (param - z) + scale * g
-    z[...] = z - real(rate) * g
+    update = scale * g - real(share) * z_offset
+    z_offset[...] = real(1.0 - share) * (z_offset - real(rate * momentum) * g)
     param[...] = param - update
 
 
@@ -444,7 +443,7 @@ def schedule_free_sgd(param, grad, z, *, step, weight_sum, lr, momentum, warmup_
 def schedule_free_adamw(
     param,
     grad,
-    z,
+    z_offset,
     exp_avg_sq,
     *,
     step,
@@ -459,14 +458,12 @@ def schedule_free_adamw(
 ):
     real = param.dtype.type
     g = effective_gradient(param, grad, lr=lr, weight_decay=0.0, decoupled=True, **common)
-    rate, share = schedule_free(
-        param, z, step=step, weight_sum=weight_sum, lr=lr, warmup_steps=warmup_steps
-    )
+    rate, share = schedule_free(step=step, weight_sum=weight_sum, lr=lr, warmup_steps=warmup_steps)
     correction = float(np.sqrt(1.0 - power(beta2, step)))
     exp_avg_sq[...] = real(beta2) * exp_avg_sq + real(1.0 - beta2) * (g * g)
     d = (real(correction) * g) / (np.sqrt(exp_avg_sq) + real(eps * correction))
     if weight_decay != 0:
         d = d + real(weight_decay) * param
-    update = real(share) * (param - z) + real(rate * (1.0 - beta1 * (1.0 - share))) * d
-    z[...] = z - real(rate) * d
+    update = real(rate * (1.0 - beta1 * (1.0 - share))) * d - real(share) * z_offset
+    z_offset[...] = real(1.0 - share) * (z_offset - real(rate * beta1) * d)
     param[...] = param - update

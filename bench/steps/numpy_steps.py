@@ -259,33 +259,34 @@ def asgd(p, g, average, t, u):
 
 
 @step_of
-def schedule_free_sgd(p, g, z, t, u):
+def schedule_free_sgd(p, g, offset, t, u):
     """All steps so far were of the same rate."""
     share = 1 / STEP
-    np.subtract(p, z, out=t)
-    np.multiply(t, share, out=t)
-    np.multiply(g, LR * (1 - 0.9 * (1 - share)), out=u)
-    np.add(t, u, out=t)
-    np.multiply(g, LR, out=u)
-    np.subtract(z, u, out=z)
+    np.multiply(g, LR * (1 - 0.9 * (1 - share)), out=t)
+    np.multiply(offset, share, out=u)
+    np.subtract(t, u, out=t)
     np.subtract(p, t, out=p)
+    np.multiply(g, LR * 0.9, out=t)
+    np.subtract(offset, t, out=offset)
+    np.multiply(offset, 1 - share, out=offset)
 
 
 @step_of
-def schedule_free_adamw(p, g, z, v, t, u):
-    share, root = 1 / STEP, (1 - 0.999**STEP) ** 0.5
+def schedule_free_adamw(p, g, offset, v, t, u):
+    root = (1 - 0.999**STEP) ** 0.5
     _average_square(v, g, 0.999, t)
     np.sqrt(v, out=t)
     np.add(t, 1e-8 * root, out=t)
     np.divide(g, t, out=u)
     np.multiply(u, root, out=u)
-    np.subtract(p, z, out=t)
-    np.multiply(t, share, out=t)
-    np.subtract(p, t, out=p)
+    share = 1 / STEP
+    np.multiply(offset, share, out=t)
+    np.add(p, t, out=p)
     np.multiply(u, LR * (1 - 0.9 * (1 - share)), out=t)
     np.subtract(p, t, out=p)
-    np.multiply(u, LR, out=u)
-    np.subtract(z, u, out=z)
+    np.multiply(u, LR * 0.9, out=u)
+    np.subtract(offset, u, out=offset)
+    np.multiply(offset, 1 - share, out=offset)
 
 
 def make_step(rule, tensors, max_norm=None):

@@ -2,19 +2,18 @@
  *
  *     v = beta2*v + (1-beta2)*(g*g)
  *     d = (R*g)/(sqrt(v) + E) + weight_decay*p
- *     x = c*(p - z) + lr_t*(1 - beta1*(1-c))*d
- *     z = z - lr_t*d
+ *     x = lr_t*(1 - beta1*(1-c))*d - c*o
+ *     o = (1-c)*(o - lr_t*beta1*d)
  *     p = p - x
  *
- *     z = p at the start
  *     R = sqrt(1-beta2**t),  E = eps*sqrt(1-beta2**t)
  *     lr_t = lr*min(1, t/warmup_steps)
  *     weight_sum = weight_sum + lr_t**2,  c = lr_t**2/weight_sum
  *
  * A. Defazio et al., "The road less scheduled", NeurIPS 2024, in the form of the authors' package schedulefree:
- * p is their y, where gradients are taken. What to use is the average p + (1 - 1/beta1)*(z - p), their x;
- * eval() of the class puts it into the parameters. weight_sum is carried from step to step. Where lr falls,
- * their package goes on weighting with the largest lr.
+ * p is their y, where gradients are taken, and o is z - y. What to use is the average p + (1 - 1/beta1)*o,
+ * their x; eval() of the class puts it into the parameters. weight_sum is carried from step to step. Where lr
+ * falls, their package goes on weighting with the largest lr.
  *
  * When to use it: in place of AdamW with a schedule, where the number of steps is not known beforehand; with
  * a warmup, and a learning rate above AdamW's. */
@@ -24,7 +23,7 @@
 
 #include <math.h>
 
-enum { BETA2, ONE_MINUS_BETA2, R, E, DECAY, FIRST, C, A, LR, WEIGHT_SUM, COEFFICIENTS };
+enum { BETA2, ONE_MINUS_BETA2, R, E, DECAY, C, ONE_MINUS_C, A, B, WEIGHT_SUM, COEFFICIENTS };
 
 static void coefficients(const fo_hyper *hyper, uint64_t step, double *c)
 {
@@ -35,10 +34,10 @@ static void coefficients(const fo_hyper *hyper, uint64_t step, double *c)
     c[R] = root;
     c[E] = hyper->eps * root;
     c[DECAY] = hyper->weight_decay;
-    c[FIRST] = step == 1;
     c[C] = fo_share_of_weights(lr, step, &c[WEIGHT_SUM]);
+    c[ONE_MINUS_C] = 1 - c[C];
     c[A] = lr * (1 - hyper->beta1 * (1 - c[C]));
-    c[LR] = lr;
+    c[B] = lr * hyper->beta1;
 }
 
 #define FO_KERNEL schedule_free_adamw
@@ -52,15 +51,13 @@ static void coefficients(const fo_hyper *hyper, uint64_t step, double *c)
 
 FO_INLINE vec update(vec g, vec *state, FO_UNUSED vec *const *optional, const scalar *c)
 {
-    vec *z = &state[0], *v = &state[1];
-    const vec y = state[PARAM];
+    vec *o = &state[0], *v = &state[1];
     *v = c[BETA2] * *v + c[ONE_MINUS_BETA2] * (g * g);
     vec d = (c[R] * g) / (square_root(*v) + c[E]);
     if (c[DECAY] != 0)
-        d = d + c[DECAY] * y;
-    *z = c[FIRST] != 0 ? y : *z;
-    const vec x = c[C] * (y - *z) + c[A] * d;
-    *z = *z - c[LR] * d;
+        d = d + c[DECAY] * state[PARAM];
+    const vec x = c[A] * d - c[C] * *o;
+    *o = c[ONE_MINUS_C] * (*o - c[B] * d);
     return x;
 }
 

@@ -395,7 +395,7 @@ def lars(
 def schedule_free_sgd(
     param: NDArray[_Scalar],
     grad: NDArray[_Scalar],
-    z: NDArray[_Scalar],
+    z_offset: NDArray[_Scalar],
     *,
     step: int | np.integer[Any],
     weight_sum: NDArray[np.float64],
@@ -411,7 +411,7 @@ def schedule_free_sgd(
 def schedule_free_adamw(
     param: NDArray[_Scalar],
     grad: NDArray[_Scalar],
-    z: NDArray[_Scalar],
+    z_offset: NDArray[_Scalar],
     exp_avg_sq: NDArray[_Scalar],
     *,
     step: int | np.integer[Any],

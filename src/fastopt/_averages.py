@@ -1,7 +1,7 @@
 """The two points of the schedule-free rules: where gradients are taken, and the average.
 
-A parameter is ``(1 - share)*z + share*average`` while it is stepped, where z is a state and the
-share a hyper-parameter of the rule.
+The state z_offset leads from the parameter, where gradients are taken, to the point z that plain
+steps have reached; against it, by a factor of the share, lies the average.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["has_average", "move", "moved_by", "require_training", "training_of"]
 
 
 def has_average(rule: Rule) -> bool:
-    return "z" in rule.states
+    return "z_offset" in rule.states
 
 
 def require_training(training: bool) -> None:
@@ -44,19 +44,18 @@ def training_of(found: Any, rule: Rule) -> bool:
 
 
 def moved_by(rule: Rule, hypers: Mapping[str, Any], training: bool) -> Any:
-    """What share of the way to z leads to the other point, from the average or to it."""
+    """The factor of z_offset that leads to the other point, from the average or to it."""
     name = "momentum" if "momentum" in rule.hypers else "beta1"
     share = hypers[name]
-    if training:
-        return 1 - np.asarray(share, np.float64)
     if not np.all(np.asarray(share) > 0):
         raise ValueError(f"{name} must be above 0 for eval(), got {share!r}: there is no average")
-    return 1 - 1 / np.asarray(share, np.float64)
+    back = 1 / np.asarray(share, np.float64) - 1
+    return back if training else -back
 
 
 def move(rule: Rule, tensors: TensorList, factors: Sequence[Any]) -> None:
-    """Move each parameter towards its z by a factor of the way: a number, or one for each row."""
-    place = rule.states.index("z")
+    """Move each parameter by a factor of its z_offset: a number, or one for each row."""
+    place = rule.states.index("z_offset")
     if not all(param.flags.writeable for param in tensors.params):
         raise ValueError("params must be writeable, got a read-only array")
     with tensors:
@@ -67,8 +66,8 @@ def move(rule: Rule, tensors: TensorList, factors: Sequence[Any]) -> None:
             wide = param.astype(compute) if remainder is None else join(param, remainder)
             weight = np.asarray(factor, compute)
             weight = weight.reshape(weight.shape + (1,) * (wide.ndim - weight.ndim))
-            moved = wide + weight * (_wide_state(states[place], param) - wide)
-            # Where there was no step, z is not there yet.
+            moved = wide + weight * _wide_state(states[place], param)
+            # Without a step yet, not even the sign of a zero changes.
             write_param(param, remainder, np.where(weight == 0, wide, moved), None)
 
 

@@ -11,7 +11,7 @@ from cases import class_of, numbers
 
 import fastopt
 
-RULES = [rule for rule in fastopt.RULES.values() if "z" in rule.states]
+RULES = [rule for rule in fastopt.RULES.values() if "z_offset" in rule.states]
 SHARE = {"schedule_free_sgd": "momentum", "schedule_free_adamw": "beta1"}
 each_rule = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 KEYWORDS = {"lr": 0.05, "warmup_steps": 3}
@@ -34,14 +34,13 @@ def test_eval_gives_the_average_of_the_steps_by_their_squared_rates(rule):
     param = numbers(1, 7, np.float64)
     optimizer = class_of(rule)(param, **KEYWORDS)
     total, weights = np.zeros(7), 0.0
-    start = param.copy()
     for step in range(1, 9):
         # The average has the z of before each step in it.
-        z = optimizer.state[0]["z"].copy() if step > 1 else start
+        z = param + optimizer.state[0]["z_offset"]
         weight = (0.05 * min(1, step / 3)) ** 2
         total, weights = total + weight * z, weights + weight
         optimizer.step(param + numbers(10 + step, 7, np.float64))
-    average = param + (1 - 1 / 0.9) * (optimizer.state[0]["z"] - param)
+    average = param + (1 - 1 / 0.9) * optimizer.state[0]["z_offset"]
     optimizer.eval()
     np.testing.assert_array_equal(param, average)
     assert float(optimizer.state[0]["weight_sum"]) == pytest.approx(weights, rel=1e-14)
@@ -135,6 +134,17 @@ def test_a_parameter_without_a_step_is_its_own_average(rule):
     optimizer.step([np.ones(3), None])
     optimizer.eval()
     assert params[1].tobytes() == np.full(2, -0.0).tobytes()
+
+
+@each_rule
+def test_rows_without_a_step_are_their_own_average(rule):
+    param = np.ones((5, 2))
+    optimizer = class_of(rule)(param, lr=0.1)
+    for _ in range(3):
+        optimizer.step(fastopt.Rows(np.array([3, 1]), np.ones((2, 2))))
+    optimizer.eval()
+    assert (param[[0, 2, 4]] == 1).all()
+    assert (param[[1, 3]] < 1).all()
 
 
 @each_rule
