@@ -60,13 +60,37 @@ def test_the_solvers_of_scikit_learn_are_met(digits, kind, rule, options, solver
 def test_every_rule_learns_the_digits(digits, rule):
     inputs, test_inputs, labels, test_labels = digits
     rates = {"adagrad": 0.02, "adadelta": 1.0, "sgd": 0.3, "momentum": 0.05, "nag": 0.05}
-    rates["radam"] = 0.02
+    rates |= {"radam": 0.02, "asgd": 0.3, "lars": 5.0}
+    rates |= {"schedule_free_sgd": 1.0, "schedule_free_adamw": 0.02}
     options = {**OPTIONS, "learning_rate_init": rates.get(rule, 0.005)}
     if rule == "rprop":  # is for the gradients of a whole data set
         options["batch_size"] = len(inputs)
     model = fit(MLPClassifier(rule=rule, max_iter=40, **options), inputs, labels)
     assert type(model._optimizer.steps).__name__ == fastopt.RULES[rule].class_name
     assert model.score(test_inputs, test_labels) > 0.93
+
+
+@pytest.mark.parametrize("rule", ["schedule_free_sgd", "schedule_free_adamw"])
+def test_a_trained_model_has_the_average_of_a_schedule_free_rule(digits, rule):
+    inputs, _, labels, _ = digits
+    model = fit(MLPClassifier(rule=rule, max_iter=3, **OPTIONS), inputs, labels)
+    for _ in range(2):
+        steps, average = model._optimizer.steps, model.coefs_[0].copy()
+        assert not steps.training
+        steps.train()
+        assert np.abs(model.coefs_[0] - average).max() > 1e-4
+        steps.eval()
+        np.testing.assert_allclose(model.coefs_[0], average, rtol=1e-12, atol=1e-15)
+        model.partial_fit(inputs[:500], labels[:500])
+        assert (model.coefs_[0] != average).any()
+
+
+def test_the_best_weights_are_those_that_were_validated(digits):
+    inputs, _, labels, _ = digits
+    common = {**OPTIONS, "early_stopping": True, "n_iter_no_change": 2, "max_iter": 30}
+    model = fit(MLPClassifier(rule="schedule_free_sgd", **common), inputs, labels)
+    assert model._optimizer.steps.training
+    assert all(np.array_equal(a, b) for a, b in zip(model.coefs_, model._best_coefs, strict=True))
 
 
 def test_schedules_and_early_stopping_are_those_of_scikit_learn(digits):

@@ -149,7 +149,7 @@ def test_enqueue_refuses_what_is_no_point(params, error, word):
         ({"seed": True}, TypeError, "seed.*True"),
         ({"constraint": 3}, TypeError, "constraint.*3"),
         ({"name": 3}, TypeError, "name.*3"),
-        ({"storage": 3}, TypeError, "int"),
+        ({"storage": 3}, TypeError, "storage.*3"),
     ],
 )
 def test_bad_arguments_are_refused(options, error, word):

@@ -42,6 +42,7 @@ class _RuleOptimizer(SGDOptimizer):
             params, estimator.learning_rate_init, estimator.learning_rate, power_t=estimator.power_t
         )
         self.kind = getattr(fastopt, fastopt.RULES[estimator.rule].class_name)
+        self.averages = hasattr(self.kind, "eval")
         self.options = dict(estimator.rule_options or {})
         self.before = None
         self.steps = self._steps_of(params)
@@ -73,10 +74,19 @@ class _RuleOptimizer(SGDOptimizer):
 
     def update_params(self, params, grads):
         self._follow(params)
+        if self.averages:
+            self.steps.train()
         self.steps.lr = self.learning_rate
         self.steps.step(
             [np.ascontiguousarray(g, p.dtype) for p, g in zip(params, grads, strict=True)]
         )
+
+    def finish(self, params):
+        """Leave the average that a schedule-free rule keeps; but the best weights, where the
+        estimator went back to those.
+        """
+        if self.averages and all(new is old for new, old in zip(params, self.stepped, strict=True)):
+            self.steps.eval()
 
 
 class _TrainedByRule:
@@ -97,7 +107,9 @@ class _TrainedByRule:
     def _fit(self, *args, **kwargs):
         if self.rule not in fastopt.RULES:
             raise ValueError(f"rule must be one of {list(fastopt.RULES)}, got {self.rule!r}")
-        return super()._fit(*args, **kwargs)
+        super()._fit(*args, **kwargs)
+        self._optimizer.finish(self.coefs_ + self.intercepts_)
+        return self
 
 
 def _make_class(parent):
