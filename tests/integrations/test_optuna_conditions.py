@@ -6,8 +6,8 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import TrialState
 
 from fastopt import tune
-from fastopt.integrations._optuna_taken import Read, Taken
 from fastopt.integrations.optuna import FastoptSampler
+from fastopt.integrations.optuna.taken import Read, Taken
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 

@@ -9,8 +9,8 @@ from optuna.distributions import IntDistribution
 from optuna.trial import TrialState
 from test_optuna import SQUARE, points
 
-from fastopt.integrations import optuna as integration
 from fastopt.integrations.optuna import FastoptSampler
+from fastopt.integrations.optuna import sampler as sampler_module
 
 
 def test_running_trials_are_not_repeated_even_before_their_parameters_are_read(tmp_path):
@@ -110,7 +110,7 @@ def test_worker_that_meets_another_ones_point_draws_again(monkeypatch):
     first = study.ask()
     first_point = first.relative_params
     second_id = study._storage.create_new_trial(study._study_id)
-    write, draws = integration.write_suggestion, []
+    write, draws = sampler_module.write_suggestion, []
 
     def late(study, trial, params):
         if not draws:
@@ -118,7 +118,7 @@ def test_worker_that_meets_another_ones_point_draws_again(monkeypatch):
         draws.append(params)
         write(study, trial, params)
 
-    monkeypatch.setattr(integration, "write_suggestion", late)
+    monkeypatch.setattr(sampler_module, "write_suggestion", late)
     third = study.ask().relative_params
     assert len(draws) == 2
     assert third == draws[1] != draws[0]

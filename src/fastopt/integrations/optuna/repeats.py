@@ -10,7 +10,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from fastopt.integrations._optuna_history import is_ours, ours, parameter_of, whole
+from fastopt.integrations.optuna.history import is_ours, ours, parameter_of, whole
 
 __all__ = ["Repeats"]
 

@@ -1,8 +1,4 @@
-"""Optuna: the strategies of :mod:`fastopt.tune` as a sampler, and studies written into its storage.
-
-``FastoptSampler`` makes the suggestions in an Optuna study; storages, dashboards, pruners and
-distributed runs stay Optuna's. ``to_optuna`` writes a study of fastopt as one of Optuna.
-"""
+"""The sampler: an Optuna study gets its suggestions from a strategy."""
 
 from __future__ import annotations
 
@@ -18,23 +14,14 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.search_space import IntersectionSearchSpace
+from optuna.trial import FrozenTrial, TrialState
 
 from fastopt import _checks, tune
-
-try:
-    import optuna
-    from optuna.distributions import BaseDistribution, CategoricalDistribution
-    from optuna.samplers import BaseSampler, RandomSampler
-    from optuna.search_space import IntersectionSearchSpace
-    from optuna.trial import FrozenTrial, TrialState
-except ImportError as error:
-    raise ModuleNotFoundError(
-        "fastopt.integrations.optuna needs Optuna; install it with: pip install optuna",
-        name="optuna",
-    ) from error
-
-from fastopt.integrations._optuna_export import to_optuna
-from fastopt.integrations._optuna_history import (
+from fastopt.integrations.optuna.history import (
     History,
     TrialReader,
     is_ours,
@@ -42,12 +29,12 @@ from fastopt.integrations._optuna_history import (
     whole,
     write_suggestion,
 )
-from fastopt.integrations._optuna_repeats import Repeats
-from fastopt.integrations._optuna_taken import Taken
+from fastopt.integrations.optuna.repeats import Repeats
+from fastopt.integrations.optuna.taken import Taken
 from fastopt.tune.strategies.by_name import make_strategy
 from fastopt.tune.strategies.driver import Driver
 
-__all__ = ["FastoptSampler", "to_optuna"]
+__all__ = ["FastoptSampler"]
 
 # At most this number of other trials' suggestions are computed: each costs as much as one's own.
 FORESEEN = 8
@@ -110,6 +97,8 @@ class FastoptSampler(BaseSampler):
     >>> abs(study.best_params["x"] - 1) < 0.01
     True
     """
+
+    __module__ = "fastopt.integrations.optuna"
 
     def __init__(
         self,

@@ -14,7 +14,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, IntD
 from optuna.trial import FrozenTrial, TrialState
 
 from fastopt import tune
-from fastopt.integrations._optuna_taken import Read, Taken
+from fastopt.integrations.optuna.taken import Read, Taken
 
 __all__ = ["History", "TrialReader", "is_ours", "ours", "parameter_of", "whole", "write_suggestion"]
 
