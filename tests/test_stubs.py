@@ -29,7 +29,7 @@ ALLOWED = [
     # What a narrowed type is called within mypy.
     r"fastopt\.schedules\.(__all__|<callable subtype of object>)",
     # Unions of Literal, which stubtest takes for functions at run time.
-    r"fastopt\.(_rule_names\.RuleName|tune\.ledger\.ledger\.Resume|tune\.ledger\.database\.Access)",
+    r"fastopt\.(_rule_names\.RuleName|tune\.ledger\.agreement\.Resume|tune\.ledger\.database\.Access)",
     r"fastopt\.tune\.strategies\.protocol\.(Direction|Name)",
     r"fastopt\.tune\.schedulers\.protocol\.Decision",
     # The name of an exception that was caught on import; Python deletes it.

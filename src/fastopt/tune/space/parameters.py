@@ -22,7 +22,7 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -210,7 +210,7 @@ class Int(Number):
     when: Mapping[str, Any] | None = None
 
     if TYPE_CHECKING:  # not a field
-        _points: range
+        _points: range = field(init=False)
 
     def __post_init__(self) -> None:
         for name in ("low", "high", "step"):
