@@ -158,11 +158,7 @@ FO_INLINE void run(const setting s, const fo_loop_call *call, size_t n, void *co
  * that takes norms has few instances because it takes a pass more, and the library is to stay small. */
 FO_INLINE void run_prepared(setting s, const fo_loop_call *call, size_t n, void *const *buffers)
 {
-#ifdef FO_TERMS
-    const int has_one = 1;
-#else
-    const int has_one = FO_ROOT_COST && FO_VOCABULARY == FO_SSE2;
-#endif
+    const int has_one = FO_ONE_INSTANCE || (FO_ROOT_COST && FO_VOCABULARY == FO_SSE2);
     if (FO_VOCABULARY == FO_AVX512 && call->from_memory) {
         s.from_memory = 1;
         s.preparation = FO_GRAD_PREPARED;

@@ -34,6 +34,8 @@
  * FO_OWN_DECAY     1 only if the formula has weight_decay in it, so that neither g nor p is decayed before
  * FO_ROOT_COST     FO_NO_ROOT, or, if the formula takes a square_root, how costly its multiplications are
  *                  beside that: FO_LIGHT (up to 4), FO_MODERATE, FO_HEAVY (8 and more); see loop.h
+ * FO_ONE_INSTANCE  1 only if the rule is to take little room: it then scales and decays whether or not that is
+ *                  asked for, which takes a few per cent longer while the buffers are in a cache
  * FO_ROOT_IN_STATES  only if a state is computed from a quotient by the root, as 1: it is then not computed a second
  *                  time after the states (block_loop.h)
  */
@@ -44,6 +46,9 @@
 
 #if !defined(FO_KERNEL) || !defined(FO_FILE) || !defined(FO_ROOT_COST)
 #error "a rule defines FO_KERNEL, FO_FILE and FO_ROOT_COST; see kernel/rule.h"
+#endif
+#ifndef FO_ONE_INSTANCE
+#define FO_ONE_INSTANCE 0
 #endif
 #ifndef FO_ROOT_IN_STATES
 #define FO_ROOT_IN_STATES 0

@@ -37,6 +37,7 @@ static void coefficients(const fo_hyper *hyper, uint64_t step, double *c)
 #define FO_FILE "rules/asgd.c"
 #define FO_ROOT_COST FO_NO_ROOT
 #define FO_CARRIED NEXT_ETA
+#define FO_ONE_INSTANCE 1
 #include "kernel/rule.h"
 
 #else

@@ -39,6 +39,7 @@ static double ratio(const fo_hyper *hyper, const double *sums, FO_UNUSED size_t 
 #define FO_FILE "rules/lars.c"
 #define FO_ROOT_COST FO_NO_ROOT
 #define FO_TERMS 2
+#define FO_ONE_INSTANCE 1
 #include "kernel/rule.h"
 
 #else

@@ -31,6 +31,7 @@ static void coefficients(const fo_hyper *hyper, FO_UNUSED uint64_t step, double 
 #define FO_KERNEL rprop
 #define FO_FILE "rules/rprop.c"
 #define FO_ROOT_COST FO_NO_ROOT
+#define FO_ONE_INSTANCE 1
 #include "kernel/rule.h"
 
 #else

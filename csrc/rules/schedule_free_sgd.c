@@ -33,6 +33,7 @@ static void coefficients(const fo_hyper *hyper, uint64_t step, double *c)
 #define FO_FILE "rules/schedule_free_sgd.c"
 #define FO_ROOT_COST FO_NO_ROOT
 #define FO_CARRIED WEIGHT_SUM
+#define FO_ONE_INSTANCE 1
 #include "kernel/rule.h"
 
 #else

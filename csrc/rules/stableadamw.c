@@ -48,6 +48,7 @@ static double ratio(FO_UNUSED const fo_hyper *hyper, const double *sums, size_t 
 #define FO_FILE "rules/stableadamw.c"
 #define FO_ROOT_COST FO_MODERATE
 #define FO_TERMS 1
+#define FO_ONE_INSTANCE 1
 #include "kernel/rule.h"
 
 #else
