@@ -2,7 +2,7 @@
  * of each buffer, and the registers hold it from the codes that are loaded to those that are stored. Parameters and
  * gradients are float32 or bfloat16, by branches as in narrow.h. Where a block has a NaN or an infinity, and where
  * blocks end, tiles go on (../narrow.c). */
-#if !FO_DOUBLE && FO_VOCABULARY == FO_AVX512
+#if !FO_DOUBLE && FO_VOCABULARY == FO_AVX512 && !FO_ONE_INSTANCE
 #include "kernel/blocks.h"
 
 enum { BLOCK_VECTORS = FO_BLOCK / LANES, BLOCK_STATES = FO_CAT(FO_STATES, FO_KERNEL) };

@@ -35,7 +35,8 @@
  * FO_ROOT_COST     FO_NO_ROOT, or, if the formula takes a square_root, how costly its multiplications are
  *                  beside that: FO_LIGHT (up to 4), FO_MODERATE, FO_HEAVY (8 and more); see loop.h
  * FO_ONE_INSTANCE  1 only if the rule is to take little room: it then scales and decays whether or not that is
- *                  asked for, which takes a few per cent longer while the buffers are in a cache
+ *                  asked for, which takes a few per cent longer while the buffers are in a cache, and 8-bit
+ *                  states go through tiles (../narrow.c)
  * FO_ROOT_IN_STATES  only if a state is computed from a quotient by the root, as 1: it is then not computed a second
  *                  time after the states (block_loop.h)
  */
@@ -71,7 +72,11 @@ enum { ARGUMENT = FO_MAX_STATES, ROOT, PARAM };
 #define FO_LOOP(isa, name, unused)                                                                 \
     [isa] = {[FO_LAYOUT_float32] = loop_##name##_f32, [FO_LAYOUT_float64] = loop_##name##_f64},
 #define FO_NARROW_LOOP(isa, name, unused) [isa] = in_registers_##name,
+#if FO_ONE_INSTANCE
+#define FO_BLOCK_LOOP(isa, name, unused) [isa] = NULL,
+#else
 #define FO_BLOCK_LOOP(isa, name, unused) [isa] = in_blocks_##name,
+#endif
 #ifdef FO_TERMS
 _Static_assert(!FO_CAT(FO_OPTIONAL_STATES, FO_KERNEL), "terms have no optional states");
 #define FO_TERMS_LOOP(isa, name, unused)                                                           \
