@@ -158,7 +158,7 @@ FO_INLINE void run(const setting s, const fo_loop_call *call, size_t n, void *co
  * that takes norms has few instances because it takes a pass more, and the library is to stay small. */
 FO_INLINE void run_prepared(setting s, const fo_loop_call *call, size_t n, void *const *buffers)
 {
-    const int has_one = FO_ONE_INSTANCE || (FO_ROOT_COST && FO_VOCABULARY == FO_SSE2);
+    const int has_one = FO_ONE_INSTANCE || (FO_ROOT_COST != FO_NO_ROOT && FO_VOCABULARY == FO_SSE2);
     if (FO_VOCABULARY == FO_AVX512 && call->from_memory) {
         s.from_memory = 1;
         s.preparation = FO_GRAD_PREPARED;
@@ -166,7 +166,7 @@ FO_INLINE void run_prepared(setting s, const fo_loop_call *call, size_t n, void 
     } else if (!has_one && call->preparation == FO_AS_GIVEN) {
         s.preparation = FO_AS_GIVEN;
         run(s, call, n, buffers);
-    } else if (!has_one && FO_ROOT_COST && FO_HAS_MULTIPLIED_ROOT &&
+    } else if (!has_one && FO_ROOT_COST != FO_NO_ROOT && FO_HAS_MULTIPLIED_ROOT &&
                call->preparation == FO_PARAM_DECAYED) {
         s.preparation = FO_PARAM_DECAYED;
         run(s, call, n, buffers);
