@@ -360,7 +360,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const size_t unit = of.options.clip || of.options.skip_nonfinite ? BLOCK
                         : has_blocks(&of)                            ? FO_BLOCK
                                                                      : 1;
-    const size_t piece = unit * (1 + (arrangement >> 4) % 1500);
+    const size_t part = unit * (1 + (arrangement >> 4) % 1500);
+    const size_t piece = fo_rule_takes_norms(of.group.rule) ? of.n : part;
 
     outcome first, other;
     run(&of, available[0], 1, 0, of.n, &first);
