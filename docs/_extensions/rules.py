@@ -29,10 +29,8 @@ def of_kernel(kernel):
 
 def bytes_of(rule):
     """Of a float32 parameter, its gradient and its states."""
-    text = str(4 * (2 + len(rule.states)))
-    for switch in rule.optional.values():
-        text += f", `{switch}` 4 more"
-    return text
+    least = 4 * (2 + len(rule.states))
+    return f"{least} to {least + 4 * len(rule.optional)}" if rule.optional else str(least)
 
 
 def kernels():
