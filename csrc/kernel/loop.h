@@ -154,8 +154,8 @@ FO_INLINE void run(const setting s, const fo_loop_call *call, size_t n, void *co
 
 /* As a setting of constants, for each preparation that is worth an instance of run. FO_GRAD_PREPARED includes
  * the others. From memory its factors of 1 cost nothing; nor does one of them where no roots are multiplied,
- * since the multipliers are idle there. With SSE2 the divider is so slow that both cost next to nothing. A rule
- * that takes norms has few instances because it takes a pass more, and the library is to stay small. */
+ * since the multipliers are idle there. With SSE2 the divider is so slow that both cost next to nothing. Rules
+ * with FO_ONE_INSTANCE do without the others, for the size of the library. */
 FO_INLINE void run_prepared(setting s, const fo_loop_call *call, size_t n, void *const *buffers)
 {
     const int has_one = FO_ONE_INSTANCE || (FO_ROOT_COST != FO_NO_ROOT && FO_VOCABULARY == FO_SSE2);
@@ -190,7 +190,7 @@ static void FO_NAME(loop)(const fo_loop_call *call, unsigned optional, size_t n,
         s.optional = 1;
         run_prepared(s, call, n, buffers);
     } else if (OPTIONAL_STATES == 2 && optional) {
-        /* Of the sets of several states each has but one instance. */
+        /* Each of these combinations of optional states has only one instance. */
         s.preparation = FO_GRAD_PREPARED;
         if (optional == 1) {
             s.optional = 1;
