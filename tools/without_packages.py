@@ -18,14 +18,15 @@ from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = [
-    "dask", "distributed", "jax", "keras", "matplotlib", "mlflow", "mypy", "numba", "optuna",
-    "pandas", "sklearn", "tensorboard", "thinc", "threadpoolctl", "torch", "tqdm", "wandb",
+    "cloudpickle", "dask", "distributed", "jax", "joblib", "keras", "matplotlib", "ml_dtypes",
+    "mlflow", "mypy", "numba", "optax", "optuna", "pandas", "pyright", "sklearn", "tensorboard",
+    "thinc", "threadpoolctl", "torch", "tqdm", "wandb",
 ]  # fmt: skip
-# Nothing else depends on what is installed.
-TESTS = [
+# Of these every test runs, of other files only those that are marked with what they need: the rest
+# passes in an environment that has none of the packages, as the README's command shows.
+WHOLE = [
     "tests/integrations", "tests/test_documentation.py", "tests/test_missing_packages.py",
-    "tests/test_stubs.py", "tests/tune/test_plots.py", "tests/tune/test_progress.py",
-    "tests/tune/test_report.py", "tests/tune/test_study.py",
+    "tests/test_stubs.py", "tests/tune/test_progress.py",
 ]  # fmt: skip
 
 # Python imports a module of this name on its start, in every child too. What is asked for is noted,
@@ -50,35 +51,47 @@ sys.meta_path.insert(0, Finder())
 
 def run(files, absent, folder):
     """Which packages were asked for, and the tests that failed, with what they said."""
-    report, asked = folder / "report.xml", folder / "asked"
+    asked = folder / "asked"
     (folder / "sitecustomize.py").write_text(
         SITECUSTOMIZE.format(packages=set(PACKAGES), asked=str(asked), absent=set(absent))
     )
     path = os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))
-    command = [sys.executable, "-m", "pytest", "-q", "--all", "-p", "no:cacheprovider"]
+    whole = [file for file in files if is_whole(file)]
+    marked = [file for file in files if not is_whole(file)]
+    failed = []
+    for chosen, marks in ((whole, "not slow"), (marked, "needs and not slow")):
+        if chosen:
+            failed += run_tests(chosen, f"{marks} and not compiler", path, folder / "report.xml")
+    return set(asked.read_text().split() if asked.exists() else ()), failed
+
+
+def run_tests(files, marks, path, report):
+    command = [sys.executable, "-m", "pytest", "-q", "--all", "-p", "no:cacheprovider", "-m", marks]
     command += ["-n", "2", "--dist", "loadfile"] if len(files) > 1 else ["-n", "0"]
-    command += ["-m", "not slow and not compiler", "--continue-on-collection-errors"]
+    report.unlink(missing_ok=True)
     done = subprocess.run(
-        [*command, f"--junitxml={report}", *files],
+        [*command, "--continue-on-collection-errors", f"--junitxml={report}", *files],
         cwd=ROOT, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True,
     )  # fmt: skip
     if not report.exists():
         sys.exit(done.stdout + done.stderr)
-    failed = []
     for case in ElementTree.parse(report).iter("testcase"):
         for problem in (*case.iter("failure"), *case.iter("error"), *case.iter("skipped")):
             if problem.get("type") != "pytest.xfail":
                 said = f"{problem.get('message', '')}\n{problem.text}"
-                failed.append((f"{case.get('classname')}::{case.get('name')}", said))
-    return set(asked.read_text().split() if asked.exists() else ()), failed
+                yield f"{case.get('classname')}::{case.get('name')}", said
+
+
+def is_whole(file):
+    name = Path(file).relative_to(ROOT).as_posix()
+    return name.startswith(tuple(WHOLE))
 
 
 def test_files():
-    """Every file of TESTS, but the one that goes with another Thinc: tools/peers.sh runs it."""
-    for name in TESTS:
-        path = ROOT / name
-        files = sorted(path.rglob("test_*.py")) if path.is_dir() else [path]
-        yield from (str(file) for file in files if file.name != "test_spacy.py")
+    """The files of WHOLE and those with a mark, but the one for another Thinc (tools/peers.sh)."""
+    for file in sorted((ROOT / "tests").rglob("test_*.py")):
+        if file.name != "test_spacy.py" and (is_whole(file) or "mark.needs(" in file.read_text()):
+            yield str(file)
 
 
 def says_what_is_missing(said, absent):
