@@ -45,7 +45,7 @@ if not hasattr(torch.Tensor, "__dlpack_c_exchange_api__"):
 
 from fastopt import RULES
 from fastopt._core import Rule
-from fastopt.integrations.torch.plan import a_number
+from fastopt.integrations.torch.states import a_number
 from fastopt.integrations.torch.stepping import Stepping
 from fastopt.integrations.torch.storage import Group
 

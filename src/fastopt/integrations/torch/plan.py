@@ -4,34 +4,43 @@ A step goes through the parameters in C and finds their memory through DLPack's 
 One call of that gives what half a dozen methods of a tensor would give.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 
-from fastopt._blocks import fill
-from fastopt._core import ExchangeList, Rule, Snapshot
-from fastopt.integrations.torch import blocks
-from fastopt.integrations.torch.sharded import (
-    first_place,
-    grad_of,
-    is_sharded,
-    part_of,
-    whole_of,
-)
+from fastopt._core import ExchangeList, Snapshot
+from fastopt.integrations.torch.groups import hypers_of, optional_states, squares_of
+from fastopt.integrations.torch.sharded import first_place, grad_of, is_sharded, part_of
 from fastopt.integrations.torch.sparse import Rows, rows_of
-from fastopt.integrations.torch.storage import (
-    FORMATS,
-    NUMBERS,
-    REMAINDER,
-    TORCH_STATES,
-    Group,
-    Storage,
-    refuse_blocks,
-    zeros,
+from fastopt.integrations.torch.states import (
+    Entry,
+    check_tensor,
+    fits,
+    is_alike,
+    keep,
+    make_states,
+    new_carried,
+    new_counter,
+    usable_copies,
 )
+from fastopt.integrations.torch.storage import REMAINDER, Storage, refuse_blocks
 
-Entry: TypeAlias = dict[str, Any]
+# The rules whose steps torch counts
+COUNTED = {
+    "adagrad",
+    "adadelta",
+    "adam",
+    "adamw",
+    "adamax",
+    "asgd",
+    "nadam",
+    "radam",
+    "rmsprop",
+    "rprop",
+}
+# Types whose objects never change their value
+IMMUTABLE = (int, float, bool, str, type(None))
 
 
 def make_plan(optimizer: Any) -> "Plan":
@@ -78,7 +87,7 @@ class Plan:
                 if param.grad is None and (
                     only_with_gradient
                     or not (wanted or id(param) in stepped)
-                    or not _fits(part_of(param), entry, storage, wanted)
+                    or not fits(part_of(param), entry, storage, wanted)
                 ):
                     self.idle.append(param)
                     continue
@@ -100,11 +109,11 @@ class Plan:
                     for state, dtype in dtypes.items()
                     if not is_new or (state == REMAINDER and entry.get(state) is not None)
                 }
-                update = _usable_states(param, name, entry, kept, squares_of(rule, wanted))
+                update = usable_copies(param, name, entry, kept, squares_of(rule, wanted))
                 if is_counted:
-                    update = _counter(name, entry, is_new and rule.name in COUNTED) | update
+                    update = new_counter(name, entry, is_new and rule.name in COUNTED) | update
                 if rule.carried:
-                    update = _carried(rule.carried, name, entry, is_new) | update
+                    update = new_carried(rule.carried, name, entry, is_new) | update
                 self.params.append(param)
                 self.stepped.add(id(whole))
                 names.append(name)
@@ -171,7 +180,7 @@ class Plan:
         """Set the gradients of the parts; False if a DTensor now holds another part."""
         for whole, part in self.parts:
             now = part_of(whole)
-            if now.data_ptr() != part.data_ptr() or not _is_alike(now, part, part.dtype):
+            if now.data_ptr() != part.data_ptr() or not is_alike(now, part, part.dtype):
                 return False
             part.grad = grad_of(whole)
         return True
@@ -212,168 +221,6 @@ class Plan:
         return True
 
 
-# The rules whose steps torch counts
-COUNTED = {
-    "adagrad",
-    "adadelta",
-    "adam",
-    "adamw",
-    "adamax",
-    "asgd",
-    "nadam",
-    "radam",
-    "rmsprop",
-    "rprop",
-}
-# Of rules' hyper-parameters that torch has in pairs
-PAIRS = {
-    "betas": ("beta1", "beta2"),
-    "etas": ("eta_minus", "eta_plus"),
-    "step_sizes": ("step_size_min", "step_size_max"),
-}
-
-
-def state_names(rule: Rule, group: Group) -> list[str]:
-    names = [TORCH_STATES.get(state, state) for state in rule.states]
-    return [*names, *(name for name, switch in rule.optional.items() if group.get(switch))]
-
-
-def squares_of(rule: Rule, names: Sequence[str]) -> set[str]:
-    """Those of a rule's states, under torch's names, that are of squares."""
-    own = (*rule.states, *rule.optional)
-    return {name for name, state in zip(names, own, strict=False) if state in rule.squares}
-
-
-def _fits(param: torch.Tensor, entry: Entry, storage: Storage, names: list[str]) -> bool:
-    """Whether a parameter has all states, and they can be stepped as they are."""
-    return param.dtype in FORMATS and all(
-        isinstance(entry.get(state), torch.Tensor) and _is_alike(entry[state], param, dtype)
-        for state, dtype in storage.dtypes(param, "params", names).items()
-    )
-
-
-def _is_alike(state: torch.Tensor, param: torch.Tensor, dtype: torch.dtype) -> bool:
-    if dtype == blocks.DTYPE:
-        return blocks.is_of_blocks(state, param)
-    return (
-        state.shape == param.shape
-        and state.dtype == dtype
-        and state.layout is param.layout is torch.strided
-        and _strides(state) == _strides(param)
-        and not state.is_neg()
-    )
-
-
-def _strides(tensor: torch.Tensor) -> list[int]:
-    """The strides of dimensions with more or less than one element; others have no meaning."""
-    return [stride for stride, size in zip(tensor.stride(), tensor.shape, strict=True) if size != 1]
-
-
-def _usable_states(
-    param: torch.Tensor,
-    name: str,
-    entry: Entry,
-    dtypes: Mapping[str, torch.dtype],
-    squares: Collection[str],
-) -> Entry:
-    """Copies of the states that are not in the parameter's layout or in the wanted dtypes.
-
-    States have another dtype after ``module.double()``, for example.
-    """
-    copies = {}
-    for state, dtype in dtypes.items():
-        value = entry.get(state)
-        if state == REMAINDER and getattr(value, "dtype", None) != torch.int16:
-            # There is none, or torch has cast it: the value is that of the parameter alone.
-            copies[state] = torch.zeros_like(param, dtype=torch.int16, requires_grad=False)
-            continue
-        if value is None:
-            raise ValueError(f"the state of {name} must have {[*dtypes]}, got {list(entry)}")
-        in_blocks = isinstance(value, torch.Tensor) and blocks.is_of_blocks(value, param)
-        check_tensor(value, f"{state} of {name}", any_dtype=in_blocks or state == REMAINDER)
-        if value.shape != param.shape and not in_blocks:
-            raise ValueError(
-                f"{state} of {name} must be of shape {tuple(param.shape)}, got {tuple(value.shape)}"
-            )
-        if _is_alike(value, param, dtype):
-            continue
-        if in_blocks or dtype == blocks.DTYPE:
-            copies[state] = blocks.cast(value, param, dtype, state in squares)
-        else:
-            copies[state] = torch.empty_like(param, dtype=dtype, requires_grad=False).copy_(value)
-    return copies
-
-
-def _counter(name: str, entry: Entry, is_new: bool) -> Entry:
-    """The tensor that counts a parameter's steps, if there is none."""
-    step = entry.get("step")
-    if isinstance(step, torch.Tensor):
-        if step.is_neg():
-            raise TypeError(f"step of {name} must hold its value, got a negated view")
-        count = step.item() if step.numel() == 1 and step.device.type == "cpu" else 0
-    elif step is None or isinstance(step, (int, float)):
-        count = step or 0
-    else:
-        raise TypeError(f"step of {name} must be a tensor of one element, got {step!r}")
-    if is_new and count:
-        raise ValueError(f"the state of {name} must have averages after {count} steps, got none")
-    if isinstance(step, torch.Tensor):
-        return {}
-    return {"step": a_number(count)}
-
-
-def _carried(number: str, name: str, entry: Entry, is_new: bool) -> Entry:
-    """The tensor of a number that is carried from step to step, where there is none to be used."""
-    value = entry.get(number)
-    if isinstance(value, torch.Tensor) and value.is_neg():
-        raise TypeError(f"{number} of {name} must hold its value, got a negated view")
-    if value is None:
-        if not is_new:
-            raise ValueError(f"the state of {name} must have {number!r}, got {list(entry)}")
-        return {number: a_number(1.0)}
-    if isinstance(value, (int, float)):
-        return {number: a_number(value)}
-    if not isinstance(value, torch.Tensor):
-        raise TypeError(f"{number} of {name} must be a tensor of one element, got {value!r}")
-    # torch casts it to the dtype of the parameter when it loads a state dictionary.
-    if value.numel() == 1 and value.dtype in (torch.bfloat16, torch.float16):
-        return {number: a_number(value.item())}
-    return {}
-
-
-def a_number(value: float) -> torch.Tensor:
-    """A tensor without dimensions, in the dtype that torch takes for such numbers."""
-    dtype = torch.float64 if torch.get_default_dtype() == torch.float64 else torch.float32
-    return torch.tensor(value, dtype=dtype, device="cpu")
-
-
-def make_states(
-    fresh: Sequence[tuple[torch.Tensor, Entry, Mapping[str, torch.dtype], Group]],
-) -> None:
-    """The states of new parameters.
-
-    fresh : for each parameter, itself, where its states are to be, their dtypes, its group.
-    """
-    made = zeros([param for param, *_ in fresh], [dtypes for _, _, dtypes, _ in fresh])
-    for (param, entry, dtypes, group), states in zip(fresh, made, strict=True):
-        entry.update(states)
-        start = group.get("initial_accumulator_value", 0.0)
-        if start:
-            first = entry[next(iter(dtypes))]
-            if first.dtype == blocks.DTYPE:
-                fill(blocks.as_blocks(first), start, True, param.numel())  # a sum of squares
-            else:
-                first.fill_(start)
-
-
-def keep(entry: Entry, update: Entry, param: torch.Tensor) -> None:
-    """Put states that were made for the stepped part of a parameter into the parameter's state."""
-    entry.update(
-        (name, value if name in NUMBERS else whole_of(value, param))
-        for name, value in update.items()
-    )
-
-
 @torch.no_grad()
 def _adopt(param: torch.Tensor, grad: torch.Tensor, name: str) -> torch.Tensor | Rows:
     """A copy of the gradient in the layout of its parameter; of a sparse one, its rows."""
@@ -391,48 +238,5 @@ def _adopt(param: torch.Tensor, grad: torch.Tensor, name: str) -> torch.Tensor |
     return torch.empty_like(param, dtype=grad.dtype, requires_grad=False).copy_(grad)
 
 
-def check_tensor(tensor: Any, name: str, *, any_dtype: bool = False) -> None:
-    if not isinstance(tensor, torch.Tensor):
-        raise TypeError(f"{name} must be a torch.Tensor, got {type(tensor).__name__}")
-    if tensor.layout is not torch.strided or tensor.device.type != "cpu":
-        got = f"a tensor of layout {tensor.layout} on {tensor.device}"
-        raise TypeError(f"{name} must be a strided tensor on the CPU, got {got}")
-    if tensor.dtype not in FORMATS and not any_dtype:
-        raise TypeError(f"{name} must be {', '.join(FORMATS.values())}, got {tensor.dtype}")
-
-
 # How the core recognises torch's tensors, and copies a gradient into its parameter's layout
 SOURCE = (torch.Tensor, torch.Tensor.is_neg, _adopt)
-
-# Types whose objects never change their value
-IMMUTABLE = (int, float, bool, str, type(None))
-
-
-def optional_states(rule: Rule, group: Group) -> int:
-    """The set of the optional states of a group, in bits."""
-    return sum(1 << k for k, switch in enumerate(rule.optional.values()) if group.get(switch))
-
-
-def hypers_of(rule: Rule, group: Group, defaults: dict[str, Any]) -> dict[str, Any]:
-    """A group's hyper-parameters by the rule's names; the rule's defaults for those torch lacks."""
-    for name in ("capturable", "differentiable"):
-        if group.get(name):
-            raise ValueError(f"{name} must be False, fastopt has no such step; got {group[name]!r}")
-    hypers = dict(rule.class_hypers)
-    for name in (*hypers, *PAIRS):
-        if name in defaults and name not in group:
-            raise ValueError(f"a parameter group must have {name!r}, got {sorted(group)}")
-    for name, default in hypers.items():
-        if name in group and name in defaults:
-            # torch accepts any object as a flag.
-            hypers[name] = bool(group[name]) if isinstance(default, bool) else _number(group[name])
-    for pair, own in PAIRS.items():
-        if own[0] in hypers:
-            hypers.update(zip(own, map(_number, group[pair]), strict=True))
-    if "decoupled" in hypers:
-        hypers["decoupled"] = bool(group.get("decoupled_weight_decay"))
-    return hypers
-
-
-def _number(value: Any) -> Any:
-    return value.item() if isinstance(value, torch.Tensor) else value

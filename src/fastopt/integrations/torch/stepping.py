@@ -10,19 +10,10 @@ from torch.fx.experimental.proxy_tensor import get_proxy_mode
 from torch.optim.optimizer import ParamsT
 
 from fastopt._core import ExchangeList, Rule, TensorList
-from fastopt.integrations.torch.plan import (
-    SOURCE,
-    Plan,
-    a_number,
-    check_tensor,
-    hypers_of,
-    keep,
-    make_plan,
-    make_states,
-    optional_states,
-    state_names,
-)
+from fastopt.integrations.torch.groups import hypers_of, optional_states, state_names
+from fastopt.integrations.torch.plan import SOURCE, Plan, make_plan
 from fastopt.integrations.torch.sharded import is_sharded, part_of
+from fastopt.integrations.torch.states import a_number, check_tensor, keep, make_states
 from fastopt.integrations.torch.storage import (
     KEYWORDS,
     NUMBERS,

@@ -1,0 +1,57 @@
+"""What a group of torch's says, by the names of the rule that steps it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from fastopt._core import Rule
+from fastopt.integrations.torch.storage import TORCH_STATES, Group
+
+# Of rules' hyper-parameters that torch has in pairs
+PAIRS = {
+    "betas": ("beta1", "beta2"),
+    "etas": ("eta_minus", "eta_plus"),
+    "step_sizes": ("step_size_min", "step_size_max"),
+}
+
+
+def state_names(rule: Rule, group: Group) -> list[str]:
+    names = [TORCH_STATES.get(state, state) for state in rule.states]
+    return [*names, *(name for name, switch in rule.optional.items() if group.get(switch))]
+
+
+def squares_of(rule: Rule, names: Sequence[str]) -> set[str]:
+    """Those of a rule's states, under torch's names, that are of squares."""
+    own = (*rule.states, *rule.optional)
+    return {name for name, state in zip(names, own, strict=False) if state in rule.squares}
+
+
+def optional_states(rule: Rule, group: Group) -> int:
+    """The set of the optional states of a group, in bits."""
+    return sum(1 << k for k, switch in enumerate(rule.optional.values()) if group.get(switch))
+
+
+def hypers_of(rule: Rule, group: Group, defaults: dict[str, Any]) -> dict[str, Any]:
+    """A group's hyper-parameters by the rule's names; the rule's defaults for those torch lacks."""
+    for name in ("capturable", "differentiable"):
+        if group.get(name):
+            raise ValueError(f"{name} must be False, fastopt has no such step; got {group[name]!r}")
+    hypers = dict(rule.class_hypers)
+    for name in (*hypers, *PAIRS):
+        if name in defaults and name not in group:
+            raise ValueError(f"a parameter group must have {name!r}, got {sorted(group)}")
+    for name, default in hypers.items():
+        if name in group and name in defaults:
+            # torch accepts any object as a flag.
+            hypers[name] = bool(group[name]) if isinstance(default, bool) else _number(group[name])
+    for pair, own in PAIRS.items():
+        if own[0] in hypers:
+            hypers.update(zip(own, map(_number, group[pair]), strict=True))
+    if "decoupled" in hypers:
+        hypers["decoupled"] = bool(group.get("decoupled_weight_decay"))
+    return hypers
+
+
+def _number(value: Any) -> Any:
+    return value.item() if isinstance(value, torch.Tensor) else value
