@@ -10,7 +10,7 @@ import pytest
 from tune_objectives import SPACE
 
 from fastopt import tune
-from fastopt.tune.space import levels, parameters
+from fastopt.tune.space import categorical, levels
 
 FINITE = {
     "rule": tune.Categorical(["adam", "nag", "sgd"]),
@@ -305,7 +305,7 @@ def test_choices_are_found_by_equality_whatever_their_hash():
 def test_dicts_and_objects_without_an_equality_are_found_without_a_search(monkeypatch):
     choices = [{"a": i, 1: [None, {"b": str(i)}]} for i in range(50)]
     choices += [object() for _ in range(50)] + [lambda: 0, lambda: 0]
-    monkeypatch.setattr(parameters, "_same", None)
+    monkeypatch.setattr(categorical, "_same", None)
     parameter = tune.Categorical(choices)
     assert [parameter.index(choice) for choice in choices] == list(range(len(choices)))
     assert parameter.index({1: [None, {"b": "7"}], "a": 7.0}) == 7
@@ -326,7 +326,7 @@ def test_objects_are_found_in_a_copy_and_a_pickle_among_its_own_choices():
 
 def test_lists_and_tuples_of_plain_values_are_found_without_a_search(monkeypatch):
     choices = [kind([i, None, [str(i)]]) for i in range(50) for kind in (list, tuple)]
-    monkeypatch.setattr(parameters, "_same", None)
+    monkeypatch.setattr(categorical, "_same", None)
     parameter = tune.Categorical(choices)
     assert [parameter.index(choice) for choice in choices] == list(range(100))
     assert parameter.index([7.0, None, ["7"]]) == 14

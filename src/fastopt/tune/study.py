@@ -20,7 +20,7 @@ from fastopt.tune.ledger.revisions import correct, delete, invalidate
 from fastopt.tune.ledger.winners import best, dominated_volume, front
 from fastopt.tune.running.loop import Run
 from fastopt.tune.space import Parameter, Result, Space, Trial
-from fastopt.tune.space.parameters import copy_containers
+from fastopt.tune.space.categorical import copy_containers
 from fastopt.tune.strategies.protocol import Direction, Name, Strategy, check_directions
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from fastopt.tune.space.categorical import Categorical, copy_containers
 from fastopt.tune.space.levels import compact
-from fastopt.tune.space.parameters import Categorical, Float, Int, copy_containers
+from fastopt.tune.space.number import Float, Int
 from fastopt.tune.space.space import Space
 
 __all__ = [

@@ -11,7 +11,8 @@ import numpy as np
 from fastopt.tune.ledger.values import read_result
 from fastopt.tune.running.current import CurrentTrial, Within
 from fastopt.tune.running.evaluate import Objective, Outcome, Steps, explain, trace, with_notes
-from fastopt.tune.space.parameters import Categorical, Int
+from fastopt.tune.space.categorical import Categorical
+from fastopt.tune.space.number import Int
 from fastopt.tune.space.space import Space
 from fastopt.tune.space.trial import Result, Trial
 

@@ -24,7 +24,7 @@ from fastopt.tune.running.progress import Progress
 from fastopt.tune.running.serial import Serial
 from fastopt.tune.schedulers.driver import check_scheduler
 from fastopt.tune.space import Trial
-from fastopt.tune.space.parameters import copy_containers
+from fastopt.tune.space.categorical import copy_containers
 from fastopt.tune.strategies.protocol import ImprovementSpent, SpaceExhausted
 
 __all__ = ["Run", "Total"]

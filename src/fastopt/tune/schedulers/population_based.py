@@ -10,7 +10,7 @@ import numpy as np
 
 from fastopt import _checks
 from fastopt.tune.schedulers.protocol import Copy, Decision, Moment
-from fastopt.tune.space.parameters import Categorical
+from fastopt.tune.space.categorical import Categorical
 from fastopt.tune.space.space import Space
 
 __all__ = ["PopulationBased"]

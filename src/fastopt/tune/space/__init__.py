@@ -4,9 +4,10 @@ A parameter maps its values to the unit interval and back; a space does so for a
 which are active under conditions, and gives each point a key. Nothing here knows a strategy.
 """
 
+from fastopt.tune.space.categorical import Categorical
 from fastopt.tune.space.dimension import Dimension
-from fastopt.tune.space.number import Parameter
-from fastopt.tune.space.parameters import Categorical, Float, Int
+from fastopt.tune.space.number import Float, Int
+from fastopt.tune.space.parameter import Parameter
 from fastopt.tune.space.space import Space
 from fastopt.tune.space.trial import Result, Trial
 

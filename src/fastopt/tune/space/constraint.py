@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastopt import _checks
-from fastopt.tune.space.parameters import copy_containers
+from fastopt.tune.space.categorical import copy_containers
 
 __all__ = ["satisfies"]
 

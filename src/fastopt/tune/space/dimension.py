@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fastopt.tune.space.categorical import Categorical
 from fastopt.tune.space.levels import Levels
-from fastopt.tune.space.parameters import Categorical, Float, Int
+from fastopt.tune.space.number import Float, Int
 
 __all__ = ["Dimension"]
 

@@ -1,53 +1,25 @@
-"""What parameters share, and what the two kinds of numbers share beyond it."""
+"""The parameters that are numbers, Float and Int, and what they share."""
 
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Collection, Mapping
-from dataclasses import fields
+from dataclasses import KW_ONLY, dataclass, field
 from fractions import Fraction
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from fastopt import _checks
+from fastopt.tune.space.parameter import Parameter
 
-__all__ = ["LARGEST", "Number", "Parameter"]
+__all__ = ["LARGEST", "Float", "Int"]
 
 # Integers beyond this are no longer exact in float64, in which strategies compute.
 LARGEST = 2**53
-
-
-def show(parameter: Any) -> str:
-    """The call that makes a parameter, without what is left at its default."""
-    given = [
-        f"{field.name}={value!r}" if field.kw_only else repr(value)
-        for field in fields(parameter)
-        if (value := getattr(parameter, field.name)) != field.default
-    ]
-    return f"{type(parameter).__name__}({', '.join(given)})"
-
-
-class Parameter:
-    """What every parameter is: type checkers find this in a dict of several kinds."""
-
-    initial: Any
-    when: Mapping[str, Any] | None
-
-    def check(self, value: Any) -> Any:
-        """``value`` as the parameter gives it, or ValueError."""
-        raise NotImplementedError
-
-    def index(self, value: Any) -> int:
-        """The level of ``value``."""
-        raise NotImplementedError
-
-    def indices(self, values: Collection[Any]) -> Collection[int]:
-        """The levels of values, which are checked, in any order."""
-        return {self.index(self.check(value)) for value in values}
-
-    def __repr__(self) -> str:
-        return show(self)
+# A distribution's infinite tails are cut here: the quantile at 0 or 1 would be infinite.
+TAIL = 2.0**-40
 
 
 class Number(Parameter):
@@ -204,3 +176,211 @@ class Number(Parameter):
     def from_unit(self, u: float) -> Any:
         """The value at position ``u`` of the unit interval."""
         return self.value(self.nearest(u))
+
+
+@dataclass(frozen=True, repr=False)
+class Float(Number):
+    """A real parameter between ``low`` and ``high``, both included.
+
+    Parameters
+    ----------
+    low, high : float
+        Finite bounds, ``low <= high``. Instead of both, one frozen continuous distribution of
+        :mod:`scipy.stats`: random search then draws from it. The other strategies see it through
+        its quantile function, so they search its quantiles evenly: Sobol points and the
+        Gaussian process move in ``cdf(x)``, and ``Grid(points=n)`` takes the quantiles
+        ``(i + 1/2)/n``. Infinite tails are cut at the quantiles ``2**-40`` and ``1 - 2**-40``.
+    log : bool, default False
+        Search the logarithm. Needs ``low > 0``.
+    step : float, optional
+        Only the points ``low, low + step, low + 2*step, …`` up to ``high`` are suggested, rounded
+        from the decimal sum (``0.1 + 2*0.1`` is ``0.3``). A step that does not divide the range is
+        kept as it is: then ``high`` is not one of the points.
+    initial : float, optional
+        Value in the study's first trial.
+    when : dict, optional
+        The parameter exists only if each parameter named here has one of the values listed:
+        ``when={"rule": ["adam", "adamw"]}``. A ``range`` of an integer's values may be of any
+        length.
+
+    Raises
+    ------
+    ValueError
+        For bounds in the wrong order, not finite, not positive under ``log``; ``step <= 0``; an
+        ``initial`` outside of the bounds or off the grid.
+    TypeError
+        For bounds which are not real numbers.
+
+    Examples
+    --------
+    >>> from fastopt import tune
+    >>> lr = tune.Float(1e-5, 1e-1, log=True)
+    >>> f"{lr.from_unit(0.5):.6f}"
+    '0.001000'
+    >>> dropout = tune.Float(0.1, 0.5, step=0.1)
+    >>> [dropout.value(i) for i in range(dropout.levels)]
+    [0.1, 0.2, 0.3, 0.4, 0.5]
+    """
+
+    low: Any
+    high: Any = None
+    _: KW_ONLY
+    log: bool = False
+    step: float | None = None
+    initial: float | None = None
+    when: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        self._set("distribution", None)
+        self._set("_levels", None)
+        if self.high is None and all(hasattr(self.low, name) for name in ("ppf", "cdf", "support")):
+            self._take_distribution(self.low)
+        else:
+            if self.high is None:
+                raise TypeError(
+                    "Float needs low and high, or one frozen scipy.stats distribution; "
+                    f"got {self.low!r}"
+                )
+            self._set("low", self._number("low", self.low))
+            self._set("high", self._number("high", self.high))
+            if self.step is not None:
+                self._set("step", self._number("step", self.step))
+            self._check_bounds()
+            if self.step is not None or self.low == self.high:
+                self._make_grid(1.0 if self.step is None else self.step)
+        self._check_initial()
+
+    def _take_distribution(self, distribution: Any) -> None:
+        if hasattr(distribution, "pmf"):
+            raise TypeError(f"Float needs a continuous distribution, got {distribution!r}")
+        if self.log or self.step is not None:
+            raise ValueError("Float with a distribution takes neither log nor step")
+        self._set("distribution", distribution)
+        low, high = (float(bound) for bound in distribution.support())
+        if math.isnan(low) or math.isnan(high):
+            raise ValueError(f"Float got a distribution with invalid parameters: {distribution!r}")
+        self._set("low", low)
+        self._set("high", high)
+
+    @staticmethod
+    def _cast(exact: Fraction) -> float:
+        return float(exact)
+
+    @staticmethod
+    def _number(name: str, value: Any) -> float:
+        return _checks.number(f"Float: {name}", value)
+
+    def _log_ratio(self, value: float) -> float:
+        """log(value / low), also where the ratio of the bounds itself is too large a number."""
+        if math.isfinite(self.high / self.low):
+            return math.log(value / self.low)
+        return math.log(value) - math.log(self.low)
+
+    def to_unit(self, value: float) -> float:
+        """Position of ``value`` in the unit interval."""
+        if self._levels is not None:
+            return super().to_unit(value)
+        if self.distribution is not None:
+            return float(self.distribution.cdf(value))
+        if self.log:
+            return self._log_ratio(value) / self._log_ratio(self.high)
+        return (value - self.low) / (self.high - self.low)
+
+    def from_unit(self, u: float) -> float:
+        """The value at position ``u`` of the unit interval."""
+        if self._levels is not None:
+            return super().from_unit(u)
+        u = float(u)
+        if self.distribution is not None:
+            return float(self.distribution.ppf(min(max(u, TAIL), 1.0 - TAIL)))
+        # The bounds are returned as given: the formula may miss them by a rounding error.
+        if u <= 0.0:
+            return self.low
+        if u >= 1.0:
+            return self.high
+        if self.log and math.isfinite(self.high / self.low):
+            value = self.low * math.exp(u * math.log(self.high / self.low))
+        elif self.log:
+            value = math.exp(math.log(self.low) + u * self._log_ratio(self.high))
+        else:
+            value = self.low + u * (self.high - self.low)
+        return min(max(value, self.low), self.high)
+
+
+@dataclass(frozen=True, repr=False)
+class Int(Number):
+    """An integer parameter between ``low`` and ``high``, both included.
+
+    Parameters
+    ----------
+    low, high : int
+        Bounds, ``low <= high``, within ±2**53. Here and in params ``3.0`` stands for 3.
+    log : bool, default False
+        Search the logarithm. Needs ``low > 0``.
+    step : int, default 1
+        Only ``low, low + step, …`` up to ``high`` are suggested.
+    initial : int, optional
+        Value in the study's first trial.
+    when : dict, optional
+        As for :class:`Float`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As for :class:`Float`.
+
+    Examples
+    --------
+    >>> from fastopt import tune
+    >>> width = tune.Int(16, 100, step=16)
+    >>> [width.value(i) for i in range(width.levels)]
+    [16, 32, 48, 64, 80, 96]
+    """
+
+    low: int
+    high: int
+    _: KW_ONLY
+    log: bool = False
+    step: int = 1
+    initial: int | None = None
+    when: Mapping[str, Any] | None = None
+
+    if TYPE_CHECKING:  # not a field
+        _points: range = field(init=False)
+
+    def __post_init__(self) -> None:
+        for name in ("low", "high", "step"):
+            self._set(name, self._number(name, getattr(self, name)))
+        self._check_bounds()
+        self._make_grid(self.step)
+        self._set("_points", range(self.low, self.high + 1, self.step))
+        self._check_initial()
+
+    @staticmethod
+    def _cast(exact: Fraction) -> int:
+        return int(exact)
+
+    @staticmethod
+    def _number(name: str, value: Any) -> int:
+        if isinstance(value, numbers.Real) and not math.isfinite(value):
+            raise ValueError(f"Int: {name} must be finite, got {value!r}")
+        if isinstance(value, (float, np.floating)) and value == int(value):
+            value = int(value)
+        number = _checks.integer(f"Int: {name}", value)
+        if abs(number) > LARGEST:
+            raise ValueError(f"Int: {name} must lie within ±2**53, got {value!r}")
+        return number
+
+    # Without fractions for integers, of which a condition may list very many.
+
+    def check(self, value: Any) -> int:
+        """``value`` as a Python integer, or ValueError."""
+        if type(value) is int and value in self._points:
+            return value
+        return super().check(value)
+
+    def index(self, value: Any) -> int:
+        """Number of the grid point ``value``."""
+        if type(value) is int and value in self._points:
+            return self._points.index(value)
+        return super().index(value)

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from fastopt.tune.space.categorical import Categorical
 from fastopt.tune.space.count import Count
 from fastopt.tune.space.dimension import Dimension
 from fastopt.tune.space.levels import Levels, compact, holds, holds_each
-from fastopt.tune.space.number import Parameter
-from fastopt.tune.space.parameters import Categorical, Float, Int
+from fastopt.tune.space.number import Float, Int
+from fastopt.tune.space.parameter import Parameter
 
 __all__ = ["Dimension", "Space"]
 

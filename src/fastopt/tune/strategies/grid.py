@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastopt import _checks
-from fastopt.tune.space.parameters import Float
+from fastopt.tune.space.number import Float
 from fastopt.tune.space.space import Space
 from fastopt.tune.strategies.protocol import View
 from fastopt.tune.strategies.sequence import SequenceStrategy
