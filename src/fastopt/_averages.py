@@ -1,7 +1,8 @@
 """The two points of the schedule-free rules: where gradients are taken, and the average.
 
 The state z_offset leads from the parameter, where gradients are taken, to the point z that plain
-steps have reached; against it, by a factor of the share, lies the average.
+steps have reached. The average lies on the other side of the parameter, at a distance of
+``1/share - 1`` times that of z; the share is the rule's momentum or beta1.
 """
 
 from __future__ import annotations
@@ -17,19 +18,18 @@ from fastopt._checkpoint import write_param
 from fastopt._core import Rule, TensorList
 from fastopt._formats import join
 
-__all__ = ["has_average", "move", "moved_by", "require_training", "training_of"]
+__all__ = ["has_average", "move", "moved_by", "not_training", "training_of"]
 
 
 def has_average(rule: Rule) -> bool:
     return "z_offset" in rule.states
 
 
-def require_training(training: bool) -> None:
-    if not training:
-        raise RuntimeError(
-            "the parameters are the average since eval(), and no gradients are taken there; call "
-            "train() before step()"
-        )
+def not_training() -> RuntimeError:
+    return RuntimeError(
+        "the parameters are the average since eval(), and no gradients are taken there; call "
+        "train() before step()"
+    )
 
 
 def training_of(found: Any, rule: Rule) -> bool:

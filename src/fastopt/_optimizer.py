@@ -189,7 +189,7 @@ class Optimizer:
         5.0
         """
         if not self._training:
-            _averages.require_training(False)
+            raise _averages.not_training()
         params = self._params
         if not params.seen.holds():
             params.look()
@@ -344,8 +344,7 @@ class Optimizer:
             content, self._rule, self._params.groups, self._tensors, params, convert
         )
         self._stored = self._stored._replace(rounding=storage.rounding, seed=storage.seed)
-        if training != self._training:
-            self._training = training
+        self._training = training
 
     def save(self, file: File, *, params: bool = False) -> None:
         """Write the state to a file: atomically, and so that it is on the disk on return.
@@ -429,6 +428,7 @@ class Optimizer:
             "storage": tuple(self._stored),
             "steps": self._tensors.steps,
             "skipped_steps": self.skipped_steps,
+            "training": self._training,
             "attributes": attributes_of_subclasses(self, _ATTRIBUTES),
         }
 
@@ -453,6 +453,7 @@ class Optimizer:
             setattr(self, name, value)
         self._defaults = state["defaults"]
         self.skipped_steps = state["skipped_steps"]
+        self._training = state.get("training", self._training)
         # Pickles of earlier versions, which had no storage formats, have neither.
         self._stored = _formats.Storage(*state.get("storage", _formats.DEFAULT))
         remainders = state.get("remainders", [None] * len(state["steps"]))
@@ -483,4 +484,4 @@ def _is_infinity(max_norm: Any) -> bool:
 
 
 # What an optimizer has itself; all else belongs to a subclass of the user's.
-_ATTRIBUTES = {"_defaults", "_params", "_stored", "_tensors", "skipped_steps"}
+_ATTRIBUTES = {"_defaults", "_params", "_stored", "_tensors", "_training", "skipped_steps"}

@@ -216,7 +216,8 @@ class Population:
         >>> models.skipped
         array([False,  True])
         """
-        _averages.require_training(self._training)
+        if not self._training:
+            raise _averages.not_training()
         tensors = self._tensors
         if not type(grads) is type(self._tree) is list:  # the usual shape goes into C as it is
             grads = match(grads, self._tree, "grads")
@@ -228,7 +229,7 @@ class Population:
             self.skipped_steps = self.skipped_steps + tensors.skipped_rows
         return norms
 
-    # Which rows there are.
+    # The two points of a schedule-free rule.
 
     def train(self) -> None:
         """Have the parameters of a schedule-free rule where gradients are taken, as it begins."""
@@ -267,6 +268,8 @@ class Population:
             factors = [np.where(steps, factor, 0.0) for steps in self._tensors.steps]
             _averages.move(self.rule, self._tensors, factors)
             self._training = training
+
+    # Which rows there are.
 
     def select(self, rows: Any) -> Any:
         """Go on with some rows alone.
@@ -405,8 +408,7 @@ class Population:
             content, self.rule, self.hypers, self._tensors, params
         )
         self._stored = self._stored._replace(rounding=storage.rounding, seed=storage.seed)
-        if training != self._training:
-            self._training = training
+        self._training = training
 
     def save(self, file: File, *, params: bool = False) -> None:
         """Write the state to a file, as `fastopt.Optimizer.save` does.
@@ -471,6 +473,7 @@ class Population:
             "storage": tuple(self._stored),
             "steps": self._tensors.steps,
             "skipped_steps": self.skipped_steps,
+            "training": self._training,
             "attributes": attributes_of_subclasses(self, _ATTRIBUTES),
         }
 
@@ -493,6 +496,7 @@ class Population:
             setattr(self, name, value)
         self.rule = state["rule"]
         self.skipped_steps = np.array(state["skipped_steps"])
+        self._training = state.get("training", self._training)
         self._stored = Storage(*state["storage"])
         # As in an optimizer, read-only arrays are enough for models that only predict.
         self._build(
@@ -514,4 +518,4 @@ class Population:
 
 
 # What a population has itself; all else belongs to a subclass of the user's.
-_ATTRIBUTES = {"_stored", "_tensors", "_tree", "hypers", "rule", "skipped_steps"}
+_ATTRIBUTES = {"_stored", "_tensors", "_training", "_tree", "hypers", "rule", "skipped_steps"}
