@@ -1,6 +1,7 @@
 """Bayesian search as a strategy: pure, free of duplicates, robust, and better than chance."""
 
 import concurrent.futures
+import copy
 import itertools
 import math
 
@@ -11,7 +12,8 @@ from fastopt import tune
 from fastopt.tune.space.trial import Trial
 from fastopt.tune.strategies.bayes.model import last_refit, representative
 from fastopt.tune.strategies.bayes.strategy import Bayes
-from fastopt.tune.strategies.protocol import SpaceExhausted, View
+from fastopt.tune.strategies.driver import Driver
+from fastopt.tune.strategies.protocol import SpaceExhausted
 
 MIXED = {
     "lr": tune.Float(1e-5, 1.0, log=True),
@@ -31,25 +33,29 @@ def mixed_objective(params):
     return rate + 0.2 * abs(params["layers"] - 3) + rule + extra + params["width"] / 512
 
 
-class Driver:
+class Search:
     """A study without its storage: asks, remembers, tells."""
 
     def __init__(self, space, strategy=None, *, seed=0, direction="minimize", constraint=None):
-        self.space = tune.Space(space)
-        self.strategy = strategy or Bayes()
-        self.seed, self.direction, self.constraint = seed, direction, constraint
-        self.finished, self.pending, self.taken, self.cache = [], [], set(), {}
+        self.space, self.strategy = tune.Space(space), strategy or Bayes()
+        self.shown = {"seed": seed, "directions": [direction], "constraint": constraint}
+        self.driver = Driver(self.strategy, self.space, **self.shown)
+        self.finished, self.pending, self.taken = [], [], set()
         self.number = 0
 
-    def view(self):
-        return View(
-            self.space, self.seed, self.direction, self.number, list(self.finished),
-            list(self.pending), set(self.taken), self.constraint, self.cache,
-        )  # fmt: skip
+    def resumed(self, strategy=None):
+        """The same trials, before a strategy that remembers nothing of them."""
+        twin = copy.copy(self)
+        twin.driver = Driver(strategy or self.strategy, self.space, **self.shown)
+        return twin
+
+    def suggestion(self):
+        return self.driver.ask(
+            self.number, list(self.finished), list(self.pending), set(self.taken)
+        )
 
     def ask(self):
-        params = self.strategy.ask(self.view())
-        assert self.space.check(params) == params
+        params = self.suggestion()
         key = self.space.key(params)
         assert key not in self.taken, "a point was suggested twice"
         self.taken.add(key)
@@ -76,89 +82,85 @@ class Driver:
 
 @pytest.mark.parametrize("deterministic", [False, True])
 def test_a_suggestion_depends_on_the_history_alone(deterministic):
-    lasting = Driver(MIXED, Bayes(deterministic=deterministic))
+    lasting = Search(MIXED, Bayes(deterministic=deterministic))
     for i in range(18):
         if i in (9, 14):
             lasting.ask()
-        resumed = Driver(MIXED, Bayes(deterministic=deterministic))
-        resumed.__dict__.update(lasting.__dict__, cache={})
-        expected = resumed.strategy.ask(resumed.view())
+        expected = lasting.resumed().suggestion()
         trial = lasting.ask()
         assert trial.params == expected
         lasting.tell(trial, mixed_objective(trial.params))
 
 
 def test_between_refits_a_resumed_study_uses_the_kernel_of_the_last_refit():
-    lasting = Driver(PLANE)
+    lasting = Search(PLANE)
     for i in range(57):
         trial = lasting.ask()
         lasting.tell(trial, (trial.params["x"] - 0.3) ** 2 + trial.params["y"])
         if i >= 49:
-            resumed = Driver(PLANE)
-            resumed.__dict__.update(lasting.__dict__, cache={})
-            assert resumed.strategy.ask(resumed.view()) == lasting.strategy.ask(lasting.view())
+            assert lasting.resumed().suggestion() == lasting.suggestion()
 
 
 def test_the_seed_changes_the_search_and_the_same_seed_repeats_it():
-    runs = [Driver(MIXED, seed=seed).run(mixed_objective, 14) for seed in (0, 0, 1)]
+    runs = [Search(MIXED, seed=seed).run(mixed_objective, 14) for seed in (0, 0, 1)]
     assert runs[0] == runs[1]
     assert runs[0] != runs[2]
 
 
 def test_maximising_is_minimising_the_negative():
-    down = Driver(PLANE).run(lambda p: (p["x"] - 0.3) ** 2 + p["y"], 15)
-    up = Driver(PLANE, direction="maximize").run(lambda p: -((p["x"] - 0.3) ** 2) - p["y"], 15)
+    down = Search(PLANE).run(lambda p: (p["x"] - 0.3) ** 2 + p["y"], 15)
+    up = Search(PLANE, direction="maximize").run(lambda p: -((p["x"] - 0.3) ** 2) - p["y"], 15)
     assert down == up
 
 
 def test_the_first_points_are_the_initial_or_the_centre_then_spread():
-    first = Driver(PLANE).run(lambda p: 0.0, 4)
+    first = Search(PLANE).run(lambda p: 0.0, 4)
     assert first[0] == {"x": 0.5, "y": 0.5}
     assert len({(p["x"] > 0.5, p["y"] > 0.5) for p in first[1:]}) == 3
-    wanted = Driver({"x": tune.Float(0.0, 1.0, initial=0.1), "y": tune.Float(0.0, 1.0)})
+    wanted = Search({"x": tune.Float(0.0, 1.0, initial=0.1), "y": tune.Float(0.0, 1.0)})
     assert wanted.ask().params == {"x": 0.1, "y": 0.5}
 
 
 def test_a_small_space_is_enumerated_once_and_then_exhausted():
     space = {"a": tune.Int(1, 4), "b": tune.Categorical(["pq", "rs", "tu"])}
-    driver = Driver(space)
-    driver.run(lambda p: p["a"], 12)
+    search = Search(space)
+    search.run(lambda p: p["a"], 12)
     with pytest.raises(SpaceExhausted):
-        driver.ask()
+        search.ask()
 
 
 def test_a_large_finite_space_is_used_up_to_its_last_point():
     space = {"a": tune.Int(1, 50), "b": tune.Int(1, 50)}
-    driver = Driver(space)
+    search = Search(space)
     points = [{"a": a, "b": b} for a in range(1, 51) for b in range(1, 51)]
     np.random.default_rng(0).shuffle(points)
     for params in points[:-5]:
-        driver.taken.add(driver.space.key(params))
-    driver.run(lambda p: p["a"], 5)
-    assert sorted(map(str, (t.params for t in driver.finished))) == sorted(map(str, points[-5:]))
+        search.taken.add(search.space.key(params))
+    search.run(lambda p: p["a"], 5)
+    assert sorted(map(str, (t.params for t in search.finished))) == sorted(map(str, points[-5:]))
     with pytest.raises(SpaceExhausted):
-        driver.ask()
+        search.ask()
 
 
 def test_no_duplicate_among_a_thousand_suggestions():
     # Ties and a flat optimum at a corner tempt a search to repeat itself.
-    driver = Driver({"a": tune.Int(0, 39), "b": tune.Int(0, 39)})
+    search = Search({"a": tune.Int(0, 39), "b": tune.Int(0, 39)})
     generator = np.random.default_rng(0)
-    while len(driver.finished) < 980:
+    while len(search.finished) < 980:
         params = {"a": int(generator.integers(40)), "b": int(generator.integers(40))}
-        if driver.space.key(params) not in driver.taken:
-            driver.taken.add(driver.space.key(params))
+        if search.space.key(params) not in search.taken:
+            search.taken.add(search.space.key(params))
             value = float(params["a"] + params["b"] > 5)
-            driver.finished.append(Trial(driver.number, params, value, "done"))
-            driver.number += 1
-    driver.run(lambda p: float(p["a"] + p["b"] > 5), 20)
-    assert len({driver.space.key(t.params) for t in driver.finished}) == 1000
+            search.finished.append(Trial(search.number, params, value, "done"))
+            search.number += 1
+    search.run(lambda p: float(p["a"] + p["b"] > 5), 20)
+    assert len({search.space.key(t.params) for t in search.finished}) == 1000
 
 
 def test_continuous_corners_are_not_suggested_again():
-    driver = Driver(PLANE)
-    driver.run(lambda p: p["x"] + p["y"], 40)
-    assert driver.best() == 0.0
+    search = Search(PLANE)
+    search.run(lambda p: p["x"] + p["y"], 40)
+    assert search.best() == 0.0
 
 
 @pytest.mark.parametrize(
@@ -179,26 +181,26 @@ def test_continuous_corners_are_not_suggested_again():
 )
 @pytest.mark.parametrize("deterministic", [False, True])
 def test_degenerate_objectives_neither_crash_nor_warn(value, deterministic):
-    driver = Driver(PLANE, Bayes(deterministic=deterministic))
-    driver.run(lambda p: value(p["x"]), 14)
+    search = Search(PLANE, Bayes(deterministic=deterministic))
+    search.run(lambda p: value(p["x"]), 14)
 
 
 def test_a_thousand_identical_values_do_not_stall():
-    driver = Driver(PLANE)
+    search = Search(PLANE)
     generator = np.random.default_rng(0)
     for number in range(1000):
         x, y = generator.random(2).tolist()
-        driver.finished.append(Trial(number, {"x": x, "y": y}, 7.0, "done"))
-    driver.number = 1000
-    driver.run(lambda p: 7.0, 5)
+        search.finished.append(Trial(number, {"x": x, "y": y}, 7.0, "done"))
+    search.number = 1000
+    search.run(lambda p: 7.0, 5)
 
 
 def test_conditional_spaces_are_searched_by_the_model():
     bests = []
     for seed in range(2):
-        driver = Driver(MIXED, seed=seed)
-        driver.run(mixed_objective, 40)
-        bests.append(driver.best())
+        search = Search(MIXED, seed=seed)
+        search.run(mixed_objective, 40)
+        bests.append(search.best())
     # 0.016 is the minimum; the best of 40 random points is about 0.6
     assert max(bests) < 0.15
 
@@ -207,37 +209,37 @@ def test_a_constraint_is_never_violated_and_its_border_is_found():
     def constraint(params):
         return params["x"] + params["y"] <= 0.6
 
-    driver = Driver(PLANE, constraint=constraint)
+    search = Search(PLANE, constraint=constraint)
     # the unconstrained optimum (0.8, 0.7) is not allowed; at the border the best is 0.405
     objective = lambda p: (p["x"] - 0.8) ** 2 + (p["y"] - 0.7) ** 2  # noqa: E731
-    assert all(map(constraint, driver.run(objective, 35)))
-    assert driver.best() < 0.405 + 0.01
+    assert all(map(constraint, search.run(objective, 35)))
+    assert search.best() < 0.405 + 0.01
 
 
 def test_a_constraint_that_nothing_satisfies_is_an_error():
     with pytest.raises(ValueError, match="constraint"):
-        Driver(PLANE, constraint=lambda p: False).ask()
+        Search(PLANE, constraint=lambda p: False).ask()
 
 
 def test_pending_trials_spread_out():
-    driver = Driver(PLANE)
-    driver.run(lambda p: math.cos(9 * p["x"]) + math.sin(7 * p["y"]), 10)
-    batch = [driver.ask().params for _ in range(6)]
+    search = Search(PLANE)
+    search.run(lambda p: math.cos(9 * p["x"]) + math.sin(7 * p["y"]), 10)
+    batch = [search.ask().params for _ in range(6)]
     points = np.array([[p["x"], p["y"]] for p in batch])
     distance = np.linalg.norm(points[:, None] - points[None], axis=2) + 9 * np.eye(6)
     assert distance.min() > 0.02
 
 
 def test_parallel_search_finds_the_optimum_whatever_the_order_of_results():
-    driver = Driver(PLANE)
+    search = Search(PLANE)
     running = []
     for i in range(40):
-        running.append(driver.ask())
+        running.append(search.ask())
         if len(running) == 4:
             trial = running.pop((7 * i) % 4)
             x, y = trial.params["x"], trial.params["y"]
-            driver.tell(trial, (x - 0.3) ** 2 + (y - 0.6) ** 2)
-    assert driver.best() < 1e-3
+            search.tell(trial, (x - 0.3) ** 2 + (y - 0.6) ** 2)
+    assert search.best() < 1e-3
 
 
 HELD_OUT = {
@@ -254,19 +256,19 @@ def test_it_beats_random_search_by_far(name):
     space = {f"x{i}": tune.Float(0.0, 1.0) for i in range(d)}
     random = np.random.default_rng(0).random((2000, d))
     values = np.array([function(x) for x in random])
-    driver = Driver(space)
-    driver.run(lambda p: function(np.array(list(p.values()))), 35)
+    search = Search(space)
+    search.run(lambda p: function(np.array(list(p.values()))), 35)
     # better than 2,000 random points, with 35
-    assert driver.best() < values.min()
+    assert search.best() < values.min()
 
 
 def test_noise_does_not_hide_the_optimum():
     errors = []
     for seed in range(6):
         generator = np.random.default_rng(seed)
-        driver = Driver(PLANE, seed=seed)
-        driver.run(lambda p, g=generator: (p["x"] - 0.3) ** 2 + 0.05 * g.standard_normal(), 30)
-        late = [trial.params["x"] for trial in driver.finished[-10:]]
+        search = Search(PLANE, seed=seed)
+        search.run(lambda p, g=generator: (p["x"] - 0.3) ** 2 + 0.05 * g.standard_normal(), 30)
+        late = [trial.params["x"] for trial in search.finished[-10:]]
         errors.append(abs(np.median(late) - 0.3))
     # 0.2 from the optimum a value is worse by less than the noise; points drawn at random have a
     # median of 0.2 from it
@@ -284,32 +286,32 @@ def test_noise_does_not_hide_the_optimum():
     ],
 )
 def test_every_other_point_of_a_stepped_objective_without_progress_is_sobols(values, stuck, sign):
-    driver = Driver(PLANE, direction="minimize" if sign > 0 else "maximize")
+    search = Search(PLANE, direction="minimize" if sign > 0 else "maximize")
     for value in values:
-        driver.ask()
-        driver.tell(driver.pending[0], sign * value)
+        search.ask()
+        search.tell(search.pending[0], sign * value)
     are_sobols = []
     for _ in range(4):
-        expected = tune.Sobol().ask(driver.view())
-        trial = driver.ask()
+        expected = search.resumed(tune.Sobol()).suggestion()
+        trial = search.ask()
         are_sobols.append(trial.params == expected)
-        driver.tell(trial, sign * 1.5)
+        search.tell(trial, sign * 1.5)
     assert are_sobols == [stuck, False, stuck, False]
 
 
 def test_a_refined_integer_cell_does_not_keep_the_search():
     space = {"n": tune.Int(0, 5), "m": tune.Int(0, 5), "x": tune.Float(0.0, 1.0)}
-    driver = Driver(space, Bayes(n_initial=8))
-    driver.run(lambda p: p["n"] + p["m"] + 10 * p["x"], 8)
+    search = Search(space, Bayes(n_initial=8))
+    search.run(lambda p: p["n"] + p["m"] + 10 * p["x"], 8)
     in_cell = []
     for x in (0.9, 0.8, 0.7, 0.6, 0.5):
-        suggested = driver.ask().params
+        suggested = search.ask().params
         in_cell.append((suggested["n"], suggested["m"]) == (0, 0))
-        driver.pending.clear()
+        search.pending.clear()
         params = {"n": 0, "m": 0, "x": x}
-        driver.taken.add(driver.space.key(params))
-        driver.finished.append(Trial(driver.number, params, 10 * x - 5, "done"))
-        driver.number += 1
+        search.taken.add(search.space.key(params))
+        search.finished.append(Trial(search.number, params, 10 * x - 5, "done"))
+        search.number += 1
     # it looks promising, but after four trials in it there must be another
     assert in_cell[1:] == [True, True, True, False]
 
@@ -362,10 +364,10 @@ def test_equal_values_do_not_spend_the_improvement():
 
 def test_many_dimensions():
     space = {f"x{i}": tune.Float(0.0, 1.0) for i in range(30)}
-    driver = Driver(space)
-    driver.run(lambda p: sum((v - 0.7) ** 2 for v in p.values()), 45)
+    search = Search(space)
+    search.run(lambda p: sum((v - 0.7) ** 2 for v in p.values()), 45)
     # the centre, tried first, has 1.2; the best of 45 random points about 2.6
-    assert driver.best() < 0.8
+    assert search.best() < 0.8
 
 
 def test_refits_are_scheduled_by_the_number_of_observations_alone():
