@@ -1,3 +1,5 @@
+"""Parameters: grids, the unit interval and back, what is refused."""
+
 import math
 
 import numpy as np

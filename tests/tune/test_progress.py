@@ -1,3 +1,5 @@
+"""What a run shows of its progress, on a terminal and in a file."""
+
 import contextlib
 import io
 import re

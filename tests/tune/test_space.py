@@ -1,3 +1,5 @@
+"""Spaces: conditions, points and their keys, sizes, choices that are equal."""
+
 import copy
 import enum
 import itertools

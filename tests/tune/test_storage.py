@@ -1,3 +1,5 @@
+"""A study's file: killed and shared processes, owners of trials, what is stored."""
+
 import contextlib
 import dataclasses
 import json

@@ -1,3 +1,5 @@
+"""What every strategy keeps, and the strategies that ignore results."""
+
 import numpy as np
 import pytest
 import scipy.stats

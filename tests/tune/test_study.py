@@ -1,3 +1,5 @@
+"""The face of a study: ask and tell, callbacks, the best trial, tables."""
+
 import copy
 import math
 import sys
