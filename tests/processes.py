@@ -41,6 +41,12 @@ def run_code(code, timeout=120, **environment):
     return done.stdout.strip()
 
 
+def run_until_killed(code):
+    """Run `code` in a child, with our import path; it has to kill itself."""
+    done = run_python("-c", code, PYTHONPATH=os.pathsep.join(filter(None, sys.path)))
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
 def start_script(script, *arguments, **options):
     """Start Python on a file, with our import path; its output is a pipe, unless the options, which
     are those of Popen, say otherwise."""

@@ -2,11 +2,9 @@
 
 import os
 import shutil
-import signal
-import sys
 
 import pytest
-from processes import run_python
+from processes import run_until_killed
 from tune_objectives import SMALL, small
 
 from fastopt import tune
@@ -53,8 +51,7 @@ def test_a_copy_after_a_kill_holds_what_was_told_before_the_last_moment(tmp_path
         "study.tell(study.ask(), 2.0)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    done = run_python("-c", code, PYTHONPATH=os.pathsep.join(filter(None, sys.path)))
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    run_until_killed(code)
     assert values_in_copy(path)[0] == 1.0
 
 
@@ -71,8 +68,7 @@ def test_what_the_guide_says_to_copy_after_a_kill_is_whole(how, tmp_path):
         "    study.tell(study.ask(), value)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    done = run_python("-c", code, PYTHONPATH=os.pathsep.join(filter(None, sys.path)))
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    run_until_killed(code)
     assert values_in_copy(path) == []
     copy.unlink()
     if how == "both files":
@@ -92,8 +88,7 @@ def test_a_file_moved_after_a_kill_is_not_touched_by_a_new_one_of_its_name(tmp_p
         "study.run(small, 6)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    done = run_python("-c", code, PYTHONPATH=os.pathsep.join(filter(None, sys.path)))
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    run_until_killed(code)
     path.rename(moved)
     with tune.Study(**OPTIONS, storage=path) as new:
         new.run(small, 2)

@@ -2,14 +2,13 @@
 
 import os
 import re
-import signal
 import sqlite3
 import sys
 import tempfile
 from pathlib import Path
 
 import pytest
-from processes import run_code, run_python
+from processes import run_code, run_until_killed
 from tune_objectives import SMALL, small
 
 from fastopt import tune
@@ -198,8 +197,7 @@ def test_the_lock_of_a_process_that_was_killed_is_gone_with_it(tmp_path):
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
         "study._ledger.storage.transact(half, durable=True)\n"
     )
-    done = run_python("-c", code, PYTHONPATH=os.pathsep.join(filter(None, sys.path)))
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    run_until_killed(code)
     study = tune.Study(SMALL, strategy="grid", storage=path)
     study._ledger.storage.database._lock_timeout = 5
     study.tell(study.ask(), 2.0)
