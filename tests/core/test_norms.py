@@ -21,7 +21,7 @@ def with_ratios():
 
 
 def test_the_rules_that_take_norms_are_known():
-    assert [rule.name for rule in WITH_NORMS] == ["stableadamw", "lamb", "lars"]
+    assert {"stableadamw", "lamb", "lars"} <= {rule.name for rule in WITH_NORMS}
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -79,7 +79,7 @@ def test_stableadamw_steps_less_where_the_gradient_jumps():
 
 @by_name
 def test_arrays_of_one_call_have_norms_of_their_own(rule):
-    """Beside arrays of rules without norms, in groups, on any number of threads."""
+    """In groups with hyper-parameters of their own, on any number of threads."""
     sizes = (300_001, 1, 0, 70_000, 4096)
     bits = set()
     for threads in (1, 2, 5):
