@@ -114,6 +114,20 @@ def step_keyword(rule, step, carried=None):
     return {"step": step, rule.carried: np.array(0.5**step) if carried is None else carried}
 
 
+def function_keywords(rule, keywords, step, carried=None):
+    """What the function of a rule needs for the step that a class with these keywords takes."""
+    hypers = {
+        name: keywords.get(name, 1.0)  # of a grad_scale that is not given
+        for name in rule.hypers
+        if name not in ("step", rule.carried)
+    }
+    if keywords.get("lr_decay"):
+        hypers["lr"] = hypers["lr"] / (1 + (step - 1) * keywords["lr_decay"])
+    if step == 1 and "dampening" in hypers:
+        hypers["dampening"] = 0.0
+    return {**hypers, **step_keyword(rule, step, carried)}
+
+
 @functools.lru_cache(maxsize=64)
 def uniform(seed, n):
     """`n` doubles in [0, 1) from splitmix64: the same on every machine and NumPy.

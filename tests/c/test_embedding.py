@@ -235,7 +235,6 @@ def test_function_takes_the_arguments_of_the_python_function_in_its_order(name, 
     types = types_of(f"{name}_{dtype}", ctypes.c_void_p)
     function = ctypes.CFUNCTYPE(ctypes.c_int, *types)(address_of(f"{name}_{dtype}"))
     rng = np.random.default_rng(0)
-    types = types_of(f"{name}_{dtype}", ctypes.c_void_p)
     states = states_of(rule, True)[: types.count(ctypes.c_void_p) - 2]
     arrays = [rng.uniform(0.5, 1, 37).astype(dtype) for _ in range(2 + len(states))]
     copies = [array.copy() for array in arrays]

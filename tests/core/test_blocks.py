@@ -10,7 +10,7 @@ import warnings
 import formats
 import numpy as np
 import pytest
-from cases import class_of, numbers, step_keyword
+from cases import class_of, function_keywords, numbers
 
 import fastopt
 from fastopt._blocks import pack, unpack
@@ -69,11 +69,8 @@ def test_blocks_whose_first_element_is_the_second_of_its_word_match_the_twin(rul
     twin, carried = [param.copy(), None, *blocks], np.zeros(())
     for t in range(2):
         twin[1] = numbers(t + 1, n, np.float32)
-        known = {**opt.param_groups[0], "grad_scale": 1.0, **step_keyword(rule, t + 1, carried)}
-        if t == 0 and "dampening" in known:
-            known["dampening"] = 0.0  # as the class does
         opt.step([np.zeros_like(first), twin[1]])
-        hypers = {name: known[name] for name in rule.hypers}
+        hypers = function_keywords(rule, opt.param_groups[0], t + 1, carried)
         formats.step(rule.name, twin, stored_as, hypers, seed=5, count=t + 1, position=before)
     assert param.tobytes() == twin[0].tobytes()
     for name, expected in zip(rule.states, twin[2:], strict=True):
@@ -199,18 +196,14 @@ def test_a_division_into_arrays_of_whole_blocks_changes_no_bit(rule):
 def test_threads_share_whole_blocks(dtype):
     """Lines are counted through all arrays, so the first array moves the cuts in the second."""
     sizes = (20, 400_001)
-    before = fastopt.get_num_threads()
     results = []
-    try:
-        for threads in (1, 3):
-            fastopt.set_num_threads(threads)
-            params = [numbers(i, n, np.float32).astype(dtype) for i, n in enumerate(sizes)]
-            opt = fastopt.Adam(params, state_format="block8")
-            for t in range(2):
-                opt.step([numbers(9 + t, n, np.float32).astype(dtype) for n in sizes])
-            results.append([params[1].tobytes(), opt.state[1]["exp_avg_sq"].tobytes()])
-    finally:
-        fastopt.set_num_threads(before)
+    for threads in (1, 3):
+        fastopt.set_num_threads(threads)
+        params = [numbers(i, n, np.float32).astype(dtype) for i, n in enumerate(sizes)]
+        opt = fastopt.Adam(params, state_format="block8")
+        for t in range(2):
+            opt.step([numbers(9 + t, n, np.float32).astype(dtype) for n in sizes])
+        results.append([params[1].tobytes(), opt.state[1]["exp_avg_sq"].tobytes()])
     assert results[0] == results[1]
 
 

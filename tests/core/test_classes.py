@@ -12,12 +12,12 @@ from cases import (
     class_of,
     class_variants,
     freeze,
+    function_keywords,
     function_of,
     in_groups,
     numbers,
     present_states,
     states_of,
-    step_keyword,
     switches_of,
 )
 
@@ -49,13 +49,9 @@ class ByFunctions:
 
     def __init__(self, rule, params, keywords):
         self.rule, self.params = rule, params
-        self.keywords = dict(keywords)
-        optional = present_states(rule, {**rule.class_hypers, **self.keywords})
-        for switch in set(rule.optional.values()) - set(rule.hypers):
-            self.keywords.pop(switch, None)
-        self.lr_decay = self.keywords.pop("lr_decay", 0.0)
-        start = self.keywords.pop("initial_accumulator_value", 0.0)
-        self.names = states_of(rule, optional)
+        self.keywords = {**rule.class_hypers, **keywords}
+        start = self.keywords.get("initial_accumulator_value", 0.0)
+        self.names = states_of(rule, present_states(rule, self.keywords))
         self.states = [[np.full_like(p, start) for _ in self.names] for p in params]
         self.counts = [0] * len(params)
         self.carried = [np.zeros(()) for _ in params]
@@ -65,13 +61,8 @@ class ByFunctions:
             if grad is None:
                 continue
             self.counts[i] += 1
-            step = self.counts[i]
-            keywords = dict(self.keywords)
-            keywords["grad_scale"] = grad_scale
-            keywords["lr"] = keywords["lr"] / (1 + (step - 1) * self.lr_decay)
-            if step == 1 and "dampening" in keywords:
-                keywords["dampening"] = 0.0
-            keywords.update(step_keyword(self.rule, step, self.carried[i]))
+            given = {**self.keywords, "grad_scale": grad_scale}
+            keywords = function_keywords(self.rule, given, self.counts[i], self.carried[i])
             by_name = dict(zip(self.names, self.states[i], strict=True))
             function_of(self.rule)(param, grad, **by_name, **keywords)
 

@@ -66,17 +66,13 @@ def test_the_norm_and_the_search_for_nan_reach_beyond_two_to_the_31(long_array):
     grad[: 2**20] = 1.0
     grad[ALIASED:] = np.arange(TAIL) % 8
     squares = ALIASED + int((grad[ALIASED:].astype(np.int64) ** 2).sum())
-    before = fastopt.get_num_threads()
     fastopt.set_num_threads(2)
-    try:
-        optimizer = fastopt.SGD(param, lr=0.0)
-        assert optimizer.step(grad, max_norm=1.0) == math.sqrt(squares)
-        assert not optimizer.skipped
-        grad[-1] = np.nan
-        optimizer.step(grad, skip_nonfinite=True)
-        assert optimizer.skipped
-    finally:
-        fastopt.set_num_threads(before)
+    optimizer = fastopt.SGD(param, lr=0.0)
+    assert optimizer.step(grad, max_norm=1.0) == math.sqrt(squares)
+    assert not optimizer.skipped
+    grad[-1] = np.nan
+    optimizer.step(grad, skip_nonfinite=True)
+    assert optimizer.skipped
     assert not param[ALIASED:].any()
 
 
@@ -90,12 +86,8 @@ def test_more_than_two_to_the_31_elements(long_array, threads):
     grad[:period] = 1.0
     grad[ALIASED:] = np.arange(TAIL)
     param[ALIASED:] = 0.5
-    before = fastopt.get_num_threads()
     fastopt.set_num_threads(threads)
-    try:
-        fastopt.sgd(param, grad, lr=1.0)
-    finally:
-        fastopt.set_num_threads(before)
+    fastopt.sgd(param, grad, lr=1.0)
     np.testing.assert_array_equal(param[ALIASED:], 0.5 - np.arange(TAIL, dtype=np.float32))
     np.testing.assert_array_equal(grad[ALIASED:], np.arange(TAIL, dtype=np.float32))
     if threads == 1:
@@ -114,13 +106,9 @@ def test_passes_over_more_memory_than_caches_hold_give_the_same_bits_both_ways(m
     optimizer = make([param[:17], param[17:]], lr=0.1)
     if "momentum" in optimizer.param_groups[0]:
         optimizer.param_groups[0]["momentum"] = 0.0
-    before = fastopt.get_num_threads()
     fastopt.set_num_threads(threads)
-    try:
-        norms = {optimizer.step([grad[:17], grad[17:]], max_norm=1e9) for _ in range(3)}
-        optimizer.step([grad[:17], grad[17:]])
-    finally:
-        fastopt.set_num_threads(before)
+    norms = {optimizer.step([grad[:17], grad[17:]], max_norm=1e9) for _ in range(3)}
+    optimizer.step([grad[:17], grad[17:]])
     for _ in range(4):
         twin -= 0.1 * grad
     assert param.tobytes() == twin.tobytes()

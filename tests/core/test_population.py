@@ -17,13 +17,6 @@ from fastopt import schedules
 every_rule = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 
 
-@pytest.fixture(autouse=True)
-def same_number_of_threads_afterwards():
-    before = fastopt.get_num_threads()
-    yield
-    fastopt.set_num_threads(before)
-
-
 @pytest.fixture
 def random():
     return np.random.default_rng(0)

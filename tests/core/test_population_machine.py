@@ -134,13 +134,6 @@ class PopulationMachine(stateful.RuleBasedStateMachine):
             assert self.twins.differing() is None
 
 
-@pytest.fixture(autouse=True)
-def same_number_of_threads_afterwards():
-    before = fastopt.get_num_threads()
-    yield
-    fastopt.set_num_threads(before)
-
-
 def test_each_row_stays_its_optimizer_under_any_sequence_of_calls():
     hypothesis_settings = hypothesis.settings(
         max_examples=25, stateful_step_count=20, deadline=None

@@ -18,6 +18,7 @@ from cases import (
     class_of,
     class_variants,
     freeze,
+    function_keywords,
     function_of,
     numbers,
     present_states,
@@ -278,13 +279,7 @@ def test_rows_and_arrays_are_stepped_side_by_side(rule, dtype):
             rows = fastopt.Rows(np.roll(INDICES, t), some_values(dtype, seed=t))
             grads = [rows, table(dtype, t + 5), None, numbers(t + 8, 70, dtype)]
             opt.step(grads)
-            hypers = {name: keywords.get(name, 1.0) for name in rule.hypers if name != "step"}
-            hypers.pop(rule.carried, None)
-            if keywords.get("lr_decay"):
-                hypers["lr"] = hypers["lr"] / (1 + t * keywords["lr_decay"])
-            if t == 0 and "dampening" in hypers:
-                hypers["dampening"] = 0.0  # as the class does
-            of = [{**hypers, **step_keyword(rule, t + 1, number)} for number in carried]
+            of = [function_keywords(rule, keywords, t + 1, number) for number in carried]
             everywhere = np.arange(ROWS)
             by_name_of = [dict(zip(names, each, strict=True)) for each in states]
             sparse_rows.step(

@@ -177,13 +177,6 @@ class OptimizerMachine(stateful.RuleBasedStateMachine):
                 assert same_but_nan_payload(entry[name], states[name])
 
 
-@pytest.fixture(autouse=True)
-def same_number_of_threads_afterwards():
-    before = fastopt.get_num_threads()
-    yield
-    fastopt.set_num_threads(before)
-
-
 def test_an_optimizer_stays_its_twin_under_any_sequence_of_calls():
     stateful.run_state_machine_as_test(OptimizerMachine, settings=settings(50))
 

@@ -22,13 +22,6 @@ LARGE = 300_007
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs POSIX processes")
 
 
-@pytest.fixture(autouse=True)
-def same_number_of_threads_afterwards():
-    before = fastopt.get_num_threads()
-    yield
-    fastopt.set_num_threads(before)
-
-
 @functools.cache
 def positive_numbers(seed):
     return np.abs(numbers(seed, LARGE, np.float32))
