@@ -160,7 +160,7 @@ static void check_tensors(fo_rule rule)
                            hyper) == FO_BAD_FORMAT);
     CHECK(unchanged(&b));
 
-    /* Nothing to do is no error, and what there is not is not looked at. */
+    /* Nothing to do is no error. Of a tensor without elements or a gradient nothing else is read. */
     CHECK(fo_update_states(rule, FO_FLOAT32, 0, NULL, NULL, NULL, 0, 1, hyper) == FO_OK);
     tensors[1].grad = NULL;
     tensors[1].param = NULL;
@@ -181,7 +181,7 @@ static void check_tensors(fo_rule rule)
     CHECK(memcmp(b.before[1], b.now[1], sizeof b.now[1]) == 0);
 }
 
-/* Formats that are given one by one are those of all; states that there are not, are not looked at. */
+/* The format of each buffer may be given instead of one for all; that of an absent state is not read. */
 static void check_mixed(fo_rule rule)
 {
     const fo_rule_info *info = fo_rule_describe(rule);

@@ -21,8 +21,8 @@ enum { ROOT_UNITS = 3, H_UNITS = 8 };
 enum { FARTHEST = 1023 };
 
 /* The hard numbers with the given number of bits, scaled to between 1/4 and 1: M is odd and of bits + 1 bits,
- * and M*M + d divisible by 2^(bits + 1), or by 2^(bits + 2) if it has one bit more. Odd squares are 1 modulo 8, and each
- * number that is has four roots modulo any power of two. */
+ * and M*M + d is divisible by 2^(bits + 1), or by 2^(bits + 2) if it has one bit more. Odd squares are 1 modulo
+ * 8, and every number that is 1 modulo 8 has four roots modulo any power of two. */
 static int find_hard(int bits, double *hard)
 {
     int count = 0;

@@ -83,7 +83,10 @@ class Owner:
         self.opt = Named(self)
 
 
-@pytest.mark.parametrize("copied", list(COPIES.values())[:1] + list(COPIES.values())[3:])
+# Protocols 0 and 1 cannot pickle an object with slots.
+@pytest.mark.parametrize(
+    "copied", [copied for name, copied in COPIES.items() if name not in ("pickle 0", "pickle 1")]
+)
 def test_a_subclass_keeps_its_own_attributes(copied):
     owner = Owner()
     other = copied(owner)

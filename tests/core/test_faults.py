@@ -1,6 +1,6 @@
 """The faults that fastopt promises to survive, one row each: what is to happen, and what shows it.
 
-A row is shown by bad arrays of `test_validation.ARRAY_FAULTS`, which are made and refused here in
+A row is shown by bad arrays of `bad_input.ARRAY_FAULTS`, which are made and refused here in
 every argument of every rule's function, or by tests elsewhere, which have to exist.
 """
 
@@ -310,7 +310,6 @@ FAULTS = [
             "core/test_limits.py::test_an_optimizer_may_be_dropped_while_another_thread_steps",
         ),
     ),
-    # Found since the first forty
     Row(
         41,
         "a folder that may only be read: new and old studies, state files",

@@ -1,4 +1,4 @@
-"""What the tests of one library share beyond their cases."""
+"""A fixture of the tests that compare optimizers with torch's."""
 
 import pytest
 

@@ -22,7 +22,7 @@ def free_port():
 
 
 def train(processes, trainings):
-    """Do these one after the other with so many processes, which take longest to start."""
+    """Do the trainings one after the other in the same processes, whose start takes longest."""
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),

@@ -388,6 +388,3 @@ def test_a_compiled_training_step_calls_it():
         for _ in range(3):
             train()
     assert_close(a, b)
-
-
-# layouts
