@@ -7,22 +7,17 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from tune_objectives import disc
+from tune_objectives import SEQUENCES, STRATEGIES, disc
 
 from fastopt import tune
 from fastopt.tune.command_line.main import main
 
 PLANE = {"x": tune.Float(0.0, 1.0), "y": tune.Float(0.0, 1.0)}
-STRATEGIES = ["grid", "random", "sobol", "tpe", "bayes"]
 
 
-def grid_or(strategy):
-    return tune.Grid(points=4) if strategy == "grid" else strategy
-
-
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", STRATEGIES, ids=str)
 def test_the_best_trial_is_feasible_whatever_the_strategy(strategy):
-    study = tune.Study(PLANE, strategy=grid_or(strategy))
+    study = tune.Study(PLANE, strategy=strategy)
     study.run(disc, n_trials=16)
     done = [trial for trial in study.trials if trial.feasible]
     assert study.best.value == min(trial.value for trial in done)
@@ -30,9 +25,9 @@ def test_the_best_trial_is_feasible_whatever_the_strategy(strategy):
     assert all(trial.feasible is (trial.constraints[0] <= 0.0) for trial in study.trials)
 
 
-@pytest.mark.parametrize("strategy", ["grid", "random", "sobol"])
+@pytest.mark.parametrize("strategy", SEQUENCES, ids=str)
 def test_sequences_ignore_constraints(strategy):
-    with_them, without = (tune.Study(PLANE, strategy=grid_or(strategy)) for _ in range(2))
+    with_them, without = (tune.Study(PLANE, strategy=strategy) for _ in range(2))
     with_them.run(disc, n_trials=12)
     without.run(lambda params: disc(params).value, n_trials=12)
     assert [t.params for t in with_them.trials] == [t.params for t in without.trials]

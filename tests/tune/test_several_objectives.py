@@ -5,7 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
-from tune_objectives import trade
+from tune_objectives import STRATEGIES, trade
 
 from fastopt import tune
 from fastopt.tune.command_line.main import main
@@ -20,7 +20,7 @@ def places(trials):
     return np.array([trial.objectives for trial in trials]) * [1.0, -1.0]
 
 
-@pytest.mark.parametrize("strategy", [tune.Grid(points=4), "random", "sobol", "tpe", "bayes"])
+@pytest.mark.parametrize("strategy", STRATEGIES, ids=str)
 def test_the_front_holds_all_that_no_other_dominates_whatever_the_strategy(strategy):
     study = tune.Study(PLANE, strategy=strategy, directions=BOTH)
     study.run(trade, n_trials=14)
