@@ -93,7 +93,7 @@ class Storage(NamedTuple):
             if self.state_format is not None:
                 raise ValueError(
                     f"state_format={self.state_format!r} is for parameters that compute in "
-                    f"float32 (float32, bfloat16, float16), {called} is {param}"
+                    f"float32 ({', '.join(FORMATS)}), {called} is {param}"
                 )
             return [param] * len(names)
         chosen = self.state_format
