@@ -14,6 +14,7 @@ from sklearn.datasets import load_iris
 from sklearn.model_selection import GroupKFold, KFold
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
+from test_sklearn_failures import Fragile
 
 from fastopt import tune
 from fastopt.integrations.sklearn import BayesSearchCV, SearchCV
@@ -141,13 +142,6 @@ def test_splits_from_a_generator_are_read_once_and_compared(tmp_path):
     assert tree(tmp_path / "search.db", cv=iter(SPLITS)).fit(X, Y).best_score_ == first.best_score_
     with pytest.raises(ValueError, match="other cv"):
         tree(tmp_path / "search.db", cv=iter(SPLITS[::-1])).fit(X, Y)
-
-
-class Fragile(DecisionTreeClassifier):
-    def fit(self, x, y, **options):
-        if self.max_depth > 3:
-            raise RuntimeError("too deep")
-        return super().fit(x, y, **options)
 
 
 @pytest.mark.parametrize("depths", [[5, 2, 6, 4, 1], [2, 5, 6], [5, 6, 2]])
