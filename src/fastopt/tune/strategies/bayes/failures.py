@@ -1,80 +1,70 @@
-"""How much a failed trial counts: fully where others fail too, not at all among successes.
+"""Where trials fail: a Gaussian process of success and failure, unless the failures are chance.
 
 Some failures belong to their place: the learning rate that diverges, the batch that does not fit.
-Others strike anywhere: a lost node, a full disk. The neighbours tell them apart, first for all
-failures together: if a trial's neighbours do not tell whether it fails, the failures are chance.
+Others strike anywhere: a lost node, a full disk. The process takes what places explain for a
+region, and the rest for noise. If it explains no more than noise alone does, it is left out.
 """
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
-from scipy.spatial import cKDTree
 
-__all__ = ["weigh"]
+from fastopt.tune.strategies.bayes.features import Encoding
+from fastopt.tune.strategies.bayes.gaussian_process import MEAN_VARIANCE, Kernel, Prior, fit
+from fastopt.tune.strategies.bayes.model import FIT_LIMIT
 
-NEIGHBOURS = 3
-RADIUS = 0.15
-"""Radius of a neighbourhood, in units of the square root of the number of parameters."""
-PRIOR = 2
-"""The share of failures among neighbours is taken as if as many more had the overall share."""
+__all__ = ["failure_kernel", "labels", "latest", "noise_evidence"]
+
+# Much of what two outcomes are is noise, and regions reach far.
+PRIOR = Prior(length_centre=0.0, noise_centre=-1.0, noise_width=0.5)
+LEAST_EVIDENCE, PER_PARAMETER = -1.25, 0.25
+"""Failures are chance if the process's evidence is less than this above that of noise alone. More
+length scales fit chance more closely."""
 
 
-def weigh(points: np.ndarray, values: np.ndarray, how: str) -> tuple[np.ndarray, np.ndarray]:
-    """The values of all points as the model sees them, and which of them it is fitted to.
-
-    All failures are dropped if they are not found together. Otherwise one is dropped if at least
-    half of its neighbours have succeeded. It stays NaN, which is worse than the worst, if most have
-    failed. One without neighbours gets the median of the values: the search leaves its surroundings
-    for a while, but not for ever.
+def labels(failed: np.ndarray) -> tuple[np.ndarray, float]:
+    """Failures and successes as targets of unit variance, and the target of even odds.
 
     Parameters
     ----------
+    failed : (n,) array of bool
+        Of both kinds.
+    """
+    rate, deviation = float(failed.mean()), float(failed.std())
+    return (failed - rate) / deviation, (0.5 - rate) / deviation
+
+
+def latest(n: int, limit: int) -> np.ndarray:
+    """Indices of at most ``limit`` trials: the latest for one half, then an even choice."""
+    if n <= limit:
+        return np.arange(n)
+    early = n - limit // 2
+    spread = np.linspace(0, early - 1, limit - limit // 2).astype(int)
+    return np.concatenate([spread, np.arange(early, n)])
+
+
+def failure_kernel(encoding: Encoding, points: np.ndarray, failed: np.ndarray) -> Kernel | None:
+    """The kernel of the process of failures; None if they are chance, or all trials ended alike.
+
+    Parameters
+    ----------
+    encoding : Encoding
     points : (n, d) array in [0, 1]
-    values : (n,) array
-        NaN for failures.
-    how : {"neighbours", "worst", "ignore"}
-        "worst" leaves every failure as NaN, "ignore" drops them all.
-
-    Returns
-    -------
-    values : (n,) array
-    kept : (n,) array of bool
+    failed : (n,) array of bool
     """
-    failed = np.isnan(values)
-    kept = np.ones(len(values), bool)
-    if how == "worst" or not failed.any() or failed.all():
-        return values, kept
-    if how == "ignore":
-        return values, ~failed
-    near, distance = _neighbours(points)
-    if not _are_together(failed, near):
-        return values, ~failed
-    values = values.copy()
-    middle = np.quantile(values[~failed], 0.5, method="higher")
-    close = distance <= RADIUS * points.shape[1] ** 0.5
-    for i in np.flatnonzero(failed):
-        if not close[i].any():
-            values[i] = middle
-        elif failed[near[i, close[i]]].mean() <= 0.5:
-            kept[i] = False
-    return values, kept
+    chosen = latest(len(failed), FIT_LIMIT)
+    failed = failed[chosen]
+    if not failed.any() or failed.all():
+        return None
+    targets, _ = labels(failed)
+    features = encoding.features(points[chosen])
+    kernel = fit(features, targets, encoding.groups, prior=PRIOR, hamming=encoding.categorical)
+    above = LEAST_EVIDENCE + PER_PARAMETER * points.shape[1]
+    return kernel if kernel.evidence > noise_evidence(len(targets)) + above else None
 
 
-def _neighbours(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The nearest other points of each point, and their distances."""
-    n = len(points)
-    distance, near = cKDTree(points).query(points, k=range(1, min(NEIGHBOURS + 1, n) + 1))
-    itself = near == np.arange(n)[:, None]
-    itself[~itself.any(axis=1), -1] = True  # of many equal points it may not be among the nearest
-    return near[~itself].reshape(n, -1), distance[~itself].reshape(n, -1)
-
-
-def _are_together(failed: np.ndarray, near: np.ndarray) -> bool:
-    """Whether the neighbours of a trial predict its failure better than all other trials do.
-
-    Compared is the likelihood of all outcomes, each predicted from the other trials.
-    """
-    everywhere = (failed.sum() - failed + 0.5) / len(failed)
-    there = (failed[near].sum(axis=1) + PRIOR * everywhere) / (near.shape[1] + PRIOR)
-    likelihoods = [np.log(np.where(failed, p, 1 - p)).sum() for p in (there, everywhere)]
-    return likelihoods[0] >= likelihoods[1]
+def noise_evidence(n: int) -> float:
+    """The log evidence of noise of unit variance about an unknown mean, for targets as above."""
+    return -0.5 * (n * (1.0 + math.log(2.0 * math.pi)) + math.log(1.0 + n * MEAN_VARIANCE))

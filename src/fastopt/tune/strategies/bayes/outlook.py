@@ -13,7 +13,7 @@ from fastopt.tune.fronts.domination import non_dominated
 from fastopt.tune.strategies.bayes import told, trust_region, warp
 from fastopt.tune.strategies.bayes.ascent import Search
 from fastopt.tune.strategies.bayes.criteria import Feasibility, Improvement, Product
-from fastopt.tune.strategies.bayes.failures import weigh
+from fastopt.tune.strategies.bayes.failures import failure_kernel, labels, latest
 from fastopt.tune.strategies.bayes.gaussian_process import Posterior
 from fastopt.tune.strategies.bayes.hypervolume_improvement import HypervolumeImprovement
 from fastopt.tune.strategies.bayes.model import (
@@ -105,7 +105,7 @@ class Outlook:
 
     def prospect(self, rng) -> Prospect:
         """Where to look next."""
-        feasibility = self._feasibility()
+        feasibility = self._feasibility() + self._success()
         if self.violations is not None and not (self.violations == 0.0).any():
             return self._towards_feasible(feasibility)
         signs = self.view.signs
@@ -137,16 +137,18 @@ class Outlook:
         failures. It is a function, because the value of a stopped trial depends on the other
         trials. ``lasting`` says whether the next suggestion is made from the same values.
         """
-        how, options = self.strategy.failures, self.options
+        options, worst = self.options, self.strategy.failures == "worst"
         if self.violations is not None:
             options = replace(options, outputs=warp.gentle)
 
         def fit(n):
-            values, kept = weigh(self.points[:n], values_of(n), how)
+            values = values_of(n)
+            kept = ~np.isnan(values) | worst
             return fit_kernel(self.encoding, self.points[:n][kept], values[kept], options)
 
         kernel = self._kernel("objective", fit) if lasting else fit(len(self.points))
-        values, kept = weigh(self.points, values_of(len(self.points)), how)
+        values = values_of(len(self.points))
+        kept = ~np.isnan(values) | worst
         points, values = self.points[kept], values[kept]
         targets = options.outputs(values)
         unit = unit_at_best(values, targets)
@@ -242,6 +244,26 @@ class Outlook:
             posterior.fantasise(self.pending)
         return Feasibility(posterior, limit)
 
+    def _success(self):
+        """A criterion for success, if failures are to be avoided and belong to their places."""
+        if self.strategy.failures != "neighbours":
+            return []
+        failed = np.array([trial.state == "failed" for trial in self.view.finished])
+
+        def fit(n):
+            return failure_kernel(self.encoding, self.points[:n], failed[:n])
+
+        kernel = self._kernel("failures", fit) if failed.any() else None
+        if kernel is None:
+            return []
+        chosen = latest(len(failed), MODEL_LIMIT)
+        targets, limit = labels(failed)
+        features = self.encoding.features(self.points[chosen])
+        posterior = Posterior(kernel, features, targets[chosen], self.encoding.groups)
+        if self.pending is not None:
+            posterior.fantasise(self.pending)
+        return [Feasibility(posterior, limit)]
+
     @staticmethod
     def _likely(feasibility, features):
         """Whether the points are more likely feasible than not."""
@@ -268,7 +290,7 @@ class Outlook:
 
             def part(n, k=k):
                 values = told.objectives(finished[:n], self.view.signs)[:, k]
-                values, kept = weigh(self.points[:n], values, self.strategy.failures)
+                kept = ~np.isnan(values) | (self.strategy.failures == "worst")
                 return np.flatnonzero(kept), values[kept]
 
             def fit(n, part=part):

@@ -74,12 +74,10 @@ class Bayes:
         In units of the objective. When the model expects less of its best suggestion, `ask` raises
         `ImprovementSpent` and ``study.run`` ends once nothing runs any more. Zero never ends.
     failures : {"neighbours", "worst", "ignore"}, default "neighbours"
-        What a failed trial says about its place. By default failures are ignored as chance as long
-        as neighbours do not fail together. Once they do, up to three near neighbours decide: if at
-        least half of them have succeeded, the failure is ignored; if not, it is worse than the
-        worst value; without neighbours it counts as the median. ``"worst"`` avoids the place of
-        every failure, which is best if all are due to the params. ``"ignore"`` avoids none, which
-        is best if all are chance.
+        What a failed trial says about its place. By default the process of the failed and the
+        successful trials nearby tells how likely a point is to fail, and what no place explains is
+        chance. ``"worst"`` avoids the place of every failure, as if its value were worse than the
+        worst. ``"ignore"`` avoids none, which is best if all are chance.
 
     Examples
     --------
