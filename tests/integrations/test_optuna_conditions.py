@@ -139,3 +139,33 @@ def test_running_trial_is_not_repeated_by_another_one():
         steps(trial)
     assert {trial.state for trial in study.trials[6:]} == {TrialState.RUNNING}
     assert len(set(read(study))) == 30
+
+
+def test_objective_that_fails_before_it_has_asked_for_all_is_not_asked_again_there():
+    """What it has not asked for differs, and it would never get that far."""
+
+    def narrow(trial):
+        x = trial.suggest_float("x", -1.0, 1.0)
+        if x < 0.5:
+            raise ArithmeticError
+        return (x - 0.3) ** 2 + trial.suggest_float("y", -1.0, 1.0) ** 2
+
+    for seed in range(3):
+        study = optuna.create_study(sampler=FastoptSampler(seed=seed))
+        study.optimize(narrow, n_trials=20, catch=ArithmeticError)
+        failed = [trial.params["x"] for trial in study.trials if "y" not in trial.params]
+        assert 5 < len(failed) == len(set(failed)) < 15
+
+
+def test_failure_closes_the_number_that_was_read_but_no_choice():
+    space = tune.Space({"n": tune.Int(0, 1), "x": tune.Float(0.0, 1.0), "y": tune.Float(0.0, 1.0)})
+    taken = Taken(space)
+    early = Read(0, (0, 0.5, 0.5), places=(0,), ended=False, failed=True)
+    taken.add_read([early, Read(1, (1, 0.3, 0.5), places=(0, 1), ended=False, failed=True)])
+    assert (0, 0.7, 0.7) not in taken
+    assert (1, 0.3, 0.7) in taken
+    assert (1, 0.31, 0.5) not in taken
+    taken = Taken(space)
+    pruned = Read(1, (1, 0.3, 0.5), places=(0, 1), ended=False)
+    taken.add_read([early, pruned])
+    assert (1, 0.3, 0.7) not in taken

@@ -174,10 +174,13 @@ class TrialReader:
         trial = None if params is None else tune.Trial(frozen.number, params)
         facts = Facts((frozen.datetime_complete, frozen.number), trial, keys)
         asked = frozen.params.keys()
-        if params is not None and asked <= self.distributions.keys():
+        ended, failed = (frozen.state == s for s in (TrialState.COMPLETE, TrialState.FAIL))
+        # One that failed before the space was known was suggested nothing for the rest.
+        rest = self.space.decode([0.5] * len(self.space)) if failed else {}
+        read = self._point(frozen.params, rest) if params is None else params
+        if read is not None and asked <= self.distributions.keys():
             places = tuple(j for j, name in enumerate(self.space.names) if name in asked)
-            ended = frozen.state == TrialState.COMPLETE
-            facts.read = Read(frozen.number, keys[0], places, ended)
+            facts.read = Read(frozen.number, self.space.key(read), places, ended, failed)
         if not frozen.state.is_finished():
             return facts
         if trial is not None:

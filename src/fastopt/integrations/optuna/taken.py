@@ -36,12 +36,15 @@ class Read:
         Of the parameters that it has asked for.
     ended : bool
         Whether it ended with a value. One that did not might have asked for more.
+    failed : bool
+        Whether it has failed, which it would at the same values again.
     """
 
     number: int
     key: Any
     places: tuple[int, ...]
     ended: bool
+    failed: bool = False
 
 
 class Taken(AbstractSet[Hashable]):
@@ -77,15 +80,20 @@ class Taken(AbstractSet[Hashable]):
     def add_read(self, trials: Sequence[Read]) -> None:
         """Trials have read these parts of their points; all trials at once.
 
-        One that has not ended with a value counts if another did that read the same parameters.
-        None counts where another one has the same values and read on.
+        One that has not ended with a value counts if another did that read the same parameters. One
+        that has failed also counts if it read a number without steps: its cell is no part of the
+        space, and the numbers next to that one stay free. None counts where another one has the
+        same values and read on.
         """
         whole = {trial.places for trial in trials if trial.ended and trial.places}
+        parts = set(whole)
         for trial in trials:
-            if trial.places in whole:
+            thin = trial.failed and self._share(trial.places) == 0
+            if trial.places in whole or thin:
                 self._add(_cell(trial.key, trial.places), trial.number)
+                parts.add(trial.places)
         for trial in trials:
-            for places in whole:
+            for places in parts:
                 if set(places) < set(trial.places):
                     self._discard(_cell(trial.key, places))
 
@@ -117,7 +125,7 @@ class Taken(AbstractSet[Hashable]):
         outside = sum(not any(_cell(key, part) in self._cells for part in parts) for key in self)
         return filled + self._share(self._every, outside) >= 1
 
-    def _share(self, places: tuple[int, ...], cells: int) -> Fraction:
+    def _share(self, places: tuple[int, ...], cells: int = 1) -> Fraction:
         """What part of the space so many cells are, all of the same places."""
         levels = [self._levels[j] for j in places]
         if any(n is None for n in levels):
