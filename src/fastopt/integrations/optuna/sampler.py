@@ -71,8 +71,9 @@ class FastoptSampler(BaseSampler):
 
     Notes
     -----
-    A failed trial, and one with an infinite value, counts as worse than all others. A pruned one
-    counts by its rank among those that have reported as often.
+    A failed trial, and one with an infinite value, counts as worse than all others; ``"bayes"``
+    learns instead where trials are likely to fail. A pruned one counts by its rank among those that
+    have reported as often.
 
     An objective may ask for some parameters only under a condition. The others count as they were
     suggested, but no point is suggested that agrees with a trial in all that it asked for. The
