@@ -48,6 +48,7 @@ __all__ = [
     "state",
     "state_dict",
     "state_names",
+    "with_rates",
     "write_param",
 ]
 
@@ -93,6 +94,14 @@ def rate(lr: Any, step: int) -> Any:
     return _checks.number(f"lr({step})", value, least=0)
 
 
+def with_rates(groups: Groups, step: int) -> list[dict[str, Any]]:
+    """The groups with the rates of a step in place of schedules."""
+    return [
+        {**group, "lr": rate(group["lr"], step)} if "lr" in group else dict(group)
+        for group in groups
+    ]
+
+
 def state(tensors: TensorList) -> list[dict[str, Any]]:
     """For each parameter in order, a dict of its step count and its state arrays themselves, the
     remainder of a bfloat16 parameter among them."""
@@ -111,15 +120,20 @@ def state(tensors: TensorList) -> list[dict[str, Any]]:
 def state_dict(
     rule: Rule, groups: Groups, tensors: TensorList, storage: Storage, skipped_steps: int
 ) -> dict[str, Any]:
-    """Everything but the parameters, copied. A schedule is replaced by its latest rate."""
+    """Everything but the parameters, copied. A schedule is replaced by its latest rate.
+
+    Hyper-parameters that could not be loaded are refused, so that no file holds any.
+    """
     numbered, start = [], 0
     with tensors:
         step = max(1, *tensors.steps)
-        for group in groups:
+        for group in with_rates(groups, step):
             count = len(flatten(group["params"], "")[0])
-            params = list(range(start, start + count))
-            numbered.append({**group, "params": params, "lr": rate(group["lr"], step)})
+            numbered.append({**group, "params": list(range(start, start + count))})
             start += count
+        tensors.check(numbered)
+        for index, group in enumerate(numbered):
+            _require_initial_value(rule, group, f"param_groups[{index}]")
         entries = [
             {name: value if name == "step" else value.copy() for name, value in entry.items()}
             for entry in state(tensors)
@@ -270,14 +284,21 @@ def _groups_like(found: list[Any], rule: Rule, groups: Groups) -> Groups:
             raise ValueError(
                 f"{name} has the parameters {group['params']}, this optimizer {wanted}"
             )
-        if rule.initial_value is not None:
-            try:
-                _checks.number(rule.initial_value, group[rule.initial_value], least=0)
-            except TypeError as error:
-                raise ValueError(f"state_dict does not fit: {error}") from error
+        try:
+            _require_initial_value(rule, group, name)
+        except TypeError as error:
+            raise ValueError(f"state_dict does not fit: {error}") from error
         lr = own["lr"] if is_schedule(own["lr"]) else group["lr"]
         result.append({**group, "params": own["params"], "lr": lr})
     return result
+
+
+def _require_initial_value(rule: Rule, group: Mapping[str, Any], name: str) -> None:
+    """What a step does not read: the value that the first state starts with."""
+    if rule.initial_value is not None:
+        if rule.initial_value not in group:
+            raise ValueError(f"{name} must have {rule.initial_value!r}")
+        _checks.number(rule.initial_value, group[rule.initial_value], least=0)
 
 
 def require_params(

@@ -12,7 +12,7 @@ from fastopt._core import Rule, Snapshot
 from fastopt._habits import advice
 from fastopt._trees import flatten, match, settled
 
-__all__ = ["ParameterGroups", "complete", "refuse_unknown", "with_rates"]
+__all__ = ["ParameterGroups", "complete", "refuse_unknown"]
 
 # Keys of a group that torch's schedulers and users know; a step does not read them.
 _NOTES = ("name", "initial_lr")
@@ -179,10 +179,6 @@ def _as_python_bools(group: dict[str, Any]) -> None:
     for name, value in group.items():
         if isinstance(value, np.bool_):
             group[name] = bool(value)
-
-
-def with_rates(groups: Sequence[dict[str, Any]], step: int) -> list[dict[str, Any]]:
-    return [{**group, "lr": _checkpoint.rate(group.get("lr"), step)} for group in groups]
 
 
 def refuse_unknown(rule: Rule, given: Mapping[str, Any], allowed: Sequence[str] = ()) -> None:

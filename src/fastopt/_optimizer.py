@@ -18,7 +18,7 @@ from fastopt._copies import (
     restored,
 )
 from fastopt._core import Rows, Rule
-from fastopt._groups import ParameterGroups, complete, refuse_unknown, with_rates
+from fastopt._groups import ParameterGroups, complete, refuse_unknown
 from fastopt._statefile import File, blaming
 from fastopt._states import tensor_list
 from fastopt._trees import is_groups, settled, without_memmaps
@@ -198,7 +198,7 @@ class Optimizer:
         tensors = self._tensors
         groups = params.groups
         if params.scheduled:
-            groups = with_rates(groups, max(tensors.steps) + 1)
+            groups = _checkpoint.with_rates(groups, max(tensors.steps) + 1)
         if skip_nonfinite is not False:
             skip_nonfinite = _checks.flag("skip_nonfinite", skip_nonfinite)
         if max_norm is not None and _is_infinity(max_norm):
@@ -230,6 +230,9 @@ class Optimizer:
             On reading, if groups differ; on setting, if the value is out of range.
         """
         step = max(1, *self._tensors.steps)
+        for index, group in enumerate(self._params.groups):
+            if "lr" not in group:
+                raise ValueError(f"param_groups[{index}] must have 'lr'")
         first, *others = [_checkpoint.rate(group["lr"], step) for group in self._params.groups]
         if any(other != first for other in others):
             raise ValueError("the groups have different lr; read them from param_groups")
@@ -291,6 +294,11 @@ class Optimizer:
             and, as ``"params"``, the indices of its parameters; ``"state"``: for each parameter its
             ``"step"`` and arrays; where steps were skipped, their number as ``"skipped_steps"``.
             A schedule is replaced by the rate of the last step.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a hyper-parameter in `param_groups` is one that `load_state_dict` would refuse.
 
         Examples
         --------
@@ -365,8 +373,9 @@ class Optimizer:
         ------
         OSError
             If the file cannot be written.
-        TypeError
-            If a group has a key of your own that JSON cannot hold.
+        TypeError, ValueError
+            If a group has a key of your own that JSON cannot hold, or a hyper-parameter that `load`
+            would refuse. No file is written then.
 
         Examples
         --------

@@ -71,13 +71,23 @@ def copy_rows(tensors: RowList, source: NDArray[np.intp], target: NDArray[np.int
 def state_dict(
     rule: Rule, hypers: Hypers, tensors: RowList, storage: Storage, skipped_steps: Steps
 ) -> dict[str, Any]:
-    """Everything but the parameters, copied. A schedule is replaced by its latest rates."""
+    """Everything but the parameters, copied. A schedule is replaced by its latest rates.
+
+    Hyper-parameters that could not be loaded are refused, so that no file holds any.
+    """
     with tensors:
+        for name in rule.class_hypers:
+            if name not in hypers:
+                raise ValueError(f"hypers must have {name!r}")
         lr = rates(hypers["lr"], np.maximum(tensors.last_steps, 1))
+        hypers = {**hypers, "lr": lr}
+        tensors.check(hypers)
+        if rule.initial_value is not None:
+            initial_values(rule.initial_value, hypers, tensors.rows)
         return {
             "rule": rule.name,
             "rows": tensors.rows,
-            "hypers": {name: owned(value) for name, value in {**hypers, "lr": lr}.items()},
+            "hypers": {name: owned(value) for name, value in hypers.items()},
             "state": [
                 {name: value.copy() for name, value in entry.items()}
                 for entry in _checkpoint.state(tensors)

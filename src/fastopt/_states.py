@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastopt._blocks import BLOCK8, fill
-from fastopt._checkpoint import optional_states, state_names
+from fastopt._checkpoint import optional_states, state_names, with_rates
 from fastopt._core import RowList, Rule, TensorList
 from fastopt._formats import Storage
-from fastopt._groups import ParameterGroups, with_rates
+from fastopt._groups import ParameterGroups
 from fastopt._placement import Layout, zeros_in_one_block
 from fastopt._rows import count_rows, rates, seeds_of
 from fastopt._rowstates import initial_values

@@ -215,3 +215,47 @@ def test_flags_of_numpy_are_flags():
     assert list(opt.state[0]) == ["step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq"]
     assert opt.param_groups[0]["amsgrad"] is True
     opt.step(np.ones(2), skip_nonfinite=np.False_)
+
+
+def put(hypers, name, value):
+    if value is None:
+        del hypers[name]
+    else:
+        hypers[name] = value
+
+
+@pytest.mark.parametrize("rule", fastopt.RULES.values(), ids=lambda rule: rule.name)
+def test_a_hyper_parameter_that_could_not_be_loaded_is_not_saved(rule, tmp_path):
+    path = tmp_path / "s"
+    makers = {
+        "param_groups": lambda: fastopt.create(rule.name, np.ones(2), lr=0.1),
+        "hypers": lambda: fastopt.Population(rule.name, np.ones((2, 2)), lr=0.1),
+    }
+    for where, make in makers.items():
+        make().save(path)
+        before = path.read_bytes()
+        for name in rule.class_hypers:
+            for value in ("x", None, float("nan"), -1.0, [0.1]):
+                opt = make()
+                hypers = getattr(opt, where)
+                put(hypers if where == "hypers" else hypers[0], name, value)
+                with pytest.raises((TypeError, ValueError), match=name):
+                    opt.state_dict()
+                with pytest.raises((TypeError, ValueError), match=name):
+                    opt.save(path)
+                assert path.read_bytes() == before
+
+
+def test_a_learning_rate_that_is_gone_is_asked_for_by_name():
+    opt = fastopt.SGD([{"params": np.ones(2)}, {"params": np.ones(3)}], lr=0.1)
+    del opt.param_groups[1]["lr"]
+    grads = [np.ones(2), np.ones(3)]
+    group = {"params": np.ones(1)}
+    for use in (lambda: opt.lr, opt.state_dict, lambda: opt.add_param_group(group)):
+        with pytest.raises(ValueError, match=r"param_groups\[1\] must have 'lr'"):
+            use()
+    with pytest.raises(ValueError, match=r"param_groups\[1\] must have 'lr'"):
+        opt.step(grads)
+    opt.lr = 0.5
+    opt.step(grads)
+    assert opt.param_groups[1]["params"].tolist() == [0.5] * 3
