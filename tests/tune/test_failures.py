@@ -67,6 +67,22 @@ def test_trainings_that_diverge_do_not_end_a_run():
 
 
 @pytest.mark.filterwarnings("ignore:trial [0-9]+ failed")
+def test_trainings_that_diverge_do_not_hide_a_fault():
+    def objective(params):
+        return params["b"] if params["a"] % 2 else float("nan")
+
+    search = study()
+    with pytest.raises(RuntimeError, match="no trial has succeeded and 3 failed") as caught:
+        search.run(objective)
+    assert "KeyError: 'b'" in str(caught.value)
+    assert len(search.trials) == 6
+    # Too few of them to end a run, and not all that there is.
+    search = study()
+    search.run(lambda params: params["b"] if params["a"] == 5 else float("nan"))
+    assert len(search.trials) == 20
+
+
+@pytest.mark.filterwarnings("ignore:trial [0-9]+ failed")
 @pytest.mark.parametrize("where", ["serial", "processes", "threads"])
 def test_a_failed_trial_keeps_its_traceback_in_the_file(where, tmp_path):
     path = tmp_path / "study.db"

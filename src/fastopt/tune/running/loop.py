@@ -114,6 +114,8 @@ class Run:
         self._incidents = 0
         self._warned = False
         self._ended = 0
+        # Whether a trial of this run has ended without failing.
+        self._survived = False
         # By the number of its first trial. One of which all trials have ended stays until the
         # backend is done with it.
         self._tasks: dict[int, _Task] = {}
@@ -190,12 +192,18 @@ class Run:
             self._backend.cancel(number)
 
     def _check_failures(self, at_end: bool = False) -> None:
-        """Raise if nothing has ever succeeded, and enough has failed or all of it."""
+        """Raise if nothing has ever succeeded, and enough has failed or all of it.
+
+        Trainings that diverge are neither the one nor the other.
+        """
         failures = self._failures
-        enough = bool(failures) if at_end else self._incidents >= self._max_failures
+        if at_end:
+            enough = 0 < len(failures) == self._ended
+        else:
+            enough = self._incidents >= self._max_failures
         if self._max_failures == math.inf or not enough:
             return
-        if self._ended > len(failures) or self._ledger.has_succeeded():
+        if self._survived or self._ledger.has_succeeded():
             return
         number, outcome = failures[0]
         raise RuntimeError(
@@ -393,4 +401,5 @@ class Run:
         self._notify("on_trial_end", trial)
         del self._running[trial.number]
         self._ended += 1
+        self._survived |= trial.state != "failed"
         self._progress.update(trial.state == "failed", self._ledger.standing())
