@@ -363,6 +363,7 @@ def test_a_decision_that_is_none_ends_the_run_and_loses_no_trial():
         (lambda: tune.Halving(eta=2.5), TypeError, "Halving: eta must be an integer"),
         (lambda: tune.Halving(first=0), ValueError, "Halving: first"),
         (lambda: tune.Halving(last=0), ValueError, "Halving: last"),
+        (lambda: tune.Halving(last=2, first=3), ValueError, "Halving: last.*first=3, got 2"),
         (lambda: tune.Hyperband(last=2, first=3), ValueError, "Hyperband: last.*first=3"),
         (lambda: tune.Hyperband(last="9"), TypeError, "Hyperband: last"),
         (lambda: tune.TopK(0), ValueError, "TopK: k"),

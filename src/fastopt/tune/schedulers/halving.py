@@ -67,6 +67,8 @@ class Halving(RungScheduler):
         if self.last is not None:
             last = _checks.integer("Halving: last", self.last, least=1)
             object.__setattr__(self, "last", last)
+            if last < self.first:
+                raise ValueError(f"Halving: last must be at least first={self.first}, got {last}")
         object.__setattr__(self, "pause", _checks.flag("Halving: pause", self.pause))
 
     def rungs(self, number: int, below: float) -> Iterator[int]:
