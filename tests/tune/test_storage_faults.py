@@ -170,6 +170,18 @@ def test_a_lock_timeout_is_checked(wrong):
         tune.Study(SMALL, lock_timeout=wrong)
 
 
+def test_an_opened_study_waits_for_a_lock_as_long_as_is_said(tmp_path):
+    path = tmp_path / "study.db"
+    tune.minimize(lambda params: 1.0, SMALL, 1, storage=path, lock_timeout=0.05).close()
+    study = tune.open(path, writable=True, lock_timeout=0.05)
+    other = lock(path)
+    with pytest.raises(TimeoutError, match="is locked"):
+        study.correct(0, 2.0)
+    other.close()
+    study.correct(0, 2.0)
+    assert study.best_value == 2.0
+
+
 def test_opening_a_file_that_is_locked_too_long_is_a_clear_error(tmp_path):
     path = tmp_path / "study.db"
     options = {"space": SMALL, "strategy": "grid", "storage": path, "lock_timeout": 0.05}

@@ -18,7 +18,7 @@ __all__ = ["maximize", "minimize"]
 Objective = Callable[[dict[str, Any]], Any]
 Parameters = Mapping[str, Parameter] | Space
 OF_RUN = tuple(signature(Study.run).parameters)[3:]
-OF_STUDY = ("strategy", "seed", "storage", "name", "constraint", "resume")
+OF_STUDY = ("strategy", "seed", "storage", "name", "constraint", "lock_timeout", "resume")
 
 
 def minimize(objective: Objective, space: Parameters, n_trials: int, **options: Any) -> Study:
@@ -34,7 +34,8 @@ def minimize(objective: Objective, space: Parameters, n_trials: int, **options: 
         same call again finishes what was interrupted, or returns at once.
     **options
         Any of :class:`Study` (``strategy``, ``seed``, ``storage``, ``name``, ``constraint``,
-        ``resume``) and of :meth:`Study.run` (``n_jobs``, ``executor``, ``timeout``, …).
+        ``lock_timeout``, ``resume``) and of :meth:`Study.run` (``n_jobs``, ``executor``,
+        ``timeout``, …).
 
     Returns
     -------

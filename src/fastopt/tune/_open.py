@@ -50,6 +50,7 @@ def open(
     writable: bool = False,
     *,
     callbacks: Iterable[Any] = (),
+    lock_timeout: float = 60.0,
 ) -> Study:
     """Open a study that is in a file, without knowing its space.
 
@@ -64,6 +65,7 @@ def open(
     writable : bool, default False
         By default nothing in the file is changed: what would change it is a PermissionError.
     callbacks : iterable
+    lock_timeout : float, default 60.0
         As for :class:`Study`.
 
     Returns
@@ -130,6 +132,7 @@ def open(
         storage=path,
         name=name,
         constraint=None,
+        lock_timeout=lock_timeout,
         access="write" if writable else "read",
     )
     return Study._over(ledger, callbacks)
