@@ -268,8 +268,9 @@ def test_a_script_without_a_main_guard_gets_told_so(tmp_path):
     assert 'if __name__ == "__main__"' in process.stderr
 
 
+@pytest.mark.parametrize("way", ["-c", "-"])
 @WITH_AND_WITHOUT
-def test_an_objective_typed_at_a_prompt_needs_cloudpickle(cloudpickle):
+def test_an_objective_that_stands_in_no_file_needs_cloudpickle(cloudpickle, way):
     code = (
         "import sys\n"
         f"if not {cloudpickle}: sys.modules['cloudpickle'] = None\n"
@@ -281,11 +282,12 @@ def test_an_objective_typed_at_a_prompt_needs_cloudpickle(cloudpickle):
         "print(study.best.value)\n"
     )
     process = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, way, *([code] if way == "-c" else [])],
+        input=code if way == "-" else None,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
     )
     if cloudpickle:

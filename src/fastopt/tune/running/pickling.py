@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import sys
 from functools import lru_cache
@@ -9,26 +10,33 @@ from typing import Any
 
 from fastopt.tune.running.evaluate import explain
 
-__all__ = ["Sent", "dumps", "not_picklable"]
+__all__ = ["Sent", "dumps", "main_is_a_file", "not_picklable"]
 
 
-def _main_is_a_file() -> bool:
-    """Whether a spawned process can import the ``__main__`` module, as it tries to."""
+def main_is_a_file() -> bool:
+    """Whether a spawned process can import the ``__main__`` module.
+
+    Not that of a notebook or a prompt, which has no file, nor that of a program that was read from
+    standard input, whose file is called ``<stdin>``.
+    """
     main = sys.modules["__main__"]
-    return getattr(main, "__spec__", None) is not None or hasattr(main, "__file__")
+    if getattr(main, "__spec__", None) is not None:
+        return True
+    path = getattr(main, "__file__", None)
+    return path is not None and os.path.exists(path)
 
 
 def dumps(value: Any) -> bytes:
     """``value`` pickled: by the standard library where it can, else by cloudpickle if installed.
 
-    In a notebook and at a prompt cloudpickle comes first. Pickle would send no more than the name
+    Where ``__main__`` is no file cloudpickle comes first. Pickle would send no more than the name
     of what was defined there, and the other process could not find it.
     """
     try:
         import cloudpickle
     except ImportError:
         return pickle.dumps(value)
-    if _main_is_a_file():
+    if main_is_a_file():
         try:
             return pickle.dumps(value)
         except Exception:

@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from multiprocessing import connection
 from typing import Any
 
 from fastopt.tune.running.evaluate import Event, Objective, Outcome, explain
-from fastopt.tune.running.pickling import dumps, not_picklable
+from fastopt.tune.running.pickling import dumps, main_is_a_file, not_picklable
 from fastopt.tune.running.worker import work
 
 __all__ = ["Processes"]
@@ -34,6 +35,21 @@ THREAD_VARIABLES = (
     "FASTOPT_NUM_THREADS",
 )
 STARTING = threading.Lock()
+
+
+@contextmanager
+def _main_that_can_be_imported() -> Iterator[None]:
+    """A new process imports the file of ``__main__``: not where there is none of that name."""
+    main = sys.modules["__main__"]
+    path = getattr(main, "__file__", None)
+    if path is None or main_is_a_file():
+        yield
+        return
+    main.__file__ = None
+    try:
+        yield
+    finally:
+        main.__file__ = path
 
 
 @contextmanager
@@ -61,7 +77,7 @@ class _Worker:
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=work, args=(theirs, payload))
         try:
-            with _one_thread():
+            with _one_thread(), _main_that_can_be_imported():
                 self.process.start()
         except BaseException:  # such as Ctrl-C: nothing else would end this worker
             if self.process.pid is not None:
