@@ -183,6 +183,23 @@ def test_importance_does_not_see_how_far_diverged_trials_are():
     assert study.importance()["a"] > 0.8
 
 
+@pytest.mark.parametrize("strategy", ["sobol", "random"])
+def test_diverged_trials_hide_nothing_of_a_smooth_function(strategy):
+    def objective(params):
+        return bowl(params) if params["e"] < 0.95 else 1e6
+
+    # The shares of the ranks, from many points
+    points = np.random.default_rng(0).random((4000, len(CUBE)))
+    values = [objective(dict(zip(CUBE, point, strict=True))) for point in points.tolist()]
+    ranks = np.argsort(np.argsort(values))
+    study = tune.minimize(objective, CUBE, n_trials=60, strategy=strategy)
+    shares = study.importance()
+    for name, places in zip(CUBE, points.T, strict=True):
+        along = ranks[np.argsort(places)].reshape(40, 100).mean(axis=1)
+        true = along.var() / ranks.var()
+        assert shares[name] == pytest.approx(true, abs=0.16)
+
+
 def test_importance_of_choices_and_conditions():
     study = tune.minimize(smooth, SPACE, n_trials=64, strategy="random")
     assert set(study.importance()) == set(SPACE)

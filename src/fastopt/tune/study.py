@@ -726,10 +726,11 @@ class Study:
 
         From 20 done trials on, three for each of up to 20 parameters: first-order Sobol indices of
         a Gaussian process, if that predicts at least half of the variance of trials that are left
-        out, and none is orders of magnitude away from the others. Else by functional ANOVA (Hutter,
-        Hoos, Leyton-Brown, ICML 2014) on a forest of extremely randomized trees, fitted to the
-        ranks of the values. Together the shares are at most 1; what is missing is due to
-        combinations. Of several objectives ``objective`` says which, from 0 on.
+        out, and none is orders of magnitude away from the others; or else of one that predicts as
+        much of the ranks of the values. Otherwise by functional ANOVA (Hutter, Hoos, Leyton-Brown,
+        ICML 2014) on a forest of extremely randomized trees, fitted to the ranks. Together the
+        shares are at most 1; what is missing is due to combinations. Of several objectives
+        ``objective`` says which, from 0 on.
 
         Raises
         ------

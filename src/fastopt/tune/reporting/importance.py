@@ -1,6 +1,8 @@
 """How much each parameter matters: functional ANOVA.
 
-On a Gaussian process where that predicts the values well, else on a forest of regression trees.
+On a Gaussian process where that predicts the values well, or else their ranks: a few values that
+are orders of magnitude away from the others hide all else, but not in ranks. Otherwise on a forest
+of regression trees.
 
 The forest predicts a value everywhere in the unit cube. The variance of its prediction along one
 coordinate, with all others averaged out, as a share of the variance over the whole cube, is what
@@ -106,7 +108,9 @@ def intervals(
     errors = np.sqrt((GROUPS - 1) * parts.var(axis=0))
     shares = np.array([found[name] for name in space.names])
     low, high = shares - 2 * errors, shares + 2 * errors
-    drawn = surrogate.drawn_shares(space, points, values, seed)
+    seen = (values, rankdata(values))
+    told = (each for each in seen if surrogate.shares(space, points, each, seed) is not None)
+    drawn = surrogate.drawn_shares(space, points, next(told, values), seed)
     if drawn is not None:
         low, high = np.minimum(low, drawn.min(axis=0)), np.maximum(high, drawn.max(axis=0))
     # A drawn function is never quite flat along a parameter.
@@ -135,10 +139,11 @@ def _results(
 
 def _explained(space: Space, points: np.ndarray, values: np.ndarray, seed: int) -> np.ndarray:
     """The share of each parameter by the process, or else by the forest."""
-    shares = surrogate.shares(space, points, values, seed)
-    if shares is None:
-        shares = _shares(points, rankdata(values), np.random.default_rng(seed))
-    return shares
+    for seen in (values, rankdata(values)):
+        shares = surrogate.shares(space, points, seen, seed)
+        if shares is not None:
+            return shares
+    return _shares(points, rankdata(values), np.random.default_rng(seed))
 
 
 def _shares(points: np.ndarray, values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
