@@ -196,6 +196,14 @@ def test_sobol_fills_more_evenly_than_random():
     assert discrepancy("sobol") < 0.2 * discrepancy("random")
 
 
+@pytest.mark.parametrize("strategy", ["bayes", "tpe", "sobol", "random", tune.Grid(points=3)])
+def test_bounds_with_few_floats_between_them_are_used_up(strategy):
+    """Without a word about a constraint, which there is not."""
+    study = tune.Study({"x": tune.Float(0.0, 5e-324)}, strategy=strategy, seed=0)
+    study.run(lambda params: 1.0, n_trials=4)
+    assert sorted(trial.params["x"] for trial in study.trials) == [0.0, 5e-324]
+
+
 def test_an_impossible_constraint_ends_the_search():
     never = tune.Study(SMALL, strategy="sobol", constraint=lambda params: False)
     with pytest.raises(tune.SpaceExhausted):

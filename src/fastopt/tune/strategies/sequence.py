@@ -18,7 +18,7 @@ __all__ = ["SequenceStrategy", "distinct"]
 
 # Draws in a row that bring nothing new before the rest of a finite space is listed instead …
 MISSES = 1_000
-# … or, where it cannot be listed, before the constraint is found impossible to satisfy.
+# … or, where it cannot be listed, before it is used up, or its constraint found impossible.
 HOPELESS = 100_000
 LISTABLE = 1_000_000
 
@@ -66,21 +66,23 @@ def distinct(view: View, draws: Iterator[np.ndarray]) -> Iterator[dict[str, Any]
     space = view.space
     seen: set[Hashable] = set()
     listable = space.size <= LISTABLE
-    misses = 0
+    misses, rejected = 0, False
     while len(seen) < space.size and misses < (MISSES if listable else HOPELESS):
         params = space.decode(next(draws))
         key = space.key(params)
-        if key in seen or not view.allows(params):
+        known = key in seen
+        if known or not view.allows(params):
             misses += 1
+            rejected = rejected or not known
             continue
-        misses = 0
+        misses, rejected = 0, False
         seen.add(key)
         yield params
     if listable:
         for params in space.points():
             if space.key(params) not in seen and view.allows(params):
                 yield params
-    else:
+    elif rejected:  # else there are few floats between the bounds, and they are used up
         raise ValueError(
             f"constraint: {HOPELESS} points in a row were rejected or known; "
             "it must accept a larger part of the space"
