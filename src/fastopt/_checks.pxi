@@ -23,6 +23,8 @@ cdef double to_double(str name, object value, fo_domain domain) except? -1.0:
     elif value is True or value is False or isinstance(value, numpy.bool_):
         if domain == FO_FLAG:
             return bool(value)
+    elif isinstance(value, numpy.timedelta64):  # a Real too
+        pass
     elif domain != FO_FLAG and isinstance(value, numbers.Real):
         try:
             return float(value)

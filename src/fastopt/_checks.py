@@ -46,7 +46,8 @@ def number(
 
     Without ``finite`` an infinity within these bounds is accepted too; NaN never is.
     """
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
+    # A duration of NumPy is a Real too.
+    if isinstance(value, (bool, np.bool_, np.timedelta64)) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a number, got {value!r}")
     try:
         result = float(value)

@@ -339,9 +339,10 @@ def test_a_study_opens_when_its_strategy_has_got_another_option(tmp_path):
             tune.Study(space, strategy=other, storage=storage)
 
 
-def test_an_empty_path_is_refused():
+@pytest.mark.parametrize("path", ["", "study\0.db"])
+def test_what_is_no_path_is_refused(path):
     with pytest.raises(ValueError, match="storage must be the path of a file"):
-        tune.Study({"x": tune.Float(0.0, 1.0)}, storage="")
+        tune.Study({"x": tune.Float(0.0, 1.0)}, storage=path)
 
 
 def test_minimize_in_several_processes_holds_exactly_n_trials(tmp_path):

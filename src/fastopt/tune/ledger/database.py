@@ -259,6 +259,8 @@ class Database:
 def _check_path(path: str, access: Access) -> None:
     if not path:
         raise ValueError("storage must be the path of a file or None, got an empty string")
+    if "\0" in os.fsdecode(path):
+        raise ValueError(f"storage must be the path of a file, got a null character in {path!r}")
     scheme, separator, rest = str(path).partition("://")
     if separator and scheme.isalnum():
         raise ValueError(

@@ -25,7 +25,8 @@ def read_value(value: Any) -> tuple[float, str | None]:
     is not: a diverged training has no value to be compared, or averaged, or fitted by a model.
     """
     value = _item(value)
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+    # A duration of NumPy is a Real too.
+    if isinstance(value, (bool, np.timedelta64)) or not isinstance(value, numbers.Real):
         kind = type(value).__name__
         return math.nan, f"{_shorten(value)} of type {kind}, needs a real number"
     try:
@@ -86,11 +87,13 @@ def _length(value: Any) -> int | None:
 
 
 def _item(value: Any) -> Any:
-    """The element of an array or a tensor that holds one, unless it is masked; else ``value``."""
+    """The element of an array or a tensor that holds one, if it may be a number; else ``value``."""
     shape = getattr(value, "shape", None)
     if not isinstance(shape, tuple) or math.prod(shape) != 1 or not hasattr(value, "item"):
         return value
-    return value if np.ma.is_masked(value) else value.item()
+    kind = getattr(getattr(value, "dtype", None), "kind", "")
+    # The item of what is masked may be a number, and that of a date or a duration.
+    return value if kind in ("m", "M") or np.ma.is_masked(value) else value.item()
 
 
 def has_diverged(value: Any) -> bool:
