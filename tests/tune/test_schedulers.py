@@ -196,7 +196,7 @@ def test_a_trial_that_starts_anew_is_not_recorded_where_it_had_been():
     driver = SchedulerDriver(tune.Halving(), None, "minimize", 0)
     first, second = tune.Trial(0, {}, values=[0.0] * 3), tune.Trial(1, {}, values=[1.0] * 3)
     assert driver.decide([(first, 2)], [first], [], [first, second]) == ["go"]
-    first.values[1:] = []
+    first.values = first.values[:1]
     assert driver.decide([(second, 2)], [first, second], [], [first, second]) == ["go"]
     first.values += [0.0, 0.0]
     assert driver.decide([(second, 2)], [first, second], [], [first, second]) == ["stop"]

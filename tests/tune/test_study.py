@@ -63,6 +63,53 @@ def test_what_a_caller_does_to_his_params_does_not_reach_the_history(strategy):
     assert study.best_params == min(asked, key=lambda params: params["x"])
 
 
+def test_what_is_done_to_a_trial_that_has_ended_does_not_reach_the_study():
+    class Careless:
+        def on_trial_start(self, study, trial):
+            trial.params.clear()
+
+        def on_trial_end(self, study, trial):
+            careless(trial)
+
+    def careless(trial):
+        trial.params["layers"].append(1)
+        del trial.params["x"]
+        trial.notes["list"].append(1)
+        trial.values.clear()
+        trial.objectives.append(1.0)
+        trial.constraints[0] = 5.0
+        trial.lineage.append({})
+
+    def objective(params):
+        tune.note(list=[2], layers=params["layers"])
+        yield 3.0
+        return tune.Result(params["x"], constraints=[-1.0])
+
+    space = {"layers": tune.Categorical([[8], [8, 8]]), "x": tune.Float(0.0, 1.0)}
+    study, other = (
+        tune.Study(space, seed=0, callbacks=callbacks) for callbacks in ([Careless()], [])
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # of a callback that raises
+        study.run(objective, 5)
+    other.run(objective, 5)
+    for trial in (*study.trials, *study.finished, study.best):
+        careless(trial)
+    shown = [(t.params, t.notes, t.values, t.objectives, t.constraints) for t in study.trials]
+    assert shown == [
+        (t.params, t.notes, t.values, t.objectives, t.constraints) for t in other.trials
+    ]
+    assert study.ask().params == other.ask().params
+
+
+def test_what_a_strategy_does_to_a_decoded_point_does_not_reach_the_space():
+    space = tune.Space({"layers": tune.Categorical([[8], [8, 8]])})
+    layers = space.parameters["layers"]
+    for value in (space.decode([0.1])["layers"], layers.value(0), layers.check([8])):
+        value.append(1)
+    assert layers.choices == ([8], [8, 8])
+
+
 @pytest.mark.parametrize(("direction", "best"), [("minimize", 1), ("maximize", 2)])
 def test_best_is_the_first_of_the_best(direction, best):
     study = make(direction=direction)

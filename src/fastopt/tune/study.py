@@ -20,7 +20,6 @@ from fastopt.tune.ledger.revisions import correct, delete, invalidate
 from fastopt.tune.ledger.winners import best, dominated_volume, front
 from fastopt.tune.running.loop import Run
 from fastopt.tune.space import Parameter, Result, Space, Trial
-from fastopt.tune.space.categorical import copy_containers
 from fastopt.tune.strategies.protocol import Direction, Name, Strategy, check_directions
 
 if TYPE_CHECKING:
@@ -340,7 +339,7 @@ class Study:
     @property
     def best_params(self) -> dict[str, Any]:
         """The params of :attr:`best`, a copy."""
-        return copy_containers(self.best.params)
+        return self.best.params
 
     # Ask and tell
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fastopt.tune.space.categorical import Categorical, copy_containers
+from fastopt.tune.space.categorical import Categorical
 from fastopt.tune.space.levels import compact
 from fastopt.tune.space.number import Float, Int
 from fastopt.tune.space.space import Space
@@ -52,7 +52,7 @@ def params_from_json(space: Space, text: str) -> dict[str, Any]:
             value = parameter.value(value["choice"])
         elif isinstance(parameter, Categorical):
             value = parameter.check(value)
-        params[name] = copy_containers(value)
+        params[name] = value
     return params
 
 

@@ -101,19 +101,17 @@ class History:
         had_ended = trial.state != "running"
         trial.value, trial.error, trial.state = value, error, state
         trial.started, trial.finished = started, finished
-        trial.values[:] = json.loads(epochs)
+        trial.values = json.loads(epochs)
         trial.notes = json.loads(notes)
-        trial.objectives[:] = json.loads(objectives)
-        trial.constraints[:] = json.loads(constraints)
-        trial.lineage[:] = lineage_from_json(self._space, lineage)
+        trial.objectives = json.loads(objectives)
+        trial.constraints = json.loads(constraints)
+        trial.lineage = lineage_from_json(self._space, lineage)
         self.decided[number] = decided
         for changed in self._followers:
             changed[number] = trial
         if state == "running":
             self.owners[number] = owner
         else:
-            # Anew, for the caller of ask() may have changed those that he was given.
-            trial.params = params_from_json(self._space, params)
             self.owners.pop(number, None)
             if had_ended:
                 self._withdraw(trial)

@@ -17,6 +17,7 @@ from fastopt.tune.ledger.history import History
 from fastopt.tune.ledger.sqlite import Storage
 from fastopt.tune.ledger.values import plain_notes
 from fastopt.tune.space import Result, Space, Trial
+from fastopt.tune.space.trial import own_values
 
 __all__ = ["Reports"]
 
@@ -65,7 +66,7 @@ class Reports:
         with self._lock:
             trials = [self._history.trials[number] for number in values]
             for trial, value in zip(trials, values.values(), strict=True):
-                trial.values.append(value)
+                own_values(trial).append(value)
             self._unwritten.update(values)
             decided: Mapping[int, str] = {}
             if decider is not None and decider.are_due(trials):
@@ -74,7 +75,7 @@ class Reports:
                     decided = self._storage.transact(partial(self._decide, trials, decider, texts))
                 except BaseException:
                     for trial in trials:
-                        trial.values.pop()
+                        own_values(trial).pop()
                     decider.forget(trials)
                     raise
                 self._history.refresh()
@@ -97,20 +98,20 @@ class Reports:
         decided = decider.decide(trials)
         for trial in trials:
             # A paused trial comes to its rung again if it has to start anew.
-            epochs = 0 if decided[trial.number] == "pause" else len(trial.values)
+            epochs = 0 if decided[trial.number] == "pause" else len(own_values(trial))
             epochs = max(self._history.decided[trial.number], epochs)
-            self._storage.report(connection, trial.number, self._owner, trial.values, epochs)
+            self._storage.report(connection, trial.number, self._owner, own_values(trial), epochs)
         going = [trial for trial in trials if decided[trial.number] == "go"]
         for target, source, params in decider.exchange(going):
             trial = self._history.trials[target]
-            change = {"epoch": len(trial.values), "source": source, "params": params}
+            change = {"epoch": len(own_values(trial)), "source": source, "params": params}
             lineage = lineage_to_json(self._space, [*trial.lineage, change])
             self._storage.exchange(connection, target, lineage)
         for trial in trials:
             if decided[trial.number] == "stop":
                 facts = notes[trial.number]
-                result = Result(trial.values[-1])
-                outcome = "stopped", result, None, trial.values, facts, None
+                result = Result(own_values(trial)[-1])
+                outcome = "stopped", result, None, own_values(trial), facts, None
                 self._storage.finish(connection, trial.number, *outcome)
         return decided
 
@@ -121,7 +122,7 @@ class Reports:
             self._history.refresh()
             number = decider.resume([self._history.trials[n] for n in paused], more)
             if number is not None:
-                values = self._history.trials[number].values
+                values = own_values(self._history.trials[number])
                 self._storage.report(connection, number, self._owner, values, len(values))
             return number
 
@@ -134,7 +135,7 @@ class Reports:
         """Forget the values of these running trials, which start from the beginning."""
         with self._lock:
             for trial in trials:
-                trial.values.clear()
+                own_values(trial).clear()
                 self._unwritten.add(trial.number)
 
     def discard(self, number: int) -> None:
@@ -162,6 +163,6 @@ class Reports:
     def store(self, connection: sqlite3.Connection) -> None:
         """Write what is not in the file; for use in the body of a transaction."""
         for number in self._unwritten:
-            values = self._history.trials[number].values
+            values = own_values(self._history.trials[number])
             decided = self._history.decided[number]
             self._storage.report(connection, number, self._owner, values, decided)

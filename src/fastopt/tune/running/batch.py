@@ -159,12 +159,12 @@ def _evaluate_rows(
 def diverged_outcome(trial: Trial, loss: float, notes: dict[str, Any]) -> Outcome:
     """That of a row whose loss is NaN or infinite."""
     error = f"the objective yielded {loss}, needs a finite number (epoch {len(trial.values)})"
-    return Outcome("failed", error=error, values=[*trial.values], diverged=True, notes=notes)
+    return Outcome("failed", error=error, values=trial.values, diverged=True, notes=notes)
 
 
 def row_outcome(outcome: Outcome, row: int, trial: Trial) -> Outcome:
     """That of one row of those that were left when the objective ended."""
-    values, notes = [*trial.values], outcome.notes.get(trial.number, {})
+    values, notes = trial.values, outcome.notes.get(trial.number, {})
     if outcome.state == "failed":
         return replace(outcome, values=values, notes=notes)
     value = outcome.values[row] if outcome.values else values[-1] if values else None

@@ -8,7 +8,7 @@ from typing import Any
 from fastopt.tune.ledger.ledger import Ledger
 from fastopt.tune.schedulers.driver import SchedulerDriver
 from fastopt.tune.schedulers.protocol import Copy, Decision
-from fastopt.tune.space.trial import Trial
+from fastopt.tune.space.trial import Trial, own_values
 
 __all__ = ["Decisions"]
 
@@ -51,7 +51,7 @@ class Decisions:
         return news
 
     def _undecided(self, trial: Trial) -> bool:
-        return len(trial.values) > self._history.decided[trial.number]
+        return len(own_values(trial)) > self._history.decided[trial.number]
 
     def are_due(self, trials: Iterable[Trial]) -> bool:
         """Whether there is something to decide about what trials have just reported."""

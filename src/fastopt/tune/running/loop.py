@@ -25,6 +25,7 @@ from fastopt.tune.running.serial import Serial
 from fastopt.tune.schedulers.driver import check_scheduler
 from fastopt.tune.space import Trial
 from fastopt.tune.space.categorical import copy_containers
+from fastopt.tune.space.trial import own_values
 from fastopt.tune.strategies.protocol import ImprovementSpent, SpaceExhausted
 
 __all__ = ["Run", "Total"]
@@ -223,7 +224,7 @@ class Run:
             # No trial is left that they could wait for.
             for number in list(self._paused):
                 notes = self._paused.pop(number).notes.get(number, {})
-                values = [*self._running[number].values]
+                values = self._running[number].values
                 self._end(number, Outcome("stopped", values[-1], values=values, notes=notes))
 
     def _ask(self) -> bool:
@@ -264,7 +265,7 @@ class Run:
     def _describe(self, trials: Sequence[Trial]) -> tuple:
         """What the backend needs to know of a task."""
         limits = {} if self._decisions is None else self._decisions.start(trials)
-        params = [copy_containers(trial.params) for trial in trials]
+        params = [trial.params for trial in trials]
         path, name = self._ledger.storage.path, self._ledger.name
         of_trials = [(trial.number, folder_of(path, name, trial.number)) for trial in trials]
         if self._batch is not None:
@@ -321,7 +322,7 @@ class Run:
             self._refuse_to_pause()
         for reporting, loss in reported.items():
             trial = self._running[reporting]
-            self._notify("on_report", trial, len(trial.values) - 1, loss)
+            self._notify("on_report", trial, len(own_values(trial)) - 1, loss)
             if trial.state == "stopped":
                 self._note_end(trial)
         for failed, outcome in diverged:
@@ -343,7 +344,7 @@ class Run:
         changed = False
         for place, trial in enumerate(task.rows):
             for change in trial.lineage:
-                if change["epoch"] == len(trial.values):
+                if change["epoch"] == len(own_values(trial)):
                     task.params[trial.number] = change["params"]
                     sources[place] = places.get(change["source"], place)
                     changed = True
@@ -370,7 +371,7 @@ class Run:
         outcome = Outcome("failed", error=error, notes=task.notes)
         if self._batch is None:
             outcome.notes = task.notes.get(number, {})
-            outcome.values = [*task.rows[0].values] if task.rows else []
+            outcome.values = task.rows[0].values if task.rows else []
         self._finish(task, outcome)
 
     def _end(self, number: int, outcome: Outcome) -> None:

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from fastopt.tune.schedulers.protocol import Copy, Decision, Moment, best_so_far
 from fastopt.tune.space.space import Space
-from fastopt.tune.space.trial import Trial
+from fastopt.tune.space.trial import Trial, own_values
 
 __all__ = ["SchedulerDriver", "check_scheduler"]
 
@@ -98,7 +98,7 @@ class SchedulerDriver:
     def is_due(self, trial: Trial, decided: int) -> bool:
         """Whether the scheduler may have something to decide about the trial's last value."""
         due = getattr(self._scheduler, "is_due", None)
-        return due is None or due(trial.number, decided, len(trial.values))
+        return due is None or due(trial.number, decided, len(own_values(trial)))
 
     def decide(
         self,

@@ -10,7 +10,7 @@ from math import inf
 
 from fastopt import _checks
 from fastopt.tune.schedulers.protocol import Decision, Moment, best_so_far
-from fastopt.tune.space.trial import Trial
+from fastopt.tune.space.trial import Trial, own_values
 
 __all__ = ["Median"]
 
@@ -112,11 +112,11 @@ class _Curves:
         if trial.state == "failed" or trial.number in self._known:
             return
         self._known.add(trial.number)
-        while len(self._best) < len(trial.values):
+        while len(self._best) < len(own_values(trial)):
             self._best.append([])
             self._sorted.append(0)
         self.longest = len(self._best)
-        best = accumulate((self.sign * value for value in trial.values), min)
+        best = accumulate((self.sign * value for value in own_values(trial)), min)
         for reached, value in zip(self._best, best, strict=False):
             reached.append(value)
 

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from fastopt.tune.space.constraint import satisfies
 from fastopt.tune.space.space import Space
-from fastopt.tune.space.trial import Trial
+from fastopt.tune.space.trial import Trial, own_values
 
 __all__ = ["Copy", "Decision", "Moment", "Scheduler", "best_so_far"]
 
@@ -70,7 +70,7 @@ class Moment:
     @property
     def epochs(self) -> int:
         """How many values the trial has reported."""
-        return len(self.trial.values)
+        return len(own_values(self.trial))
 
     @property
     def params(self) -> dict[str, Any]:
@@ -85,7 +85,7 @@ class Moment:
 
 def best_so_far(moment: Moment, trial: Trial, epochs: int) -> float:
     """The best of a trial's first values, its sign changed where large ones are good."""
-    values = trial.values[:epochs]
+    values = own_values(trial)[:epochs]
     return min(values) if moment.sign > 0 else -max(values)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from math import inf, nextafter
 
 from fastopt.tune.schedulers.protocol import Decision, Moment, best_so_far
-from fastopt.tune.space.trial import Trial
+from fastopt.tune.space.trial import Trial, own_values
 
 __all__ = ["RungScheduler", "rungs"]
 
@@ -52,12 +52,16 @@ class _Records:
         """Record the trial where it is not yet; forget an attempt that was broken off."""
         started, records = self._of.get(trial.number, (None, {}))
         for rung, record in list(records.items()):
-            if trial.state == "failed" or started != trial.started or rung[1] > len(trial.values):
+            if (
+                trial.state == "failed"
+                or started != trial.started
+                or rung[1] > len(own_values(trial))
+            ):
                 entries = self._rungs[rung]
                 del entries[bisect_left(entries, record)]
                 del records[rung]
         if trial.state == "done":
-            self.longest = max(self.longest, len(trial.values))
+            self.longest = max(self.longest, len(own_values(trial)))
         if trial.state != "failed":
             for rung in reached:
                 if rung not in records:
@@ -104,7 +108,7 @@ class RungScheduler:
 
     def tell(self, moment: Moment, trial: Trial) -> None:
         """Record the trial at the rungs that it has reached."""
-        group, epochs = self.group(trial.number), len(trial.values)
+        group, epochs = self.group(trial.number), len(own_values(trial))
         reached = ((group, rung) for rung in self.rungs(trial.number, epochs + 1))
         self._records(moment).take(moment, trial, reached)
 

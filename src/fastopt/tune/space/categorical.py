@@ -120,7 +120,7 @@ class Categorical(Parameter):
 
     def value(self, i: int) -> Any:
         """Choice ``i``."""
-        return self.choices[int(i)]
+        return copy_containers(self.choices[int(i)])
 
     def index(self, value: Any) -> int:
         """Place of ``value`` in the list of choices."""
@@ -151,7 +151,7 @@ class Categorical(Parameter):
 
     def check(self, value: Any) -> Any:
         """The choice that equals ``value``, or ValueError."""
-        return self.choices[self.index(value)]
+        return self.value(self.index(value))
 
     def to_unit(self, value: Any) -> float:
         """Position of ``value`` in the unit interval."""
@@ -159,7 +159,7 @@ class Categorical(Parameter):
 
     def from_unit(self, u: float) -> Any:
         """The choice at position ``u`` of the unit interval."""
-        return self.choices[self.nearest(u)]
+        return self.value(self.nearest(u))
 
 
 def copy_containers(value: Any) -> Any:

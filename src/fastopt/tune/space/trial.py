@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
-from typing import Any
+from typing import Any, Generic, TypeVar, overload
 
-__all__ = ["Result", "Trial"]
+from fastopt.tune.space.categorical import copy_containers
+
+__all__ = ["Result", "Trial", "own_values"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -38,9 +42,48 @@ class Result:
     constraints: Sequence[float] = ()
 
 
-@dataclass(slots=True)
+class _Copied(Generic[T]):
+    """An attribute that is copied when it is written and when it is read."""
+
+    def __init__(self, copy: Callable[[Any], T], default: Any = None) -> None:
+        self._copy = copy
+        self._default = default
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, trial: None, owner: type) -> Any: ...
+
+    @overload
+    def __get__(self, trial: Trial, owner: type) -> T: ...
+
+    def __get__(self, trial: Trial | None, owner: type) -> Any:
+        if trial is not None:
+            return self._copy(trial.__dict__[self._name])
+        if self._default is None:  # a dataclass takes it for a field without a default
+            raise AttributeError(self._name)
+        return self._default
+
+    def __set__(self, trial: Trial, value: T) -> None:
+        trial.__dict__[self._name] = self._copy(value)
+
+
+def _copy_dict(given: Mapping[str, Any]) -> dict[str, Any]:
+    copied: dict[str, Any] = copy_containers(dict(given))
+    return copied
+
+
+def _copy_dicts(given: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [_copy_dict(each) for each in given]
+
+
+@dataclass
 class Trial:
-    """One evaluation of the objective; the study keeps it up to date, read it only.
+    """One evaluation of the objective; the study keeps it up to date.
+
+    Dicts and lists are copies each time they are read: whatever is done to them, the study keeps
+    what it was told.
 
     Attributes
     ----------
@@ -70,17 +113,17 @@ class Trial:
     """
 
     number: int
-    params: dict[str, Any]
+    params: _Copied[dict[str, Any]] = _Copied(_copy_dict)
     value: float | None = None
     state: str = "running"
     error: str | None = None
-    values: list[float] = field(default_factory=list)
-    lineage: list[dict[str, Any]] = field(default_factory=list)
+    values: _Copied[list[float]] = _Copied(list, ())
+    lineage: _Copied[list[dict[str, Any]]] = _Copied(_copy_dicts, ())
     started: float | None = None
     finished: float | None = None
-    notes: dict[str, Any] = field(default_factory=dict)
-    objectives: list[float] = field(default_factory=list)
-    constraints: list[float] = field(default_factory=list)
+    notes: _Copied[dict[str, Any]] = _Copied(_copy_dict, ())
+    objectives: _Copied[list[float]] = _Copied(list, ())
+    constraints: _Copied[list[float]] = _Copied(list, ())
 
     @property
     def feasible(self) -> bool | None:
@@ -117,3 +160,9 @@ class Trial:
             if fact is not None or name in self.params
         )
         return f"<b>Trial {self.number}</b>\n<table>{rows}</table>"
+
+
+def own_values(trial: Trial) -> list[float]:
+    """The list behind ``trial.values``, which may be long: for who only reads it, or keeps it."""
+    values: list[float] = trial.__dict__["values"]
+    return values
