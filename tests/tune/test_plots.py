@@ -322,3 +322,24 @@ def test_curves_have_no_marks_that_would_overlap():
         axes = trained(scheduler, last).plot.curves().axes[0]
         assert len(axes.texts) == marks
         assert axes.get_xscale() == "linear"
+
+
+@needs_matplotlib
+@pytest.mark.parametrize(
+    "values", [[-1.7e308, 1.7e308], [-1.7e308], [1.0, 1.79e308], [-1.0, 1e308]]
+)
+def test_the_largest_floats_are_drawn(values):
+    """A linear axis of matplotlib cannot hold their differences: they are divided."""
+    space = {"x": tune.Float(0.0, 1.0), "y": tune.Float(0.0, 1.0)}
+    study = tune.Study(space, strategy="sobol", seed=0)
+    several = tune.Study(space, strategy="sobol", seed=0, directions=["minimize", "maximize"])
+    for value in values * 8:
+        study.tell(study.ask(), value, values=[value, value])
+        several.tell(several.ask(), [value, value])
+    label = "value / 1e308" if min(values) < 0 else "value"
+    with np.errstate(over="raise"):
+        for picture in (study.plot.history(), study.plot.curves(), study.plot.slices()):
+            draw(picture)
+            assert picture.axes[0].get_ylabel() == label
+        assert label in [axes.get_ylabel().split(",")[0] for axes in study.plot.contour().axes]
+        draw(several.plot.front())

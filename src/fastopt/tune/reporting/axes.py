@@ -21,6 +21,7 @@ __all__ = [
     "clean",
     "distinct",
     "full_text",
+    "label_of",
     "new_axes",
     "plain",
     "power_of_ten",
@@ -29,6 +30,7 @@ __all__ = [
     "shorten_choices",
     "show_log",
     "titles",
+    "unit_of",
     "use_log",
 ]
 
@@ -69,10 +71,27 @@ def use_log(values: np.ndarray) -> bool:
     return low > 0.0 and high / 50.0 > low
 
 
+def unit_of(values: np.ndarray) -> float:
+    """The power of ten to divide values by, so that matplotlib can show them.
+
+    Of the largest floats a linear axis cannot hold differences and margins.
+    """
+    most = float(np.abs(values).max())
+    if most < 10.0**EXPONENT or use_log(values):
+        return 1.0
+    return 10.0 ** math.floor(math.log10(most))
+
+
+def label_of(what: str, unit: float) -> str:
+    """The label of an axis on which numbers are divided by ``unit``."""
+    return what if unit == 1.0 else f"{what} / {shorten(unit)}"
+
+
 def show_log(axes: Any, side: str, values: np.ndarray) -> None:
     """Make the axis ``side``, "x" or "y", logarithmic, also where matplotlib finds no ticks.
 
-    It looks for them some decades outside of the values, where there may be no numbers any more.
+    Call it before the values are drawn: a linear axis might not hold them. Matplotlib looks for
+    ticks some decades outside of the values, where there may be no numbers any more.
     """
     low, high = (math.log10(float(end)) for end in (values.min(), values.max()))
     wide = low < -EXPONENT or high > EXPONENT

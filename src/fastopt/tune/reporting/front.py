@@ -15,8 +15,10 @@ from fastopt.tune.reporting.axes import (
     POINT,
     TEXT,
     clean,
+    label_of,
     new_axes,
     show_log,
+    unit_of,
     use_log,
 )
 from fastopt.tune.space import Trial
@@ -47,13 +49,15 @@ def draw_front(directions: Sequence[str], trials: Sequence[Trial], axes: Any = N
         panels = list(new_axes(*size, columns, rows).flat)
     else:
         panels = [axes]
+    units = np.array([unit_of(points[:, objective]) for objective in range(m)])
+    shown = points / units
     for panel, (x, y) in zip(panels, pairs, strict=False):
-        _draw_pair(panel, points[:, [x, y]], feasible, front, joined=m == 2, signs=signs)
         for side, objective in (("x", x), ("y", y)):
-            if use_log(points[:, objective]):
-                show_log(panel, side, points[:, objective])
-        panel.set_xlabel(f"objective {x} ({directions[x]})")
-        panel.set_ylabel(f"objective {y} ({directions[y]})")
+            if use_log(shown[:, objective]):
+                show_log(panel, side, shown[:, objective])
+            what = f"objective {objective} ({directions[objective]})"
+            getattr(panel, f"set_{side}label")(label_of(what, units[objective]))
+        _draw_pair(panel, shown[:, [x, y]], feasible, front, joined=m == 2, signs=signs)
         clean(panel)
     for panel in panels[len(pairs) :]:
         panel.set_visible(False)

@@ -21,11 +21,13 @@ from fastopt.tune.reporting.axes import (
     POINT,
     TEXT,
     clean,
+    label_of,
     new_axes,
     power_of_ten,
     shorten,
     show_log,
     titles,
+    unit_of,
     use_log,
 )
 from fastopt.tune.reporting.coordinates import label_axis, positions, ticks
@@ -115,6 +117,11 @@ class Plots:
         axes = new_axes(7.0, 4.0)[0, 0] if axes is None else axes
         numbers = np.array([trial.number for trial in done])
         values = np.array([trial.value for trial in done])
+        stopped = [trial for trial in self._trials() if trial.state == "stopped"]
+        reached = np.array([trial.value for trial in stopped], dtype=float)
+        unit = unit_of(np.concatenate([values, reached]))
+        values, reached = values / unit, reached / unit
+        self._show_range(axes, np.concatenate([values, reached]))
         accumulate = np.minimum if self._sign > 0 else np.maximum
         feasible = np.array([trial.feasible for trial in done], dtype=bool)
         best = accumulate.accumulate(np.where(feasible, values, self._sign * math.inf))
@@ -129,10 +136,11 @@ class Plots:
                 numbers[~feasible], values[~feasible], s=16, marker="s", facecolors="none",
                 edgecolors=POINT, alpha=0.75, label="infeasible",
             )  # fmt: skip
-        stopped = [trial for trial in self._trials() if trial.state == "stopped"]
         if stopped:
-            place = [[getattr(trial, name) for trial in stopped] for name in ("number", "value")]
-            axes.scatter(*place, s=18, facecolors="none", edgecolors=POINT, label="stopped")
+            axes.scatter(
+                [trial.number for trial in stopped], reached, s=18, facecolors="none",
+                edgecolors=POINT, label="stopped",
+            )  # fmt: skip
         axes.step(
             [*numbers, last], [*best, best[-1]], where="post", color=BEST, lw=1.8, label="best"
         )
@@ -143,13 +151,12 @@ class Plots:
                 failed, [0.02] * len(failed), s=20, marker="x", color=TEXT, lw=1,
                 transform=foot, label="failed",
             )  # fmt: skip
-        self._show_range(axes, values)
         if feasible.any():
             axes.annotate(
-                shorten(float(best[-1])), (last, best[-1]), xytext=(6, 0), color=BEST,
+                shorten(float(best[-1]) * unit), (last, best[-1]), xytext=(6, 0), color=BEST,
                 textcoords="offset points", va="center", fontsize=9, annotation_clip=False,
             )  # fmt: skip
-        axes.set(xlabel="trial", ylabel="value")
+        axes.set(xlabel="trial", ylabel=label_of("value", unit))
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.legend(
             loc="lower right", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=9, ncols=5,
@@ -180,17 +187,20 @@ class Plots:
         axes = new_axes(7.0, 4.2)[0, 0] if axes is None else axes
         first = done[self._best(done)].number
         faint = max(0.2, min(0.55, 20.0 / len(drawn)))
+        every = np.concatenate([trial.values for trial in drawn])
+        unit = unit_of(every)
+        self._show_range(axes, every / unit)
         for trial in drawn:
             best, stopped = trial.number == first, trial.state == "stopped"
+            values = np.array(trial.values) / unit
             axes.plot(
-                range(1, len(trial.values) + 1), trial.values, lw=2.2 if best else 0.9,
+                range(1, len(values) + 1), values, lw=2.2 if best else 0.9,
                 color=BEST if best else TEXT if trial.state == "failed" else POINT,
                 alpha=1.0 if best else faint if stopped else max(0.4, faint),
-                zorder=4 if best else 2, marker="o" if stopped or len(trial.values) == 1 else None,
+                zorder=4 if best else 2, marker="o" if stopped or len(values) == 1 else None,
                 markevery=[-1], markersize=3.5, markerfacecolor="none", markeredgewidth=0.9,
             )  # fmt: skip
-        self._show_range(axes, np.concatenate([trial.values for trial in drawn]))
-        axes.set(xlabel="epoch", ylabel="value")
+        axes.set(xlabel="epoch", ylabel=label_of("value", unit))
         axes.xaxis.get_major_locator().set_params(integer=True)
         clean(axes)
         self._mark_rungs(axes, drawn)
@@ -283,6 +293,8 @@ class Plots:
         columns = -(-len(names) // rows)
         panels = new_axes(2.6 * columns + 0.8, 2.5 * rows + 0.3, columns, rows)
         values = np.array([trial.value for trial in done])
+        unit = unit_of(values)
+        values = values / unit
         numbers = [trial.number for trial in done]
         best, labels = self._best(done), titles(names)
         for i, axes in enumerate(panels.flat):
@@ -290,17 +302,17 @@ class Plots:
                 axes.set_visible(False)
                 continue
             units = positions(done, names[i], self._space.parameters[names[i]])
+            self._show_range(axes, values)
             drawn = axes.scatter(
                 units, values, s=16, c=numbers, cmap="Blues", vmin=-0.6 * max(numbers) - 1,
                 alpha=0.85, linewidths=0,
             )  # fmt: skip
             axes.scatter(units[best], values[best], s=55, color=BEST, edgecolors="white", zorder=3)
-            self._show_range(axes, values)
             label_axis(axes.xaxis, labels[i], self._space.parameters[names[i]], width=118)
             axes.set_xlim(-0.04, 1.04)
             clean(axes)
             if i % columns == 0:
-                axes.set_ylabel("value")
+                axes.set_ylabel(label_of("value", unit))
             else:
                 axes.sharey(panels.flat[0])
                 axes.tick_params(labelleft=False)
@@ -333,6 +345,8 @@ class Plots:
             raise ValueError(f"no trial has both {x!r} and {y!r}")
         axes = new_axes(5.6, 4.4)[0, 0] if axes is None else axes
         values = np.array([trial.value for trial in done])
+        unit = unit_of(values)
+        values = values / unit
         log = use_log(values)
         worst = self._worst_shown(values)
         clipped = np.minimum(values, worst) if self._sign > 0 else np.maximum(values, worst)
@@ -344,10 +358,10 @@ class Plots:
         pair = self._space.names.index(x), self._space.names.index(y)
         encoded = np.array([self._space.encode(trial.params) for trial in done])
         surface = process_surface(self._space, encoded, heights, pair, places)
-        label = "value, mean of a Gaussian process"
+        label = f"{label_of('value', unit)}, mean of a Gaussian process"
         if surface is None:
             surface = local_average(points, heights, places)
-            label = "value, local average"
+            label = f"{label_of('value', unit)}, local average"
         colors = COLORS if self._sign > 0 else COLORS + "_r"
         drawn = axes.contourf(places, places, surface, levels=14, cmap=colors, alpha=0.9)
         axes.scatter(*points.T, s=14, color="white", edgecolors=TEXT, linewidths=0.5)
