@@ -196,7 +196,8 @@ def _tell_apart(texts: Sequence[str], labels: Sequence[str]) -> list[str]:
         for group in alike.values():
             within = {texts[i] for i in group}
             if len(within) > 1:
-                start, length = _first_difference(within), len(told[group[0]])
+                # A float's label may be shorter; a short window would not hold the difference.
+                start, length = _first_difference(within), max(LONGEST, len(told[group[0]]))
                 before = [told[i] for i in group]
                 for i in group:
                     told[i] = _window(texts[i], start, length)
