@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -112,6 +113,14 @@ def row_list(
 
 def _fill(rule: Rule, state: NDArray[Any], value: float, count: int) -> None:
     """Set the first state of one parameter, of `count` elements."""
+    dtype = np.dtype(np.float32) if state.dtype == BLOCK8 else state.dtype
+    with np.errstate(over="ignore"):
+        stored = float(np.asarray(value).astype(dtype))
+    if math.isinf(stored) or (value > 0 and stored == 0):
+        raise ValueError(
+            f"{rule.initial_value} must be a number that {dtype} can hold, since the state is in "
+            f"it, got {float(value)!r}"
+        )
     if state.dtype == BLOCK8:
         fill(state, value, rule.states[0] in rule.squares, count)
     else:

@@ -336,3 +336,21 @@ def test_a_failed_construction_leaves_no_marks():
     with pytest.raises(TypeError):
         fastopt.Adam([*params, None])
     fastopt.Adam(params).step(arrays(2))
+
+
+@pytest.mark.parametrize("value", [1e39, 1e-60])
+@pytest.mark.parametrize("state_format", [None, "block8"])
+def test_what_the_state_cannot_hold_is_no_initial_value(value, state_format):
+    options = {"initial_accumulator_value": value, "state_format": state_format}
+    message = "initial_accumulator_value must be a number that float32 can hold"
+    params = [np.ones((2, 3), np.float32)]
+    with pytest.raises(ValueError, match=message):
+        fastopt.Adagrad(params, **options)
+    with pytest.raises(ValueError, match=message):
+        fastopt.Population("adagrad", params, **options)
+    optimizer = fastopt.Adagrad([np.ones(3)], initial_accumulator_value=value)
+    if state_format is None:
+        with pytest.raises(ValueError, match=message):
+            optimizer.add_param_group({"params": params})
+        assert len(optimizer.param_groups) == len(optimizer.state) == 1
+    optimizer.step([np.ones(3)])
