@@ -1,5 +1,6 @@
 """What someone types who comes from elsewhere, or sees first: names, messages, notebooks."""
 
+import concurrent.futures
 import io
 import sys
 import types
@@ -177,3 +178,9 @@ def test_a_callback_that_would_never_be_called_is_refused(callbacks, words):
     study = grid()
     assert words in message(TypeError, lambda: study.run(small, callbacks=callbacks))
     assert study.trials == []
+
+
+def test_the_class_of_an_executor():
+    pool = concurrent.futures.ThreadPoolExecutor
+    text = message(TypeError, lambda: grid().run(small, executor=pool))
+    assert "executor must be an object, got a class: write ThreadPoolExecutor(…)" in text

@@ -32,6 +32,10 @@ def make_backend(
                 "batch needs to answer what the objective yields, which no executor can; "
                 "use n_jobs= instead of executor="
             )
+        if isinstance(executor, type):
+            raise TypeError(
+                f"executor must be an object, got a class: write {executor.__name__}(…)"
+            )
         if callable(getattr(executor, "get_executor", None)):  # a Dask client
             executor = executor.get_executor(pure=False)
         if not callable(getattr(executor, "submit", None)):
