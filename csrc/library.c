@@ -45,6 +45,7 @@ static int default_threads(void)
     } else if (openmp) {
         /* A list has a number for each level of nesting. Reporting a wrong value is left to OpenMP. */
         const int threads = thread_count(openmp, &end);
+        end += strspn(end, " \t");
         if (threads && (!*end || *end == ','))
             return threads;
     }

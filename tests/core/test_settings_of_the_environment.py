@@ -31,6 +31,7 @@ def start(**settings):
         ({"FASTOPT_NUM_THREADS": "3"}, 3),
         ({"OMP_NUM_THREADS": "5"}, 5),
         ({"OMP_NUM_THREADS": "5,2"}, 5),
+        ({"OMP_NUM_THREADS": " 5 , 2"}, 5),
         ({"FASTOPT_NUM_THREADS": "3", "OMP_NUM_THREADS": "5"}, 3),
         ({"FASTOPT_NUM_THREADS": "", "OMP_NUM_THREADS": "5"}, 5),
         ({"FASTOPT_NUM_THREADS": "", "OMP_NUM_THREADS": "", "FASTOPT_ISA": ""}, None),
