@@ -156,6 +156,21 @@ def test_a_setting_that_is_gone_is_missed_by_name(setting):
     assert_equal(params, before)
 
 
+@pytest.mark.parametrize(
+    ("name", "setting"), [("Adam", "betas"), ("Rprop", "etas"), ("Rprop", "step_sizes")]
+)
+@pytest.mark.parametrize("value", [(0.5,), (0.5, 0.6, 0.7), 0.5, None])
+def test_what_is_no_pair_is_refused_by_name(name, setting, value):
+    params = make_params()
+    optimizer = ours(name, params)
+    run(optimizer, params, 1)
+    optimizer.param_groups[0][setting] = value
+    before = copy.deepcopy(params)
+    with pytest.raises(ValueError, match=f"{setting} must be two numbers, got"):
+        optimizer.step()
+    assert_equal(params, before)
+
+
 @pytest.mark.parametrize("flag", ["amsgrad", "maximize", "decoupled_weight_decay"])
 def test_a_flag_is_what_python_takes_for_true(flag):
     results = []

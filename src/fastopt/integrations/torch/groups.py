@@ -1,6 +1,6 @@
 """What a group of torch's says, by the names of the rule that steps it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -47,10 +47,17 @@ def hypers_of(rule: Rule, group: Group, defaults: dict[str, Any]) -> dict[str, A
             hypers[name] = bool(group[name]) if isinstance(default, bool) else _number(group[name])
     for pair, own in PAIRS.items():
         if own[0] in hypers:
-            hypers.update(zip(own, map(_number, group[pair]), strict=True))
+            hypers.update(zip(own, _numbers(pair, group[pair]), strict=True))
     if "decoupled" in hypers:
         hypers["decoupled"] = bool(group.get("decoupled_weight_decay"))
     return hypers
+
+
+def _numbers(name: str, pair: Any) -> list[Any]:
+    numbers = [_number(value) for value in pair] if isinstance(pair, Iterable) else []
+    if len(numbers) != 2:
+        raise ValueError(f"{name} must be two numbers, got {pair!r}")
+    return numbers
 
 
 def _number(value: Any) -> Any:
