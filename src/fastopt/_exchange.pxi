@@ -238,6 +238,7 @@ cdef class ExchangeList(TensorList):
         cdef fo_dltensor view
         cdef fo_tensor *tensor
         cdef int64_t *layouts
+        self.is_attached = False
         for i in range(self.count):
             tensor = &self.tensors[i]
             number = i * WRITTEN
@@ -310,6 +311,8 @@ cdef class ExchangeList(TensorList):
         cdef const int64_t *layout = self.layouts
         cdef fo_tensor *tensor
         cdef list states
+        if not self.is_attached:
+            return False
         for i in range(self.count):
             tensor = &self.tensors[i]
             if not self.is_where(i, layout, <object>PyList_GET_ITEM(self.params, i), tensor.param,

@@ -48,6 +48,7 @@ cdef class TensorList:
     cdef bint has_rows          # any of them has only some
     cdef interval *written      # all written buffers by address
     cdef Py_ssize_t written_count
+    cdef bint is_attached       # every array has passed its checks since it last changed
     cdef const void **seen_grads  # where each gradient was when it was last found to overlap nothing
     cdef bint busy
     cdef bint is_stochastic
@@ -146,6 +147,7 @@ cdef class TensorList:
         cdef fo_tensor *tensor
         cdef cnp.ndarray param
         self.elements = 0
+        self.is_attached = False
         formats = []
         for i in range(self.count):
             param_format = check_type(self.names[i], self.params[i])
@@ -234,6 +236,7 @@ cdef class TensorList:
             first, second = sorted((self.written[i - 1].array, self.written[i].array))
             raise ValueError(f"{self.written_name(second)} must not overlap "
                              f"{self.written_name(first)} in memory")
+        self.is_attached = True
         return 0
 
     cdef Py_ssize_t attach_array(self, cnp.ndarray array, Py_ssize_t number, Py_ssize_t n) except -1:
@@ -273,6 +276,8 @@ cdef class TensorList:
         cdef Py_ssize_t i, k, slot
         cdef list states
         cdef fo_tensor *tensor
+        if not self.is_attached:
+            return self.attach()
         for i in range(self.count):
             tensor = &self.tensors[i]
             if not self.is_unchanged(<cnp.ndarray>PyList_GET_ITEM(self.params, i), tensor.n,

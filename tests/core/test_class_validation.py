@@ -149,6 +149,21 @@ def test_a_gradient_that_overlaps_any_param_is_refused(rule):
         watched.refuses(ValueError, f"grads[{i}]", lambda g=grads, w=watched: w.optimizer.step(g))
 
 
+def test_overlaps_are_still_found_after_a_step_that_an_array_was_refused_in():
+    memory = np.ones(40)
+    params = [memory[10 * k : 10 * k + 5] for k in (3, 2, 1, 0)]
+    optimizer = fastopt.Momentum(params, lr=0.1)
+    grads = [np.ones(5) for _ in params]
+    params[2].flags.writeable = False
+    with pytest.raises(ValueError, match=r"params\[2\] must be writeable"):
+        optimizer.step(grads)
+    params[2].flags.writeable = True
+    for k, param in enumerate(params):
+        with pytest.raises(ValueError, match=rf"must not overlap params\[{k}\]"):
+            optimizer.step([param, *grads[1:]])
+    optimizer.step(grads)
+
+
 @by_name
 def test_one_gradient_may_serve_two_params(rule):
     expected, params = arrays(1), arrays(1)
