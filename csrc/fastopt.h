@@ -121,6 +121,12 @@ typedef struct fo_tensor {
     /* Stochastic rounding is a function of these and of step, which therefore counts for every rule. seed is
      * any number; position is the place of the first element among all that are stepped with this seed. */
     uint64_t seed, position;
+    /* Or NULL: n elements of the type that the tensor computes in, double or float, that become the moving average
+     * of the parameters; ema, in [0, 1), is the share of it that a step keeps. It starts at zero and is always
+     * corrected for that: after step 1 it is the parameter, and with t steps each p has ema**(t-i) as its weight.
+     * step then counts for every rule. Elements that are not stepped are not averaged. */
+    void *average;
+    double ema;
 } fo_tensor;
 
 /* What a step does besides updating. */
@@ -157,7 +163,7 @@ typedef enum fo_status {
     FO_BAD_RULE,   /* no such rule */
     FO_BAD_HYPER,  /* a hyper-parameter is outside its domain */
     FO_BAD_OPTION, /* grad_scale or max_norm is not finite, or max_norm is negative */
-    FO_BAD_TENSOR, /* a NULL buffer, an unknown dtype or group */
+    FO_BAD_TENSOR, /* a NULL buffer, an unknown dtype or group, or ema outside [0, 1) */
     FO_BAD_STEP,   /* step outside 1 … 2^53 */
     FO_NO_MEMORY,
     FO_BAD_VERSION,     /* the caller was compiled with the header of another version */

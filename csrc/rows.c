@@ -6,6 +6,7 @@
  * rows are short. */
 #include "step.h"
 
+#include "average.h"
 #include "hyper.h"
 #include "narrow.h"
 #include "norm.h"
@@ -101,11 +102,12 @@ static fo_tensor tensor_of(const row_call *call, const row_tensor *it, size_t ro
         tensor.copy = tensor.copy ? tensor.copy + first : NULL;
         tensor.seed = call->rows->seed ? call->rows->seed[row] : tensor.seed;
     }
+    tensor.average = tensor.average ? fo_average_at(&tensor, first) : NULL;
     return tensor;
 }
 
-static void update_elements(const row_call *call, const row_tensor *it, const fo_loop_call *with,
-                            size_t row, size_t begin, size_t end)
+static void step_elements(const row_call *call, const row_tensor *it, const fo_loop_call *with,
+                          size_t row, size_t begin, size_t end)
 {
     if (it->is_narrow) {
         const fo_narrow_step how = {it->loop, it->in_registers, with,
@@ -119,6 +121,21 @@ static void update_elements(const row_call *call, const row_tensor *it, const fo
         if (it->buffer[k])
             buffers[k] = it->buffer[k] + (row * it->n + begin) * it->element_bytes[k];
     it->loop(with, it->optional, end - begin, buffers);
+}
+
+static void update_elements(const row_call *call, const row_tensor *it, const fo_loop_call *with,
+                            size_t row, size_t begin, size_t end)
+{
+    if (!it->tensor->average) {
+        step_elements(call, it, with, row, begin, end);
+        return;
+    }
+    const fo_tensor tensor = tensor_of(call, it, row);
+    for (size_t n; begin < end; begin += n) {
+        n = end - begin < FO_AVERAGED ? end - begin : FO_AVERAGED;
+        step_elements(call, it, with, row, begin, begin + n);
+        fo_take_average(&tensor, begin, begin + n);
+    }
 }
 
 /* The part of a row of a tensor that lies between two of the row's lines. */
@@ -249,11 +266,11 @@ static fo_status check_float32(const row_call *call, fo_result *result)
     return FO_OK;
 }
 
-static fo_status check_steps(const fo_rule_info *info, const fo_rows *rows, const uint64_t *step,
-                             fo_result *result)
+static fo_status check_steps(const fo_rule_info *info, const fo_tensor *tensor, const fo_rows *rows,
+                             const uint64_t *step, fo_result *result)
 {
     for (size_t row = 0; row < rows->count; row++)
-        if (!fo_is_step_of(info, step[row])) {
+        if (!fo_is_step_of(info, step[row]) || (tensor->average && !step[row])) {
             result->group = row;
             return FO_BAD_STEP;
         }
@@ -279,7 +296,7 @@ static fo_status note_tensors(row_call *call, row_tensor *to, const fo_tensor *t
         int is_double;
         fo_status status = fo_check_tensor(call->group, 1, &tensor, &is_double);
         if (status == FO_OK && step)
-            status = check_steps(info, rows, step, result);
+            status = check_steps(info, &tensor, rows, step, result);
         if (status != FO_OK)
             return status;
         any_float |= !is_double;

@@ -8,6 +8,7 @@
  * the second-level cache, since more lines at a time can be on their way there than into the first. */
 #include "step.h"
 
+#include "average.h"
 #include "convert.h"
 #include "threads/pool.h"
 #include "touched.h"
@@ -182,7 +183,7 @@ static void update_elements(const sparse_tensor *it, const bound_tensor *of, siz
                             const void *grad)
 {
     const fo_bound_loop *loop = &of->loop;
-    if (!loop->is_narrow) {
+    if (!loop->is_narrow && !of->tensor.average) {
         const size_t before = first * fo_size_of(of->tensor.param_format);
         void *buffers[1 + WRITTEN] = {it->written[0] + before, (void *)(uintptr_t)grad};
         for (int k = 1; k < WRITTEN; k++)
@@ -197,6 +198,7 @@ static void update_elements(const sparse_tensor *it, const bound_tensor *of, siz
     for (int k = 0; k < FO_MAX_STATES; k++)
         if (it->written[1 + k])
             part.state[k] = (char *)part.state[k] + first * fo_size_of(part.state_format[k]);
+    part.average = part.average ? fo_average_at(&of->tensor, first) : NULL;
     part.remainder = part.remainder ? part.remainder + first : NULL;
     part.copy = part.copy ? part.copy + first : NULL;
     part.position += first;

@@ -2,6 +2,7 @@
  * updated in one parallel region, divided by cache lines and not by tensors. */
 #include "step.h"
 
+#include "average.h"
 #include "hyper.h"
 #include "narrow.h"
 #include "norm.h"
@@ -109,8 +110,8 @@ void fo_bind(fo_bound_loop *to, const fo_call *call, const fo_tensor *tensor, do
     fo_fill_loop_call(&to->with, group, tensor->step, to->carried, ratio, call->scale, call->bytes);
 }
 
-void fo_update_elements(const fo_bound_loop *it, const fo_call *call, const fo_tensor *tensor,
-                        size_t begin, size_t end)
+static void step_elements(const fo_bound_loop *it, const fo_call *call, const fo_tensor *tensor,
+                          size_t begin, size_t end)
 {
     const fo_rule_info *info = fo_rule_describe(call->groups[tensor->group].rule);
     if (it->is_narrow) {
@@ -126,6 +127,20 @@ void fo_update_elements(const fo_bound_loop *it, const fo_call *call, const fo_t
             buffers[2 + k] =
                 (char *)tensor->state[k] + begin * fo_size_of(fo_state_format(tensor, k));
     it->loop(&it->with, fo_optional_of(info, tensor), end - begin, buffers);
+}
+
+void fo_update_elements(const fo_bound_loop *it, const fo_call *call, const fo_tensor *tensor,
+                        size_t begin, size_t end)
+{
+    if (!tensor->average) {
+        step_elements(it, call, tensor, begin, end);
+        return;
+    }
+    for (size_t n; begin < end; begin += n) {
+        n = end - begin < FO_AVERAGED ? end - begin : FO_AVERAGED;
+        step_elements(it, call, tensor, begin, begin + n);
+        fo_take_average(tensor, begin, begin + n);
+    }
 }
 
 typedef struct update_job {
@@ -296,7 +311,7 @@ fo_status fo_check_tensor(const fo_group *groups, size_t group_count, const fo_t
             return FO_BAD_TENSOR;
     if (info->carried && !tensor->carried)
         return FO_BAD_TENSOR;
-    return FO_OK;
+    return fo_check_average(tensor);
 }
 
 /* Every tensor that has a gradient; counts their parameters' bytes in the type that they compute in. held: as

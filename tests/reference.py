@@ -467,3 +467,13 @@ def schedule_free_adamw(
     update = real(rate * (1.0 - beta1 * (1.0 - share))) * d - real(share) * z_offset
     z_offset[...] = real(1.0 - share) * (z_offset - real(rate * beta1) * d)
     param[...] = param - update
+
+
+def average(array, param, *, step, ema):
+    """What a step leaves of the moving average of `param`, which it has just written."""
+    real = array.dtype.type
+    weight = (1.0 - ema) / (1.0 - power(ema, step))
+    if weight == 1:
+        array[...] = real(0) * array - -param
+    else:
+        array[...] = array - real(weight) * (array - param)

@@ -90,6 +90,7 @@ STORAGE = {
     "master_weights": "bool",
     "rounding": 'Literal["stochastic", "nearest"]',
     "seed": "int | np.integer[Any]",
+    "ema": "Number | None",
 }
 
 

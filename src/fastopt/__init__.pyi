@@ -441,6 +441,7 @@ class SGD(Optimizer):
         master_weights: bool = False,
         rounding: Literal["stochastic", "nearest"] = "stochastic",
         seed: int | np.integer[Any] = 0,
+        ema: Number | None = None,
     ) -> None: ...
 
 class Momentum(Optimizer):
@@ -459,6 +460,7 @@ class Momentum(Optimizer):
         master_weights: bool = False,
         rounding: Literal["stochastic", "nearest"] = "stochastic",
         seed: int | np.integer[Any] = 0,
+        ema: Number | None = None,
     ) -> None: ...
 
 class NAG(Optimizer):
@@ -476,6 +478,7 @@ class NAG(Optimizer):
         master_weights: bool = False,
         rounding: Literal["stochastic", "nearest"] = "stochastic",
         seed: int | np.integer[Any] = 0,
+        ema: Number | None = None,
     ) -> None: ...
 
 class Adagrad(Optimizer):
@@ -496,6 +499,7 @@ class Adagrad(Optimizer):
         master_weights: bool = False,
         rounding: Literal["stochastic", "nearest"] = "stochastic",
         seed: int | np.integer[Any] = 0,
+        ema: Number | None = None,
     ) -> None: ...
 
 class Adadelta(Optimizer):
@@ -514,6 +518,7 @@ class Adadelta(Optimizer):
         master_weights: bool = False,
         rounding: Literal["stochastic", "nearest"] = "stochastic",
         seed: int | np.integer[Any] = 0,
+        ema: Number | None = None,
     ) -> None: ...
 
 class Adam(Optimizer):
@@ -535,6 +540,7 @@ class Adam(Optimizer):
         master_weights: bool = False,
         rounding: Literal["stochastic", "nearest"] = "stochastic",
         seed: int | np.integer[Any] = 0,
+        ema: Number | None = None,
     ) -> None: ...
 
 class AdamW(Optimizer):
@@ -555,6 +561,7 @@ class AdamW(Optimizer):
         master_weights: bool = False,
         rounding: Literal["stochastic", "nearest"] = "stochastic",
         seed: int | np.integer[Any] = 0,
+        ema: Number | None = None,
     ) -> None: ...
 
 class RMSprop(Optimizer):
@@ -576,6 +583,7 @@ class RMSprop(Optimizer):
         master_weights: bool = False,
         rounding: Literal["stochastic", "nearest"] = "stochastic",
         seed: int | np.integer[Any] = 0,
+        ema: Number | None = None,
     ) -> None: ...
 
 class Lion(Optimizer):
@@ -593,6 +601,7 @@ class Lion(Optimizer):
         master_weights: bool = False,
         rounding: Literal["stochastic", "nearest"] = "stochastic",
         seed: int | np.integer[Any] = 0,
+        ema: Number | None = None,
     ) -> None: ...
 
 class Adamax(Optimizer):
@@ -612,6 +621,7 @@ class Adamax(Optimizer):
         master_weights: bool = False,
         rounding: Literal["stochastic", "nearest"] = "stochastic",
         seed: int | np.integer[Any] = 0,
+        ema: Number | None = None,
     ) -> None: ...
 
 class RAdam(Optimizer):
@@ -631,6 +641,7 @@ class RAdam(Optimizer):
         master_weights: bool = False,
         rounding: Literal["stochastic", "nearest"] = "stochastic",
         seed: int | np.integer[Any] = 0,
+        ema: Number | None = None,
     ) -> None: ...
 
 class Rprop(Optimizer):
@@ -651,6 +662,7 @@ class Rprop(Optimizer):
         master_weights: bool = False,
         rounding: Literal["stochastic", "nearest"] = "stochastic",
         seed: int | np.integer[Any] = 0,
+        ema: Number | None = None,
     ) -> None: ...
 
 class NAdam(Optimizer):
@@ -671,6 +683,7 @@ class NAdam(Optimizer):
         master_weights: bool = False,
         rounding: Literal["stochastic", "nearest"] = "stochastic",
         seed: int | np.integer[Any] = 0,
+        ema: Number | None = None,
     ) -> None: ...
 
 class ADOPT(Optimizer):
@@ -690,6 +703,7 @@ class ADOPT(Optimizer):
         master_weights: bool = False,
         rounding: Literal["stochastic", "nearest"] = "stochastic",
         seed: int | np.integer[Any] = 0,
+        ema: Number | None = None,
     ) -> None: ...
 
 class AdEMAMix(Optimizer):
@@ -710,6 +724,7 @@ class AdEMAMix(Optimizer):
         master_weights: bool = False,
         rounding: Literal["stochastic", "nearest"] = "stochastic",
         seed: int | np.integer[Any] = 0,
+        ema: Number | None = None,
     ) -> None: ...
 
 class ASGD(Optimizer):
@@ -729,6 +744,7 @@ class ASGD(Optimizer):
         master_weights: bool = False,
         rounding: Literal["stochastic", "nearest"] = "stochastic",
         seed: int | np.integer[Any] = 0,
+        ema: Number | None = None,
     ) -> None: ...
 
 class StableAdamW(Optimizer):
@@ -747,6 +763,7 @@ class StableAdamW(Optimizer):
         master_weights: bool = False,
         rounding: Literal["stochastic", "nearest"] = "stochastic",
         seed: int | np.integer[Any] = 0,
+        ema: Number | None = None,
     ) -> None: ...
 
 class LAMB(Optimizer):
@@ -766,6 +783,7 @@ class LAMB(Optimizer):
         master_weights: bool = False,
         rounding: Literal["stochastic", "nearest"] = "stochastic",
         seed: int | np.integer[Any] = 0,
+        ema: Number | None = None,
     ) -> None: ...
 
 class LARS(Optimizer):
@@ -785,6 +803,7 @@ class LARS(Optimizer):
         master_weights: bool = False,
         rounding: Literal["stochastic", "nearest"] = "stochastic",
         seed: int | np.integer[Any] = 0,
+        ema: Number | None = None,
     ) -> None: ...
 
 class ScheduleFreeSGD(ScheduleFree):
@@ -803,6 +822,7 @@ class ScheduleFreeSGD(ScheduleFree):
         master_weights: bool = False,
         rounding: Literal["stochastic", "nearest"] = "stochastic",
         seed: int | np.integer[Any] = 0,
+        ema: Number | None = None,
     ) -> None: ...
 
 class ScheduleFreeAdamW(ScheduleFree):
@@ -822,4 +842,5 @@ class ScheduleFreeAdamW(ScheduleFree):
         master_weights: bool = False,
         rounding: Literal["stochastic", "nearest"] = "stochastic",
         seed: int | np.integer[Any] = 0,
+        ema: Number | None = None,
     ) -> None: ...

@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastopt._blocks import BLOCK8, unpack
-from fastopt._checkpoint import write_param
+from fastopt._checkpoint import wide_param, write_param
 from fastopt._core import Rule, TensorList
-from fastopt._formats import join
 
 __all__ = ["has_average", "move", "moved_by", "not_training", "training_of"]
 
@@ -62,9 +61,8 @@ def move(rule: Rule, tensors: TensorList, factors: Sequence[Any]) -> None:
         for param, states, remainder, factor in zip(
             tensors.params, tensors.states, tensors.remainders, factors, strict=True
         ):
-            compute = np.float64 if param.dtype == np.float64 else np.float32
-            wide = param.astype(compute) if remainder is None else join(param, remainder)
-            weight = np.asarray(factor, compute)
+            wide = wide_param(param, remainder)
+            weight = np.asarray(factor, wide.dtype)
             weight = weight.reshape(weight.shape + (1,) * (wide.ndim - weight.ndim))
             moved = wide + weight * _wide_state(states[place], param)
             # Without a step yet, not even the sign of a zero changes.

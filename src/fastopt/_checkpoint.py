@@ -23,6 +23,7 @@ from fastopt._formats import (
     KEYWORDS,
     STATE_FORMATS,
     Storage,
+    compute_type,
     from_keywords,
     join,
     name_of_dtype,
@@ -32,6 +33,7 @@ from fastopt._statefile import File
 from fastopt._trees import flatten
 
 __all__ = [
+    "AVERAGE",
     "PARAM",
     "REMAINDER",
     "as_json",
@@ -48,6 +50,7 @@ __all__ = [
     "state",
     "state_dict",
     "state_names",
+    "wide_param",
     "with_rates",
     "write_param",
 ]
@@ -58,6 +61,8 @@ Groups = list[dict[str, Any]]
 PARAM = "param"
 # What a bfloat16 parameter's remainder is called beside its states.
 REMAINDER = "remainder"
+# What the moving average of a parameter is called there.
+AVERAGE = "ema"
 # Keys that a state_dict has only where they say something.
 _OPTIONAL = ("skipped_steps", "storage", "training")
 
@@ -104,15 +109,16 @@ def with_rates(groups: Groups, step: int) -> list[dict[str, Any]]:
 
 def state(tensors: TensorList) -> list[dict[str, Any]]:
     """For each parameter in order, a dict of its step count and its state arrays themselves, the
-    remainder of a bfloat16 parameter among them."""
+    remainder of a bfloat16 parameter and the moving average among them."""
     return [
         {
             "step": step,
             **dict(zip(tensors.state_names(index), arrays, strict=True)),
             **({} if remainder is None else {REMAINDER: remainder}),
+            **({} if average is None else {AVERAGE: average}),
         }
-        for index, (step, arrays, remainder) in enumerate(
-            zip(tensors.steps, tensors.states, tensors.remainders, strict=True)
+        for index, (step, arrays, remainder, average) in enumerate(
+            zip(tensors.steps, tensors.states, tensors.remainders, tensors.averages, strict=True)
         )
     ]
 
@@ -155,7 +161,7 @@ def restore(
     convert: bool = False,
 ) -> tuple[int, Storage]:
     """Write a `state_dict`, and parameters if given, into the parts; the count of skipped steps,
-    and the storage, of which rounding and seed now hold."""
+    and the storage, of which rounding, seed and ema now hold."""
     require_keys(found, ("rule", "param_groups", "state"), "state_dict", _OPTIONAL)
     if found["rule"] != rule.name:
         raise ValueError(
@@ -174,9 +180,10 @@ def restore(
     new_groups = _groups_like(found["param_groups"], rule, groups)
     for index, (entry, own) in enumerate(zip(found["state"], own_state, strict=True)):
         name = f"state_dict['state'][{index}]"
-        _require_remainder(entry, own, name, convert)
-        wanted = [key for key in own if key != REMAINDER]
-        require_keys(entry, wanted, name, (REMAINDER,))
+        for key, keyword in _KEYWORD_OF.items():
+            _require_kept(key, keyword, entry, own, name, convert)
+        wanted = [key for key in own if key not in _KEYWORD_OF]
+        require_keys(entry, wanted, name, _KEYWORD_OF)
         for key, value in own.items():
             if key != "step" and key in entry:
                 shape = tensors.params[index].shape
@@ -196,7 +203,7 @@ def restore(
             group.update(new)
         for index, (entry, own) in enumerate(zip(found["state"], own_state, strict=True)):
             for name, value in own.items():
-                if name not in ("step", REMAINDER):
+                if name not in ("step", REMAINDER, AVERAGE):
                     shape = tensors.params[index].shape
                     _write(value, entry[name], shape, name in rule.squares)
             write_param(
@@ -205,7 +212,17 @@ def restore(
                 None if params is None else params[index],
                 entry.get(REMAINDER),
             )
+            if AVERAGE in own:
+                wide = wide_param(tensors.params[index], tensors.remainders[index])
+                _write(own[AVERAGE], entry.get(AVERAGE, wide))
+        if storage.ema is not None and tensors.ema is not None:
+            tensors.ema = storage.ema
     return skipped_steps, storage
+
+
+def wide_param(param: NDArray[Any], remainder: NDArray[Any] | None) -> NDArray[Any]:
+    """A parameter in the type that it computes in."""
+    return param.astype(compute_type(param)) if remainder is None else join(param, remainder)
 
 
 def _write(
@@ -244,6 +261,10 @@ def write_param(
         param[...], remainder[...] = split(content.astype(np.float32), param.dtype)
 
 
+# What is kept beside the states, and the keyword for it.
+_KEYWORD_OF = {REMAINDER: "master_weights=True", AVERAGE: "ema="}
+
+
 def _storage_of(found: Any, rule: Rule) -> Storage:
     if not isinstance(found, dict) or not found.keys() <= KEYWORDS.keys():
         raise ValueError(f"state_dict['storage'] must be a dict of {list(KEYWORDS)}, got {found!r}")
@@ -253,11 +274,14 @@ def _storage_of(found: Any, rule: Rule) -> Storage:
         raise ValueError(f"state_dict does not fit: {error}") from error
 
 
-def _require_remainder(entry: Any, own: Mapping[str, Any], name: str, convert: bool) -> None:
-    if convert or not isinstance(entry, dict) or (REMAINDER in entry) == (REMAINDER in own):
+def _require_kept(
+    key: str, keyword: str, entry: Any, own: Mapping[str, Any], name: str, convert: bool
+) -> None:
+    """That both have what the keyword of the class has an optimizer keep, or neither."""
+    if convert or not isinstance(entry, dict) or (key in entry) == (key in own):
         return
-    has, lacks = "has a remainder (master_weights=True)", "has none"
-    first, second = (has, lacks) if REMAINDER in entry else ("has no remainder", "has one")
+    has, lacks = f"has {key} ({keyword})", "has none"
+    first, second = (has, lacks) if key in entry else (f"has no {key}", "has one")
     raise ValueError(f"{name} {first}, this optimizer {second}; convert=True takes what there is")
 
 

@@ -29,9 +29,10 @@ def attributes_of_subclasses(optimizer: object, own: Collection[str]) -> dict[st
 
 
 def copy_states(parts: dict[str, Any]) -> None:
-    """Put copies of the states and remainders in their place."""
+    """Put copies of the states, remainders and averages in their place."""
     parts["states"] = [[state.copy() for state in states] for states in parts["states"]]
-    parts["remainders"] = [None if array is None else array.copy() for array in parts["remainders"]]
+    for name in ("remainders", "averages"):
+        parts[name] = [None if array is None else array.copy() for array in parts[name]]
 
 
 def copy_deeply(

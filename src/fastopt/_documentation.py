@@ -81,6 +81,10 @@ rounding : {"stochastic", "nearest"}, default "stochastic"
     mean, or to nearest. float16 is always rounded to nearest.
 seed : int, default 0
     Of the stochastic rounding, which is a function of it, the step and the place of the element.
+ema : float, optional
+    Keep a moving average of each parameter, as ``ema`` of the optimizer: the share of it that a
+    step keeps, in [0, 1). Step t writes ``average = average - w*(average - param)``, where
+    ``w = (1-ema)/(1-ema**t)``: 1 in the first step, and then falling to ``1-ema``.
 """
 
 ROWS = """\

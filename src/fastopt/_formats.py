@@ -1,4 +1,4 @@
-"""How an optimizer stores what it keeps: the keywords of the classes, and what they lead to."""
+"""What an optimizer keeps, and in which formats: the keywords of the classes, and their meaning."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fastopt import _checks
 from fastopt._blocks import BLOCK8, shape_of
 from fastopt._core import Rule
-from fastopt._placement import Layout
+from fastopt._placement import Layout, zeros_in_one_block
 
 __all__ = [
     "DEFAULT",
@@ -19,6 +19,7 @@ __all__ = [
     "KEYWORDS",
     "STATE_FORMATS",
     "Storage",
+    "compute_type",
     "from_keywords",
     "join",
     "name_of_dtype",
@@ -36,6 +37,7 @@ KEYWORDS: dict[str, Any] = {
     "master_weights": False,
     "rounding": "stochastic",
     "seed": 0,
+    "ema": None,
 }
 
 
@@ -61,6 +63,11 @@ def name_of_dtype(dtype: np.dtype[Any]) -> str:
     return dtype.type.__name__ if dtype.itemsize == 2 and dtype.kind not in "iu" else dtype.name
 
 
+def compute_type(param: NDArray[Any]) -> np.dtype[Any]:
+    """What a step of a parameter computes in."""
+    return np.dtype(np.float64 if param.dtype == np.float64 else np.float32)
+
+
 class Storage(NamedTuple):
     """How an optimizer stores its states and parameters.
 
@@ -74,12 +81,16 @@ class Storage(NamedTuple):
     rounding : str
     seed : int
         In a population also an array of one for each row.
+    ema : float or None
+        The share of the parameters' moving averages that a step keeps; None where there are none.
     """
 
     state_format: Any
     master_weights: bool
     rounding: str
     seed: Any
+    # Pickles of earlier versions have none.
+    ema: float | None = None
 
     @property
     def seed_of_rounding(self) -> Any:
@@ -135,6 +146,15 @@ class Storage(NamedTuple):
         has_one = self.has_remainder(name_of_dtype(param.dtype), called)
         return np.zeros(param.shape, np.int16) if has_one else None
 
+    def averages(self, params: Sequence[NDArray[Any]]) -> list[NDArray[Any] | None]:
+        """New ones for parameters, of zeros."""
+        if self.ema is None:
+            return [None] * len(params)
+        made = zeros_in_one_block(
+            [Layout(param.ctypes.data, param.shape, compute_type(param))] for param in params
+        )
+        return [average for (average,) in made]
+
 
 DEFAULT = Storage(**KEYWORDS)
 
@@ -143,11 +163,13 @@ def from_keywords(rule: Rule, given: Mapping[str, Any]) -> Storage:
     """The settings from the keywords that are given, checked; the defaults for the others."""
     chosen = {**KEYWORDS, **given}
     seed = _checks.integer("seed", chosen["seed"], least=0, most=2**64 - 1)
+    ema = chosen["ema"]
     return Storage(
         _state_format(rule, chosen["state_format"]),
         _checks.flag("master_weights", chosen["master_weights"]),
         _checks.choice("rounding", chosen["rounding"], ROUNDINGS),
         seed,
+        None if ema is None else _checks.number("ema", ema, least=0, below=1),
     )
 
 

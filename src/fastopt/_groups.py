@@ -10,7 +10,7 @@ import numpy as np
 from fastopt import _checkpoint, _checks
 from fastopt._core import Rule, Snapshot
 from fastopt._habits import advice
-from fastopt._trees import flatten, match, settled
+from fastopt._trees import flatten, map_arrays, match, settled
 
 __all__ = ["ParameterGroups", "complete", "refuse_unknown"]
 
@@ -87,6 +87,12 @@ class ParameterGroups:
         for group in groups:
             _as_python_bools(group)
         self._adopt(groups)
+
+    def like(self, arrays: Sequence[Any]) -> Any:
+        """Arrays, one for each of the parameters in order, in the structure of the parameters."""
+        found = iter(arrays)
+        trees = [map_arrays(lambda _: next(found), tree) for tree in self._trees]
+        return trees if self.grouped else trees[0]
 
     def flat_grads(self, grads: Any) -> list[Any]:
         """The gradients as a flat list in the order of the arrays."""

@@ -53,6 +53,8 @@ cdef extern from "fastopt.h" nogil:
         uint16_t *copy
         uint64_t seed
         uint64_t position
+        void *average
+        double ema
 
     ctypedef struct fo_options:
         double grad_scale

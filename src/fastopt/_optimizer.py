@@ -113,13 +113,21 @@ class Optimizer:
         states: Sequence[list[NDArray[Any]]] = (),
         steps: Sequence[int] = (),
         remainders: Sequence[NDArray[Any] | None] = (),
+        averages: Sequence[NDArray[Any] | None] = (),
         *,
         read_only: bool = False,
     ) -> None:
         """Take over the groups, with new states for the parameters beyond those given."""
         parameters = ParameterGroups(groups, grouped)
         self._tensors = tensor_list(
-            self._rule, self._stored, parameters, states, steps, remainders, read_only=read_only
+            self._rule,
+            self._stored,
+            parameters,
+            states,
+            steps,
+            remainders,
+            averages,
+            read_only=read_only,
         )
         self._params = parameters
 
@@ -274,7 +282,31 @@ class Optimizer:
             self._tensors.states,
             self._tensors.steps,
             self._tensors.remainders,
+            self._tensors.averages,
         )
+
+    @property
+    def ema(self) -> Any:
+        """The moving averages of the parameters, in their structure; None without ``ema=``.
+
+        These are the arrays themselves, which each step brings up to date: float64 for float64
+        parameters, else float32. For groups, a list with an entry for each.
+
+        Examples
+        --------
+        >>> import fastopt
+        >>> import numpy as np
+        >>> weights = {"w": np.zeros(2)}
+        >>> opt = fastopt.SGD(weights, lr=1.0, ema=0.5)
+        >>> for _ in range(2):
+        ...     opt.step({"w": np.ones(2)})
+        >>> weights, opt.ema["w"].round(3)
+        ({'w': array([-2., -2.])}, array([-1.667, -1.667]))
+        """
+        self._params.look()
+        if self._stored.ema is None:
+            return None
+        return self._params.like(self._tensors.averages)
 
     # Saving and loading.
 
@@ -351,7 +383,9 @@ class Optimizer:
         self.skipped_steps, storage = _checkpoint.restore(
             content, self._rule, self._params.groups, self._tensors, params, convert
         )
-        self._stored = self._stored._replace(rounding=storage.rounding, seed=storage.seed)
+        self._stored = self._stored._replace(
+            rounding=storage.rounding, seed=storage.seed, ema=self._tensors.ema
+        )
         self._training = training
 
     def save(self, file: File, *, params: bool = False) -> None:
@@ -434,6 +468,7 @@ class Optimizer:
             "param_groups": self._params.groups,
             "states": self._tensors.states,
             "remainders": self._tensors.remainders,
+            "averages": self._tensors.averages,
             "storage": tuple(self._stored),
             "steps": self._tensors.steps,
             "skipped_steps": self.skipped_steps,
@@ -465,7 +500,8 @@ class Optimizer:
         self._training = state.get("training", self._training)
         # Pickles of earlier versions, which had no storage formats, have neither.
         self._stored = _formats.Storage(*state.get("storage", _formats.DEFAULT))
-        remainders = state.get("remainders", [None] * len(state["steps"]))
+        none = [None] * len(state["steps"])
+        remainders, averages = state.get("remainders", none), state.get("averages", none)
         # joblib, for one, loads arrays into memory that cannot be written, which is enough for a
         # model that only predicts.
         groups = state["param_groups"]
@@ -477,6 +513,7 @@ class Optimizer:
             without_memmaps(state["states"]),
             state["steps"],
             without_memmaps(remainders),
+            without_memmaps(averages),
             read_only=True,
         )
 

@@ -52,8 +52,8 @@ class Population:
         sequence of K; flags are bools in the same way, but for ``amsgrad`` and ``centered``, which
         are one bool. The ``momentum`` of RMSprop is 0 in all rows or in none. `lr`
         may also be a schedule, a function from the number of a step to a rate, or a list of K
-        schedules and numbers. ``state_format``, ``master_weights``, ``rounding`` and ``seed`` are
-        those of the optimizer class, too; `seed` is one number or K.
+        schedules and numbers. ``state_format``, ``master_weights``, ``rounding``, ``seed`` and
+        ``ema`` are those of the optimizer class, too; `seed` is one number or K, `ema` one number.
 
     Attributes
     ----------
@@ -126,12 +126,21 @@ class Population:
         states: list[list[NDArray[Any]]] | None = None,
         remainders: list[NDArray[Any] | None] | None = None,
         steps: NDArray[np.int64] | None = None,
+        averages: list[NDArray[Any] | None] | None = None,
         *,
         read_only: bool = False,
     ) -> None:
         """Take over the arrays, with new states if there are none."""
         self._tensors = row_list(
-            self.rule, self._stored, tree, hypers, states, remainders, steps, read_only=read_only
+            self.rule,
+            self._stored,
+            tree,
+            hypers,
+            states,
+            remainders,
+            steps,
+            averages,
+            read_only=read_only,
         )
         self._tree = tree
         self.hypers = hypers
@@ -144,6 +153,14 @@ class Population:
     def params(self) -> Any:
         """The parameters, in the structure in which they were given."""
         return settled(self._tree)
+
+    @property
+    def ema(self) -> Any:
+        """The moving averages of the parameters, in their structure; None without ``ema=``."""
+        if self._stored.ema is None:
+            return None
+        averages = iter(self._tensors.averages)
+        return map_arrays(lambda _: next(averages), self._tree)
 
     @property
     def steps(self) -> NDArray[np.int64]:
@@ -318,6 +335,7 @@ class Population:
                     [[state[first] for state in states] for states in before.states],
                     [None if array is None else array[first] for array in before.remainders],
                     before.steps[:, chosen],
+                    [None if array is None else array[first] for array in before.averages],
                 )
             except BaseException:
                 self._stored = storage
@@ -407,7 +425,9 @@ class Population:
         self.hypers, storage, self.skipped_steps = _rowstates.restore(
             content, self.rule, self.hypers, self._tensors, params
         )
-        self._stored = self._stored._replace(rounding=storage.rounding, seed=storage.seed)
+        self._stored = self._stored._replace(
+            rounding=storage.rounding, seed=storage.seed, ema=self._tensors.ema
+        )
         self._training = training
 
     def save(self, file: File, *, params: bool = False) -> None:
@@ -470,6 +490,7 @@ class Population:
             "hypers": self.hypers,
             "states": self._tensors.states,
             "remainders": self._tensors.remainders,
+            "averages": self._tensors.averages,
             "storage": tuple(self._stored),
             "steps": self._tensors.steps,
             "skipped_steps": self.skipped_steps,
@@ -505,6 +526,7 @@ class Population:
             without_memmaps(state["states"]),
             without_memmaps(state["remainders"]),
             state["steps"],
+            without_memmaps(state.get("averages", [None] * len(state["remainders"]))),
             read_only=True,
         )
 

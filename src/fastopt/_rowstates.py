@@ -49,9 +49,10 @@ def initial_values(name: str, hypers: Hypers, count: int) -> NDArray[np.float64]
 
 
 def written_arrays(tensors: RowList) -> list[NDArray[Any]]:
-    """All that a step writes: parameters, states, remainders."""
+    """All that a step writes: parameters, states, remainders, averages."""
     states = [state for states in tensors.states for state in states]
-    return [*tensors.params, *states, *(a for a in tensors.remainders if a is not None)]
+    more = [*tensors.remainders, *tensors.averages]
+    return [*tensors.params, *states, *(array for array in more if array is not None)]
 
 
 def copy_rows(tensors: RowList, source: NDArray[np.intp], target: NDArray[np.intp]) -> None:
@@ -129,7 +130,9 @@ def restore(
     if (skipped_steps < 0).any():
         raise ValueError("state_dict['skipped_steps'] must be >= 0")
     require_params(params, tensors.params)
-    require_keys(found["storage"], KEYWORDS, "state_dict['storage']")
+    # Those of earlier versions have no ema.
+    wanted = [name for name in KEYWORDS if name != "ema"]
+    require_keys(found["storage"], wanted, "state_dict['storage']", ("ema",))
     with tensors:
         before = tensors.steps, tensors.seeds
         try:
@@ -148,6 +151,8 @@ def restore(
             for name, value in mine.items():
                 if name != "step":
                     value[...] = entry[name]
+        if storage.ema is not None and tensors.ema is not None:
+            tensors.ema = storage.ema
         for param, content in zip(tensors.params, params or (), strict=False):
             param[...] = content
     return new, storage, skipped_steps.copy()

@@ -342,6 +342,7 @@ cdef object call_rule(PyObject *self, PyObject *const *args, Py_ssize_t position
             raise ValueError(f"{rule.carried} must not overlap {rule.arrays[i]} in memory")
 
     tensor.group = 0
+    tensor.average = NULL
     if is_mixed:
         set_formats(&tensor, formats, array_count)
     else:

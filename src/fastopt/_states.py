@@ -22,7 +22,8 @@ from fastopt._trees import flatten
 __all__ = ["row_list", "tensor_list"]
 
 Arrays = list[NDArray[Any]]
-Remainder = NDArray[Any] | None
+# Of a parameter: its remainder, or its average
+Kept = NDArray[Any] | None
 
 
 def tensor_list(
@@ -31,7 +32,8 @@ def tensor_list(
     parameters: ParameterGroups,
     states: Sequence[Arrays] = (),
     steps: Sequence[int] = (),
-    remainders: Sequence[Remainder] = (),
+    remainders: Sequence[Kept] = (),
+    averages: Sequence[Kept] = (),
     *,
     read_only: bool = False,
 ) -> TensorList:
@@ -56,8 +58,11 @@ def tensor_list(
         read_only=read_only,
         remainders=[*remainders, *map(storage.remainder, params[new], names[new])],
         seed=storage.seed_of_rounding,
+        averages=[*averages, *storage.averages(params[new])],
+        ema=storage.ema,
     )
     tensors.check(with_rates(groups, 1))
+    _begin_averages(tensors.averages[new], params[new])
     if rule.initial_value is not None:
         for state, param, owner in list(zip(all_states, params, owners, strict=True))[len(steps) :]:
             _fill(rule, state[0], groups[owner][rule.initial_value], param.size)
@@ -71,8 +76,9 @@ def row_list(
     tree: Any,
     hypers: dict[str, Any],
     states: list[Arrays] | None = None,
-    remainders: list[Remainder] | None = None,
+    remainders: list[Kept] | None = None,
     steps: NDArray[np.int64] | None = None,
+    averages: list[Kept] | None = None,
     *,
     read_only: bool = False,
 ) -> RowList:
@@ -86,6 +92,7 @@ def row_list(
             for array, name in zip(params, names, strict=True)
         )
         remainders = list(map(storage.remainder, params, names))
+        averages = storage.averages(params)
     seeds = seeds_of(storage, count)
     tensors = RowList(
         [rule],
@@ -97,9 +104,13 @@ def row_list(
         read_only=read_only,
         remainders=remainders,
         seed=None if seeds is None else int(seeds[0]),
+        averages=averages,
+        ema=storage.ema,
     )
     tensors.seeds = seeds
     tensors.check({**hypers, "lr": rates(hypers["lr"], np.ones(count, np.int64))})
+    if is_new:
+        _begin_averages(tensors.averages, params)
     if rule.initial_value is not None:
         initial = initial_values(rule.initial_value, hypers, count)
         for state, param in zip(states, params, strict=True) if is_new else ():
@@ -109,6 +120,13 @@ def row_list(
     if steps is not None:
         tensors.steps = steps
     return tensors
+
+
+def _begin_averages(averages: Sequence[Kept], params: Sequence[NDArray[Any]]) -> None:
+    """Before its first step, a parameter is its own average."""
+    for average, param in zip(averages, params, strict=True):
+        if average is not None:
+            average[...] = param
 
 
 def _fill(rule: Rule, state: NDArray[Any], value: float, count: int) -> None:

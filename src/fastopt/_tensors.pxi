@@ -2,8 +2,8 @@
 
 
 cdef enum:
-    # A parameter, its states, the number that it carries, its remainder.
-    WRITTEN = 3 + FO_MAX_STATES
+    # A parameter, its states, its average, the number that it carries, its remainder.
+    WRITTEN = 4 + FO_MAX_STATES
 
 
 cdef class TensorList:
@@ -30,12 +30,18 @@ cdef class TensorList:
         For each parameter, what makes a bfloat16 parameter an exact float32.
     seed : int, optional
         Of the stochastic rounding to bfloat16; without one it is to nearest.
+    averages : list of ndarray or None, optional
+        For each parameter, its moving average in the type that it computes in.
+    ema : float, optional
+        The share of the averages that a step keeps.
     """
 
     cdef list rules
     cdef readonly list params
     cdef readonly list states
     cdef readonly list remainders  # for each parameter an array or None
+    cdef readonly list averages  # the same
+    cdef object share_kept      # of the averages, or None
     cdef list names
     cdef list optional          # for each group the set of its optional states, in bits
     cdef list seen_hypers       # for each group, the objects that its C struct was made from
@@ -58,7 +64,7 @@ cdef class TensorList:
     def __cinit__(self, list rules not None, list params not None, list states not None,
                   list groups not None, list names not None, list optional not None,
                   object source=None, bint read_only=False, list remainders=None,
-                  object seed=None):
+                  object seed=None, list averages=None, object ema=None):
         cdef Py_ssize_t i
         cdef Rule rule
         self.rules = rules
@@ -67,6 +73,7 @@ cdef class TensorList:
         self.states = states
         self.count = len(params)
         self.remainders = [None] * self.count if remainders is None else remainders
+        self.averages = [None] * self.count if averages is None else averages
         self.names = names
         self.group_count = len(optional)
         self.optional = optional
@@ -84,6 +91,7 @@ cdef class TensorList:
         for i in range(self.count):
             self.tensors[i].group = groups[i]
         self.seed = seed
+        self.ema = ema
 
     def __init__(self, *args, **keywords):
         self.attach()
@@ -106,6 +114,8 @@ cdef class TensorList:
             return f"remainder of {name}"
         if place == WRITTEN - 2:
             return f"{rule.carried} of {name}"
+        if place == WRITTEN - 3:
+            return f"ema of {name}"
         return f"{rule.arrays[1 + place]} of {name}"
 
     cdef Py_ssize_t rows_of_numbers(self) noexcept:
@@ -186,6 +196,9 @@ cdef class TensorList:
             tensor.remainder = NULL
             if self.remainders[i] is not None:
                 n = self.attach_remainder(i, self.remainders[i], n)
+            tensor.average = NULL
+            if self.averages[i] is not None:
+                n = self.attach_average(i, self.averages[i], n)
             self.set_dtype(i)
         return self.check_apart(n)
 
@@ -226,6 +239,19 @@ cdef class TensorList:
             raise ValueError(f"{self.written_name(number)} must be int16 of the shape of {self.names[i]}, "
                              "which must be bfloat16")
         self.tensors[i].remainder = <int16_t *>cnp.PyArray_DATA(array)
+        return self.attach_array(array, number, n)
+
+    cdef int average_type(self, Py_ssize_t i) noexcept:
+        return (cnp.NPY_DOUBLE if self.tensors[i].param_format == FO_FLOAT64 else cnp.NPY_FLOAT)
+
+    cdef Py_ssize_t attach_average(self, Py_ssize_t i, cnp.ndarray array, Py_ssize_t n) except -1:
+        cdef Py_ssize_t number = i * WRITTEN + WRITTEN - 3
+        if (cnp.PyArray_TYPE(array) != self.average_type(i)
+                or not cnp.PyArray_ISNOTSWAPPED(array)
+                or not same_shape(array, <cnp.ndarray>self.params[i])):
+            raise ValueError(f"{self.written_name(number)} must be of the shape of {self.names[i]}, "
+                             "in the type that it computes in")
+        self.tensors[i].average = cnp.PyArray_DATA(array)
         return self.attach_array(array, number, n)
 
     cdef int check_apart(self, Py_ssize_t n) except -1:
@@ -292,6 +318,10 @@ cdef class TensorList:
             if tensor.remainder != NULL and not self.is_unchanged(
                     <cnp.ndarray>PyList_GET_ITEM(self.remainders, i), tensor.n, tensor.remainder,
                     cnp.NPY_INT16):
+                return self.attach()
+            if tensor.average != NULL and not self.is_unchanged(
+                    <cnp.ndarray>PyList_GET_ITEM(self.averages, i), tensor.n, tensor.average,
+                    self.average_type(i)):
                 return self.attach()
             if tensor.carried != NULL and not self.is_unchanged(
                     <cnp.ndarray>PyList_GET_ITEM(states, self.state_count(i)),
@@ -569,6 +599,17 @@ cdef class TensorList:
             self.tensors[i].rounding = FO_STOCHASTIC if self.is_stochastic else FO_NEAREST
             self.tensors[i].seed = value if self.is_stochastic else 0
         self.forget_hypers()
+
+    @property
+    def ema(self):
+        """The share of the averages that a step keeps, or None where there are none."""
+        return self.share_kept
+
+    @ema.setter
+    def ema(self, value):
+        self.share_kept = value
+        for i in range(self.count):
+            self.tensors[i].ema = 0 if value is None else value
 
     cdef void forget_hypers(self) except *:
         """Have the next step read them, and check them against how the arrays are rounded."""

@@ -144,6 +144,19 @@ static void check_tensors(fo_rule rule)
         tensors[1].step = 0;
         REFUSED(FO_BAD_STEP);
     }
+    /* An average counts the steps of every rule. */
+    double average[N] = {0};
+    tensors[1].average = average;
+    tensors[1].step = 0;
+    REFUSED(FO_BAD_STEP);
+    static const double not_shares[] = {1.0, -0.1, NAN};
+    for (int k = 0; k < 3; k++) {
+        tensors[1].average = average;
+        tensors[1].ema = not_shares[k];
+        REFUSED(FO_BAD_TENSOR);
+    }
+    for (int k = 0; k < N; k++)
+        CHECK(average[k] == 0);
 #undef REFUSED
     const fo_hyper *hyper = &groups[0].hyper;
     CHECK(fo_update_states(rule, FO_FLOAT64, N, NULL, b.now[1], b.state, FO_MAX_STATES, 1, hyper) ==

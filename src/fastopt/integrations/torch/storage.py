@@ -22,7 +22,11 @@ NUMBERS = {"step", "mu", *(rule.carried for rule in RULES.values() if rule.carri
 # What a bfloat16 parameter's remainder is called beside its states
 REMAINDER = "remainder"
 
-KEYWORDS: dict[str, Any] = {**_formats.KEYWORDS, "rounding": None}
+# torch has averages of parameters of its own: torch.optim.swa_utils.AveragedModel
+KEYWORDS: dict[str, Any] = {
+    **{name: default for name, default in _formats.KEYWORDS.items() if name != "ema"},
+    "rounding": None,
+}
 PARAMETERS = [
     inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
     for (name, default), annotation in zip(
