@@ -98,7 +98,8 @@ typedef struct fo_group {
 } fo_group;
 
 /* One parameter with its gradient and states: buffers of n elements, aligned to the element (FO_BLOCK8 to
- * float), no written one overlapping any other. grad is only read; if it is NULL the tensor is left alone. */
+ * float), no written one overlapping any other. grad is only read; if it is NULL the tensor is left alone.
+ * Begin with one that is all zeros, {0}: what is not set is then not there. The same of fo_sparse and fo_rows. */
 typedef struct fo_tensor {
     uint32_t group; /* index into the groups of the call */
     fo_dtype dtype; /* the format of all its buffers, or FO_MIXED */
@@ -211,6 +212,11 @@ typedef struct fo_sparse {
     size_t count;        /* of indices; the gradient has as many rows, in their order */
     const void *indices; /* each from 0 to below rows, in any order. NULL: the gradient is dense */
     int is_int64;        /* indices are int64_t, else int32_t */
+    /* 1: row-wise Adagrad, for tensors of FO_RULE_adagrad that have indices. state[0] then has rows numbers of the
+     * type that the tensor computes in, each of which stands for all elements of its row:
+     *     h = h + mean(g*g),  p = p - (lr/(sqrt(h) + eps))*g
+     * The mean is taken in double, and the quotient, which is rounded once. */
+    int row_wise;
 } fo_sparse;
 
 /* As fo_step, where sparse[i] belongs to tensors[i]. Of a tensor with indices, only the rows that they name
@@ -222,7 +228,7 @@ typedef struct fo_sparse {
  *
  * FO_BAD_INDEX: result->tensor says which tensor, result->group the place among its indices. FO_NEEDS_WHOLE:
  * result->tensor has indices and a rule that takes norms of whole tensors (fo_rule_takes_norms). FO_BAD_TENSOR
- * also means that n is no multiple of rows. */
+ * also means that n is no multiple of rows, or that row_wise does not fit. */
 FO_API fo_status fo_step_sparse_abi(uint64_t abi, const fo_group *groups, size_t group_count,
                                     const fo_tensor *tensors, const fo_sparse *sparse,
                                     size_t tensor_count, const fo_options *options,

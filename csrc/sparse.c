@@ -4,12 +4,15 @@
  * The gradients of a row that stands more than once are added up in a tile when the row is stepped, so nothing
  * is gathered or sorted. Only a norm needs all sums beforehand.
  *
+ * Row-wise Adagrad is gradient descent with a rate for each row. No two threads share such a row.
+ *
  * Rows lie anywhere in memory, where no hardware prefetcher finds them: the rows ahead are prefetched, into
  * the second-level cache, since more lines at a time can be on their way there than into the first. */
 #include "step.h"
 
 #include "average.h"
 #include "convert.h"
+#include "norm.h"
 #include "threads/pool.h"
 #include "touched.h"
 
@@ -18,6 +21,7 @@
 
 enum { WRITTEN = 1 + FO_MAX_STATES };
 enum { TILE = 512 }; /* elements */
+enum { RATE = 0 };   /* the one coefficient of gradient descent */
 /* How many rows ahead are prefetched, and how many bytes of each: hardware prefetchers load the rest. */
 enum { AHEAD = 8, PREFETCHED = 1024 };
 
@@ -33,6 +37,8 @@ typedef struct sparse_tensor {
     size_t n, lines; /* of a row */
     void *sums;      /* NULL, or the gradients of each row added up */
     fo_call call;
+    int row_wise;
+    fo_group descent;           /* what a row-wise tensor is stepped with */
     bound_tensor given, summed; /* with the gradient as it is, and in the compute type */
     unsigned optional;          /* as in fo_loop */
     char *written[WRITTEN];
@@ -71,7 +77,10 @@ static void for_rows(const sparse_step *step, size_t begin, size_t end, row_task
             const size_t start = number * it->lines;
             const size_t stop = to - start < it->lines ? to - start : it->lines;
             const size_t last = stop * per_line;
-            task(it, number, (from - start) * per_line, last < it->n ? last : it->n);
+            if (!it->row_wise)
+                task(it, number, (from - start) * per_line, last < it->n ? last : it->n);
+            else if (from == start) /* else another thread has all of it */
+                task(it, number, 0, it->n);
             from = start + stop;
         }
     }
@@ -158,6 +167,91 @@ static fo_status sum_all(sparse_step *step, int threads)
     return FO_OK;
 }
 
+/* The rates of row-wise Adagrad. */
+
+/* n <= TILE elements of the gradient of a row as the step sees it, but for the signs of zeros: where they are, or in
+ * the tile. Two steps of gradient descent from 0 add up the scaled gradient and the decay. */
+static const void *prepare(const sparse_tensor *it, fo_touched_row at, size_t element, size_t n,
+                           tile *to)
+{
+    const fo_tensor *tensor = &it->given.tensor;
+    const fo_loop_call *with = &it->given.loop.with;
+    const int is_double = tensor->param_format == FO_FLOAT64;
+    fo_loop *const add =
+        fo_kernels[FO_RULE_sgd]
+            ->loop[fo_isa_in_use()][is_double ? FO_LAYOUT_float64 : FO_LAYOUT_float32];
+    fo_loop_call plain = {
+        .preparation = FO_GRAD_PREPARED, .grad_scale = with->grad_scale, .param_factor = 1};
+    if (with->preparation != FO_GRAD_PREPARED) {
+        if (it->touched.next[at.first] == FO_NO_MORE &&
+            tensor->grad_format == it->summed.tensor.grad_format)
+            return gradient_at(it, at.first, element);
+        add_gradients(it, at.first, element, n, to);
+        return to;
+    }
+    tile terms;
+    memset(to, 0, n * fo_size_of(it->summed.tensor.grad_format));
+    add_gradients(it, at.first, element, n, &terms);
+    plain.coefficients[RATE] = -1;
+    add(&plain, 0, n, (void *const[]){to, &terms});
+    if (!with->grad_decayed)
+        return to;
+    const size_t first = at.row * it->n + element;
+    const void *param = (const char *)tensor->param + first * fo_size_of(tensor->param_format);
+    if (!is_double && tensor->param_format != FO_FLOAT32) {
+        fo_widen(tensor->param_format, param, tensor->remainder ? tensor->remainder + first : NULL,
+                 terms.floats, n);
+        param = &terms;
+    }
+    plain.grad_scale = 1;
+    plain.coefficients[RATE] = -with->weight_decay;
+    add(&plain, 0, n, (void *const[]){to, (void *)(uintptr_t)param});
+    return to;
+}
+
+static double sum_of_block(const sparse_tensor *it, fo_touched_row at, size_t block)
+{
+    const int is_double = it->given.tensor.param_format == FO_FLOAT64;
+    const size_t begin = block * FO_NORM_BLOCK;
+    const size_t end = it->n - begin < FO_NORM_BLOCK ? it->n : begin + FO_NORM_BLOCK;
+    double accumulators[FO_ACCUMULATORS] = {0};
+    for (size_t i = begin, n; i < end; i += n) {
+        tile terms;
+        n = end - i < TILE ? end - i : TILE;
+        fo_add_squares(accumulators, is_double, prepare(it, at, i, n, &terms), n);
+    }
+    return fo_add_accumulators(accumulators);
+}
+
+/* The blocks in pairs, as fo_add_in_pairs adds them. */
+static double sum_of_squares(const sparse_tensor *it, fo_touched_row at, size_t block, size_t count)
+{
+    if (count == 1)
+        return sum_of_block(it, at, block);
+    size_t half = 1;
+    while (2 * half < count)
+        half *= 2;
+    const double first = sum_of_squares(it, at, block, half);
+    return first + sum_of_squares(it, at, block + half, count - half);
+}
+
+/* Brings the sum of a row up to date. */
+static double rate_of(const sparse_tensor *it, fo_touched_row at)
+{
+    const fo_tensor *tensor = &it->given.tensor;
+    const size_t blocks = (it->n + FO_NORM_BLOCK - 1) / FO_NORM_BLOCK;
+    double sum = sum_of_squares(it, at, 0, blocks) / (double)it->n, inside, outside;
+    if (tensor->param_format == FO_FLOAT64) {
+        double *const to = (double *)tensor->state[0] + at.row;
+        sum = *to += sum;
+    } else {
+        float *const to = (float *)tensor->state[0] + at.row;
+        sum = *to = (float)(*to + sum);
+    }
+    fo_place_eps(&it->descent.hyper, &inside, &outside);
+    return it->given.loop.with.coefficients[RATE] / (sqrt(sum + inside) + outside);
+}
+
 /* Updating. */
 
 /* Always inline: GCC takes a function that only prefetches for one that does nothing, and drops the call. */
@@ -176,13 +270,24 @@ static inline __attribute__((always_inline)) void prefetch_row(const sparse_tens
         for (size_t i = 0; i < before + bytes && i < PREFETCHED; i += FO_CACHE_LINE)
             __builtin_prefetch(row - before + i, 1, 2);
     }
+    if (it->row_wise)
+        __builtin_prefetch((const char *)it->given.tensor.state[0] +
+                               it->touched.rows[number].row *
+                                   fo_size_of(it->summed.tensor.grad_format),
+                           1, 2);
 }
 
-/* n elements from one on, whose gradient is somewhere else. */
-static void update_elements(const sparse_tensor *it, const bound_tensor *of, size_t first, size_t n,
-                            const void *grad)
+/* n elements from one on, whose gradient is somewhere else; the rate of a row-wise tensor. */
+static void update_elements(const sparse_tensor *it, const bound_tensor *of, double rate,
+                            size_t first, size_t n, const void *grad)
 {
     const fo_bound_loop *loop = &of->loop;
+    fo_bound_loop with_rate;
+    if (it->row_wise) {
+        with_rate = *loop;
+        with_rate.with.coefficients[RATE] = rate;
+        loop = &with_rate;
+    }
     if (!loop->is_narrow && !of->tensor.average) {
         const size_t before = first * fo_size_of(of->tensor.param_format);
         void *buffers[1 + WRITTEN] = {it->written[0] + before, (void *)(uintptr_t)grad};
@@ -210,8 +315,9 @@ static void update_row(const sparse_tensor *it, size_t number, size_t begin, siz
     prefetch_row(it, number + AHEAD);
     const fo_touched_row at = it->touched.rows[number];
     const size_t first = at.row * it->n;
+    const double rate = it->row_wise ? rate_of(it, at) : 0;
     if (it->touched.next[at.first] == FO_NO_MORE) {
-        update_elements(it, &it->given, first + begin, end - begin,
+        update_elements(it, &it->given, rate, first + begin, end - begin,
                         gradient_at(it, at.first, begin));
         return;
     }
@@ -219,7 +325,7 @@ static void update_row(const sparse_tensor *it, size_t number, size_t begin, siz
         tile sums;
         n = end - begin < TILE ? end - begin : TILE;
         add_gradients(it, at.first, begin, n, &sums);
-        update_elements(it, &it->summed, first + begin, n, &sums);
+        update_elements(it, &it->summed, rate, first + begin, n, &sums);
     }
 }
 
@@ -228,12 +334,24 @@ static void update_lines(void *context, size_t begin, size_t end)
     for_rows(context, begin, end, update_row);
 }
 
+/* The state has been checked to be there, as one of any size. */
+static int can_be_row_wise(const fo_group *group, const fo_tensor *tensor, const fo_sparse *sparse)
+{
+    const fo_format compute = fo_param_format(tensor) == FO_FLOAT64 ? FO_FLOAT64 : FO_FLOAT32;
+    return group->rule == FO_RULE_adagrad && sparse->indices &&
+           fo_state_format(tensor, 0) == compute;
+}
+
 static void update_all(sparse_step *step, const fo_call *call, int threads)
 {
     for (size_t i = 0; i < step->count; i++) {
         sparse_tensor *it = &step->tensors[i];
         it->call = *call;
         it->call.bytes = it->row_bytes[0];
+        if (it->row_wise) {
+            it->call.groups = &it->descent;
+            it->given.tensor.group = it->summed.tensor.group = 0;
+        }
         fo_bind(&it->given.loop, &it->call, &it->given.tensor, 1);
         fo_bind(&it->summed.loop, &it->call, &it->summed.tensor, 1);
     }
@@ -318,6 +436,12 @@ static fo_status step_with(sparse_step *step, const fo_group *groups, size_t gro
     if (status != FO_OK)
         return status;
     for (size_t i = 0; i < tensor_count; i++)
+        if (tensors[i].grad && sparse[i].row_wise &&
+            !can_be_row_wise(&groups[tensors[i].group], &tensors[i], &sparse[i])) {
+            result->tensor = i;
+            return FO_BAD_TENSOR;
+        }
+    for (size_t i = 0; i < tensor_count; i++)
         if (is_sparse(&tensors[i], &sparse[i])) {
             sparse_tensor *it = &step->tensors[step->count];
             it->index = i;
@@ -330,7 +454,12 @@ static fo_status step_with(sparse_step *step, const fo_group *groups, size_t gro
                 result->tensor = i;
                 return FO_NEEDS_WHOLE;
             }
-            note_tensor(it, &tensors[i], fo_rule_describe(groups[tensors[i].group].rule));
+            fo_rule rule = groups[tensors[i].group].rule;
+            if (sparse[i].row_wise)
+                rule = FO_RULE_sgd;
+            note_tensor(it, &tensors[i], fo_rule_describe(rule));
+            it->row_wise = sparse[i].row_wise;
+            it->descent = (fo_group){rule, groups[tensors[i].group].hyper};
             step->starts[step->count + 1] =
                 step->starts[step->count] + it->touched.count * it->lines;
             step->count++;

@@ -477,3 +477,14 @@ def average(array, param, *, step, ema):
         array[...] = real(0) * array - -param
     else:
         array[...] = array - real(weight) * (array - param)
+
+
+@np.errstate(all="ignore")
+def adagrad_of_row(param, grad, row_sum, *, lr, eps, eps_inside=False, **common):
+    """Row-wise Adagrad of one row, whose accumulator is an array without dimensions."""
+    real = param.dtype.type
+    g = effective_gradient(param, grad, lr=lr, **common)
+    row_sum[...] = real(float(row_sum) + sum_of_squares(g) / g.size)
+    h = np.float64(row_sum)
+    rate = lr / (np.sqrt(h + eps) if eps_inside else np.sqrt(h) + eps)
+    param[...] = param - real(rate) * g

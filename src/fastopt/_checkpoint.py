@@ -186,7 +186,7 @@ def restore(
         require_keys(entry, wanted, name, _KEYWORD_OF)
         for key, value in own.items():
             if key != "step" and key in entry:
-                shape = tensors.params[index].shape
+                shape = _shape_of(value, tensors.params[index])
                 require_like(entry[key], value, f"{key} of {name}", convert, shape)
     require_params(params, tensors.params, convert)
     _require_writeable(own_state)
@@ -204,7 +204,7 @@ def restore(
         for index, (entry, own) in enumerate(zip(found["state"], own_state, strict=True)):
             for name, value in own.items():
                 if name not in ("step", REMAINDER, AVERAGE):
-                    shape = tensors.params[index].shape
+                    shape = _shape_of(value, tensors.params[index])
                     _write(value, entry[name], shape, name in rule.squares)
             write_param(
                 tensors.params[index],
@@ -223,6 +223,12 @@ def restore(
 def wide_param(param: NDArray[Any], remainder: NDArray[Any] | None) -> NDArray[Any]:
     """A parameter in the type that it computes in."""
     return param.astype(compute_type(param)) if remainder is None else join(param, remainder)
+
+
+def _shape_of(own: NDArray[Any], param: NDArray[Any]) -> tuple[int, ...]:
+    """That of an array that has the numbers of a state: of the parameter, or of its rows."""
+    per_row = own.dtype != BLOCK8 and own.ndim == 1 and own.shape == param.shape[:1]
+    return own.shape if per_row else param.shape
 
 
 def _write(

@@ -73,6 +73,8 @@ state_format : str or dict, optional
     ``"float32"``, ``"bfloat16"``, ``"float16"`` or ``"block8"`` (8 bits each, and a scale for each
     64 of them): what the states of parameters that compute in float32 are stored as, or a dict that
     says it for single states by name. float32 by default. bfloat16 needs the package ml_dtypes.
+    Of Adagrad also ``{"state_sum": "row"}``: one number for each row, the sum of the means of its
+    squared gradients.
 master_weights : bool, default False
     Keep what bfloat16 parameters lack of float32 in 16 further bits, ``remainder`` among the
     states: the step is then that of float32 parameters.
@@ -92,6 +94,12 @@ rows : ndarray of int32 or int64, optional
     Step only these rows of param and of the states, numbered from 0 along the first axis, in any
     order; grad then has a row for each of them. Where a row stands more than once, its gradients
     are added up first, in the order in which they stand, and it is stepped once.
+"""
+
+ROW_WISE = """\
+    With ``rows``, state_sum may have one number for each row of param, of float64 for float64 and
+    else of float32: row-wise Adagrad. A row then has ``state_sum + mean(grad**2)`` as its new sum
+    and ``lr/(sqrt(state_sum) + eps)`` as its learning rate, in double and each rounded once.
 """
 
 ARRAYS = """\
@@ -166,6 +174,7 @@ def describe_function(rule: Rule) -> str:
     parameters = ARRAYS + states
     parameters += "".join(_parameter(rule, *item) for item in rule.hypers.items())
     parameters += "" if rule.takes_norms else ROWS
+    parameters += ROW_WISE if rule.name == "adagrad" else ""
     return (
         f"{rule.name}({signature})\n--\n\n{title}\n\n{opening}\n"
         + _section("Parameters", parameters)

@@ -29,6 +29,9 @@ __all__ = [
 
 FORMATS = ("float32", "bfloat16", "float16")
 STATE_FORMATS = (*FORMATS, "block8")
+# One number for each row, in the type that a step computes in: row-wise Adagrad.
+PER_ROW = "row"
+_WITH_ROWS = {"adagrad": "state_sum"}
 ROUNDINGS = ("stochastic", "nearest")
 
 # The keywords and their defaults.
@@ -100,13 +103,16 @@ class Storage(NamedTuple):
         self, names: Sequence[str], param: str, called: str, default: str = "float32"
     ) -> list[str]:
         """Those of the states of these names, for a parameter in `param` that messages call so."""
+        per_row = isinstance(self.state_format, dict) and set(self.state_format.values()) == {
+            PER_ROW
+        }
         if param not in FORMATS:
-            if self.state_format is not None:
+            if self.state_format is not None and not per_row:
                 raise ValueError(
                     f"state_format={self.state_format!r} is for parameters that compute in "
                     f"float32 ({', '.join(FORMATS)}), {called} is {param}"
                 )
-            return [param] * len(names)
+            return [PER_ROW if per_row else param] * len(names)
         chosen = self.state_format
         if not isinstance(chosen, dict):
             chosen = dict.fromkeys(names, chosen or default)
@@ -120,7 +126,14 @@ class Storage(NamedTuple):
         if name not in FORMATS and self.state_format is None:
             dtypes = [param.dtype] * len(names)
         else:
-            dtypes = [named_dtype(format) for format in self.formats(names, name, called)]
+            formats = self.formats(names, name, called)
+            if formats == [PER_ROW]:
+                if rows is not None:
+                    raise ValueError(
+                        "state_format must not be 'row' for a population, whose rows are models"
+                    )
+                return [Layout(param.ctypes.data, param.shape[:1], compute_type(param))]
+            dtypes = [named_dtype(format) for format in formats]
         return [
             Layout(
                 param.ctypes.data,
@@ -184,7 +197,9 @@ def _state_format(rule: Rule, value: Any) -> Any:
         names = [*rule.states, *rule.optional]
         return {
             _checks.choice("a key of state_format", name, names): _checks.choice(
-                f"state_format[{name!r}]", format, STATE_FORMATS
+                f"state_format[{name!r}]",
+                format,
+                (*STATE_FORMATS, PER_ROW) if _WITH_ROWS.get(rule.name) == name else STATE_FORMATS,
             )
             for name, format in value.items()
         }

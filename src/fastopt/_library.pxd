@@ -74,6 +74,7 @@ cdef extern from "fastopt.h" nogil:
         size_t count
         const void *indices
         int is_int64
+        int row_wise
 
     ctypedef struct fo_rows:
         size_t count

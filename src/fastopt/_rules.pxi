@@ -264,6 +264,7 @@ cdef object call_rule(PyObject *self, PyObject *const *args, Py_ssize_t position
         arrays[i] = args[i] if i < positional else NULL
         formats[i] = FO_FORMAT_COUNT
     tensor.step = 0
+    sparse.row_wise = 0
     hint = array_count
     if names != NULL:
         for k in range(<int>PyTuple_GET_SIZE(<tuple>names)):
@@ -328,6 +329,9 @@ cdef object call_rule(PyObject *self, PyObject *const *args, Py_ssize_t position
         check_layout(rule.arrays[i], array, i != 1)
         if i == 1 and rows is not None:
             check_rows("grad", array, "rows", rows, "param", param)
+        elif i == 2 and rows is not None and is_row_wise(rule, array, param):
+            check_row_wise(rule.arrays[i], formats[i], formats[0])
+            sparse.row_wise = 1
         elif i and not same_shape(array, param):
             raise_shape(rule.arrays[i], array, "param", param)
         for k in range(i):

@@ -37,6 +37,21 @@ cdef int check_rows(str grad_name, cnp.ndarray grad, str indices_name, cnp.ndarr
                      f"got {(<object>grad).shape}")
 
 
+cdef bint is_row_wise(Rule rule, cnp.ndarray state, cnp.ndarray param) noexcept:
+    """Whether the state has a number for each row of param: row-wise Adagrad."""
+    return (rule.defaults.rule == FO_RULE_adagrad and cnp.PyArray_NDIM(state) == 1
+            and cnp.PyArray_NDIM(param) > 1
+            and cnp.PyArray_DIMS(state)[0] == cnp.PyArray_DIMS(param)[0])
+
+
+cdef int check_row_wise(str name, int format, int param_format) except -1:
+    if format != (<int>FO_FLOAT64 if param_format == FO_FLOAT64 else <int>FO_FLOAT32):
+        raise TypeError(f"{name} with a number for each row must be "
+                        f"{'float64' if param_format == FO_FLOAT64 else 'float32'}, got "
+                        f"{text(fo_format_describe(format).name)}")
+    return 0
+
+
 cdef void note_rows(fo_sparse *to, cnp.ndarray param, cnp.ndarray indices) noexcept:
     to.rows = cnp.PyArray_DIMS(param)[0]
     to.count = cnp.PyArray_SIZE(indices)

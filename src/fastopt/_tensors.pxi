@@ -52,6 +52,7 @@ cdef class TensorList:
     cdef fo_group *groups
     cdef fo_sparse *sparse      # which rows the gradients have
     cdef bint has_rows          # any of them has only some
+    cdef list all_rows          # where a state has a number for each row, the indices of all rows
     cdef interval *written      # all written buffers by address
     cdef Py_ssize_t written_count
     cdef bint is_attached       # every array has passed its checks since it last changed
@@ -75,6 +76,7 @@ cdef class TensorList:
         self.remainders = [None] * self.count if remainders is None else remainders
         self.averages = [None] * self.count if averages is None else averages
         self.names = names
+        self.all_rows = [None] * self.count
         self.group_count = len(optional)
         self.optional = optional
         self.seen_hypers = [[None] * len((<Rule>rule).group_keys) for rule in rules]
@@ -171,6 +173,7 @@ cdef class TensorList:
             number = i * WRITTEN
             param = self.params[i]
             self.seen_grads[i] = NULL
+            self.sparse[i].row_wise = 0
             tensor.n = cnp.PyArray_SIZE(param)
             tensor.position = self.elements
             tensor.param_format = tensor.grad_format = formats[i][0]
@@ -185,6 +188,10 @@ cdef class TensorList:
                         raise ValueError(f"{self.written_name(number)} must have the shape "
                                          f"{self.block_shape(i)}, {FO_BLOCK} elements in each "
                                          f"block, got {(<object>state).shape}")
+                elif k == 0 and is_row_wise(self.rules[tensor.group], state, param):
+                    check_row_wise(self.written_name(number), formats[i][1], formats[i][0])
+                    self.sparse[i].row_wise = 1
+                    self.all_rows[i] = numpy.arange(param.shape[0])
                 elif not same_shape(state, param):
                     raise_shape(self.written_name(number), state, self.names[i], param)
                 n = self.attach_array(state, number, n)
@@ -280,6 +287,10 @@ cdef class TensorList:
 
     cdef bint is_unchanged_state(self, cnp.ndarray array, fo_tensor *tensor, int k) noexcept:
         if tensor.state_format[k] != FO_BLOCK8:
+            if self.sparse[tensor - self.tensors].row_wise:
+                return self.is_unchanged(
+                    array, cnp.PyArray_SIZE(<cnp.ndarray>self.all_rows[tensor - self.tensors]),
+                    tensor.state[k], numpy_types[tensor.state_format[k]])
             return self.is_unchanged(array, tensor.n, tensor.state[k],
                                      numpy_types[tensor.state_format[k]])
         return (cnp.PyArray_ITEMSIZE(array) == <Py_ssize_t>fo_format_describe(FO_BLOCK8).bytes
@@ -536,6 +547,9 @@ cdef class TensorList:
                 self.has_rows = True
                 note_rows(&self.sparse[i], self.params[i], (<Rows>grad).indices)
                 grad = (<Rows>grad).values
+            elif self.sparse[i].row_wise:
+                self.has_rows = True
+                note_rows(&self.sparse[i], self.params[i], self.all_rows[i])
             self.tensors[i].grad = cnp.PyArray_DATA(<cnp.ndarray>grad)
             self.tensors[i].step += 1
         self.apply(grads, &options, &result)

@@ -41,6 +41,7 @@ static fo_tensor whole_of(buffers *b)
 static fo_sparse sparse_of(int is_int64)
 {
     fo_sparse sparse;
+    memset(&sparse, 0, sizeof sparse);
     sparse.rows = ROWS;
     sparse.count = GRADS;
     sparse.indices = is_int64 ? (const void *)wide_indices : (const void *)indices;
@@ -163,7 +164,7 @@ static void check_one_narrow_format(void)
     tensor.n = 4;
     tensor.param = param;
     tensor.grad = grad;
-    const fo_sparse sparse = {2, 2, twice, 0};
+    const fo_sparse sparse = {2, 2, twice, 0, 0};
     CHECK(fo_step_sparse(&group, 1, &tensor, &sparse, 1, NULL, NULL) == FO_OK);
     CHECK(!param[0][0] && param[1][0] == 0xbe4d && param[1][1] == 0xbecd); /* -0.2, -0.4 */
 }
@@ -206,6 +207,15 @@ static void check_that_nothing_is_written(void)
     CHECK(fo_step_sparse(&group, 1, &tensor, &sparse, 1, &options, &result) == FO_BAD_OPTION);
     CHECK(fo_step_sparse_abi(FO_ABI + 1, &group, 1, &tensor, &sparse, 1, NULL, &result) ==
           FO_BAD_VERSION);
+    CHECK(!memcmp(&before, &now, sizeof now));
+
+    /* A sum for each row is Adagrad's alone, and goes with indices. */
+    bad = sparse;
+    bad.row_wise = 1;
+    CHECK(fo_step_sparse(&group, 1, &tensor, &bad, 1, NULL, &result) == FO_BAD_TENSOR);
+    const fo_group adagrad = group_of(FO_RULE_adagrad);
+    bad.indices = NULL;
+    CHECK(fo_step_sparse(&adagrad, 1, &tensor, &bad, 1, NULL, &result) == FO_BAD_TENSOR);
     CHECK(!memcmp(&before, &now, sizeof now));
 
     /* No tensors, no indices, no elements. */

@@ -65,6 +65,11 @@ class Storage:
                 names.get(name, name): format for name, format in given["state_format"].items()
             }
         self._stored = _formats.from_keywords(rule, given)
+        chosen = self._stored.state_format
+        if isinstance(chosen, dict) and _formats.PER_ROW in chosen.values():
+            raise ValueError(
+                "state_format must not be 'row' for tensors: their states have torch's shapes"
+            )
         self.is_torch_s = (
             self._stored.rounding == "nearest"
             and self._stored.state_format is None
