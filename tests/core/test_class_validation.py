@@ -152,7 +152,7 @@ def test_a_gradient_that_overlaps_any_param_is_refused(rule):
 def test_overlaps_are_still_found_after_a_step_that_an_array_was_refused_in():
     memory = np.ones(40)
     params = [memory[10 * k : 10 * k + 5] for k in (3, 2, 1, 0)]
-    optimizer = fastopt.Momentum(params, lr=0.1)
+    optimizer = fastopt.SGD(params, lr=0.1)
     grads = [np.ones(5) for _ in params]
     params[2].flags.writeable = False
     with pytest.raises(ValueError, match=r"params\[2\] must be writeable"):
