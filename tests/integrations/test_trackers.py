@@ -282,6 +282,20 @@ def test_tensorboard_writes_nowhere_but_into_its_folder(tmp_path):
     assert (tmp_path / "in" / "logs" / "_" / "_" / "up" / "trial-00001").is_dir()
 
 
+def test_tensorboard_writes_studies_whose_names_are_longer_than_those_of_files(tmp_path):
+    from fastopt.integrations.tensorboard import TensorBoard
+
+    for last in "ab":
+        study = tune.Study(
+            {"x": tune.Int(0, 1)},
+            strategy="grid",
+            name="ü" * 200 + last,
+            callbacks=[TensorBoard(tmp_path)],
+        )
+        study.run(lambda params: params["x"])
+    assert len([path for path in tmp_path.iterdir() if (path / "trial-00001").is_dir()]) == 2
+
+
 def test_mlflow_gets_every_param_whatever_its_name(mlflow_uri):
     from mlflow.tracking import MlflowClient
 

@@ -143,7 +143,7 @@ def test_a_study_in_memory_has_no_folders():
     tune.Study(LINE, strategy="grid").run(objective, 1)
 
 
-@pytest.mark.parametrize("name", ["..", ".", "", "a/b", "ü %"])
+@pytest.mark.parametrize("name", ["..", ".", "", "a/b", "ü %", "ü" * 200])
 def test_a_folder_lies_beside_the_file_whatever_the_study_is_called(tmp_path, name):
     folders = []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,9 @@ except ImportError as error:
 
 __all__ = ["TensorBoard"]
 
+# Bytes; file systems take 255, and a longer name of each file in it.
+LONGEST_PART = 200
+
 STATUS = {
     "done": api_pb2.STATUS_SUCCESS,
     "stopped": api_pb2.STATUS_SUCCESS,
@@ -41,7 +45,8 @@ class TensorBoard:
     Each trial is a run, ``NAME/trial-00007`` for trial 7 of the study ``NAME``. It has the trial's
     params, a scalar ``epoch`` for every value that the objective yields, and ``value`` in the end.
     Notes that are numbers are scalars ``note/NOTE``. The run ``NAME`` has the scalar ``best`` by
-    trial number. Parts of the name that would lead out of ``log_dir`` become ``_``.
+    trial number. Parts of the name that would lead out of ``log_dir`` become ``_``; parts that are
+    longer than file systems take end in a hash.
 
     Parameters
     ----------
@@ -64,7 +69,7 @@ class TensorBoard:
     def _folder(self, study: Study) -> Path:
         """A folder in ``log_dir``, whatever the study's name."""
         parts = study.name.replace("\0", "_").split("/")
-        return self.log_dir.joinpath(*("_" if p in ("", ".", "..") else p for p in parts))
+        return self.log_dir.joinpath(*map(_part_of_path, parts))
 
     def _write(self, writer: EventFileWriter, summary: Summary, step: int = 0) -> None:
         writer.add_event(Event(wall_time=time.time(), step=step, summary=summary))
@@ -127,3 +132,13 @@ class TensorBoard:
         """Close what is open; trials that are queued again get a new file when they start."""
         while self._writers:
             self._writers.popitem()[1].close()
+
+
+def _part_of_path(part: str) -> str:
+    if part in ("", ".", ".."):
+        return "_"
+    encoded = part.encode()
+    if len(encoded) <= LONGEST_PART:
+        return part
+    digest = sha256(encoded).hexdigest()[:12]
+    return f"{encoded[: LONGEST_PART - 13].decode(errors='ignore')}-{digest}"

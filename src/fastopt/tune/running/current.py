@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextvars
 import os
 from collections.abc import Callable, Iterator, Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -28,6 +29,9 @@ __all__ = [
     "within",
 ]
 
+# Of the name of a folder; file systems take 255.
+LONGEST_PART = 200
+
 _current: contextvars.ContextVar[CurrentTrial | list[CurrentTrial]] = contextvars.ContextVar(
     "trial"
 )
@@ -40,6 +44,8 @@ def folder_of(storage: str | None, name: str, number: int) -> str | None:
     part = quote(name, safe=" ")
     if not part.strip("."):
         part = part.replace(".", "%2E") or "_"
+    if len(part) > LONGEST_PART:
+        part = f"{part[: LONGEST_PART - 13]}-{sha256(name.encode()).hexdigest()[:12]}"
     return os.path.join(f"{os.path.abspath(storage)}-trials", part, str(number))
 
 
