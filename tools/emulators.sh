@@ -5,6 +5,7 @@
 #
 #     tools/emulators.sh              # everything
 #     tools/emulators.sh quick        # Linux, gcc, one CPU of each kind
+#     X86_LIBRARY=usr/lib/libfastopt.a tools/emulators.sh quick    # which gcc has compiled before
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 . "$root/tools/needs.sh"
@@ -108,7 +109,12 @@ clang=$(command -v clang || command -v clang-14 || true)
 if [ -z "$quick" ] && [ -z "$clang" ] && need clang-14 clang-14; then clang=clang-14; fi
 
 if [ "$machine" = x86_64 ]; then
-    compile gcc-x86 gcc
+    if [ -n "${X86_LIBRARY:-}" ]; then
+        gcc -O2 -Wall -Wextra -Werror -I"$root/csrc" "$root/tests/c/hashes.c" "$X86_LIBRARY" \
+            -o "$work/gcc-x86" -lm -pthread
+    else
+        compile gcc-x86 gcc
+    fi
     native "$work/gcc-x86"
     if need qemu-x86_64 qemu-user; then x86 gcc-x86; else not_run "older x86-64 CPUs: no qemu-user"; fi
     if [ -z "$quick" ] && [ -n "$clang" ]; then
