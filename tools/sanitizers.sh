@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Sanitizers and fuzzers: the pool under the thread sanitizer; random steps on all instruction sets,
-# and the tests of the Python package, under the address and undefined-behaviour sanitizers; the reader
-# of state files and the steps under coverage-guided fuzzers.
+# Sanitizers and fuzzers: the pool under the thread sanitizer; programs of the C interface, random steps on
+# all instruction sets, and the tests of the Python package, under the address and undefined-behaviour
+# sanitizers; the reader of state files and the steps under coverage-guided fuzzers.
 #
 #     PYTHON=python tools/sanitizers.sh           # PYTHON has the tests' requirements
 #     PYTHON=python tools/sanitizers.sh quick     # some of the tests, and no guided fuzzers
@@ -16,37 +16,47 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 unset FASTOPT_ISA FASTOPT_NUM_THREADS
 export OPENBLAS_NUM_THREADS=1
-needed=(-std=gnu11 -g -Wall -Wextra -Werror "-I$root/csrc")
-address=(-O1 -fsanitize=address,undefined -fno-sanitize-recover=all)
+needed=(-std=gnu11 -g -Wall -Wextra -Werror)
+# Of what runs for seconds the compiler takes most of the time: optimizing would cost more than it saves.
+level=-O1
+[ -z "$quick" ] || level=-O0
+address=("$level" -fsanitize=address,undefined -fno-sanitize-recover=all)
 # So that a step of a few elements takes the ways of one that no cache holds.
 small_caches=(-DFO_OWN_CACHES=1024 -DFO_ALL_CACHES=8192 -DFO_LEAST_APART=512
     -DFO_MANY_BLOCKS=2)
-library=("$root"/csrc/*.c "$root"/csrc/rules/*.c "$root"/csrc/threads/*.c)
-without_isa=()
-for source in "${library[@]}"; do
-    [ "$source" = "$root/csrc/isa.c" ] || without_isa+=("$source")
-done
+
+library() { # library NAME FLAG...: compiles it, its sources side by side
+    make -s -j"$(nproc)" -C "$root/csrc" CC=gcc "BUILD=$work/libraries/$1" "CFLAGS=${needed[*]} ${*:2}" \
+        "$work/libraries/$1/libfastopt.a"
+}
+
+program() { # program NAME LIBRARY SOURCE FLAG...: compiles and links $work/NAME
+    gcc "${needed[@]}" "-I$root/csrc" "${@:4}" "$3" "$work/libraries/$2/libfastopt.a" -o "$work/$1" -lm -pthread
+}
 
 echo "==== Programs"
-# Side by side, since each takes a minute or more.
-started=()
-threads() { # threads NAME FLAG...: compiles the test of the pool, which knows no instruction set
-    gcc "${needed[@]}" -O1 -DFO_BASELINE_ONLY "${@:2}" "$root/tests/c/threads.c" "${library[@]}" -o "$work/$1" -lm -pthread &
-    started+=($!)
-}
-threads forks -fsanitize=undefined -fno-sanitize-recover=all
-threads addresses "${address[@]}" -DWITHOUT_FORKS
-threads races -fsanitize=thread -DWITHOUT_FORKS
-# For few runs optimizing would take far longer than it saves; it is the last flag that counts.
-runs=(-DRUNS=50000)
-[ -z "$quick" ] || runs=(-DRUNS=2000 -O0)
-gcc "${needed[@]}" "${address[@]}" "${small_caches[@]}" "${runs[@]}" "$root/tests/c/fuzz.c" \
-    "${without_isa[@]}" -o "$work/random" -lm -pthread &
-started+=($!)
-for compiler in "${started[@]}"; do
-    wait "$compiler"
+# The pool, and the programs of the interface, know no instruction set.
+undefined=("$level" -fsanitize=undefined -fno-sanitize-recover=all)
+library forks "${undefined[@]}" -DFO_BASELINE_ONLY
+program forks forks "$root/tests/c/threads.c" "${undefined[@]}"
+library races "$level" -DFO_BASELINE_ONLY -fsanitize=thread
+program races races "$root/tests/c/threads.c" "$level" -fsanitize=thread -DWITHOUT_FORKS
+library addresses "${address[@]}" "${small_caches[@]}" -DFO_BASELINE_ONLY
+program addresses addresses "$root/tests/c/threads.c" "${address[@]}" -DWITHOUT_FORKS
+for source in "$root"/tests/c/{errors,rows,sparse}.c "$root/examples/linear_model.c"; do
+    program "$(basename "$source" .c)" addresses "$source" "${address[@]}"
 done
-
+# The undefined-behaviour sanitizer makes most of what is compiled for vectors: quickly, it watches one
+# instruction set, and the address sanitizer all of them, by calls instead of code at each access.
+if [ -n "$quick" ]; then
+    program random-undefined addresses "$root/tests/c/fuzz.c" "${address[@]}" -DRUNS=2000 -DFO_BASELINE_ONLY
+    steps=("$level" -fsanitize=address --param asan-instrumentation-with-call-threshold=0 -DRUNS=2000)
+else
+    steps=("${address[@]}" -DRUNS=50000)
+fi
+# fuzz.c has isa.c in it, so the library's is not linked.
+library random "${steps[@]}" "${small_caches[@]}"
+program random random "$root/tests/c/fuzz.c" "${steps[@]}"
 echo "==== Threads and forks"
 # A child of several threads may inherit the address sanitizer's own lock, held by a thread that it does
 # not have (GCC 12, where every sixth run hung), so under that sanitizer nothing forks.
@@ -60,19 +70,25 @@ fixed=(setarch "$(uname -m)" -R)
 "${fixed[@]}" true 2>/dev/null || fixed=()
 timeout 300 "${fixed[@]}" "$work/races"
 
+echo "==== Programs of the interface under the address and undefined-behaviour sanitizers"
+for name in errors rows sparse linear_model; do
+    "$work/$name" >"$work/output" || fail "$name: $(cat "$work/output")"
+done
+
 echo "==== Random steps under the address and undefined-behaviour sanitizers"
+[ -z "$quick" ] || "$work/random-undefined"
 "$work/random"
 
 echo "==== The Python package under the address and undefined-behaviour sanitizers"
 mkdir "$work/tree"
-for part in csrc docs examples src tests tools setup.py pyproject.toml README.md LICENSE; do
-    cp -R "$root/$part" "$work/tree"
-done
-find "$work/tree" -name '*.so' -delete
+# Without the caches, which change while tests run beside.
+tar -C "$root" --exclude=__pycache__ --exclude='*.so' -cf - \
+    csrc docs examples src tests tools setup.py pyproject.toml README.md LICENSE |
+    tar -C "$work/tree" -xf -
 (
     cd "$work/tree"
     # setup.py has the last word; at its level the sanitized kernels take twice as long to compile.
-    sed -i 's/"-O[23]"/"-O1"/' setup.py
+    sed -i "s/\"-O[23]\"/\"$level\"/" setup.py
     # Quickly, the kernels of all instruction sets are left to the random steps.
     CFLAGS="${address[*]} ${quick:+-DFO_BASELINE_ONLY}" LDFLAGS="-fsanitize=address,undefined" \
         "$python" setup.py -q build_ext --inplace
@@ -90,8 +106,12 @@ find "$work/tree" -name '*.so' -delete
 
 if [ -z "$quick" ]; then
     echo "==== libFuzzer, $seconds s"
+    without_isa=()
+    for source in "$root"/csrc/*.c "$root"/csrc/rules/*.c "$root"/csrc/threads/*.c; do
+        [ "$source" = "$root/csrc/isa.c" ] || without_isa+=("$source")
+    done
     guided() { # guided CLANG: compiles the fuzzer
-        "$1" "${needed[@]}" "${address[@]}" "${small_caches[@]}" -fsanitize=fuzzer \
+        "$1" "${needed[@]}" "-I$root/csrc" "${address[@]}" "${small_caches[@]}" -fsanitize=fuzzer \
             "$root/tests/c/fuzz.c" "${without_isa[@]}" -o "$work/guided" -lm -pthread 2>"$work/guided.log"
     }
     # A clang may be there without its run-time library.

@@ -23,7 +23,6 @@ CC = shlex.split(os.environ.get("CC", "cc"))
 CXX = shlex.split(os.environ.get("CXX", "c++"))
 STRICT = ["-Wall", "-Wextra", "-Werror"]
 LINK = ["-lm", "-pthread"]
-SANITIZE = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 DECLARATION = re.compile(r"FO_API\b[^;]*?\b(fo_\w+)\(")
 
 
@@ -47,16 +46,6 @@ def installed(tmp_path_factory):
         "install", folder / "build", f"PREFIX={folder / 'usr'}", "CFLAGS=-O2 -Wall -Wextra -Werror"
     )
     return folder / "usr"
-
-
-@pytest.fixture(scope="module")
-def sanitized(tmp_path_factory):
-    """The static library, compiled with the sanitizers, for one instruction set: the programs are
-    about the interface. tools/sanitizers.sh steps on all of them."""
-    build = tmp_path_factory.mktemp("sanitized")
-    library = build / "libfastopt.a"
-    make(library, build, f"CFLAGS={' '.join(SANITIZE)} -DFO_BASELINE_ONLY")
-    return library
 
 
 @pytest.fixture(scope="module")
@@ -150,20 +139,6 @@ def test_example_builds_with_pkg_config_and_fits(installed, tmp_path):
     run([*CC, "-O2", *STRICT, source, *flags, "-lm", "-o", program])
     output = run([program], LD_LIBRARY_PATH=str(installed / "lib"))
     assert output.splitlines()[-1].split() == ["fitted", "2.00", "-1.00", "0.50", "3.00"]
-
-
-@pytest.mark.parametrize(
-    "source",
-    [
-        *(PROGRAMS / name for name in ("errors.c", "rows.c", "sparse.c")),
-        ROOT / "examples" / "linear_model.c",
-    ],
-)
-def test_programs_are_clean_under_address_and_undefined_sanitizer(sanitized, tmp_path, source):
-    program = tmp_path / "program"
-    command = [*CC, "-std=gnu11", *STRICT, *SANITIZE, f"-I{CSRC}", source, sanitized]
-    run([*command, "-lm", "-pthread", "-o", program])
-    run([program])
 
 
 @pytest.mark.parametrize("name", ["errors.c", "rows.c", "sparse.c"])
