@@ -1,6 +1,9 @@
 """Prints what extras of pyproject.toml require, one a line, without fastopt itself.
 
+With `build-system`, what a build requires.
+
 python .ci/requirements.py EXTRA...
+python .ci/requirements.py build-system
 """
 
 import sys
@@ -11,8 +14,10 @@ except ModuleNotFoundError:  # before Python 3.11; comes with `build`
     import tomli as tomllib
 
 with open("pyproject.toml", "rb") as file:
-    project = tomllib.load(file)["project"]
+    settings = tomllib.load(file)
+project = settings["project"]
+extras = {**project["optional-dependencies"], "build-system": settings["build-system"]["requires"]}
 for extra in sys.argv[1:]:
-    for requirement in project["optional-dependencies"][extra]:
+    for requirement in extras[extra]:
         if not requirement.startswith(f"{project['name']}["):
             print(requirement)
