@@ -11,6 +11,15 @@
  * then, 16 are compared with random ones; the 8 that is added makes up for the other four. */
 typedef uint8_t code_bytes __attribute__((vector_size(FO_VECTOR_BYTES / 4), aligned(1), may_alias));
 
+/* With SSE2 compilers take vectors of 16 and 8 bits apart, so that loops over a block would become long where they are
+ * unrolled. */
+#undef FO_LOOP_OVER_BLOCK
+#if FO_VOCABULARY == FO_SSE2
+#define FO_LOOP_OVER_BLOCK _Pragma("GCC unroll 1")
+#else
+#define FO_LOOP_OVER_BLOCK
+#endif
+
 /* By intrinsics, where compilers take bytes one by one. */
 FO_INLINE words load_codes(const uint8_t *from)
 {
@@ -85,6 +94,7 @@ FO_INLINE vec decode(words code, int squares, scalar factor)
 FO_INLINE void load_block(const fo_block8 *from, int squares, float *to)
 {
     const scalar factor = factor_of(from, squares);
+    FO_LOOP_OVER_BLOCK
     for (size_t k = 0; k < FO_BLOCK; k += LANES)
         store_native(to + k, decode(load_codes(from->codes + k), squares, factor));
 }
@@ -121,6 +131,7 @@ FO_INLINE void store_block(fo_block8 *to, int squares, const uint16_t *random, c
     to->scale = scale;
     const scalar shift = shift_of(squares), factor = (1 - shift) / scale;
     const uint32_t first = first_code(squares) << 20;
+    FO_LOOP_OVER_BLOCK
     for (size_t k = 0; k < FO_BLOCK; k += 4 * LANES) {
         mask codes[4];
         for (size_t j = 0; j < 4; j++) {
