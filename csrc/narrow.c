@@ -35,9 +35,12 @@ fo_narrow_loop *fo_narrow_loop_of(const fo_kernel *kernel, const fo_rule_info *i
                    row->split == !!fo_remainder(tensor);
         for (int k = 0; same && k < info->state_count; k++)
             same = row->state == fo_state_format(tensor, k);
+        const int halves =
+            row->param == FO_BFLOAT16 && row->grad == FO_BFLOAT16 && row->state == FO_BFLOAT16;
         if (same)
             return (row->state == FO_BLOCK8 ? kernel->in_blocks
-                                            : kernel->in_registers)[fo_isa_in_use()];
+                    : halves                ? kernel->in_halves
+                                            : kernel->in_mixture)[fo_isa_in_use()];
     }
     return NULL;
 }
@@ -170,14 +173,12 @@ static size_t step_in_registers(const fo_narrow_step *how, const fo_tensor *tens
 {
     const int buffers = 2 + how->info->state_count;
     int rounded = 0;
-    fo_stored to = {.interleaved = 1,
-                    .remainder = (uint16_t *)remainder_at(tensor, begin),
+    fo_stored to = {.remainder = (uint16_t *)remainder_at(tensor, begin),
                     .copy = fo_copy(tensor) ? fo_copy(tensor) + begin : NULL,
                     .draws = draws_at(tensor, begin)};
     for (int b = 0; b < buffers; b++) {
         to.at[b] = element_of(tensor, b, begin);
         to.by[b] = format_of(tensor, b) == FO_FLOAT32 ? FO_IN_FLOAT32 : FO_IN_ORDER;
-        to.interleaved &= to.by[b] != FO_IN_FLOAT32;
         rounded |= b != 1 && to.by[b] != FO_IN_FLOAT32 && !(b == 0 && to.remainder);
     }
     to.is_random = rounded && fo_rounding_of(tensor) == FO_STOCHASTIC;

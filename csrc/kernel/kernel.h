@@ -102,7 +102,6 @@ typedef enum fo_storage {
 typedef struct fo_stored {
     fo_storage by[2 + FO_MAX_STATES];
     void *at[2 + FO_MAX_STATES];
-    int interleaved;            /* all of them are of 16 bits */
     uint16_t *remainder, *copy; /* or NULL */
     int is_random;              /* or rounded to nearest */
     fo_draws draws;
@@ -127,8 +126,10 @@ typedef struct fo_kernel {
     int carried;
     int own_decay; /* the formula has weight_decay in it */
     fo_loop *loop[FO_ISA_COUNT][FO_LAYOUT_COUNT];
-    fo_narrow_loop *in_registers[FO_ISA_COUNT]; /* some are NULL */
-    fo_narrow_loop *in_blocks[FO_ISA_COUNT];    /* for states in blocks; some are NULL */
+    /* For buffers of 16 bits alone, for their mixtures with float32, and for states in blocks; some are NULL. */
+    fo_narrow_loop *in_halves[FO_ISA_COUNT];
+    fo_narrow_loop *in_mixture[FO_ISA_COUNT];
+    fo_narrow_loop *in_blocks[FO_ISA_COUNT];
     /* Of a rule that takes norms of the whole tensor: how many, by what they multiply lr, and what is summed. */
     int terms; /* else 0 */
     double (*ratio)(const fo_hyper *hyper, const double *sums, size_t n);

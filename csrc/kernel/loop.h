@@ -155,11 +155,13 @@ FO_INLINE void run(const setting s, const fo_loop_call *call, size_t n, void *co
 /* As a setting of constants, for each preparation that is worth an instance of run. FO_GRAD_PREPARED includes
  * the others. From memory its factors of 1 cost nothing; nor does one of them where no roots are multiplied,
  * since the multipliers are idle there. With SSE2 the divider is so slow that both cost next to nothing. Rules
- * with FO_ONE_INSTANCE do without the others, for the size of the library. */
+ * with FO_ONE_INSTANCE do without the others, but for memory where they take a root. */
 FO_INLINE void run_prepared(setting s, const fo_loop_call *call, size_t n, void *const *buffers)
 {
     const int has_one = FO_ONE_INSTANCE || (FO_ROOT_COST != FO_NO_ROOT && FO_VOCABULARY == FO_SSE2);
-    if (FO_VOCABULARY == FO_AVX512 && call->from_memory) {
+    const int has_far =
+        FO_VOCABULARY == FO_AVX512 && !(FO_ONE_INSTANCE && FO_ROOT_COST == FO_NO_ROOT);
+    if (has_far && call->from_memory) {
         s.from_memory = 1;
         s.preparation = FO_GRAD_PREPARED;
         run(s, call, n, buffers);

@@ -3,7 +3,8 @@
  *
  * Two instances have buffers of 16 bits alone, rounded to nearest and stochastically. A third has all mixtures
  * with float32: how a buffer is stored is looked at for each group, by branches that go the same way every
- * time. An instance for each combination took twice as long to compile (docs/notes/kernels.md). */
+ * time. An instance for each combination took twice as long to compile (docs/notes/kernels.md). A rule with
+ * FO_ONE_INSTANCE has one for buffers of 16 bits, and its mixtures go through tiles. */
 #if !FO_DOUBLE && FO_IN_REGISTERS
 #include "kernel/rounding.h"
 
@@ -293,17 +294,25 @@ FO_INLINE setting narrow_setting_of(const fo_loop_call *call)
     return s;
 }
 
-static size_t FO_CAT(in_registers, FO_ISA)(const fo_loop_call *call, const fo_stored *buffers,
-                                           size_t n)
+/* Buffers of 16 bits alone. Here and below they are copied, or a compiler reads them again after each store. */
+static size_t FO_CAT(in_halves, FO_ISA)(const fo_loop_call *call, const fo_stored *buffers,
+                                        size_t n)
 {
     const setting s = narrow_setting_of(call);
-    /* Copied, or a compiler reads them again after each store. */
     fo_stored own = *buffers;
-    if (!own.interleaved)
-        return step_narrow_groups(s, &own, 0, n);
-    if (own.is_random)
+    if (FO_ONE_INSTANCE || own.is_random)
         return step_narrow_groups(s, &own, 1, n);
     own.is_random = 0; /* as a constant */
     return step_narrow_groups(s, &own, 1, n);
 }
+
+#if !FO_ONE_INSTANCE
+static size_t FO_CAT(in_mixture, FO_ISA)(const fo_loop_call *call, const fo_stored *buffers,
+                                         size_t n)
+{
+    const setting s = narrow_setting_of(call);
+    const fo_stored own = *buffers;
+    return step_narrow_groups(s, &own, 0, n);
+}
+#endif
 #endif

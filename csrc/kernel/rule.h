@@ -34,9 +34,10 @@
  * FO_OWN_DECAY     1 only if the formula has weight_decay in it, so that neither g nor p is decayed before
  * FO_ROOT_COST     FO_NO_ROOT, or, if the formula takes a square_root, how costly its multiplications are
  *                  beside that: FO_LIGHT (up to 4), FO_MODERATE, FO_HEAVY (8 and more); see loop.h
- * FO_ONE_INSTANCE  1 only if the rule is to take little room: it then scales and decays whether or not that is
- *                  asked for, which takes a few per cent longer while the buffers are in a cache, and 8-bit
- *                  states go through tiles (../narrow.c)
+ * FO_ONE_INSTANCE  1 only if the rule is to take little room and little time to compile. It then scales and decays
+ *                  whether or not that is asked for, and decides by a branch how 16 bits are rounded, which takes a
+ *                  few per cent longer while the buffers are in a cache. 8-bit states, and mixtures of bfloat16 with
+ *                  float32, go through tiles (../narrow.c)
  * FO_ROOT_IN_STATES  only if a state is computed from a quotient by the root, as 1: it is then not computed a second
  *                  time after the states (block_loop.h)
  */
@@ -71,10 +72,12 @@ enum { ARGUMENT = FO_MAX_STATES, ROOT, PARAM };
 
 #define FO_LOOP(isa, name, unused)                                                                 \
     [isa] = {[FO_LAYOUT_float32] = loop_##name##_f32, [FO_LAYOUT_float64] = loop_##name##_f64},
-#define FO_NARROW_LOOP(isa, name, unused) [isa] = in_registers_##name,
+#define FO_HALVES_LOOP(isa, name, unused) [isa] = in_halves_##name,
 #if FO_ONE_INSTANCE
+#define FO_MIXTURE_LOOP(isa, name, unused) [isa] = NULL,
 #define FO_BLOCK_LOOP(isa, name, unused) [isa] = NULL,
 #else
+#define FO_MIXTURE_LOOP(isa, name, unused) [isa] = in_mixture_##name,
 #define FO_BLOCK_LOOP(isa, name, unused) [isa] = in_blocks_##name,
 #endif
 #ifdef FO_TERMS
@@ -95,6 +98,7 @@ const fo_kernel FO_CAT(fo_kernel, FO_KERNEL) = {.coefficients = coefficients,
                                                 .carried = FO_CARRIED,
                                                 .own_decay = FO_OWN_DECAY,
                                                 .loop = {FO_ISAS(FO_LOOP, )},
-                                                .in_registers = {FO_NARROW_ISAS(FO_NARROW_LOOP, )},
+                                                .in_halves = {FO_NARROW_ISAS(FO_HALVES_LOOP, )},
+                                                .in_mixture = {FO_NARROW_ISAS(FO_MIXTURE_LOOP, )},
                                                 .in_blocks = {FO_BLOCK_ISAS(FO_BLOCK_LOOP, )},
                                                 FO_NORMS};
