@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
-from typing import Any, Generic, TypeVar, overload
+from typing import Any
 
 from fastopt.tune.space.categorical import copy_containers
 
 __all__ = ["Result", "Trial", "own_values"]
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -40,33 +38,6 @@ class Result:
 
     value: float | Sequence[float]
     constraints: Sequence[float] = ()
-
-
-class _Copied(Generic[T]):
-    """An attribute that is copied when it is written and when it is read."""
-
-    def __init__(self, copy: Callable[[Any], T], default: Any = None) -> None:
-        self._copy = copy
-        self._default = default
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    @overload
-    def __get__(self, trial: None, owner: type) -> Any: ...
-
-    @overload
-    def __get__(self, trial: Trial, owner: type) -> T: ...
-
-    def __get__(self, trial: Trial | None, owner: type) -> Any:
-        if trial is not None:
-            return self._copy(trial.__dict__[self._name])
-        if self._default is None:  # a dataclass takes it for a field without a default
-            raise AttributeError(self._name)
-        return self._default
-
-    def __set__(self, trial: Trial, value: T) -> None:
-        trial.__dict__[self._name] = self._copy(value)
 
 
 def _copy_dict(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -113,17 +84,17 @@ class Trial:
     """
 
     number: int
-    params: _Copied[dict[str, Any]] = _Copied(_copy_dict)
+    params: dict[str, Any]
     value: float | None = None
     state: str = "running"
     error: str | None = None
-    values: _Copied[list[float]] = _Copied(list, ())
-    lineage: _Copied[list[dict[str, Any]]] = _Copied(_copy_dicts, ())
+    values: list[float] = field(default_factory=list)
+    lineage: list[dict[str, Any]] = field(default_factory=list)
     started: float | None = None
     finished: float | None = None
-    notes: _Copied[dict[str, Any]] = _Copied(_copy_dict, ())
-    objectives: _Copied[list[float]] = _Copied(list, ())
-    constraints: _Copied[list[float]] = _Copied(list, ())
+    notes: dict[str, Any] = field(default_factory=dict)
+    objectives: list[float] = field(default_factory=list)
+    constraints: list[float] = field(default_factory=list)
 
     @property
     def feasible(self) -> bool | None:
@@ -166,3 +137,28 @@ def own_values(trial: Trial) -> list[float]:
     """The list behind ``trial.values``, which may be long: for who only reads it, or keeps it."""
     values: list[float] = trial.__dict__["values"]
     return values
+
+
+def _copied(name: str, copy: Callable[[Any], Any]) -> property:
+    """An attribute that is copied when it is written and when it is read."""
+
+    def read(trial: Trial) -> Any:
+        return copy(trial.__dict__[name])
+
+    def write(trial: Trial, given: Any) -> None:
+        trial.__dict__[name] = copy(given)
+
+    return property(read, write)
+
+
+_COPIED: dict[str, Callable[[Any], Any]] = {
+    "params": _copy_dict,
+    "notes": _copy_dict,
+    "lineage": _copy_dicts,
+    "values": list,
+    "objectives": list,
+    "constraints": list,
+}
+# Set here, and not in the class, where a dataclass would take them for defaults.
+for _name, _copy in _COPIED.items():
+    setattr(Trial, _name, _copied(_name, _copy))
