@@ -148,7 +148,7 @@ def _copied(name: str, copy: Callable[[Any], Any]) -> property:
     def write(trial: Trial, given: Any) -> None:
         trial.__dict__[name] = copy(given)
 
-    return property(read, write)
+    return property(read, write, doc=f"A copy of the trial's {name}.")
 
 
 _COPIED: dict[str, Callable[[Any], Any]] = {
