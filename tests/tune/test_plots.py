@@ -182,7 +182,7 @@ def test_importance_is_drawn_with_its_intervals():
 def test_without_matplotlib_the_error_says_what_is_missing(study, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     monkeypatch.delitem(sys.modules, "fastopt.tune.reporting.figure", raising=False)
-    with pytest.raises(ImportError, match="needs matplotlib"):
+    with pytest.raises(ImportError, match="needs matplotlib; install it with"):
         study.plot.history()
 
 

@@ -318,7 +318,7 @@ def test_to_pandas_of_an_empty_study():
 
 def test_to_pandas_without_pandas_says_what_it_needs(monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(ImportError, match="needs pandas"):
+    with pytest.raises(ImportError, match="needs pandas; install it with"):
         make().to_pandas()
 
 

@@ -51,7 +51,9 @@ def new_axes(width: float, height: float, columns: int = 1, rows: int = 1) -> An
     try:
         from fastopt.tune.reporting.figure import Figure
     except ImportError as error:
-        raise ImportError("study.plot needs matplotlib, which is not installed") from error
+        raise ImportError(
+            "study.plot needs matplotlib; install it with: pip install matplotlib"
+        ) from error
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure.subplots(rows, columns, squeeze=False)
 

@@ -30,7 +30,7 @@ def to_pandas(names: Sequence[str], directions: Sequence[str], trials: Sequence[
     try:
         import pandas as pd
     except ImportError as error:
-        raise ImportError("to_pandas needs pandas, which is not installed") from error
+        raise ImportError("to_pandas needs pandas; install it with: pip install pandas") from error
     columns: dict[str, Any] = {
         "number": [trial.number for trial in trials],
         "state": [trial.state for trial in trials],
