@@ -58,7 +58,8 @@ def test_ctrl_c_in_a_terminal_reaches_all_processes_and_ends_the_study(tmp_path)
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=120)
     assert process.returncode != 0
-    assert errors.count("Traceback") == 1
+    # One that arrives while another exception is handled is printed with that.
+    assert errors.count("Traceback") == 1 + errors.count("During handling of the above exception")
     assert "KeyboardInterrupt" in errors
     assert_session_ends(process)
     study.run(small)
