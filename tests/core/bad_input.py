@@ -132,7 +132,7 @@ def assert_refused(rule, arrays, keywords, error, fragments, case=""):
 
 
 NOT_NUMBERS = ["0.1", b"0.1", None, True, False, np.bool_(True), 1j, [0.1], (0.1,), {}, object()]
-NOT_NUMBERS += [np.array([0.1]), np.complex128(1), float, Decimal("nan"), np.timedelta64(1)]
+NOT_NUMBERS += [np.array([0.1]), np.complex128(1), float, Decimal("nan"), np.timedelta64(1, "s")]
 NOT_FINITE = [
     float("nan"),
     float("inf"),

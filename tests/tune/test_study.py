@@ -26,7 +26,7 @@ NOT_RESULTS = [
     (np.zeros(3), "array"),
     (10**400, "fits a float"),
     (object(), "object"),
-    (np.timedelta64(3), "timedelta64"),
+    (np.timedelta64(3, "s"), "timedelta64"),
     (np.timedelta64(3, "ns"), "timedelta64"),
     (np.array(["2020-01-01"], "M8[ns]"), "2020"),
 ]
