@@ -5,6 +5,7 @@
 #
 #     PYTHON=python tools/sanitizers.sh           # PYTHON has the tests' requirements
 #     PYTHON=python tools/sanitizers.sh quick     # some of the tests, and no guided fuzzers
+#     LIBRARY=usr/lib/libfastopt.a tools/sanitizers.sh quick    # which gcc has compiled before
 #     SECONDS_EACH=600 tools/sanitizers.sh        # longer for each guided fuzzer (default 120)
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -37,10 +38,27 @@ program() { # program NAME LIBRARY SOURCE FLAG...: compiles and links $work/NAME
 echo "==== Programs"
 # The pool, and the programs of the interface, know no instruction set.
 undefined=("$level" -fsanitize=undefined -fno-sanitize-recover=all)
-library forks "${undefined[@]}" -DFO_BASELINE_ONLY
-program forks forks "$root/tests/c/threads.c" "${undefined[@]}"
-library races "$level" -DFO_BASELINE_ONLY -fsanitize=thread
-program races races "$root/tests/c/threads.c" "$level" -fsanitize=thread -DWITHOUT_FORKS
+if [ -n "$quick" ]; then
+    # Most of the time goes to the rules' kernels, which do all the same to the pool: quickly, one of them is
+    # watched there, and the others are as they are.
+    plain=${LIBRARY:-}
+    if [ -z "$plain" ]; then
+        library plain -O1
+        plain=$work/libraries/plain/libfastopt.a
+    fi
+    watched=("$root"/csrc/*.c "$root"/csrc/threads/*.c "$root/csrc/rules/adam.c" "$root/tests/c/threads.c")
+    with_one_rule() { # with_one_rule NAME FLAG...: compiles and links $work/NAME
+        gcc "${needed[@]}" "-I$root/csrc" -DFO_BASELINE_ONLY "${@:2}" "${watched[@]}" "$plain" \
+            -o "$work/$1" -lm -pthread
+    }
+    with_one_rule forks "${undefined[@]}"
+    with_one_rule races "$level" -fsanitize=thread -DWITHOUT_FORKS
+else
+    library forks "${undefined[@]}" -DFO_BASELINE_ONLY
+    program forks forks "$root/tests/c/threads.c" "${undefined[@]}"
+    library races "$level" -DFO_BASELINE_ONLY -fsanitize=thread
+    program races races "$root/tests/c/threads.c" "$level" -fsanitize=thread -DWITHOUT_FORKS
+fi
 library addresses "${address[@]}" "${small_caches[@]}" -DFO_BASELINE_ONLY
 program addresses addresses "$root/tests/c/threads.c" "${address[@]}" -DWITHOUT_FORKS
 for source in "$root"/tests/c/{errors,rows,sparse}.c "$root/examples/linear_model.c"; do
@@ -89,9 +107,14 @@ tar -C "$root" --exclude=__pycache__ --exclude='*.so' -cf - \
     cd "$work/tree"
     # setup.py has the last word; at its level the sanitized kernels take twice as long to compile.
     sed -i "s/\"-O[23]\"/\"$level\"/" setup.py
-    # Quickly, the kernels of all instruction sets are left to the random steps.
-    CFLAGS="${address[*]} ${quick:+-DFO_BASELINE_ONLY}" LDFLAGS="-fsanitize=address,undefined" \
-        "$python" setup.py -q build_ext --inplace
+    if [ -n "$quick" ]; then
+        # The kernels of all instruction sets are left to the random steps, and the library is the one above.
+        sed -i -e '/^ *\*relative("csrc\/.*\.c"),$/d' \
+            -e "s|^core = Extension(|&extra_objects=['$work/libraries/addresses/libfastopt.a'],|" setup.py
+        ! grep -q 'relative("csrc/.*\.c")' setup.py
+        grep -q extra_objects setup.py
+    fi
+    CFLAGS="${address[*]}" LDFLAGS="-fsanitize=address,undefined" "$python" setup.py -q build_ext --inplace
     tests=(--all -m "not own_memory and not compiler" tests)
     [ -z "$quick" ] || tests=(-m "not own_memory and not slow"
         tests/core/test_faults.py tests/core/test_nesterov.py tests/core/test_limits.py

@@ -43,8 +43,11 @@ class Watched:
         self.optimizer = class_of(rule)(self.params, lr=0.1)
         self.optimizer.step(arrays(2))
         self.optimizer.step(arrays(3))
-        self.before = self.everything()
         self.unharmed = copy.deepcopy(self.optimizer)
+        self.look_again()
+
+    def look_again(self):
+        self.before = self.everything()
 
     def everything(self):
         return (
@@ -75,27 +78,30 @@ def params_of(optimizer):
     return group["params"]
 
 
-@by_fault([f for f in ARRAY_FAULTS if not f.read_only_grad_is_good and f.name != "None"])
 @by_name
-def test_one_bad_gradient_among_many_changes_nothing(rule, fault):
+def test_one_bad_gradient_among_many_changes_nothing(rule):
     watched = Watched(rule)
-    for position in range(N_TENSORS):
-        grads = arrays(4)
-        grads[position] = fault.make(grads[position])
-        step = functools.partial(watched.optimizer.step, grads)
-        watched.refuses(fault.error, f"grads[{position}]", step)
-    watched.steps_on()
+    for fault in ARRAY_FAULTS:
+        if fault.read_only_grad_is_good or fault.name == "None":
+            continue
+        for position in range(N_TENSORS):
+            grads = arrays(4)
+            grads[position] = fault.make(grads[position])
+            step = functools.partial(watched.optimizer.step, grads)
+            watched.refuses(fault.error, f"grads[{position}]", step)
+        watched.steps_on()
+        watched.look_again()
 
 
 @by_fault([f for f in ARRAY_FAULTS if not f.shape_or_dtype_of_another])
-@by_name
-def test_one_bad_param_among_many_is_refused(rule, fault):
-    params = arrays(1)
-    before = [param.tobytes() for param in params]
-    mixed = [*params[:2], fault.make(params[2]), *params[3:]]
-    with pytest.raises(fault.error, match=r"params\[2\]"):
-        class_of(rule)(mixed, lr=0.1)
-    assert [param.tobytes() for param in params] == before
+def test_one_bad_param_among_many_is_refused(fault):
+    for rule in RULES:
+        params = arrays(1)
+        before = [param.tobytes() for param in params]
+        mixed = [*params[:2], fault.make(params[2]), *params[3:]]
+        with pytest.raises(fault.error, match=r"params\[2\]"):
+            class_of(rule)(mixed, lr=0.1)
+        assert [param.tobytes() for param in params] == before
 
 
 @by_name

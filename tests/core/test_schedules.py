@@ -285,11 +285,11 @@ NUMBERS = {
 }
 
 
-@pytest.mark.parametrize(("value", "error", "message"), BAD_NUMBERS)
 @pytest.mark.parametrize(("name", "make"), NUMBERS.values(), ids=NUMBERS)
-def test_bad_number_is_refused(name, make, value, error, message):
-    with pytest.raises(error, match=f"^{name} must be .*({message}).*got"):
-        make(value)
+def test_bad_number_is_refused(name, make):
+    for value, error, message in BAD_NUMBERS:
+        with pytest.raises(error, match=f"^{name} must be .*({message}).*got"):
+            make(value)
 
 
 LENGTHS = {

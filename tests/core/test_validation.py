@@ -50,17 +50,17 @@ def array_cases(rule, fault):
                 yield optional, name, dtype
 
 
-# One test for all arrays of a rule: a test of its own for each would cost more than the call.
+# One test for all rules and their arrays: a test of its own for each would cost more than the call.
 @pytest.mark.parametrize("fault", ARRAY_FAULTS, ids=lambda fault: fault.name)
-@by_name
-def test_a_bad_array_is_refused(rule, fault):
-    for optional, name, dtype in array_cases(rule, fault):
-        arrays = good_arrays(rule, optional, dtype)
-        arrays[name] = fault.make(arrays[name])
-        # If param is the odd one out, each of the others differs from it
-        names = arrays if name == "param" and fault.shape_or_dtype_of_another else (name,)
-        case = f"{name}, {dtype.__name__}, {optional=}"
-        assert_refused(rule, arrays, good_keywords(rule), fault.error, names, case)
+def test_a_bad_array_is_refused(fault):
+    for rule in RULES:
+        for optional, name, dtype in array_cases(rule, fault):
+            arrays = good_arrays(rule, optional, dtype)
+            arrays[name] = fault.make(arrays[name])
+            # If param is the odd one out, each of the others differs from it
+            names = arrays if name == "param" and fault.shape_or_dtype_of_another else (name,)
+            case = f"{name}, {dtype.__name__}, {optional=}"
+            assert_refused(rule, arrays, good_keywords(rule), fault.error, names, case)
 
 
 @by_name
@@ -140,17 +140,14 @@ def bad_numbers(name):
     return bad
 
 
-NUMBERS = [
-    pytest.param(rule, name, id=f"{rule.name}-{name}")
-    for rule in RULES
-    for name, default in rule.hypers.items()
-    if is_number(name, default) and name != rule.carried
-]
+def number_names(rule):
+    numbers = {name for name, default in rule.hypers.items() if is_number(name, default)}
+    return sorted(numbers - {rule.carried})
 
 
-@pytest.mark.parametrize(("rule", "name"), NUMBERS)
-def test_a_bad_number_is_refused(rule, name):
-    for optional in optional_choices(rule):
+@by_name
+def test_a_bad_number_is_refused(rule):
+    for optional, name in itertools.product(optional_choices(rule), number_names(rule)):
         arrays = good_arrays(rule, optional)
         for value, error in bad_numbers(name):
             keywords = {**good_keywords(rule), name: value}
@@ -175,29 +172,27 @@ BAD_STEPS = [
     ([1], TypeError),
     (float("nan"), TypeError),
 ]
-with_step = pytest.mark.parametrize(
-    "rule", [rule for rule in RULES if "step" in rule.hypers], ids=lambda rule: rule.name
-)
+WITH_STEP = [rule for rule in RULES if "step" in rule.hypers]
 
 
 @pytest.mark.parametrize(
     ("step", "error"), BAD_STEPS, ids=lambda x: f"{type(x).__name__}-{str(x)[:22]}"
 )
-@with_step
-def test_a_bad_step_is_refused(rule, step, error):
-    for optional in optional_choices(rule):
-        keywords = {**good_keywords(rule), "step": step}
-        assert_refused(rule, good_arrays(rule, optional), keywords, error, ("step",))
+def test_a_bad_step_is_refused(step, error):
+    for rule in WITH_STEP:
+        for optional in optional_choices(rule):
+            keywords = {**good_keywords(rule), "step": step}
+            assert_refused(rule, good_arrays(rule, optional), keywords, error, ("step",))
 
 
 @pytest.mark.parametrize("value", [0, 1, 1.0, "yes", "", None, [], np.int64(1), object], ids=repr)
-@by_name
-def test_a_flag_is_a_bool(rule, value):
-    flags = [name for name, default in rule.hypers.items() if isinstance(default, bool)]
-    assert "maximize" in flags
-    for name in flags:
-        keywords = {**good_keywords(rule), name: value}
-        assert_refused(rule, good_arrays(rule, ()), keywords, TypeError, (name,))
+def test_a_flag_is_a_bool(value):
+    for rule in RULES:
+        flags = [name for name, default in rule.hypers.items() if isinstance(default, bool)]
+        assert "maximize" in flags
+        for name in flags:
+            keywords = {**good_keywords(rule), name: value}
+            assert_refused(rule, good_arrays(rule, ()), keywords, TypeError, (name,))
 
 
 READ_ONLY = np.zeros(())
@@ -297,9 +292,8 @@ def test_the_signature_is_the_table(rule):
     ],
     ids=lambda value: f"{type(value).__name__}-{value}",
 )
-@by_name
-def test_any_finite_real_number_will_do(rule, value):
-    for name in ("lr", "weight_decay", "grad_scale"):
+def test_any_finite_real_number_will_do(value):
+    for rule, name in itertools.product(RULES, ("lr", "weight_decay", "grad_scale")):
         expected, got = good_arrays(rule, (), np.float64), good_arrays(rule, (), np.float64)
         function_of(rule)(*expected.values(), **{**good_keywords(rule), name: float(value)})
         function_of(rule)(*got.values(), **{**good_keywords(rule), name: value})
@@ -307,7 +301,7 @@ def test_any_finite_real_number_will_do(rule, value):
             assert a.tobytes() == b.tobytes()
 
 
-@with_step
+@pytest.mark.parametrize("rule", WITH_STEP, ids=lambda rule: rule.name)
 def test_a_numpy_integer_is_a_step(rule):
     expected, got = good_arrays(rule, ()), good_arrays(rule, ())
     function_of(rule)(*expected.values(), lr=0.1, **step_keyword(rule, 3))
