@@ -155,6 +155,8 @@ def same_but_nan_payload(a, b):
     """Equality of all bits, but for which NaN a NaN is."""
     if a.dtype.names:  # blocks of 8 bits
         return all(same_but_nan_payload(a[field], b[field]) for field in a.dtype.names)
+    if a.tobytes() == b.tobytes():
+        return True
     nan = np.isnan(a)
     if not np.array_equal(nan, np.isnan(b)):
         return False

@@ -110,7 +110,7 @@ tar -C "$root" --exclude=__pycache__ --exclude='*.so' -cf - \
     if [ -n "$quick" ]; then
         # The kernels of all instruction sets are left to the random steps, and the library is the one above.
         sed -i -e '/^ *\*relative("csrc\/.*\.c"),$/d' \
-            -e "s|^core = Extension(|&extra_objects=['$work/libraries/addresses/libfastopt.a'],|" setup.py
+            -e "s|^    include_dirs=|    extra_objects=['$work/libraries/addresses/libfastopt.a'],\n&|" setup.py
         ! grep -q 'relative("csrc/.*\.c")' setup.py
         grep -q extra_objects setup.py
     fi
