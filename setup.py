@@ -55,13 +55,13 @@ def read_table(text):
     rules = {}
     for row in re.findall(r"^FO_RULE\((.*?)\)\)\n", text, re.MULTILINE | re.DOTALL):
         name = row.partition(",")[0]
-        listed = re.search(r"\b(?:ONE_STATE|TWO_STATES|THREE_STATES)\((.*?)\)", row)
+        listed = re.search(r"\b(?:ONE_STATE|TWO_STATES|THREE_STATES|FOUR_STATES)\((.*?)\)", row)
         states = re.findall(r"\w+", listed[1]) if listed else []
         states += re.findall(r"\bOPTIONAL\((\w+)", row)
         keywords = row.replace("FO_SHARED", shared).replace("FO_DECOUPLED", decoupled)
         hypers = re.findall(r"\b(?:HYPER|REQUIRED|CALL_ONLY)\((\w+)", keywords)
-        step = ["uint64_t step"] if re.search(r"\bSTEP(_AND)?\b", row) else []
-        carried = re.findall(r"\bSTEP_AND\((\w+)", row)
+        step = ["uint64_t step"] if re.search(r"\bSTEP(_AND|_AND_ARRAY)?\b", row) else []
+        carried = re.findall(r"\bSTEP_AND(?:_ARRAY)?\((\w+)", row)
         rules[name] = (states, step, carried, hypers)
     if not domains or len(rules) != len(re.findall(r"^FO_RULE\(", text, re.MULTILINE)):
         raise ValueError("csrc/rules.def has a row that setup.py cannot read")

@@ -88,8 +88,8 @@ typedef enum fo_hyper_index {
     FO_HYPER_COUNT
 } fo_hyper_index;
 
-/* No rule has more states, the optional one included. */
-enum { FO_MAX_STATES = 3 };
+/* No rule has more states, the optional one included, or carries more numbers from step to step. */
+enum { FO_MAX_STATES = 4, FO_MAX_CARRIED = 3 };
 
 /* A group: tensors that share a rule and its hyper-parameters. */
 typedef struct fo_group {
@@ -116,8 +116,10 @@ typedef struct fo_tensor {
     int16_t *remainder;
     /* Where param is FO_FLOAT32, or NULL: gets the bfloat16 nearest to the new parameter. */
     uint16_t *copy;
-    /* Read and written where the rule carries a number from step to step (STEP_AND in rules.def). Of a step 1
-     * it is only written. With rows, an array of one for each. */
+    /* Read and written where the rule carries a number from step to step (STEP_AND in rules.def), or an array of
+     * numbers (fo_rule_info). Of a step 1 it is only written. With rows, an array of one for each. Where the rule
+     * joins tensors (fo_rule_joins_tensors), the one with the most steps is read, the first of these, and all of
+     * the call are written: also those without a gradient, if it is not NULL. */
     double *carried;
     /* Stochastic rounding is a function of these and of step, which therefore counts for every rule. seed is
      * any number; position is the place of the first element among all that are stepped with this seed. */
@@ -195,7 +197,8 @@ static inline fo_hyper fo_defaults(fo_rule rule)
  * been written. The bits that are written do not depend on the CPU, the number of threads, the
  * alignment, or on how the work is divided into tensors. With clipping there is one exception: the norm is
  * summed tensor by tensor, so another division may change its last bit. Rules that take norms of whole tensors
- * (fo_rule_takes_norms) depend on the division, as they are meant to. */
+ * (fo_rule_takes_norms) depend on the division, as they are meant to, or at most in their last bit
+ * (fo_rule_joins_tensors). */
 FO_API fo_status fo_step_abi(uint64_t abi, const fo_group *groups, size_t group_count,
                              const fo_tensor *tensors, size_t tensor_count,
                              const fo_options *options, fo_result *result);
@@ -291,7 +294,7 @@ static inline fo_status fo_norm(const fo_tensor *tensors, size_t tensor_count, d
  *     param        written
  *     grad         read
  *     state        pointers in the order of rules.def, written; NULL for an optional state leaves it out. Last
- *                  comes that of the double that the rule carries from step to step, if it has one
+ *                  comes that of what the rule carries from step to step, if it has that
  *     state_count  how many pointers state has; no more are read. The optional state may be left off the
  *                  end; more than the rule has are ignored
  *     step         counts from 1 to 2^53; rules that need no count ignore it
@@ -314,30 +317,35 @@ static inline fo_status fo_update_states(fo_rule rule, fo_format format, size_t 
  *                           float *max_exp_avg_sq, uint64_t step, const fo_hyper *hyper)
  *
  * The states are those of the row, an optional one last, which may be NULL; step is there where the rule
- * counts, and after it the address of the number that it carries from step to step, if it has one. */
+ * counts, and after it the address of what it carries from step to step: a number, or an array of them. */
 #define FO_AS_PARAMETERS_NO_STATES
 #define FO_AS_PARAMETERS_ONE_STATE(a) FO_REAL *a,
 #define FO_AS_PARAMETERS_TWO_STATES(a, b) FO_REAL *a, FO_REAL *b,
 #define FO_AS_PARAMETERS_THREE_STATES(a, b, c) FO_REAL *a, FO_REAL *b, FO_REAL *c,
+#define FO_AS_PARAMETERS_FOUR_STATES(a, b, c, d) FO_REAL *a, FO_REAL *b, FO_REAL *c, FO_REAL *d,
 #define FO_AS_PARAMETERS_NO_OPTIONAL
 #define FO_AS_PARAMETERS_OPTIONAL(state, flag) FO_REAL *state,
 #define FO_AS_PARAMETERS_TWO_ADDED(a, flag_a, b, flag_b)
 #define FO_AS_PARAMETERS_NO_STEP
 #define FO_AS_PARAMETERS_STEP uint64_t step,
 #define FO_AS_PARAMETERS_STEP_AND(number) uint64_t step, double *number,
+#define FO_AS_PARAMETERS_STEP_AND_ARRAY(numbers, count) uint64_t step, double *numbers,
 #define FO_AS_POINTERS_NO_STATES
 #define FO_AS_POINTERS_ONE_STATE(a) a,
 #define FO_AS_POINTERS_TWO_STATES(a, b) a, b,
 #define FO_AS_POINTERS_THREE_STATES(a, b, c) a, b, c,
+#define FO_AS_POINTERS_FOUR_STATES(a, b, c, d) a, b, c, d,
 #define FO_AS_POINTERS_NO_OPTIONAL
 #define FO_AS_POINTERS_OPTIONAL(state, flag) state,
 #define FO_AS_POINTERS_TWO_ADDED(a, flag_a, b, flag_b)
 #define FO_AS_POINTERS_NO_STEP
 #define FO_AS_POINTERS_STEP
 #define FO_AS_POINTERS_STEP_AND(number) number,
+#define FO_AS_POINTERS_STEP_AND_ARRAY(numbers, count) numbers,
 #define FO_STEP_OF_NO_STEP 0
 #define FO_STEP_OF_STEP step
 #define FO_STEP_OF_STEP_AND(number) step
+#define FO_STEP_OF_STEP_AND_ARRAY(numbers, count) step
 #define FO_TYPED(name, suffix, format, parameters, pointers, step_or_0)                            \
     static inline fo_status fo_##name##suffix(size_t n, FO_REAL *param, const FO_REAL *grad,       \
                                               parameters const fo_hyper *hyper)                    \
@@ -366,25 +374,30 @@ static inline fo_status fo_update_states(fo_rule rule, fo_format format, size_t 
 #undef FO_AS_PARAMETERS_ONE_STATE
 #undef FO_AS_PARAMETERS_TWO_STATES
 #undef FO_AS_PARAMETERS_THREE_STATES
+#undef FO_AS_PARAMETERS_FOUR_STATES
 #undef FO_AS_PARAMETERS_NO_OPTIONAL
 #undef FO_AS_PARAMETERS_OPTIONAL
 #undef FO_AS_PARAMETERS_TWO_ADDED
 #undef FO_AS_PARAMETERS_NO_STEP
 #undef FO_AS_PARAMETERS_STEP
 #undef FO_AS_PARAMETERS_STEP_AND
+#undef FO_AS_PARAMETERS_STEP_AND_ARRAY
 #undef FO_AS_POINTERS_NO_STATES
 #undef FO_AS_POINTERS_ONE_STATE
 #undef FO_AS_POINTERS_TWO_STATES
 #undef FO_AS_POINTERS_THREE_STATES
+#undef FO_AS_POINTERS_FOUR_STATES
 #undef FO_AS_POINTERS_NO_OPTIONAL
 #undef FO_AS_POINTERS_OPTIONAL
 #undef FO_AS_POINTERS_TWO_ADDED
 #undef FO_AS_POINTERS_NO_STEP
 #undef FO_AS_POINTERS_STEP
 #undef FO_AS_POINTERS_STEP_AND
+#undef FO_AS_POINTERS_STEP_AND_ARRAY
 #undef FO_STEP_OF_NO_STEP
 #undef FO_STEP_OF_STEP
 #undef FO_STEP_OF_STEP_AND
+#undef FO_STEP_OF_STEP_AND_ARRAY
 #undef FO_TYPED
 /* Older programs call fo_update, and fo_sgd to fo_rmsprop, which take the format first and an array of states
  * without its length. So they read only the states that the rule always has, and an optional one is left out
@@ -465,6 +478,7 @@ typedef struct fo_rule_info {
     const char *initial_value; /* or NULL: the flag of the classes that fills the first state */
     int needs_step;            /* whether the formula has t in it */
     const char *carried;       /* or NULL: the number that is carried from step to step */
+    int carried_count;         /* how many numbers that is: 0, 1, or those of an array */
     const fo_hyper_entry *hypers;
     int hyper_count;
     unsigned squares; /* bit k: state k is an average, sum or maximum of squares */
@@ -481,6 +495,8 @@ FO_API const fo_rule_info *fo_rule_describe(fo_rule rule); /* NULL past the end 
 /* Whether the step of each element depends on norms of its whole tensor, and so on how parameters are divided into
  * tensors. */
 FO_API int fo_rule_takes_norms(fo_rule rule);
+/* Whether it depends on sums over all tensors of the call, or of a row, that are stepped by this rule. */
+FO_API int fo_rule_joins_tensors(fo_rule rule);
 FO_API const fo_format_info *fo_format_describe(fo_format format);   /* NULL past the end */
 FO_API const fo_hyper_info *fo_hyper_describe(fo_hyper_index index); /* NULL past the end */
 

@@ -33,7 +33,8 @@ typedef struct block_functions {
     double (*sum)(const void *grad, size_t n);
     /* Of two blocks of n elements each. */
     void (*sum_two)(const void *const *grads, size_t n, double *sums);
-    /* Adds n squares to the accumulators. */
+    /* Adds n squares, or numbers, to the accumulators. */
+    void (*add_squares)(double *accumulators, const void *numbers, size_t n);
     void (*add)(double *accumulators, const void *numbers, size_t n);
 } block_functions;
 
@@ -49,7 +50,8 @@ static inline double add_halves(double *accumulators)
 #include "kernel/instances.h"
 
 #define FO_BLOCKS(isa, name, compute)                                                              \
-    [isa] = {sum_##name##_##compute, sum_two_##name##_##compute, add_##name##_##compute},
+    [isa] = {sum_##name##_##compute, sum_two_##name##_##compute, add_squares_##name##_##compute,   \
+             add_##name##_##compute},
 static const block_functions of_floats[FO_ISA_COUNT] = {FO_ISAS(FO_BLOCKS, f32)};
 static const block_functions of_doubles[FO_ISA_COUNT] = {FO_ISAS(FO_BLOCKS, f64)};
 
@@ -159,6 +161,11 @@ static void sum_blocks(void *context, size_t begin, size_t end)
 }
 
 void fo_add_squares(double *accumulators, int is_double, const void *numbers, size_t n)
+{
+    (is_double ? of_doubles : of_floats)[fo_isa_in_use()].add_squares(accumulators, numbers, n);
+}
+
+void fo_add_numbers(double *accumulators, int is_double, const void *numbers, size_t n)
 {
     (is_double ? of_doubles : of_floats)[fo_isa_in_use()].add(accumulators, numbers, n);
 }
@@ -283,7 +290,7 @@ FO_INLINE wide add_square(wide sum, wide x)
 }
 
 /* n is a multiple of ACCUMULATORS. */
-FO_INLINE void add_squares(wide *to, const scalar *g, size_t n)
+FO_INLINE void add_whole(wide *to, const scalar *g, size_t n, int squared)
 {
     wide sums[ACCUMULATORS / WIDE];
     __builtin_memcpy(sums, to, sizeof sums);
@@ -291,20 +298,20 @@ FO_INLINE void add_squares(wide *to, const scalar *g, size_t n)
         for (size_t k = 0; k < ACCUMULATORS / WIDE; k += 2) {
             wide low, high;
             load_wide(g + i + k * WIDE, &low, &high);
-            sums[k] = add_square(sums[k], low);
-            sums[k + 1] = add_square(sums[k + 1], high);
+            sums[k] = squared ? add_square(sums[k], low) : sums[k] + low;
+            sums[k + 1] = squared ? add_square(sums[k + 1], high) : sums[k + 1] + high;
         }
     __builtin_memcpy(to, sums, sizeof sums);
 }
 
 /* n < ACCUMULATORS. */
-FO_INLINE void add_rest(double *accumulators, const scalar *grad, size_t n)
+FO_INLINE void add_rest(double *accumulators, const scalar *grad, size_t n, int squared)
 {
     for (size_t i = 0; i < n; i += LANES) {
         const size_t count = n - i < LANES ? n - i : LANES;
         const vec g = load_first_native(grad + i, count, 1);
         for (size_t k = 0; k < count; k++)
-            accumulators[i + k] += (double)g[k] * (double)g[k];
+            accumulators[i + k] += squared ? (double)g[k] * (double)g[k] : (double)g[k];
     }
 }
 
@@ -313,7 +320,7 @@ FO_INLINE double add_up(const wide *sums, const scalar *grad, size_t n)
 {
     double lanes[ACCUMULATORS];
     __builtin_memcpy(lanes, sums, sizeof lanes);
-    add_rest(lanes, grad, n);
+    add_rest(lanes, grad, n, 1);
     return add_halves(lanes);
 }
 
@@ -322,7 +329,7 @@ static double FO_NAME(sum)(const void *grad, size_t n)
     const scalar *g = grad;
     wide sums[ACCUMULATORS / WIDE] = {{0}};
     const size_t whole = n / ACCUMULATORS * ACCUMULATORS;
-    add_squares(sums, g, whole);
+    add_whole(sums, g, whole, 1);
     return add_up(sums, g + whole, n - whole);
 }
 
@@ -333,20 +340,29 @@ static void FO_NAME(sum_two)(const void *const *grads, size_t n, double *to)
     const size_t whole = n / ACCUMULATORS * ACCUMULATORS;
     for (size_t i = 0; i < whole; i += BURST)
         for (int k = 0; k < 2; k++)
-            add_squares(sums[k], g[k] + i, whole - i < BURST ? whole - i : BURST);
+            add_whole(sums[k], g[k] + i, whole - i < BURST ? whole - i : BURST, 1);
     for (int k = 0; k < 2; k++)
         to[k] = add_up(sums[k], g[k] + whole, n - whole);
 }
 
-static void FO_NAME(add)(double *accumulators, const void *numbers, size_t n)
+FO_INLINE void add_all(double *accumulators, const scalar *x, size_t n, int squared)
 {
-    const scalar *x = numbers;
     wide sums[ACCUMULATORS / WIDE];
     const size_t whole = n / ACCUMULATORS * ACCUMULATORS;
     __builtin_memcpy(sums, accumulators, sizeof sums);
-    add_squares(sums, x, whole);
+    add_whole(sums, x, whole, squared);
     __builtin_memcpy(accumulators, sums, sizeof sums);
-    add_rest(accumulators, x + whole, n - whole);
+    add_rest(accumulators, x + whole, n - whole, squared);
+}
+
+static void FO_NAME(add_squares)(double *accumulators, const void *numbers, size_t n)
+{
+    add_all(accumulators, numbers, n, 1);
+}
+
+static void FO_NAME(add)(double *accumulators, const void *numbers, size_t n)
+{
+    add_all(accumulators, numbers, n, 0);
 }
 
 #endif

@@ -14,6 +14,8 @@ fo_status fo_sum_squares(const fo_tensor *tensors, size_t count, size_t rows, in
  * numbers, but for the last one, and then added up. */
 enum { FO_NORM_BLOCK = 4096, FO_ACCUMULATORS = 32 };
 void fo_add_squares(double *accumulators, int is_double, const void *numbers, size_t n);
+/* The numbers themselves, for a sum of these. */
+void fo_add_numbers(double *accumulators, int is_double, const void *numbers, size_t n);
 double fo_add_accumulators(double *accumulators);
 
 /* The sums of all blocks; they are overwritten. */

@@ -1,8 +1,11 @@
-/* The norms of tensors, and what they make of the learning rate.
+/* The norms of tensors, and what they make of the learning rate; and sums over all tensors of a step.
  *
  * A step with norms goes through memory twice. First the rule's terms (kernel/rule.h) are computed, as the step will
  * compute them, and their squares are summed in the order of norm.c; nothing is written. Then the step is taken, as that
- * of any other rule, with the learning rate that follows. docs/notes/kernels.md says why it is not done otherwise. */
+ * of any other rule, with the learning rate that follows. docs/notes/kernels.md says why it is not done otherwise.
+ *
+ * Of a rule that joins tensors the terms themselves are summed, so for each tensor, and then over the tensors in their
+ * order. From these sums follow the numbers that all of them carry to the next step. */
 #include "build.h"
 
 #include "ratio.h"
@@ -14,6 +17,7 @@
 #include "threads/pool.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum { CHUNK = 2 };
 
@@ -28,6 +32,7 @@ typedef struct ratio_job {
     size_t count;
     const size_t *starts; /* the first block of each item, and the end */
     double *sums;         /* of each term, one after the other */
+    fo_measure *measures;
 } ratio_job;
 
 static const fo_kernel *kernel_of(const fo_measured *it)
@@ -35,11 +40,24 @@ static const fo_kernel *kernel_of(const fo_measured *it)
     return fo_kernels[it->group.rule];
 }
 
+static int has_terms(const fo_measured *it)
+{
+    return it->tensor.grad && kernel_of(it)->terms;
+}
+
+static int is_joined(const fo_measured *it)
+{
+    return it->tensor.grad && kernel_of(it)->carry;
+}
+
+static size_t carried_bytes(fo_rule rule)
+{
+    return (size_t)fo_rule_describe(rule)->carried_count * sizeof(double);
+}
+
 static size_t block_count(const fo_measured *it)
 {
-    if (!it->tensor.grad || !kernel_of(it)->terms)
-        return 0;
-    return (it->tensor.n + FO_NORM_BLOCK - 1) / FO_NORM_BLOCK;
+    return has_terms(it) ? (it->tensor.n + FO_NORM_BLOCK - 1) / FO_NORM_BLOCK : 0;
 }
 
 /* The sums of a block, one for each term. */
@@ -61,7 +79,7 @@ static void sum_block(const fo_measured *it, const fo_loop_call *with, size_t bl
         fo_widen_tile(info, &it->tensor, i, n, &tiles, at);
         take_terms(with, n, at, to);
         for (int k = 0; k < kernel->terms; k++)
-            fo_add_squares(accumulators[k], is_double, to[k], n);
+            (kernel->carry ? fo_add_numbers : fo_add_squares)(accumulators[k], is_double, to[k], n);
     }
     for (int k = 0; k < kernel->terms; k++)
         sums[k] = fo_add_accumulators(accumulators[k]);
@@ -76,9 +94,11 @@ static void sum_blocks(void *context, size_t begin, size_t end)
             continue;
         fo_measured it;
         job->of(job->context, i, &it);
-        it.group.hyper.lr = 1;
+        if (!is_joined(&it))
+            it.group.hyper.lr = 1;
         fo_loop_call with;
-        fo_fill_loop_call(&with, &it.group, it.tensor.step, 0, 1, it.scale, 0);
+        const double *carried = fo_numbers(&it.group, &it.tensor, 0, &job->measures[i]);
+        fo_fill_loop_call(&with, &it.group, it.tensor.step, carried, 1, it.scale, 0);
         for (; begin < end && begin < job->starts[i + 1]; begin++) {
             double sums[FO_MAX_TERMS];
             sum_block(&it, &with, begin - job->starts[i], sums);
@@ -88,21 +108,96 @@ static void sum_blocks(void *context, size_t begin, size_t end)
     }
 }
 
-static double ratio_of(const ratio_job *job, size_t i)
+/* Of all blocks of an item, which are overwritten. */
+static void take_sums(const ratio_job *job, size_t i, int terms, double *sums)
 {
     const size_t first = job->starts[i], blocks = job->starts[i + 1] - first;
-    if (!blocks)
-        return 1;
+    for (int k = 0; k < terms; k++)
+        sums[k] = fo_add_in_pairs(job->sums + (size_t)k * job->starts[job->count] + first, blocks);
+}
+
+static double ratio_of(const ratio_job *job, size_t i)
+{
     fo_measured it;
     double sums[FO_MAX_TERMS];
     job->of(job->context, i, &it);
-    for (int k = 0; k < kernel_of(&it)->terms; k++)
-        sums[k] = fo_add_in_pairs(job->sums + (size_t)k * job->starts[job->count] + first, blocks);
+    if (!has_terms(&it) || is_joined(&it) || !it.tensor.n)
+        return 1;
+    take_sums(job, i, kernel_of(&it)->terms, sums);
     return kernel_of(&it)->ratio(&it.group.hyper, sums, it.tensor.n);
 }
 
-fo_status fo_take_ratios(fo_measured_of *of, const void *context, size_t count, int threads,
-                         double *ratios)
+/* Of the items of a run that are joined by a rule, the first of those with the most steps, or none: the end. */
+static size_t leader_of(const ratio_job *job, fo_rule rule, size_t begin, size_t end)
+{
+    size_t leader = end;
+    uint64_t most = 0;
+    for (size_t i = begin; i < end; i++) {
+        fo_measured it;
+        job->of(job->context, i, &it);
+        if (is_joined(&it) && it.group.rule == rule && it.tensor.carried && it.tensor.step > most) {
+            leader = i;
+            most = it.tensor.step;
+        }
+    }
+    return leader;
+}
+
+/* Notes for the items of a run that a rule joins what its leader carries. */
+static void begin_run(const ratio_job *job, fo_rule rule, size_t begin, size_t end)
+{
+    const size_t leader = leader_of(job, rule, begin, end);
+    fo_measured it;
+    double carried[FO_MAX_CARRIED] = {0};
+    if (leader == end)
+        return;
+    job->of(job->context, leader, &it);
+    if (it.tensor.step > 1)
+        memcpy(carried, it.tensor.carried, carried_bytes(rule));
+    for (size_t i = begin; i < end; i++) {
+        job->of(job->context, i, &it);
+        if (is_joined(&it) && it.group.rule == rule)
+            memcpy(job->measures[i].carried, carried, carried_bytes(rule));
+    }
+}
+
+/* Notes for them what it then leaves. */
+static void end_run(const ratio_job *job, fo_rule rule, size_t begin, size_t end)
+{
+    const size_t leader = leader_of(job, rule, begin, end);
+    const int terms = fo_kernels[rule]->terms, count = fo_rule_describe(rule)->carried_count;
+    fo_measured it;
+    double totals[FO_MAX_TERMS] = {0}, sums[FO_MAX_TERMS], carried[FO_MAX_CARRIED];
+    if (leader == end)
+        return;
+    for (size_t i = begin; i < end; i++) {
+        job->of(job->context, i, &it);
+        if (!is_joined(&it) || it.group.rule != rule)
+            continue;
+        take_sums(job, i, terms, sums);
+        for (int k = 0; k < terms; k++)
+            totals[k] += sums[k];
+    }
+    job->of(job->context, leader, &it);
+    memcpy(carried, job->measures[leader].carried, carried_bytes(rule));
+    fo_kernels[rule]->carry(&it.group.hyper, totals, carried);
+    for (size_t i = begin; i < end; i++) {
+        job->of(job->context, i, &it);
+        if (is_joined(&it) && it.group.rule == rule)
+            memcpy(job->measures[i].carried + count, carried, carried_bytes(rule));
+    }
+}
+
+static void for_each_run(const ratio_job *job, size_t run,
+                         void (*visit)(const ratio_job *, fo_rule, size_t, size_t))
+{
+    for (int rule = 0; rule < FO_RULE_COUNT; rule++)
+        for (size_t begin = 0; fo_kernels[rule]->carry && begin < job->count; begin += run)
+            visit(job, (fo_rule)rule, begin, begin + run);
+}
+
+fo_status fo_take_measures(fo_measured_of *of, const void *context, size_t count, size_t run,
+                           int threads, fo_measure *measures)
 {
     size_t *const starts = malloc((count + 1) * sizeof *starts);
     if (!starts)
@@ -113,6 +208,7 @@ fo_status fo_take_ratios(fo_measured_of *of, const void *context, size_t count, 
         of(context, i, &it);
         starts[i] = blocks;
         blocks += block_count(&it);
+        measures[i] = (fo_measure){.ratio = 1};
     }
     starts[count] = blocks;
     double *const sums = malloc((FO_MAX_TERMS * blocks + 1) * sizeof *sums);
@@ -120,10 +216,12 @@ fo_status fo_take_ratios(fo_measured_of *of, const void *context, size_t count, 
         free(starts);
         return FO_NO_MEMORY;
     }
-    ratio_job job = {of, context, count, starts, sums};
+    ratio_job job = {of, context, count, starts, sums, measures};
+    for_each_run(&job, run, begin_run);
     fo_parallel(threads, blocks, CHUNK, sum_blocks, &job);
     for (size_t i = 0; i < count; i++)
-        ratios[i] = ratio_of(&job, i);
+        measures[i].ratio = ratio_of(&job, i);
+    for_each_run(&job, run, end_run);
     free(sums);
     free(starts);
     return FO_OK;

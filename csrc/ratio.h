@@ -1,8 +1,9 @@
-/* Rules whose step has norms of the whole tensor in it. Internal. */
+/* Rules whose step has norms of the whole tensor in it, or sums over all tensors. Internal. */
 #ifndef FO_RATIO_H
 #define FO_RATIO_H
 
 #include "fastopt.h"
+#include "kernel/kernel.h"
 
 /* One tensor that is stepped. */
 typedef struct fo_measured {
@@ -13,9 +14,17 @@ typedef struct fo_measured {
 
 typedef void fo_measured_of(const void *context, size_t item, fo_measured *to);
 
-/* By what lr is multiplied for each item; 1 where the rule takes no norms, and for nothing. The buffers are only
- * read. FO_OK or FO_NO_MEMORY. */
-fo_status fo_take_ratios(fo_measured_of *of, const void *context, size_t count, int threads,
-                         double *ratios);
+/* What the terms of a rule make of a step. */
+typedef struct fo_measure {
+    double ratio; /* by what lr is multiplied; 1 where the rule takes no norms */
+    /* Of a rule that joins tensors: the numbers that it carries, as the last step left them, and behind them as this
+     * one leaves them. */
+    double carried[2 * FO_MAX_CARRIED];
+} fo_measure;
+
+/* Those of count items, of which each run of so many as run says is stepped together. Tensors are only read. FO_OK or
+ * FO_NO_MEMORY. */
+fo_status fo_take_measures(fo_measured_of *of, const void *context, size_t count, size_t run,
+                           int threads, fo_measure *measures);
 
 #endif

@@ -15,6 +15,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { BATCH = 16 };
 enum { BUFFERS = 2 + FO_MAX_STATES };
@@ -52,7 +53,8 @@ typedef struct row_call {
     /* Where norms are taken, else NULL. */
     const double *scale;
     const unsigned char *skipped;
-    const double *ratios; /* row after row, of each tensor, where the rule takes norms, else NULL */
+    const fo_measure
+        *measures; /* row after row, of each tensor, where the rule has terms, else NULL */
 } row_call;
 
 static double value_of(const double *of_rows, size_t row, double otherwise)
@@ -103,6 +105,7 @@ static fo_tensor tensor_of(const row_call *call, const row_tensor *it, size_t ro
         tensor.seed = call->rows->seed ? call->rows->seed[row] : tensor.seed;
     }
     tensor.average = tensor.average ? fo_average_at(&tensor, first) : NULL;
+    tensor.carried = fo_carried(fo_rule_describe(call->group->rule), &tensor, row);
     return tensor;
 }
 
@@ -151,15 +154,21 @@ static void update_part(const row_call *call, const row_tensor *it, const fo_loo
         update_elements(call, it, with, row, begin, end);
 }
 
+static const fo_measure *measure_of(const row_call *call, size_t row, size_t tensor)
+{
+    return call->measures ? &call->measures[row * call->count + tensor] : NULL;
+}
+
 /* Of a batch of rows, the lines between two of each row. */
 static void update_batch(const row_call *call, size_t row, size_t count, size_t from, size_t to)
 {
     fo_group group = *call->group;
     fo_loop_call with[BATCH];
     uint64_t step[BATCH];
-    double carried[BATCH];
+    const double *numbers[BATCH];
     int filled = 0;
-    const fo_rule_info *info = fo_rule_describe(call->group->rule);
+    const size_t number_bytes =
+        (size_t)fo_rule_describe(call->group->rule)->carried_count * sizeof(double);
     for (size_t i = 0; i < call->count; i++) {
         const row_tensor *it = &call->tensors[i];
         if (it->end_line <= from || it->first_line >= to)
@@ -169,14 +178,15 @@ static void update_batch(const row_call *call, size_t row, size_t count, size_t 
             if (call->skipped && call->skipped[row + k])
                 continue;
             const uint64_t now = step_of(it, row + k);
-            const double number = fo_carried(info, it->tensor, row + k);
-            if (!filled || step[k] != now || carried[k] != number || call->ratios) {
+            const fo_measure *measure = measure_of(call, row + k, i);
+            const double *carried = fo_numbers(&group, it->tensor, row + k, measure);
+            if (!filled || step[k] != now || measure ||
+                (number_bytes && memcmp(numbers[k], carried, number_bytes))) {
                 take_row(&group, call, row + k);
-                const double ratio = call->ratios ? call->ratios[(row + k) * call->count + i] : 1;
-                fo_fill_loop_call(&with[k], &group, now, number, ratio, scale_of(call, row + k),
-                                  call->bytes);
+                fo_fill_loop_call(&with[k], &group, now, carried, measure ? measure->ratio : 1,
+                                  scale_of(call, row + k), call->bytes);
                 step[k] = now;
-                carried[k] = number;
+                numbers[k] = carried;
             }
             if (is_whole)
                 update_elements(call, it, &with[k], row + k, 0, it->n);
@@ -375,30 +385,33 @@ static void measured_of(const void *context, size_t item, fo_measured *to)
         to->tensor.grad = NULL;
 }
 
-static fo_status take_ratios(row_call *call, int threads, double **ratios)
+static fo_status take_measures(row_call *call, int threads, fo_measure **measures)
 {
     const size_t count = call->rows->count * call->count;
     if (!fo_rule_takes_norms(call->group->rule) || !count)
         return FO_OK;
-    *ratios = malloc(count * sizeof **ratios);
-    call->ratios = *ratios;
-    return *ratios ? fo_take_ratios(measured_of, call, count, threads, *ratios) : FO_NO_MEMORY;
+    *measures = malloc(count * sizeof **measures);
+    call->measures = *measures;
+    return *measures ? fo_take_measures(measured_of, call, count, call->count, threads, *measures)
+                     : FO_NO_MEMORY;
 }
 
 /* Brings the numbers up to date that the rows carry to the next step. */
 static void carry(const row_call *call, const fo_tensor *tensors, size_t count)
 {
     const fo_rows *rows = call->rows;
+    const fo_rule_info *info = fo_rule_describe(call->group->rule);
+    const int joins = fo_rule_joins_tensors(call->group->rule);
     fo_group group = *call->group;
     for (size_t row = 0; row < rows->count; row++) {
-        if (call->skipped && call->skipped[row])
+        if ((call->skipped && call->skipped[row]) || (joins && !call->count))
             continue;
         take_row(&group, call, row);
         for (size_t i = 0; i < count; i++) {
             const fo_tensor *tensor = &tensors[i];
             const uint64_t step = rows->step && rows->step[i] ? rows->step[i][row] : tensor->step;
-            if (tensor->grad && tensor->carried)
-                tensor->carried[row] = fo_carry(&group, step, tensor->carried[row]);
+            if (tensor->carried && (tensor->grad || joins))
+                fo_carry(&group, step, fo_carried(info, tensor, row), measure_of(call, row, 0));
         }
     }
 }
@@ -440,9 +453,9 @@ fo_status fo_step_rows_abi(uint64_t abi, const fo_group *group, const fo_rows *r
         call.scale = scale;
         call.skipped = result->skipped ? skipped : NULL;
     }
-    double *ratios = NULL;
+    fo_measure *measures = NULL;
     if (status == FO_OK)
-        status = take_ratios(&call, threads, &ratios);
+        status = take_measures(&call, threads, &measures);
     if (status == FO_OK) {
         for (size_t row = 0; !with_norms && rows->skipped && row < rows->count; row++)
             rows->skipped[row] = 0;
@@ -450,7 +463,7 @@ fo_status fo_step_rows_abi(uint64_t abi, const fo_group *group, const fo_rows *r
         if (fo_rule_describe(group->rule)->carried)
             carry(&call, tensors, tensor_count);
     }
-    free(ratios);
+    free(measures);
     free(noted);
     return status;
 }

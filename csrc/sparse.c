@@ -352,8 +352,8 @@ static void update_all(sparse_step *step, const fo_call *call, int threads)
             it->call.groups = &it->descent;
             it->given.tensor.group = it->summed.tensor.group = 0;
         }
-        fo_bind(&it->given.loop, &it->call, &it->given.tensor, 1);
-        fo_bind(&it->summed.loop, &it->call, &it->summed.tensor, 1);
+        fo_bind(&it->given.loop, &it->call, &it->given.tensor, NULL);
+        fo_bind(&it->summed.loop, &it->call, &it->summed.tensor, NULL);
     }
     fo_parallel(threads, step->starts[step->count], FO_CHUNK_LINES, update_lines, step);
 }
@@ -430,7 +430,7 @@ static fo_status step_with(sparse_step *step, const fo_group *groups, size_t gro
             }
             tensors[i].n = rows ? tensors[i].n / rows * sparse[i].count : 0;
         }
-    fo_call call = {.groups = groups, .scale = options->grad_scale};
+    fo_call call = {.groups = groups, .group_count = group_count, .scale = options->grad_scale};
     fo_status status =
         fo_check_step(groups, group_count, tensors, tensor_count, options, result, &call.bytes);
     if (status != FO_OK)

@@ -23,17 +23,21 @@ enum { SMALL = 1 << 20 };
 #define FO_ALL_CACHES (1 << 24)
 #endif
 
-static double ratio_of(const fo_call *call, size_t i)
+static const fo_measure *measure_of(const fo_call *call, size_t i)
 {
-    return call->ratios ? call->ratios[i] : 1;
+    return call->measures ? &call->measures[i] : NULL;
 }
 
-static int fits(const fo_bound_loop *it, const fo_tensor *tensor, double ratio)
+static int fits(const fo_bound_loop *it, const fo_call *call, const fo_tensor *tensor,
+                const fo_measure *measure)
 {
     const fo_tensor *first = it->tensor;
     if (first->group != tensor->group || first->step != tensor->step ||
-        first->dtype != tensor->dtype || it->ratio != ratio ||
-        it->carried != fo_carried(it->info, tensor, 0))
+        first->dtype != tensor->dtype || (measure && it->ratio != measure->ratio))
+        return 0;
+    if (it->number_bytes &&
+        memcmp(it->numbers, fo_numbers(&call->groups[tensor->group], tensor, 0, measure),
+               it->number_bytes))
         return 0;
     return tensor->dtype != FO_MIXED ||
            (first->param_format == tensor->param_format &&
@@ -50,8 +54,14 @@ static size_t burst_of(size_t bytes, fo_rule rule)
     return bytes < FO_ALL_CACHES ? 2048 : fo_rule_describe(rule)->state_count <= 1 ? 1024 : 512;
 }
 
-void fo_fill_loop_call(fo_loop_call *with, const fo_group *group, uint64_t step, double carried,
-                       double ratio, double grad_scale, size_t bytes)
+/* The numbers that loops of a rule are given. */
+static size_t number_bytes(const fo_kernel *kernel, const fo_rule_info *info)
+{
+    return (size_t)info->carried_count * (kernel->carry ? 2 : 1) * sizeof(double);
+}
+
+void fo_fill_loop_call(fo_loop_call *with, const fo_group *group, uint64_t step,
+                       const double *numbers, double ratio, double grad_scale, size_t bytes)
 {
     const fo_kernel *kernel = fo_kernels[group->rule];
     const fo_hyper *hyper = &group->hyper;
@@ -63,7 +73,9 @@ void fo_fill_loop_call(fo_loop_call *with, const fo_group *group, uint64_t step,
             changed.lr /= 1 + (double)(step - 1) * hyper->lr_decay;
         hyper = &changed;
     }
-    with->coefficients[kernel->carried] = carried;
+    if (numbers)
+        memcpy(with->coefficients + kernel->carried, numbers,
+               number_bytes(kernel, fo_rule_describe(group->rule)));
     kernel->coefficients(hyper, step, with->coefficients);
     const double scale = hyper->grad_scale * grad_scale;
     const double decay = kernel->own_decay ? 0 : hyper->weight_decay;
@@ -79,11 +91,16 @@ void fo_fill_loop_call(fo_loop_call *with, const fo_group *group, uint64_t step,
     with->from_memory = bytes >= FO_ALL_CACHES;
 }
 
-double fo_carry(const fo_group *group, uint64_t step, double carried)
+void fo_carry(const fo_group *group, uint64_t step, double *carried, const fo_measure *measure)
 {
+    const size_t count = (size_t)fo_rule_describe(group->rule)->carried_count;
+    if (fo_kernels[group->rule]->carry) {
+        memcpy(carried, measure->carried + count, count * sizeof(double));
+        return;
+    }
     fo_loop_call with;
     fo_fill_loop_call(&with, group, step, carried, 1, 1, 0);
-    return with.coefficients[fo_kernels[group->rule]->carried];
+    memcpy(carried, with.coefficients + fo_kernels[group->rule]->carried, count * sizeof(double));
 }
 
 fo_loop *fo_loop_of(fo_rule rule, const fo_tensor *tensor)
@@ -92,7 +109,8 @@ fo_loop *fo_loop_of(fo_rule rule, const fo_tensor *tensor)
     return layout == FO_LAYOUT_COUNT ? NULL : fo_kernels[rule]->loop[fo_isa_in_use()][layout];
 }
 
-void fo_bind(fo_bound_loop *to, const fo_call *call, const fo_tensor *tensor, double ratio)
+void fo_bind(fo_bound_loop *to, const fo_call *call, const fo_tensor *tensor,
+             const fo_measure *measure)
 {
     const fo_group *group = &call->groups[tensor->group];
     const fo_rule_info *info = fo_rule_describe(group->rule);
@@ -104,10 +122,11 @@ void fo_bind(fo_bound_loop *to, const fo_call *call, const fo_tensor *tensor, do
         to->in_registers = fo_narrow_loop_of(kernel, info, tensor);
         to->loop = kernel->loop[fo_isa_in_use()][FO_LAYOUT_float32];
     }
-    to->info = info;
-    to->carried = fo_carried(info, tensor, 0);
-    to->ratio = ratio;
-    fo_fill_loop_call(&to->with, group, tensor->step, to->carried, ratio, call->scale, call->bytes);
+    to->number_bytes = number_bytes(fo_kernels[group->rule], info);
+    to->numbers = fo_numbers(group, tensor, 0, measure);
+    to->ratio = measure ? measure->ratio : 1;
+    fo_fill_loop_call(&to->with, group, tensor->step, to->numbers, to->ratio, call->scale,
+                      call->bytes);
 }
 
 static void step_elements(const fo_bound_loop *it, const fo_call *call, const fo_tensor *tensor,
@@ -170,9 +189,9 @@ static void update_lines(void *context, size_t begin, size_t end)
         if (from >= to)
             continue;
         const fo_tensor *tensor = &job->tensors[i];
-        const double ratio = ratio_of(job->call, i);
-        if (!fits(&now, tensor, ratio))
-            fo_bind(&now, job->call, tensor, ratio);
+        const fo_measure *measure = measure_of(job->call, i);
+        if (!fits(&now, job->call, tensor, measure))
+            fo_bind(&now, job->call, tensor, measure);
         fo_update_elements(&now, job->call, tensor,
                            fo_element_at_line(tensor, from - job->starts[i]),
                            fo_element_at_line(tensor, to - job->starts[i]));
@@ -187,9 +206,9 @@ static void update_alone(const fo_call *call, const fo_tensor *tensors, size_t c
         const fo_tensor *tensor = &tensors[i];
         if (!tensor->grad || !tensor->n)
             continue;
-        const double ratio = ratio_of(call, i);
-        if (!now.loop || !fits(&now, tensor, ratio))
-            fo_bind(&now, call, tensor, ratio);
+        const fo_measure *measure = measure_of(call, i);
+        if (!now.loop || !fits(&now, call, tensor, measure))
+            fo_bind(&now, call, tensor, measure);
         fo_update_elements(&now, call, tensor, 0, tensor->n);
     }
 }
@@ -212,7 +231,7 @@ static void update_all(const fo_call *call, const fo_tensor *tensors, size_t cou
     starts[count] = lines;
     update_job job = {call, tensors, count, starts, {0}};
     if (lines) {
-        fo_bind(&job.first, call, &tensors[first], ratio_of(call, first));
+        fo_bind(&job.first, call, &tensors[first], measure_of(call, first));
         fo_parallel(threads, lines, FO_CHUNK_LINES, update_lines, &job);
     }
     free(starts);
@@ -238,6 +257,23 @@ static void measured_of(const void *context, size_t i, fo_measured *to)
     to->scale = job->call->scale;
 }
 
+/* Writes what a rule that joins tensors carries into all of them. */
+static void carry_joined(const fo_call *call, const fo_tensor *tensors, size_t count)
+{
+    const fo_measure *of_rule[FO_RULE_COUNT] = {NULL};
+    for (size_t i = 0; i < count; i++)
+        if (tensors[i].grad && tensors[i].n)
+            of_rule[call->groups[tensors[i].group].rule] = &call->measures[i];
+    for (size_t i = 0; i < count; i++) {
+        /* Of one without a gradient nothing has been checked. */
+        if (!tensors[i].carried || tensors[i].group >= call->group_count)
+            continue;
+        const fo_group *group = &call->groups[tensors[i].group];
+        if (fo_kernels[group->rule]->carry && of_rule[group->rule])
+            fo_carry(group, tensors[i].step, tensors[i].carried, of_rule[group->rule]);
+    }
+}
+
 fo_status fo_update_all(const fo_call *call, const fo_tensor *tensors, size_t count, int threads)
 {
     int any = 0;
@@ -247,17 +283,18 @@ fo_status fo_update_all(const fo_call *call, const fo_tensor *tensors, size_t co
         update_all(call, tensors, count, threads);
         return FO_OK;
     }
-    double *const ratios = malloc(count * sizeof *ratios);
-    if (!ratios)
+    fo_measure *const measures = malloc(count * sizeof *measures);
+    if (!measures)
         return FO_NO_MEMORY;
     const measured_job job = {call, tensors};
-    const fo_status status = fo_take_ratios(measured_of, &job, count, threads, ratios);
+    const fo_status status = fo_take_measures(measured_of, &job, count, count, threads, measures);
     if (status == FO_OK) {
-        fo_call with_ratios = *call;
-        with_ratios.ratios = ratios;
-        update_all(&with_ratios, tensors, count, threads);
+        fo_call with_measures = *call;
+        with_measures.measures = measures;
+        update_all(&with_measures, tensors, count, threads);
+        carry_joined(&with_measures, tensors, count);
     }
-    free(ratios);
+    free(measures);
     return status;
 }
 
@@ -268,9 +305,11 @@ void fo_carry_all(const fo_call *call, size_t group_count, const fo_tensor *tens
         any |= fo_rule_describe(call->groups[i].rule)->carried != NULL;
     for (size_t i = 0; any && i < count; i++) {
         const fo_tensor *tensor = &tensors[i];
+        if (!tensor->grad || !tensor->carried)
+            continue;
         const fo_group *group = &call->groups[tensor->group];
-        if (tensor->grad && fo_rule_describe(group->rule)->carried && tensor->carried)
-            *tensor->carried = fo_carry(group, tensor->step, *tensor->carried);
+        if (fo_rule_describe(group->rule)->carried && !fo_kernels[group->rule]->carry)
+            fo_carry(group, tensor->step, tensor->carried, NULL);
     }
 }
 
@@ -383,7 +422,7 @@ fo_status fo_step_abi(uint64_t abi, const fo_group *groups, size_t group_count,
 {
     fo_result own;
     fo_status status = fo_begin_step(abi, &options, &result, &own);
-    fo_call call = {.groups = groups};
+    fo_call call = {.groups = groups, .group_count = group_count};
     if (status == FO_OK)
         status =
             fo_check_step(groups, group_count, tensors, tensor_count, options, result, &call.bytes);

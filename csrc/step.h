@@ -8,6 +8,7 @@
 #include "kernel/kernel.h"
 #include "library.h"
 #include "narrow.h"
+#include "ratio.h"
 #include "tensor.h"
 
 #include <math.h>
@@ -72,10 +73,19 @@ static inline double fo_clip_factor(double norm, double max_norm)
 /* What holds for all tensors of a call. */
 typedef struct fo_call {
     const fo_group *groups;
-    double scale;         /* of the gradients, besides the groups' own */
-    size_t bytes;         /* of all parameters, in the type that they compute in */
-    const double *ratios; /* of each tensor, by which its lr is multiplied; NULL: all are 1 */
+    size_t group_count;
+    double scale;               /* of the gradients, besides the groups' own */
+    size_t bytes;               /* of all parameters, in the type that they compute in */
+    const fo_measure *measures; /* of each tensor, where a rule has terms, else NULL */
 } fo_call;
+
+/* What a row of a tensor carries to this step, or NULL. */
+static inline const double *fo_numbers(const fo_group *group, const fo_tensor *tensor, size_t row,
+                                       const fo_measure *measure)
+{
+    return fo_kernels[group->rule]->carry ? measure->carried
+                                          : fo_carried(fo_rule_describe(group->rule), tensor, row);
+}
 
 /* A loop and what it needs besides the buffers. Tensors share it if they have the same group, step and
  * formats. */
@@ -85,12 +95,15 @@ typedef struct fo_bound_loop {
     fo_narrow_loop *in_registers;
     fo_loop *loop;
     const fo_rule_info *info;
-    double carried; /* what the tensors carry from the step before */
+    size_t number_bytes; /* of what the tensors carry */
+    const double *numbers;
     double ratio;
     fo_loop_call with;
 } fo_bound_loop;
 
-void fo_bind(fo_bound_loop *to, const fo_call *call, const fo_tensor *tensor, double ratio);
+/* measure: that of the tensor, or NULL. */
+void fo_bind(fo_bound_loop *to, const fo_call *call, const fo_tensor *tensor,
+             const fo_measure *measure);
 
 /* Elements from begin up to end. */
 void fo_update_elements(const fo_bound_loop *it, const fo_call *call, const fo_tensor *tensor,
@@ -109,17 +122,17 @@ fo_status fo_take_norm(fo_call *call, const fo_tensor *tensors, size_t count,
 /* Every tensor that has a gradient. FO_OK or FO_NO_MEMORY. */
 fo_status fo_update_all(const fo_call *call, const fo_tensor *tensors, size_t count, int threads);
 
-/* Brings the numbers up to date that these tensors carry to the next step. */
+/* Brings the numbers up to date that these tensors carry to the next step, but for rules that join tensors: there
+ * fo_update_all does. */
 void fo_carry_all(const fo_call *call, size_t group_count, const fo_tensor *tensors, size_t count);
 
-/* What the loop of a group's rule needs besides buffers, at a step, before which the number that the rule
- * carries was carried; bytes are those of all parameters of the call; grad_scale multiplies the group's
- * own, and ratio its lr. */
-void fo_fill_loop_call(fo_loop_call *with, const fo_group *group, uint64_t step, double carried,
-                       double ratio, double grad_scale, size_t bytes);
+/* What the loop of a group's rule needs besides buffers, at a step; numbers are what the rule carries to it, or
+ * NULL; bytes are those of all parameters of the call; grad_scale multiplies the group's own, and ratio its lr. */
+void fo_fill_loop_call(fo_loop_call *with, const fo_group *group, uint64_t step,
+                       const double *numbers, double ratio, double grad_scale, size_t bytes);
 
-/* The number that the rule of a group carries, after a step. */
-double fo_carry(const fo_group *group, uint64_t step, double carried);
+/* Brings what a tensor, or a row of it, carries up to date, after a step. */
+void fo_carry(const fo_group *group, uint64_t step, double *carried, const fo_measure *measure);
 
 /* The loop for the formats of a tensor's buffers, or NULL if there is none: then narrow.h steps them. */
 fo_loop *fo_loop_of(fo_rule rule, const fo_tensor *tensor);

@@ -27,6 +27,7 @@ static const fo_hyper_info hyper_infos[] = {
 #define ONE_STATE(a) {#a}
 #define TWO_STATES(a, b) {#a, #b}
 #define THREE_STATES(a, b, c) {#a, #b, #c}
+#define FOUR_STATES(a, b, c, d) {#a, #b, #c, #d}
 #define OPTIONAL(state, flag)                                                                      \
     #state, #flag, 1, {#state},                                                                    \
     {                                                                                              \
@@ -44,9 +45,10 @@ static const fo_hyper_info hyper_infos[] = {
     }
 #define INITIAL(name) #name
 #define NO_INITIAL NULL
-#define STEP 1, NULL
-#define STEP_AND(number) 1, #number
-#define NO_STEP 0, NULL
+#define STEP 1, NULL, 0
+#define STEP_AND(number) 1, #number, 1
+#define STEP_AND_ARRAY(numbers, count) 1, #numbers, count
+#define NO_STEP 0, NULL, 0
 #define FO_RULE(name, class_name, kernel, states, optional, initial, step, hypers)                 \
     {#name,                                                                                        \
      #class_name,                                                                                  \
@@ -83,6 +85,11 @@ const fo_rule_info *fo_rule_describe(fo_rule rule)
 int fo_rule_takes_norms(fo_rule rule)
 {
     return (unsigned)rule < FO_RULE_COUNT && fo_kernels[rule]->terms != 0;
+}
+
+int fo_rule_joins_tensors(fo_rule rule)
+{
+    return (unsigned)rule < FO_RULE_COUNT && fo_kernels[rule]->carry != NULL;
 }
 
 const fo_hyper_info *fo_hyper_describe(fo_hyper_index index)

@@ -52,11 +52,12 @@ static inline int fo_has_state(const fo_rule_info *info, const fo_tensor *tensor
            (k < info->state_count + info->optional_count && tensor->state[k] != NULL);
 }
 
-/* The number of a row that the rule carries from step to step, as the last step left it; 0 if there is none.
- * A tensor that is not of rows is its own row 0. */
-static inline double fo_carried(const fo_rule_info *info, const fo_tensor *tensor, size_t row)
+/* What a row carries from step to step, as the last step left it, or NULL. A tensor that is not of rows is its
+ * own row 0. */
+static inline double *fo_carried(const fo_rule_info *info, const fo_tensor *tensor, size_t row)
 {
-    return info->carried && tensor->carried ? tensor->carried[row] : 0;
+    return info->carried && tensor->carried ? tensor->carried + row * (size_t)info->carried_count
+                                            : NULL;
 }
 
 typedef struct fo_layout_formats {

@@ -111,7 +111,9 @@ def step_keyword(rule, step, carried=None):
         return {}
     if rule.carried is None:
         return {"step": step}
-    return {"step": step, rule.carried: np.array(0.5**step) if carried is None else carried}
+    if carried is None:
+        carried = np.full(rule.carried_shape, 0.5**step)
+    return {"step": step, rule.carried: carried}
 
 
 def function_keywords(rule, keywords, step, carried=None):

@@ -8,6 +8,8 @@ buffers; everything else is NumPy arithmetic in that dtype, left to right as the
 import numpy as np
 
 REFERENCE = {}
+# Of the rules that join arrays, those for several of them
+TOGETHER = {}
 
 
 def twin(function):
@@ -326,13 +328,17 @@ def asgd(param, grad, param_avg, *, step, eta, lr, lambd, alpha, t0, **common):
 
 
 def sum_of_squares(terms):
+    return sum_of(np.square(terms, dtype=np.float64))
+
+
+def sum_of(terms):
     """In double: of each block of 4096 in 32 sums, which are added in halves; then the blocks in
     pairs."""
     blocks = np.zeros((-(-terms.size // 4096), 128, 32))
     blocks.ravel()[: terms.size] = terms.ravel()
     sums = np.zeros((len(blocks), 32))
     for k in range(min(128, -(-terms.size // 32))):
-        sums = sums + blocks[:, k] * blocks[:, k]
+        sums = sums + blocks[:, k]
     while sums.shape[1] > 1:
         sums = sums[:, : sums.shape[1] // 2] + sums[:, sums.shape[1] // 2 :]
     sums = sums.ravel()
@@ -467,6 +473,73 @@ def schedule_free_adamw(
     update = real(rate * (1.0 - beta1 * (1.0 - share))) * d - real(share) * z_offset
     z_offset[...] = real(1.0 - share) * (z_offset - real(rate * beta1) * d)
     param[...] = param - update
+
+
+@np.errstate(all="ignore")
+def prodigy_together(tensors, d):
+    """A step of several arrays: for each of them its buffers, and the keywords of `prodigy`.
+
+    `d` is what all of them carry.
+    """
+    _, leader = max(tensors, key=lambda each: each[1]["step"])
+    beta3 = leader["beta3"] or float(np.sqrt(leader["beta2"]))
+    first = leader["d0"]
+    before, numerator, most = (float(number) for number in d)
+    if leader["step"] == 1:
+        before = numerator = most = 0.0
+    before, most = before or first, most or first
+    totals, rest = [0.0, 0.0], []
+    for (param, grad, exp_avg, exp_avg_sq, s, p0_offset), hypers in tensors:
+        real = param.dtype.type
+        lr, beta1, beta2, decay = (hypers[k] for k in ("lr", "beta1", "beta2", "weight_decay"))
+        g = effective_gradient(
+            param,
+            grad,
+            lr=lr,
+            weight_decay=0.0 if hypers["decoupled"] else decay,
+            decoupled=False,
+            grad_scale=hypers["grad_scale"],
+            maximize=hypers["maximize"],
+        )
+        rate = before * lr
+        if hypers["use_bias_correction"]:
+            root = float(np.sqrt(1.0 - power(beta2, hypers["step"])))
+            rate *= root / (1.0 - power(beta1, hypers["step"]))
+        growth = quotient(before, hypers["d0"]) if hypers["d0"] > 0 else 0.0
+        own = hypers["beta3"] or float(np.sqrt(beta2))
+        totals[0] += sum_of((real(growth * rate) * g) * p0_offset)
+        exp_avg[...] = real(beta1) * exp_avg + real(before * (1.0 - beta1)) * g
+        exp_avg_sq[...] = real(beta2) * exp_avg_sq + real(before * before * (1.0 - beta2)) * (g * g)
+        factor = growth * (before if hypers["safeguard_warmup"] else rate)
+        s[...] = real(own) * s + real(factor) * g
+        totals[1] += sum_of(np.abs(s))
+        rest.append((param, exp_avg, exp_avg_sq, p0_offset, rate, hypers))
+    now = before
+    if totals[1] != 0:
+        numerator = beta3 * numerator + totals[0]
+        estimate = quotient(leader["d_coef"] * numerator, totals[1])
+        if now == first and estimate > now:
+            now = estimate
+        most = estimate if estimate > most else most
+        bound = now * leader["growth_rate"] if leader["growth_rate"] > 0 else np.inf
+        now = bound if bound < most else most
+    d[...] = now, numerator, most
+    for param, exp_avg, exp_avg_sq, p0_offset, rate, hypers in rest:
+        real = param.dtype.type
+        x = (real(rate) * exp_avg) / (np.sqrt(exp_avg_sq) + real((now or before) * hypers["eps"]))
+        decay = real(rate * hypers["weight_decay"])
+        if hypers["decoupled"] and decay != 0:
+            x = x + decay * param
+        p0_offset[...] = p0_offset + (param - (param - x))
+        param[...] = param - x
+
+
+TOGETHER["prodigy"] = prodigy_together
+
+
+@twin
+def prodigy(param, grad, exp_avg, exp_avg_sq, s, p0_offset, *, d, **hypers):
+    prodigy_together([((param, grad, exp_avg, exp_avg_sq, s, p0_offset), hypers)], d)
 
 
 def average(array, param, *, step, ema):

@@ -289,6 +289,31 @@ def schedule_free_adamw(p, g, offset, v, t, u):
     np.multiply(offset, 1 - share, out=offset)
 
 
+@step_of
+def prodigy(p, g, m, v, s, offset, t, u):
+    """While d is still d0, and with the estimate of each array alone."""
+    d = 1e-6
+    np.multiply(g, d, out=u)
+    _average(m, u, 0.9, t)
+    _average_square(v, u, 0.999, t)
+    np.multiply(s, 0.999**0.5, out=s)
+    np.multiply(g, d * LR, out=t)
+    np.add(s, t, out=s)
+    _prodigy_d(float(np.dot(t, offset)), float(np.abs(s, out=u).sum()))
+    np.copyto(u, p)
+    np.sqrt(v, out=t)
+    np.add(t, d * 1e-8, out=t)
+    np.divide(m, t, out=t)
+    np.multiply(t, d * LR, out=t)
+    np.subtract(p, t, out=p)
+    np.subtract(u, p, out=u)
+    np.add(offset, u, out=offset)
+
+
+def _prodigy_d(numerator, denominator):
+    return max(1e-6, numerator / denominator) if denominator else 1e-6
+
+
 def make_step(rule, tensors, max_norm=None):
     """A function without arguments that steps all tensors, clipped by global norm if asked."""
     formula = STEPS[rule.name]

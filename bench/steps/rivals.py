@@ -47,7 +47,7 @@ class FastoptFunction(Rival):
                 return Case(lambda: function(param, grad, a, b, step=STEP, lr=LR))
         hypers = {"lr": LR, "step": STEP} if "step" in rule.hypers else {"lr": LR}
         if rule.carried is not None:
-            hypers[rule.carried] = np.zeros(())
+            hypers[rule.carried] = np.zeros(rule.carried_shape)
         return Case(lambda: function(param, grad, *states, **hypers))
 
 

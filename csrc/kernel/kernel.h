@@ -51,7 +51,7 @@ typedef enum fo_preparation {
     FO_GRAD_PREPARED
 } fo_preparation;
 
-enum { FO_MAX_COEFFICIENTS = 10 };
+enum { FO_MAX_COEFFICIENTS = 17 };
 
 /* What a loop needs besides buffers. Numbers are rounded once to the compute type, in the loop.
  *
@@ -121,7 +121,8 @@ enum { FO_MAX_TERMS = 2 };
 
 typedef struct fo_kernel {
     /* If the rule carries a number from step to step, c[carried] is what the last step left, and becomes what
-     * this one leaves. */
+     * this one leaves. If it joins tensors, carry does that, and both are there: what the last step left, and
+     * behind it what this one leaves. */
     void (*coefficients)(const fo_hyper *hyper, uint64_t step, double *c);
     int carried;
     int own_decay; /* the formula has weight_decay in it */
@@ -130,9 +131,11 @@ typedef struct fo_kernel {
     fo_narrow_loop *in_halves[FO_ISA_COUNT];
     fo_narrow_loop *in_mixture[FO_ISA_COUNT];
     fo_narrow_loop *in_blocks[FO_ISA_COUNT];
-    /* Of a rule that takes norms of the whole tensor: how many, by what they multiply lr, and what is summed. */
+    /* Of a rule that takes norms of the whole tensor: how many, by what they multiply lr, and what is summed. One
+     * that joins tensors has carry in place of ratio. */
     int terms; /* else 0 */
     double (*ratio)(const fo_hyper *hyper, const double *sums, size_t n);
+    void (*carry)(const fo_hyper *hyper, const double *sums, double *carried);
     fo_terms_loop *terms_loop[FO_ISA_COUNT][FO_LAYOUT_COUNT];
 } fo_kernel;
 
@@ -148,6 +151,8 @@ typedef struct fo_kernel {
 #define ONE_STATE(a) FO_NUMBERED(1, FO_KIND_##a)
 #define TWO_STATES(a, b) FO_NUMBERED(2, FO_KIND_##a | FO_KIND_##b << 1)
 #define THREE_STATES(a, b, c) FO_NUMBERED(3, FO_KIND_##a | FO_KIND_##b << 1 | FO_KIND_##c << 2)
+#define FOUR_STATES(a, b, c, d)                                                                    \
+    FO_NUMBERED(4, FO_KIND_##a | FO_KIND_##b << 1 | FO_KIND_##c << 2 | FO_KIND_##d << 3)
 #define NO_OPTIONAL 0
 #define OPTIONAL(state, flag) ONE_STATE(state)
 #define TWO_ADDED(a, flag_a, b, flag_b) TWO_STATES(a, b)
@@ -164,6 +169,7 @@ typedef struct fo_kernel {
 #undef ONE_STATE
 #undef TWO_STATES
 #undef THREE_STATES
+#undef FOUR_STATES
 #undef NO_OPTIONAL
 #undef OPTIONAL
 #undef TWO_ADDED

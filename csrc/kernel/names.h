@@ -272,8 +272,10 @@
 /* norm.c */
 #undef add_square
 #define add_square FO_NAME(add_square)
-#undef add_squares
-#define add_squares FO_NAME(add_squares)
+#undef add_whole
+#define add_whole FO_NAME(add_whole)
+#undef add_all
+#define add_all FO_NAME(add_all)
 #undef add_rest
 #define add_rest FO_NAME(add_rest)
 #undef add_up

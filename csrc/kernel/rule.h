@@ -27,10 +27,20 @@
  * which may call update: states are changed for nobody else. No weight decay has been applied to p and g there,
  * and c is that of an lr of 1. Such a rule has no optional state.
  *
+ * A rule that joins tensors has sums of all of them in it, and what it carries from step to step depends on these.
+ * It defines FO_JOINS as 1, and in place of ratio
+ *
+ *     static void carry(const fo_hyper *hyper, const double *sums, double *carried)
+ *
+ * which brings the carried numbers up to date, once for all tensors; sums are those of each term itself, and not of
+ * its squares. All coefficients then have the numbers as the last step left them, and behind these what carry made of
+ * them, but those of take_terms have zeros there. Before the first step all are 0.
+ *
  * FO_KERNEL        the name in rules.def
  * FO_FILE          the file's path, from csrc/
  * FO_CARRIED       only if the rule carries a number from step to step (STEP_AND in rules.def): the index of
- *                  the coefficient that coefficients() finds as the last step left it, and brings up to date
+ *                  the coefficient that coefficients() finds as the last step left it, and brings up to date; of an
+ *                  array, the first of so many
  * FO_OWN_DECAY     1 only if the formula has weight_decay in it, so that neither g nor p is decayed before
  * FO_ROOT_COST     FO_NO_ROOT, or, if the formula takes a square_root, how costly its multiplications are
  *                  beside that: FO_LIGHT (up to 4), FO_MODERATE, FO_HEAVY (8 and more); see loop.h
@@ -84,7 +94,12 @@ enum { ARGUMENT = FO_MAX_STATES, ROOT, PARAM };
 _Static_assert(!FO_CAT(FO_OPTIONAL_STATES, FO_KERNEL), "terms have no optional states");
 #define FO_TERMS_LOOP(isa, name, unused)                                                           \
     [isa] = {[FO_LAYOUT_float32] = terms_##name##_f32, [FO_LAYOUT_float64] = terms_##name##_f64},
-#define FO_NORMS .terms = FO_TERMS, .ratio = ratio, .terms_loop = {FO_ISAS(FO_TERMS_LOOP, )}
+#ifdef FO_JOINS
+#define FO_SUMMED .carry = carry
+#else
+#define FO_SUMMED .ratio = ratio
+#endif
+#define FO_NORMS .terms = FO_TERMS, FO_SUMMED, .terms_loop = {FO_ISAS(FO_TERMS_LOOP, )}
 #else
 #define FO_NORMS .terms = 0
 #endif

@@ -10,7 +10,7 @@ FO_INLINE void take_first_terms(const setting s, size_t i, size_t count, void *c
     prepare(&x, s);
 #if FO_ROOT_COST
     operands until_root = x;
-    until_root.state[ROOT] = (vec){0};
+    until_root.state[ROOT] = until_root.state[ARGUMENT] = (vec){0};
     take_terms(x.p, x.g, until_root.state, s.c, terms);
     x.state[ROOT] = root_of(until_root.state[ARGUMENT], 0);
 #endif

@@ -189,9 +189,8 @@ cdef int check_layout(str name, cnp.ndarray array, bint written) except -1:
     return 0
 
 
-cdef int check_number_array(str name, object array, Py_ssize_t rows) except -1:
-    """That an array holds one number of float64, or one for each of some rows."""
-    wanted = (rows,) if rows else ()
+cdef int check_number_array(str name, object array, tuple wanted) except -1:
+    """That an array holds numbers of float64, in the shape that is wanted."""
     if not cnp.PyArray_CheckExact(array):
         raise TypeError(f"{name} must be a numpy.ndarray, got {type(array).__name__}")
     if (cnp.PyArray_TYPE(<cnp.ndarray>array) != cnp.NPY_DOUBLE

@@ -19,6 +19,8 @@ HYPERS = {
     "call brings up to date. What it holds before step 1 does not matter.",
     "weight_sum": "The sum of the weights of all steps so far; an array without dimensions, of "
     "float64, that each call brings up to date. What it holds before step 1 does not matter.",
+    "d": "The estimate d, its numerator r and d_max; an array of three numbers, of float64, that "
+    "each call brings up to date. What it holds before step 1 does not matter.",
     "lr": "Learning rate, >= 0.",
     "momentum": "Share of the buffer that is kept, in [0, 1).",
     "dampening": "Share of the gradient that is left out of the buffer, in [0, 1).",
@@ -43,6 +45,11 @@ HYPERS = {
     "lambd": "How fast the step size falls, and share of the parameter that decays with it, >= 0.",
     "t0": "The number of steps after which averaging begins, >= 0.",
     "warmup_steps": "The number of steps during which the learning rate rises from 0, >= 0.",
+    "d0": "The first d, >= 0. With 0 nothing ever moves.",
+    "d_coef": "Factor of the estimate of d, >= 0: what to tune, if anything.",
+    "growth_rate": "Factor by which d grows in a step at most, >= 0; 0: without a bound.",
+    "use_bias_correction": "Correct the bias of the averages, as Adam does.",
+    "safeguard_warmup": "Leave lr out of s, for schedules that begin with a small lr.",
     "weight_decay": "Adds weight_decay*param to the gradient; if decoupled, the parameter is "
     "multiplied by 1 - lr*weight_decay first. >= 0.",
     "decoupled": "Decay the parameter and not the gradient, as Keras does for every rule and torch "
@@ -66,6 +73,10 @@ HYPERS = {
     "lamb.weight_decay": "The parameter is multiplied by 1 - lr_t*weight_decay first. >= 0.",
     "stableadamw.weight_decay": "The parameter is multiplied by 1 - lr_t*weight_decay first. >= 0.",
     "rprop.lr": "The first step size, >= 0.",
+    "prodigy.lr": "Factor of the step size that the rule finds, >= 0.",
+    "prodigy.beta3": "Share of s and r that is kept, in [0, 1); 0: sqrt(beta2).",
+    "prodigy.weight_decay": "Subtracts lr_t*weight_decay*param too; if not decoupled, adds "
+    "weight_decay*param to the gradient. >= 0.",
 }
 
 STORAGE = """\
@@ -162,7 +173,11 @@ def describe_function(rule: Rule) -> str:
     signature = ", ".join([*arrays, *optional, "*", _signature(rule.hypers), *rows])
     zeros = "".join(f">>> {name} = np.zeros(2)\n" for name in rule.states)
     # No rule has its first step here, since that of ADOPT moves nothing.
-    given = {"step": "step=2", rule.carried: f"{rule.carried}=np.ones(())", "lr": "lr=0.1"}
+    given = {
+        "step": "step=2",
+        rule.carried: f"{rule.carried}=np.ones({rule.carried_shape})",
+        "lr": "lr=0.1",
+    }
     call = ", ".join([*arrays, *(given[name] for name in given if name in rule.hypers)])
     example = (
         ">>> import fastopt\n>>> import numpy as np\n>>> param = np.array([1.0, -2.0])\n"

@@ -42,11 +42,11 @@ cdef extern from "fastopt.h" nogil:
         size_t n
         void *param
         const void *grad
-        void *state[3]  # FO_MAX_STATES
+        void *state[4]  # FO_MAX_STATES
         uint64_t step
         fo_format param_format
         fo_format grad_format
-        fo_format state_format[3]  # FO_MAX_STATES
+        fo_format state_format[4]  # FO_MAX_STATES
         double *carried
         fo_rounding rounding
         int16_t *remainder
@@ -127,14 +127,15 @@ cdef extern from "fastopt.h" nogil:
         const char *name
         const char *class_name
         const char *kernel
-        const char *states[3]
+        const char *states[4]
         int state_count
         int optional_count
-        const char *optional_states[3]  # FO_MAX_STATES
-        const char *optional_flags[3]
+        const char *optional_states[4]  # FO_MAX_STATES
+        const char *optional_flags[4]
         const char *initial_value
         int needs_step
         const char *carried
+        int carried_count
         const fo_hyper_entry *hypers
         int hyper_count
         unsigned squares
@@ -156,6 +157,7 @@ cdef extern from "fastopt.h" nogil:
     const char *fo_status_text(int status)
     const fo_rule_info *fo_rule_describe(fo_rule rule)
     int fo_rule_takes_norms(fo_rule rule)
+    int fo_rule_joins_tensors(fo_rule rule)
     const fo_hyper_info *fo_hyper_describe(fo_hyper_index index)
     const fo_format_info *fo_format_describe(fo_format format)
     int fo_get_num_threads()

@@ -44,8 +44,8 @@ cdef class RowList(TensorList):
         free(self.counts_of)
         free(self.columns)
 
-    cdef Py_ssize_t rows_of_numbers(self) noexcept:
-        return self.rows
+    cdef tuple shape_of_numbers(self, Rule rule):
+        return (self.rows, *rule.carried_shape)
 
     @property
     def seeds(self):

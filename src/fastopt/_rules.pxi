@@ -47,11 +47,15 @@ cdef class Rule:
         Further arrays that switch variants on, each with the keyword of the class for it: a flag, or
         a hyper-parameter that is not 0 then.
     carried : str or None
-        A number that each step leaves for the next one: an array without dimensions, of float64.
+        What each step leaves for the next one: an array of float64, of the shape `carried_shape`.
+    carried_shape : tuple of int
+        () for a single number.
     squares : tuple of str
         The states, optional ones included, that are averages, sums or maxima of squares.
     takes_norms : bool
-        Whether the step of each element depends on norms of its whole array.
+        Whether the step of each element depends on norms of its whole array, or on all arrays.
+    joins_arrays : bool
+        Whether it depends on all arrays that are stepped together.
     hypers : dict
         Keywords of the function and their defaults; None where one must be given.
     class_hypers : dict
@@ -68,7 +72,9 @@ cdef class Rule:
     cdef readonly dict optional
     cdef readonly str initial_value
     cdef readonly str carried
+    cdef readonly tuple carried_shape
     cdef readonly bint takes_norms
+    cdef readonly bint joins_arrays
     cdef readonly dict hypers
     cdef readonly dict class_hypers
     cdef readonly object function
@@ -102,7 +108,9 @@ cdef class Rule:
                          for i in range(self.info.optional_count)}
         self.initial_value = text(self.info.initial_value)
         self.carried = text(self.info.carried)
+        self.carried_shape = (self.info.carried_count,) if self.info.carried_count > 1 else ()
         self.takes_norms = fo_rule_takes_norms(index)
+        self.joins_arrays = fo_rule_joins_tensors(index)
         arrays = ["param", "grad", *self.states, *self.optional]
         self.squares = tuple([name for i, name in enumerate(arrays[2:])
                               if self.info.squares >> i & 1])
@@ -225,7 +233,7 @@ cdef int keyword_index(Rule rule, PyObject *keyword, int hint) except -1:
     name = <object>keyword
     hint_text = f"; write {OTHER_NAMES[name]}" if name in OTHER_NAMES else ""
     if name == "rows":
-        hint_text = f", since a step of {rule.name} has norms of whole arrays in it"
+        hint_text = f", since a step of {rule.name} depends on whole arrays"
     raise TypeError(f"{rule.name}() got an unexpected keyword argument {name!r}{hint_text}; "
                     f"it takes {', '.join(rule.keywords)}")
 
@@ -281,7 +289,7 @@ cdef object call_rule(PyObject *self, PyObject *const *args, Py_ssize_t position
                 tensor.step = to_step(value)
                 has_step = True
             elif rule.indices[index] == CARRIED_KEYWORD:
-                check_number_array(rule.carried, value, 0)
+                check_number_array(rule.carried, value, rule.carried_shape)
                 check_layout(rule.carried, <cnp.ndarray>value, True)
                 carried = args[positional + k]
             else:

@@ -153,9 +153,9 @@ def _layouts(
     called: str,
     rows: int | None = None,
 ) -> list[Layout]:
-    """Those of the states of one parameter; last that of the number that the rule carries."""
+    """Those of the states of one parameter; last that of what the rule carries."""
     layouts = storage.layouts(state_names(rule, group), param, called, rows)
     if rule.carried is not None:
-        shape = () if rows is None else (rows,)
+        shape = rule.carried_shape if rows is None else (rows, *rule.carried_shape)
         layouts.append(Layout(param.ctypes.data, shape, np.dtype(np.float64)))
     return layouts

@@ -120,10 +120,9 @@ cdef class TensorList:
             return f"ema of {name}"
         return f"{rule.arrays[1 + place]} of {name}"
 
-    cdef Py_ssize_t rows_of_numbers(self) noexcept:
-        """How many numbers an array of those holds that are carried from step to step; 0: it has no
-        dimension."""
-        return 0
+    cdef tuple shape_of_numbers(self, Rule rule):
+        """Of the array of what is carried from step to step."""
+        return rule.carried_shape
 
     cdef Py_ssize_t state_count(self, Py_ssize_t i) noexcept:
         """How many of the states of a parameter are shaped like it: all but the carried number."""
@@ -234,7 +233,8 @@ cdef class TensorList:
 
     cdef Py_ssize_t attach_carried(self, Py_ssize_t i, cnp.ndarray array, Py_ssize_t n) except -1:
         cdef Py_ssize_t number = i * WRITTEN + WRITTEN - 2
-        check_number_array(self.written_name(number), array, self.rows_of_numbers())
+        check_number_array(self.written_name(number), array,
+                           self.shape_of_numbers(self.rules[self.tensors[i].group]))
         self.tensors[i].carried = <double *>cnp.PyArray_DATA(array)
         return self.attach_array(array, number, n)
 
@@ -336,7 +336,8 @@ cdef class TensorList:
                 return self.attach()
             if tensor.carried != NULL and not self.is_unchanged(
                     <cnp.ndarray>PyList_GET_ITEM(states, self.state_count(i)),
-                    max(1, self.rows_of_numbers()), tensor.carried, cnp.NPY_DOUBLE):
+                    (<Rule>PyList_GET_ITEM(self.rules, tensor.group)).info.carried_count
+                    * self.row_count(), tensor.carried, cnp.NPY_DOUBLE):
                 return self.attach()
         return 0
 
@@ -392,8 +393,8 @@ cdef class TensorList:
         cdef const fo_rule_info *info = fo_rule_describe(self.groups[self.tensors[i].group].rule)
         if fo_rule_takes_norms(self.groups[self.tensors[i].group].rule):
             raise ValueError(f"{self.grad_name(i)} must not be sparse: a step of "
-                             f"{text(info.class_name)} has norms of the whole of {self.names[i]} in "
-                             "it; take another rule, or a dense gradient")
+                             f"{text(info.class_name)} depends on the whole of {self.names[i]}; "
+                             "take another rule, or a dense gradient")
         return 0
 
     cdef int check_rows(self, Py_ssize_t i, Rows grad) except -1:

@@ -13,7 +13,7 @@ static const uint64_t last_step = (uint64_t)1 << 53;
 typedef struct buffers {
     double before[2 + FO_MAX_STATES][N], now[2 + FO_MAX_STATES][N];
     void *state[FO_MAX_STATES];
-    double carried;
+    double carried[FO_MAX_CARRIED];
 } buffers;
 
 static void fill(buffers *b)
@@ -23,12 +23,16 @@ static void fill(buffers *b)
             b->before[k][i] = b->now[k][i] = 1 + k + 0.5 * i;
     for (int k = 0; k < FO_MAX_STATES; k++)
         b->state[k] = b->now[2 + k];
-    b->carried = 0.5;
+    for (int k = 0; k < FO_MAX_CARRIED; k++)
+        b->carried[k] = 0.5;
 }
 
 static int unchanged(const buffers *b)
 {
-    return !memcmp(b->before, b->now, sizeof b->now) && b->carried == 0.5;
+    for (int k = 0; k < FO_MAX_CARRIED; k++)
+        if (b->carried[k] != 0.5)
+            return 0;
+    return !memcmp(b->before, b->now, sizeof b->now);
 }
 
 static fo_tensor tensor_of(buffers *b)
@@ -41,7 +45,7 @@ static fo_tensor tensor_of(buffers *b)
     tensor.grad = b->now[1];
     for (int k = 0; k < FO_MAX_STATES; k++)
         tensor.state[k] = b->state[k];
-    tensor.carried = &b->carried;
+    tensor.carried = b->carried;
     tensor.step = 1;
     return tensor;
 }
@@ -270,7 +274,7 @@ static void check_unrepresentable(fo_rule rule)
 {
     const fo_rule_info *info = fo_rule_describe(rule);
     float narrow[2 + FO_MAX_STATES][N];
-    double carried = 0.5;
+    double carried[FO_MAX_CARRIED] = {0.5};
     buffers b;
     fill(&b);
     for (int k = 0; k < 2 + FO_MAX_STATES; k++)
@@ -280,7 +284,7 @@ static void check_unrepresentable(fo_rule rule)
     tensors[1].dtype = FO_FLOAT32;
     tensors[1].param = narrow[0];
     tensors[1].grad = narrow[1];
-    tensors[1].carried = &carried;
+    tensors[1].carried = carried;
     for (int k = 0; k < FO_MAX_STATES; k++)
         tensors[1].state[k] = narrow[2 + k];
     const double lost[] = {ldexp(1, -150), 5e-324, ldexp(1 - ldexp(1, -25), 128), 1e300};

@@ -152,7 +152,7 @@ static void run(const scene *of, fo_isa_index isa, int threads, unsigned offset,
 {
     enum { MAX_PIECES = 512 };
     static fo_tensor tensors[MAX_PIECES];
-    static double carried[MAX_PIECES];
+    static double carried[MAX_PIECES][FO_MAX_CARRIED];
     char *memory[BUFFERS], *at[BUFFERS];
     for (int b = 0; b < of->buffers; b++) {
         const size_t bytes = bytes_of(of, b, of->n);
@@ -168,8 +168,9 @@ static void run(const scene *of, fo_isa_index isa, int threads, unsigned offset,
         const size_t left = of->n - begin;
         const size_t n = count + 1 < MAX_PIECES && piece < left ? piece : left;
         tensors[count] = tensor_of(of, at, begin, n);
-        carried[count] = 0.5;
-        tensors[count].carried = &carried[count];
+        for (int k = 0; k < FO_MAX_CARRIED; k++)
+            carried[count][k] = 0.5;
+        tensors[count].carried = carried[count];
         begin += n;
     }
     in_use = isa;

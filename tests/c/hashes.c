@@ -94,13 +94,13 @@ static void run(fo_rule rule, fo_dtype dtype, const char *variant, const fo_hype
     const fo_rule_info *info = fo_rule_describe(rule);
     const size_t size = n * (dtype == FO_FLOAT64 ? sizeof(double) : sizeof(float));
     void *param = allocate(size), *grad = allocate(size), *state[FO_MAX_STATES + 1] = {0};
-    double carried = 0;
+    double carried[FO_MAX_CARRIED] = {0};
     const int states = info->state_count + info->optional_count;
     for (int k = 0; k < states; k++)
         if (k < info->state_count || optional >> (k - info->state_count) & 1)
             state[k] = allocate(size);
     if (info->carried)
-        state[states] = &carried;
+        state[states] = carried;
     generator = 1;
     fill(dtype, param, n);
     for (int t = 1; t <= steps; t++) {
@@ -115,6 +115,8 @@ static void run(fo_rule rule, fo_dtype dtype, const char *variant, const fo_hype
             h = hash(h, dtype, state[k], n);
             free(state[k]);
         }
+    if (fo_rule_joins_tensors(rule))
+        h = hash(h, FO_FLOAT64, carried, (size_t)info->carried_count);
     free(param);
     free(grad);
     printf("%s %s %s %016llx\n", info->name, dtype == FO_FLOAT64 ? "float64" : "float32", variant,
@@ -165,7 +167,7 @@ static void run_narrow(fo_rule rule, const char *variant, fo_format param, fo_fo
 {
     const fo_rule_info *info = fo_rule_describe(rule);
     fo_group group = {rule, fo_defaults(rule)};
-    double carried = 0;
+    double carried[FO_MAX_CARRIED] = {0};
     group.hyper.lr = 0.01;
     fo_tensor tensor = {.dtype = FO_MIXED,
                         .n = N,
@@ -174,7 +176,7 @@ static void run_narrow(fo_rule rule, const char *variant, fo_format param, fo_fo
                         .grad_format = grad,
                         .rounding = rounding,
                         .seed = 7,
-                        .carried = &carried,
+                        .carried = carried,
                         .position = ((uint64_t)1 << 32) - 601};
     for (int k = 0; k < info->state_count; k++) {
         tensor.state[k] = allocate(N * sizeof(float));
@@ -211,13 +213,13 @@ static void run_clipped(fo_rule rule)
     const size_t sizes[TENSORS] = {1, 31, 4096, 10007, 64};
     fo_group group = {rule, fo_defaults(rule)};
     fo_tensor tensors[TENSORS] = {{0}};
-    double carried[TENSORS] = {0};
+    double carried[TENSORS][FO_MAX_CARRIED] = {{0}};
     group.hyper.lr = 0.01;
     generator = 1;
     for (int i = 0; i < TENSORS; i++) {
         tensors[i].dtype = i % 2 ? FO_FLOAT64 : FO_FLOAT32;
         tensors[i].n = sizes[i];
-        tensors[i].carried = &carried[i];
+        tensors[i].carried = carried[i];
         tensors[i].param = allocate(sizes[i] * sizeof(double));
         for (int k = 0; k < info->state_count; k++)
             tensors[i].state[k] = allocate(sizes[i] * sizeof(double));
@@ -247,6 +249,8 @@ static void run_clipped(fo_rule rule)
             h = hash(h, tensors[i].dtype, tensors[i].state[k], sizes[i]);
             free(tensors[i].state[k]);
         }
+        if (fo_rule_joins_tensors(rule))
+            h = hash(h, FO_FLOAT64, carried[i], (size_t)info->carried_count);
     }
     printf("%s mixed clipped %016llx\n", info->name, (unsigned long long)h);
 }

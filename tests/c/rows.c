@@ -5,7 +5,7 @@
 enum { ROWS = 3, N = 21, BUFFERS = 2 + FO_MAX_STATES };
 
 typedef struct buffers {
-    double x[BUFFERS][ROWS * N], carried[ROWS];
+    double x[BUFFERS][ROWS * N], carried[ROWS * FO_MAX_CARRIED];
 } buffers;
 
 static void fill(buffers *b)
@@ -13,8 +13,8 @@ static void fill(buffers *b)
     for (int k = 0; k < BUFFERS; k++)
         for (int i = 0; i < ROWS * N; i++)
             b->x[k][i] = 1 + k + 0.25 * (i % 11);
-    for (int row = 0; row < ROWS; row++)
-        b->carried[row] = 0.5 / (row + 1);
+    for (int k = 0; k < ROWS * FO_MAX_CARRIED; k++)
+        b->carried[k] = 0.5 / (k + 1);
 }
 
 static fo_tensor tensor_of(buffers *b)
@@ -41,7 +41,7 @@ static void step_apart(fo_group group, const fo_rows *rows, buffers *b, fo_optio
         tensor.grad = b->x[1] + row * N;
         for (int k = 0; k < FO_MAX_STATES; k++)
             tensor.state[k] = b->x[2 + k] + row * N;
-        tensor.carried = b->carried + row;
+        tensor.carried = b->carried + row * fo_rule_describe(group.rule)->carried_count;
         tensor.step = rows->step[0][row];
         group.hyper.lr = rows->hyper[FO_lr][row];
         options.max_norm = rows->max_norm[row];

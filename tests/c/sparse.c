@@ -239,13 +239,16 @@ static void check_norms(fo_rule rule)
     fill(&now);
     before = now;
     const fo_group group = group_of(rule);
-    const fo_tensor tensors[2] = {whole_of(&now), whole_of(&now)};
+    double carried[2][FO_MAX_CARRIED] = {{0.5}, {0.5}};
+    fo_tensor tensors[2] = {whole_of(&now), whole_of(&now)};
+    for (int i = 0; i < 2; i++)
+        tensors[i].carried = carried[i];
     fo_sparse sparse[2] = {sparse_of(1), sparse_of(1)};
     sparse[0].indices = NULL;
     fo_result result;
     CHECK(fo_step_sparse(&group, 1, tensors, sparse, 2, NULL, &result) == FO_NEEDS_WHOLE);
     CHECK(result.tensor == 1);
-    CHECK(!memcmp(&before, &now, sizeof now));
+    CHECK(!memcmp(&before, &now, sizeof now) && carried[0][0] == 0.5 && carried[1][0] == 0.5);
 }
 
 int main(void)

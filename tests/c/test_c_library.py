@@ -243,7 +243,7 @@ def test_c_library_and_python_give_equal_bits(library, abi, name, dtype):
         param = rng.normal(size=n).astype(dtype)
         states = {state: np.zeros(n, dtype) for state in names}
         c_param, c_states = param.copy(), {state: np.zeros(n, dtype) for state in names}
-        carried, c_carried = np.zeros(()), np.zeros(())
+        carried, c_carried = (np.zeros(rule.carried_shape) for _ in range(2))
         pointers = (ctypes.c_void_p * (len(names) + 1))(
             *(array.ctypes.data for array in c_states.values()), c_carried.ctypes.data
         )

@@ -35,7 +35,7 @@ static uint64_t take_steps(fo_rule rule)
     group.hyper.lr = 0.01;
     fo_tensor tensors[2] = {{0}};
     float *buffers[2][2 + FO_MAX_STATES] = {{0}};
-    double carried[2] = {0};
+    double carried[2][FO_MAX_CARRIED] = {{0}};
     for (int i = 0; i < 2; i++) {
         for (int b = 0; b < 2 + info->state_count; b++) {
             buffers[i][b] = calloc(sizes[i], sizeof(float));
@@ -47,7 +47,7 @@ static uint64_t take_steps(fo_rule rule)
         tensors[i].n = sizes[i];
         tensors[i].param = buffers[i][0];
         tensors[i].grad = buffers[i][1];
-        tensors[i].carried = &carried[i];
+        tensors[i].carried = carried[i];
         for (int k = 0; k < info->state_count; k++)
             tensors[i].state[k] = buffers[i][2 + k];
     }

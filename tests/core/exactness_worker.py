@@ -261,7 +261,8 @@ def check_special_values(report):
             if names[-1] in MAXIMA:
                 # numpy.maximum does not define the sign of max(-0, 0)
                 axes[-1] = np.delete(axes[-1], 1)
-            grid = [axis.ravel() for axis in np.meshgrid(*axes)]
+            # Of six buffers a sample; 1009 is coprime to the number of values.
+            grid = [axis.ravel()[:: 1009 if count > 5 else 1] for axis in np.meshgrid(*axes)]
             for hypers in special_hypers(rule, keywords, dtype):
                 expected = [np.ascontiguousarray(buffer) for buffer in grid]
                 got = [buffer.copy() for buffer in expected]

@@ -91,7 +91,7 @@ class Case:
             [p.copy(), None, *(formats.store(f, np.zeros(p.size, np.float32)) for f in states)]
             for p in self.params
         ]
-        self.carried = [np.zeros(()) for _ in self.params]
+        self.carried = [np.zeros(rule.carried_shape) for _ in self.params]
         self.remainders = [np.zeros(p.size, np.int16) if master else None for p in self.params]
         self.optimizer = class_of(rule)(
             [as_array(p, param) for p in self.params],
@@ -161,7 +161,8 @@ def every_case():
     for rule in RULES:
         print(rule.name, file=sys.stderr, flush=True)
         for combination, rounding in combinations_of(rule, COMBINATIONS):
-            for lengths in (LENGTHS, (LARGE,)):
+            # Rules that join arrays have a twin for one.
+            for lengths in (LENGTHS[-1:] if rule.joins_arrays else LENGTHS, (LARGE,)):
                 turn += 5
                 yield Case(rule, keywords_of(rule, turn), combination, rounding, lengths)
 

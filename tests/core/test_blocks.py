@@ -66,7 +66,7 @@ def test_blocks_whose_first_element_is_the_second_of_its_word_match_the_twin(rul
     options = {"lr": 0.01, "state_format": "block8", "seed": 5}
     opt = class_of(rule)([first, param], **options)
     blocks = [np.zeros(-(-n // BLOCK), formats.BLOCK8) for _ in rule.states]
-    twin, carried = [param.copy(), None, *blocks], np.zeros(())
+    twin, carried = [param.copy(), None, *blocks], np.zeros(rule.carried_shape)
     for t in range(2):
         twin[1] = numbers(t + 1, n, np.float32)
         opt.step([np.zeros_like(first), twin[1]])

@@ -37,7 +37,7 @@ def with_each_leaf_spoilt(tree):
                 for part in with_each_leaf_spoilt(item)
             )
     elif isinstance(tree, np.ndarray):
-        yield tree.ravel()
+        yield tree[None]
         yield tree[:-1] if tree.ndim else tree.reshape(1)
         yield tree.astype(np.float64 if tree.dtype == np.float32 else np.float32)
         yield tree.astype(object)

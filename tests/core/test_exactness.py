@@ -76,6 +76,8 @@ PINNED = {
     "lamb-float64": "868b8036f85e0438d18534c635de43c6",
     "lars-float32": "f9912cc53ffc87f517520bdc7f523887",
     "lars-float64": "259adc5ddde5aedb87218cefab0a315b",
+    "prodigy-float32": "5d83376cdd3b5e4c580877e72e85310c",
+    "prodigy-float64": "4fec3b4bd92bb4f3f08b69ca3df23421",
 }
 
 

@@ -273,7 +273,7 @@ def test_rows_and_arrays_are_stepped_side_by_side(rule, dtype):
         if keywords.get(rule.initial_value):
             for first, *_ in states:
                 first[...] = keywords[rule.initial_value]
-        carried = [np.zeros(()) for _ in params]
+        carried = [np.zeros(rule.carried_shape) for _ in params]
         opt = class_of(rule)(params, **keywords)
         for t in range(3):
             rows = fastopt.Rows(np.roll(INDICES, t), some_values(dtype, seed=t))

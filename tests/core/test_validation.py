@@ -213,7 +213,7 @@ BAD_CARRIED = [
 @pytest.mark.parametrize(
     "rule", [rule for rule in RULES if rule.carried], ids=lambda rule: rule.name
 )
-def test_what_is_carried_from_step_to_step_is_an_array_of_one_number(rule, value, error):
+def test_what_is_carried_from_step_to_step_is_an_array_of_such_numbers(rule, value, error):
     keywords = {**good_keywords(rule), rule.carried: value}
     assert_refused(rule, good_arrays(rule, ()), keywords, error, (rule.carried,))
 
@@ -224,7 +224,8 @@ def test_what_is_carried_from_step_to_step_is_an_array_of_one_number(rule, value
 def test_what_is_carried_overlaps_no_array(rule):
     arrays = good_arrays(rule, (), np.float64)
     for name, array in arrays.items():
-        keywords = {**good_keywords(rule), rule.carried: array.reshape(-1)[:1].reshape(())}
+        number = array.reshape(-1)[: np.prod(rule.carried_shape, dtype=int)]
+        keywords = {**good_keywords(rule), rule.carried: number.reshape(rule.carried_shape)}
         assert_refused(rule, arrays, keywords, ValueError, (f"must not overlap {name}",))
 
 

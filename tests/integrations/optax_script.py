@@ -79,6 +79,30 @@ def schedule_free_adamw(lr, beta1, beta2, eps, warmup_steps, weight_decay):
     )
 
 
+def prodigy(
+    lr,
+    beta1,
+    beta2,
+    beta3,
+    eps,
+    d0,
+    d_coef,
+    growth_rate,
+    use_bias_correction,
+    safeguard_warmup,
+    weight_decay,
+    decoupled,
+):
+    """With the correction of bias, which optax always has, and no bound of the growth."""
+    assert use_bias_correction
+    assert decoupled
+    assert not growth_rate
+    betas = beta1, beta2
+    return optax.contrib.prodigy(
+        lr, betas, beta3 or None, eps, d0, d_coef, weight_decay, safeguard_warmup
+    )
+
+
 def starting_params():
     return [
         numbers(i, int(np.prod(shape)), np.float64).reshape(shape) for i, shape in enumerate(SHAPES)

@@ -33,9 +33,21 @@ OPTAX = {
         "eps": 1e-3,
         "weight_decay": 0.03,
     },
+    "prodigy": {
+        "lr": 0.5,
+        "beta1": 0.8,
+        "beta2": 0.99,
+        "beta3": 0.9,
+        "eps": 1e-3,
+        "d0": 1e-4,
+        "d_coef": 2.0,
+        "use_bias_correction": True,
+        "safeguard_warmup": True,
+        "weight_decay": 0.03,
+    },
 }
-# A rule whose lr has no default
-GIVEN = {"lars": {"lr": 1.0}}
+# A rule whose lr has no default, and what optax always has
+GIVEN = {"lars": {"lr": 1.0}, "prodigy": {"use_bias_correction": True}}
 
 
 @pytest.mark.needs("optax")

@@ -62,6 +62,7 @@ def test_every_rule_learns_the_digits(digits, rule):
     rates = {"adagrad": 0.02, "adadelta": 1.0, "sgd": 0.3, "momentum": 0.05, "nag": 0.05}
     rates |= {"radam": 0.02, "asgd": 0.3, "lars": 5.0}
     rates |= {"schedule_free_sgd": 1.0, "schedule_free_adamw": 0.02}
+    rates |= {"prodigy": 1.0}
     options = {**OPTIONS, "learning_rate_init": rates.get(rule, 0.005)}
     if rule == "rprop":  # is for the gradients of a whole data set
         options["batch_size"] = len(inputs)
