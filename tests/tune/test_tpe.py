@@ -10,7 +10,7 @@ from tune_objectives import SPACE, smooth
 
 from fastopt import tune
 from fastopt.tune.strategies.tpe import parzen
-from fastopt.tune.strategies.tpe.history import History, _thinned
+from fastopt.tune.strategies.tpe.history import History, _worse
 from fastopt.tune.strategies.tpe.strategy import _groups
 
 NUMBERS = {
@@ -62,6 +62,59 @@ def test_a_density_over_levels_sums_to_one(name, n):
         low, high = parameter.cell(levels)
         weight *= (high - low) / math.sqrt(2.0 * math.pi)
     assert weight.sum() == pytest.approx(1.0, abs=2e-3)
+
+
+def plain_log_density(dimensions, kernels, points):
+    """The density as its definition says, one kernel and one dimension at a time."""
+    n = len(kernels)
+    weights = np.append(parzen._weights(n), 1.0)
+    total = np.tile(np.log(weights / weights.sum()), (len(points), 1))
+    for j, dimension in enumerate(dimensions):
+        parameter, places, seen = dimension.parameter, points[:, j], kernels[:, j]
+        if dimension.kind == "categorical":
+            factor = parzen._Choices(dimension, seen)
+            factor.add_log_density(places, total)
+            continue
+        # Of equal places the older comes first.
+        order = sorted(range(n), key=lambda i: (seen[i], i))
+        scales = np.ones(n + 1)
+        for k, i in enumerate(order):
+            beside = [seen[order[m]] for m in (k - 1, k + 1) if 0 <= m < n]
+            gaps = [abs(seen[i] - other) for other in beside] or [seen[i], 1.0 - seen[i]]
+            least = max(parzen.NARROWEST, 1.0 / (n + 2)) if n > 1 else 0.0
+            scales[i] = max(*gaps, least)
+        centres = np.append(seen, 0.5)
+        inside = parzen._between(-centres / scales, (1.0 - centres) / scales)
+        coarse = dimension.levels is not None and dimension.levels < 1.0 / parzen.FINE
+        if coarse:
+            low, high = (edge[:, None] for edge in parameter.cell(parameter.nearest(places)))
+            masses = parzen._between((low - centres) / scales, (high - centres) / scales)
+            total += np.log(np.maximum(masses / inside, 1e-300))
+        else:
+            z = places[:, None] / scales - centres / scales
+            total += -0.5 * (z * z)
+            total -= np.log(scales * inside)
+    largest = total.max(axis=1)
+    return largest + np.log(np.exp(total - largest[:, None]).sum(axis=1))
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 26, 300])
+def test_a_density_has_the_bits_of_its_definition(n):
+    """Of points far from all trials the last bits decide which is suggested."""
+    space = tune.Space(
+        {
+            "x": tune.Float(0.0, 1.0),
+            "lr": tune.Float(1e-5, 1e-1, log=True),
+            "layers": tune.Int(1, 6),
+            "width": tune.Int(0, 2000),
+            "rule": tune.Categorical(list("abcd")),
+        }
+    )
+    rng = np.random.default_rng(n)
+    kernels = space.snap(np.clip(0.3 + 0.4 * rng.standard_normal((n, 5)), 0.0, 1.0))
+    points = space.snap(np.random.default_rng(9).random((40, 5)))
+    found = parzen.Parzen(space.dimensions, kernels).log_density(points)
+    assert found.tolist() == plain_log_density(space.dimensions, kernels, points).tolist()
 
 
 def test_a_continuous_density_integrates_to_one():
@@ -154,12 +207,41 @@ def test_parameters_under_the_same_condition_are_drawn_together():
 
 
 def test_many_worse_trials_are_thinned_evenly_but_for_the_newest():
-    points = np.arange(9000.0)[:, None]
-    thinned = _thinned(points)[:, 0]
+    thinned = _worse(9000, [])
     assert len(thinned) == 500
     assert thinned[-25:].tolist() == list(range(8975, 9000))
     assert np.ptp(np.diff(thinned[:475])) <= 1.0
-    assert len(_thinned(points[:500])) == 500
+    assert len(_worse(500, [])) == 500
+
+
+@pytest.mark.parametrize("n", [0, 7, 300, 520, 2000])
+def test_the_trials_are_parted_as_a_sort_of_all_parts_them(n):
+    rng = np.random.default_rng(n)
+    space = tune.Space({"x": tune.Int(0, 9999)})
+    trials = []
+    for i in range(n):
+        value, state = float(rng.integers(40)), rng.choice(["done"] * 6 + ["stopped", "failed"])
+        steps = [0.0] * int(rng.integers(1, 4)) if state == "stopped" else []
+        trials.append(tune.Trial(i, {"x": i}, value if state != "failed" else None, state, None))
+        trials[-1].values = steps
+        if state == "done":
+            trials[-1].constraints = [float(rng.integers(-3, 2))]
+    history = History(space, [-1.0])
+    history.read(trials)
+    good, bad = (space.parameters["x"].nearest(part[:, 0]).tolist() for part in history.split())
+
+    def order(trial):
+        if trial.state == "stopped":
+            return 1, -len(trial.values), -trial.value, trial.number
+        if trial.feasible:
+            return 0, 0, -trial.value, trial.number
+        return 2, 0, trial.violation, trial.number
+
+    ranked = sorted((t for t in trials if t.state != "failed"), key=order)
+    better = [t.number for t in ranked[: min(math.ceil(0.1 * len(ranked)), 25)]]
+    others = np.array([t.number for t in trials if t.number not in better])
+    assert good == sorted(better)
+    assert bad == others[_worse(len(others), [])].tolist()
 
 
 def test_a_suggestion_depends_on_the_trials_alone(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import heapq
 import math
 from collections.abc import Sequence
@@ -36,6 +37,8 @@ class History:
         self._signs = np.array(signs)
         self._points = np.empty((16, len(space)))
         self._values = np.empty((16, len(signs)))
+        # (value, number) of the best of all that are done, of one objective.
+        self._best: list[tuple[float, int]] = []
         # Sort keys of stopped and infeasible trials, which rank after all others with a result.
         self._later: list[tuple[float, float, int]] = []
         self._n = 0
@@ -60,6 +63,9 @@ class History:
         elif trial.feasible is False:
             self._later.append((1.0, trial.violation, n))
         self._values[n] = signed if trial.feasible else math.inf
+        if len(self._signs) == 1:
+            bisect.insort(self._best, (self._values[n, 0], n))
+            del self._best[MOST_BETTER:]
         self.n_results += bool(values)
         self._n += 1
 
@@ -67,22 +73,15 @@ class History:
         """The points of the better and of the worse trials, each in the order of their ends."""
         points, values = self._points[: self._n], self._values[: self._n]
         count = min(math.ceil(0.1 * self.n_results), MOST_BETTER)
-        better = np.zeros(self._n, bool)
         done = min(count, self.n_results - len(self._later))
-        if done and values.shape[1] == 1:
-            better[_smallest(values[:, 0], done)] = True
+        better = [n for *_, n in heapq.nsmallest(count - done, self._later)]
+        if values.shape[1] == 1:
+            better += [n for _, n in self._best[:done]]
         elif done:
             there = np.flatnonzero(np.isfinite(values[:, 0]))
-            better[there[_outermost(values[there], done)]] = True
-        better[[n for *_, n in heapq.nsmallest(count - done, self._later)]] = True
-        return points[better], _thinned(points[~better])
-
-
-def _smallest(values: np.ndarray, count: int) -> np.ndarray:
-    """Indices of the ``count`` smallest values; of equal ones the first."""
-    limit = np.partition(values, count - 1)[count - 1]
-    below = np.flatnonzero(values < limit)
-    return np.concatenate([below, np.flatnonzero(values == limit)[: count - len(below)]])
+            better += there[_outermost(values[there], done)].tolist()
+        better.sort()
+        return points[better], points[_worse(self._n, better)]
 
 
 def _outermost(values: np.ndarray, count: int) -> np.ndarray:
@@ -112,10 +111,15 @@ def _outermost(values: np.ndarray, count: int) -> np.ndarray:
     return np.array([*chosen, *(left[i] for i in taken)])
 
 
-def _thinned(points: np.ndarray) -> np.ndarray:
-    """The newest points and an even choice of older ones, where there are many."""
-    n = len(points)
-    if n <= MOST_WORSE:
-        return points
-    older = np.linspace(0, n - NEWEST - 1, MOST_WORSE - NEWEST).astype(int)
-    return np.concatenate([points[older], points[n - NEWEST :]])
+def _worse(n: int, better: list[int]) -> np.ndarray:
+    """Of ``n`` trials those that are not ``better``, in order.
+
+    Where there are many, the newest and an even choice of older ones.
+    """
+    count = n - len(better)
+    if count <= MOST_WORSE:
+        return np.delete(np.arange(n), better)
+    older = np.linspace(0, count - NEWEST - 1, MOST_WORSE - NEWEST).astype(int)
+    places = np.concatenate([older, np.arange(count - NEWEST, count)])
+    # A better trial moves those after it by one.
+    return places + np.searchsorted(np.array(better) - np.arange(len(better)), places, "right")

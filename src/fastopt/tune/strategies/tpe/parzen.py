@@ -39,10 +39,19 @@ class Parzen:
     def __init__(self, dimensions: Sequence[Dimension], points: np.ndarray) -> None:
         weights = np.append(_weights(len(points)), 1.0)
         self._weights = weights / weights.sum()
+        # All dimensions at once, numbers or not: for the few kernels of the better trials the calls
+        # of NumPy take longer than what they compute.
+        n, d = points.shape
+        centres, scales = np.empty((d, n + 1)), np.ones((d, n + 1))
+        centres[:, :n], centres[:, n] = points.T, 0.5
+        for j, dimension in enumerate(dimensions):
+            if dimension.kind != "categorical":
+                scales[j, :n] = _widths(centres[j, :n])
+        inside = _between(-centres / scales, (1.0 - centres) / scales)
         self._factors = [
             _Choices(dimension, points[:, j])
             if dimension.kind == "categorical"
-            else _Numbers(dimension, points[:, j])
+            else _Numbers(dimension, centres[j], scales[j], inside[j])
             for j, dimension in enumerate(dimensions)
         ]
 
@@ -57,7 +66,11 @@ class Parzen:
         for j, factor in enumerate(self._factors):
             factor.add_log_density(points[:, j], total)
         largest = total.max(axis=1)
-        return largest + np.log(np.exp(total - largest[:, None]).sum(axis=1))
+        total -= largest[:, None]
+        # One of the terms is 1, so terms below this limit change no bit of the sum. Many are so far
+        # below it that their exponentials underflow, which takes ten times as long.
+        np.maximum(total, -700.0, out=total)
+        return largest + np.log(np.exp(total, out=total).sum(axis=1))
 
 
 def _weights(n: int) -> np.ndarray:
@@ -72,11 +85,17 @@ def _widths(places: np.ndarray) -> np.ndarray:
     n = len(places)
     if n < 2:
         return np.maximum(places, 1.0 - places)
-    order = np.argsort(places, kind="stable")
-    gaps = np.diff(places[order])
+    order = places.argsort(kind="stable")
+    ordered = places[order]
+    gaps = ordered[1:] - ordered[:-1]
+    larger = np.empty(n)
+    larger[0], larger[-1] = gaps[0], gaps[-1]
+    np.maximum(gaps[:-1], gaps[1:], out=larger[1:-1])
+    np.maximum(larger, max(NARROWEST, 1.0 / (n + 2)), out=larger)
+    np.minimum(larger, 1.0, out=larger)
     widths = np.empty(n)
-    widths[order] = np.maximum(np.append(gaps[:1], gaps), np.append(gaps, gaps[-1:]))
-    return np.clip(widths, max(NARROWEST, 1.0 / (n + 2)), 1.0)
+    widths[order] = larger
+    return widths
 
 
 def _upper_tail(x: np.ndarray) -> np.ndarray:
@@ -85,7 +104,11 @@ def _upper_tail(x: np.ndarray) -> np.ndarray:
     Bowling, Khasawneh, Kaewkuekool, Cho: A logistic approximation to the cumulative normal
     distribution, Journal of Industrial Engineering and Management 2, 2009.
     """
-    return 1.0 / (1.0 + np.exp(np.minimum(x * (1.5976 + 0.07056 * x * x), 700.0)))
+    exponents = x * (1.5976 + 0.07056 * x * x)
+    # Overflow is an error. Underflow is slow, and below the lower limit the result is 1 anyway.
+    np.minimum(exponents, 700.0, out=exponents)
+    np.maximum(exponents, -700.0, out=exponents)
+    return 1.0 / (1.0 + np.exp(exponents, out=exponents))
 
 
 def _between(low: np.ndarray, high: np.ndarray) -> np.ndarray:
@@ -96,11 +119,14 @@ def _between(low: np.ndarray, high: np.ndarray) -> np.ndarray:
 class _Numbers:
     """Normals of one continuous or ordered dimension, cut off at the bounds."""
 
-    def __init__(self, dimension: Dimension, places: np.ndarray) -> None:
+    def __init__(
+        self, dimension: Dimension, centres: np.ndarray, scales: np.ndarray, inside: np.ndarray
+    ) -> None:
         assert isinstance(dimension.parameter, (Float, Int))
         self._parameter = dimension.parameter
-        self._centres = np.append(places, 0.5)
-        self._scales = np.append(_widths(places), 1.0)
+        self._centres, self._scales = centres, scales
+        # The share of each normal that lies between the bounds.
+        self._inside = inside
         self._levels = dimension.levels
         self._coarse = False
         if self._levels is not None:
@@ -109,7 +135,7 @@ class _Numbers:
 
     def draw(self, kernels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         centres, scales = self._centres[kernels], self._scales[kernels]
-        drawn = np.full(len(kernels), -1.0)
+        drawn = centres + scales * rng.standard_normal(len(kernels))
         # No kernel is wider than the range or has its centre outside, so at least a third of the
         # draws are inside.
         while (outside := (drawn < 0.0) | (drawn > 1.0)).any():
@@ -124,21 +150,22 @@ class _Numbers:
         if self._coarse:
             total += self._log_masses(places)
             return
+        # Far from all trials two points have the same ratio of densities up to rounding errors, so
+        # another order of operations would suggest other points.
         z = places[:, None] / scales
         z -= centres / scales
         z *= z
         z *= -0.5
         total += z
-        total -= np.log(scales * _between(-centres / scales, (1.0 - centres) / scales))
+        total -= np.log(scales * self._inside)
 
     def _log_masses(self, places: np.ndarray) -> np.ndarray:
         """Log probabilities of the cells of ``places``, computed once for each distinct cell."""
         levels, level = np.unique(self._parameter.nearest(places), return_inverse=True)
         low, high = self._parameter.cell(levels)
         centres, scales = self._centres, self._scales
-        masses = _between(
-            (low[:, None] - centres) / scales, (high[:, None] - centres) / scales
-        ) / _between(-centres / scales, (1.0 - centres) / scales)
+        masses = _between((low[:, None] - centres) / scales, (high[:, None] - centres) / scales)
+        masses /= self._inside
         return np.log(np.maximum(masses, 1e-300))[level]
 
 

@@ -70,7 +70,9 @@ class TPE:
 
     def ask(self, view: View) -> dict[str, Any]:
         """Params of the next trial."""
-        history = view.cache.setdefault("history", History(view.space, view.signs))
+        history = view.cache.get("history")
+        if history is None:
+            history = view.cache["history"] = History(view.space, view.signs)
         history.read(view.finished)
         if history.n_results >= self.n_initial:
             better, worse = history.split()
