@@ -6,10 +6,10 @@ import pytest
 
 import fastopt
 from bench.steps.arrays import MODELS
-from bench.steps.problems import FUNCTIONS
+from bench.steps.problems import FUNCTIONS, PACKAGES
 from bench.steps.rivals import RIVALS
 
-EVERYONE = tuple(RIVALS[name] for name in (*FUNCTIONS, "copy kernel"))
+EVERYONE = tuple(RIVALS[name] for name in (*FUNCTIONS, *PACKAGES, "copy kernel"))
 INSTALLED = tuple(rival for rival in EVERYONE if rival.installed())
 SMOKE_SIZES = (100,)
 USUAL_SIZES = (100, 10_000, 1_000_000)

@@ -42,10 +42,12 @@ WARM_CALLS = 5
 FAR_BEHIND = 3
 FIRST_ROUNDS = 5
 MIN_ROUNDS, MAX_ROUNDS = 15, 45
+# Steps of arrays as large as these wait for memory and differ little from round to round.
+LARGE, FIRST_ROUNDS_LARGE = 10_000_000, 2
 
 
 def time_calls(case: Case, calls: int) -> float:
-    """Seconds per call."""
+    """Seconds per step."""
     clock = time.perf_counter
     step = case.step
     if case.restore is None:
@@ -53,14 +55,14 @@ def time_calls(case: Case, calls: int) -> float:
         start = clock()
         for _ in repeats:
             step()
-        return (clock() - start) / calls
+        return (clock() - start) / (calls * case.steps)
     total = 0.0
     for _ in range(calls):
         case.restore()
         start = clock()
         step()
         total += clock() - start
-    return total / calls
+    return total / (calls * case.steps)
 
 
 def warm(case: Case, most_calls: float) -> None:
@@ -80,9 +82,11 @@ def calls_per_sample(case: Case) -> int:
     At least two, since fastopt goes over much memory forwards and backwards in turn.
     """
     time_calls(case, 1)  # compilation, first touch of memory, start of threads
+    if time_calls(case, 1) * case.steps > SAMPLE_SECONDS:
+        return 2
     calls = 2
     while True:
-        seconds = time_calls(case, calls)
+        seconds = time_calls(case, calls) * case.steps
         if seconds * calls >= SAMPLE_SECONDS / 2:
             return max(2, round(SAMPLE_SECONDS / seconds))
         calls *= 4
@@ -94,6 +98,7 @@ def rounds_in_turn(
     seconds: float,
     min_rounds: int = MIN_ROUNDS,
     max_rounds: int = MAX_ROUNDS,
+    first_rounds: int = FIRST_ROUNDS,
     decided: Callable[[dict[str, list[float]]], bool] = lambda samples: False,
 ) -> dict[str, list[float]]:
     """Samples of each name, seconds per call; sample i of all comes from round i.
@@ -102,6 +107,7 @@ def rounds_in_turn(
     ----------
     sample : takes one sample of the rival of that name.
     seconds : no round begins later than this, once there are `min_rounds`.
+    first_rounds : those in which everyone takes part, also who is far behind.
     decided : whether these samples suffice; asked from `min_rounds` on.
     """
     samples: dict[str, list[float]] = {name: [] for name in names}
@@ -111,7 +117,7 @@ def rounds_in_turn(
     for number in range(max_rounds):
         if number >= min_rounds and (time.perf_counter() >= end or decided(samples)):
             break
-        if number == FIRST_ROUNDS:
+        if number == first_rounds:
             fastest = min(median(taken) for taken in samples.values())
             order = [name for name in order if median(samples[name]) < FAR_BEHIND * fastest]
         shuffle(order)
@@ -268,11 +274,15 @@ def measure(
         made = worker.ask("make", problem, [taking_part[label][0] for label in labels])
         calls |= {label: made[taking_part[label][0]] for label in labels}
 
+    # What is longer than the warming takes needs none.
+    large = problem.elements >= LARGE
+    warm_calls = 0 if large else math.inf if several else WARM_CALLS
+
     def sample(label: str) -> float:
         if several:
             time.sleep(SETTLE_SECONDS)
         name = taking_part[label][0]
-        return at[label].ask("sample", name, calls[label], math.inf if several else WARM_CALLS)
+        return at[label].ask("sample", name, calls[label], warm_calls)
 
     def own_seconds() -> float:
         return sum(os.times()[:2]) + sum(worker.ask("cpu_seconds") for worker in used)
@@ -285,6 +295,7 @@ def measure(
                 list(taking_part),
                 seconds,
                 min_rounds=min_rounds,
+                first_rounds=FIRST_ROUNDS_LARGE if large else FIRST_ROUNDS,
                 decided=lambda samples: decided(problem, samples),
             )
             elapsed, machine_end = time.perf_counter() - start, _machine_seconds()

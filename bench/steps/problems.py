@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import fastopt
+from bench.steps import compiled_rivals
 from bench.steps.arrays import (
     DROP_IN_MODELS,
     MODELS,
@@ -40,9 +41,15 @@ FUNCTIONS = (
     "thinc",
     "optax",
 )
+# Packages that have rules which the others lack.
+TORCH_AND_OPTAX = ("torch unfused", "torch foreach", "torch fused", "optax")
+PACKAGES = ("pytorch_optimizer", "timm", "schedulefree")
 DROP_INS = ("fastopt torch", "torch unfused", "torch foreach", "torch fused")
 THINC_OPTIMIZERS = ("fastopt thinc", "thinc optimizer")
 BUSY = ("fastopt", "torch fused")
+SPARSE = ("fastopt rows", "fastopt torch rows", "torch sparse")
+ROW_WISE = ("fastopt rows", "torch operations")
+COMPILED = ("fastopt", "fastopt class", "fastopt from Cython", "fastopt from Numba")
 STEPPING, TRAINING = (TOGETHER, APART, FLAT), (TOGETHER, APART)
 
 
@@ -111,6 +118,70 @@ def steps(selection: Selection, threads: int) -> Iterator[Problem]:
                 if size >= (MIN_SIZE_COPY if threads == 1 else MIN_SIZE_COPY_THREADS):
                     rivals.append("copy kernel")
                 yield Problem("steps", str(size), rule, dtype, threads, [(size,)], tuple(rivals))
+
+
+# Those that the suite `steps` has rows of.
+FIRST_RULES = ("sgd", "momentum", "nag", "adagrad", "adadelta", "adam", "adamw", "rmsprop")
+RULE_SIZES = (100, 10_000, 1_000_000, 40_000_000)
+# Settings that change a rule's formula: keywords that fastopt's class, torch and optax share.
+VARIANTS = {"rmsprop": {"centered": {"centered": True}, "momentum": {"momentum": 0.9}}}
+# Operations on lists are never slower on so large an array, and a call takes long.
+MAX_SIZE_UNFUSED = 1_000_000
+
+
+def rules(selection: Selection, threads: int) -> Iterator[Problem]:
+    """Every other rule against everyone who has it: one array, one call."""
+    others = [name for name in fastopt.RULES if name not in FIRST_RULES]
+    # The largest arrays last: they take the longest, and a run may be cut off.
+    for size in selection.sizes or RULE_SIZES:
+        left_out = () if size <= MAX_SIZE_UNFUSED else ("torch unfused",)
+        left_out += () if size <= MAX_SIZE_CLASS else ("fastopt class",)
+        rivals = tuple(name for name in (*FUNCTIONS, *PACKAGES) if name not in left_out)
+        for rule in selection.rules or others:
+            yield Problem("rules", str(size), rule, "float32", threads, [(size,)], rivals)
+        of_variants = ("fastopt class", *(name for name in TORCH_AND_OPTAX if name not in left_out))
+        for rule, variants in VARIANTS.items():
+            if selection.rules and rule not in selection.rules:
+                continue
+            for name, keywords in variants.items():
+                yield Problem(
+                    suite="rules",
+                    work=f"{size}, {name}",
+                    rule=rule,
+                    dtype="float32",
+                    threads=threads,
+                    shapes=[(size,)],
+                    rivals=of_variants,
+                    options={"keywords": keywords},
+                )
+
+
+def rows(selection: Selection, threads: int) -> Iterator[Problem]:
+    """Some rows of a large table, against torch's optimizers for sparse gradients."""
+    works = (
+        ("sgd", "sgd", {}, SPARSE),
+        ("adagrad", "adagrad", {}, SPARSE),
+        ("adam, as SparseAdam", "adam", {"eps_hat": True}, SPARSE),
+        ("row-wise adagrad", "adagrad", {"state_format": {"state_sum": "row"}}, ROW_WISE),
+    )
+    for size in selection.sizes or (1_000_000,):
+        for name, rule, keywords, rivals in works:
+            yield Problem(
+                suite="rows",
+                work=f"{name}: 4,096 of {size:,} rows of 64",
+                rule=rule,
+                dtype="float32",
+                threads=threads,
+                shapes=[(4096, 64)],
+                rivals=rivals,
+                options={"rows": size, "keywords": keywords},
+            )
+
+
+def calls(selection: Selection, threads: int) -> Iterator[Problem]:
+    """What a call costs from Python, and from a compiled loop of calls."""
+    for rule in compiled_rivals.RULES:
+        yield Problem("calls", "64 elements", rule, "float32", threads, [(64,)], COMPILED)
 
 
 def placement(selection: Selection, threads: int) -> Iterator[Problem]:
@@ -245,6 +316,9 @@ SUITES = {
     "placement": placement,
     "population": population,
     "population_training": population_training,
+    "rules": rules,
+    "rows": rows,
+    "calls": calls,
 }
 # Overhead is one thread's matter.
 SUITE_THREADS = {
@@ -257,6 +331,9 @@ SUITE_THREADS = {
     "placement": (1,),
     "population": (1, 2),
     "population_training": (1,),
+    "rules": (1, 2),
+    "rows": (1, 2),
+    "calls": (1,),
 }
 PUBLISHED_SUITES = (
     "models",

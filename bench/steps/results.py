@@ -22,8 +22,16 @@ import numpy as np
 
 FOLDER = Path(__file__).with_name("results")
 PUBLISHED, LATEST = FOLDER / "published.jsonl", FOLDER / "latest.jsonl"
-PACKAGES = ("numpy", "torch", "deepspeed", "thinc", "optax", "jax")
-OWN = ("fastopt", "fastopt class", "fastopt torch", "fastopt thinc", "fastopt population")
+# The suites `rules`, `rows` and `calls`: of another machine, it may be, and with other rivals.
+RULES = FOLDER / "rules.jsonl"
+PACKAGES = (
+    *("numpy", "torch", "deepspeed", "thinc", "optax", "jax"),
+    *("pytorch_optimizer", "timm", "schedulefree", "Cython", "numba"),
+)
+OWN = (
+    *("fastopt", "fastopt class", "fastopt torch", "fastopt thinc", "fastopt population"),
+    "fastopt rows",
+)
 COPY = "copy kernel"
 DRAWS = 1000
 # Wider than ten percent to either side, a ratio is marked as an estimate.

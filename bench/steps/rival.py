@@ -15,10 +15,12 @@ class Case(NamedTuple):
 
     step : the call that is timed.
     restore : undoes, untimed and before every call, what `step` used up; None if nothing.
+    steps : how many steps a call takes.
     """
 
     step: Callable[[], object]
     restore: Callable[[], None] | None = None
+    steps: int = 1
 
 
 class Rival:

@@ -10,15 +10,18 @@ from __future__ import annotations
 import ctypes
 import functools
 import importlib
+import operator
 import os
 import warnings
+from types import MappingProxyType
 
 import numpy as np
 
 import fastopt
-from bench.steps import numpy_steps, populations
+from bench.steps import compiled_rivals, numpy_steps, populations, sparse_rivals
 from bench.steps.arrays import LR, STEP, aligned_copy
 from bench.steps.copying import CopyStep, copy_library
+from bench.steps.package_rivals import PACKAGES
 from bench.steps.rival import Case, Rival
 from bench.steps.torch_rivals import DeepSpeed, FastoptTorch, Torch
 
@@ -60,8 +63,9 @@ class FastoptClass(Rival):
     def load(self, threads):
         _load_fastopt(threads)
 
-    def make(self, rule, tensors, max_norm=None):
-        optimizer = getattr(fastopt, rule.class_name)([t.param for t in tensors], lr=LR)
+    def make(self, rule, tensors, max_norm=None, keywords=MappingProxyType({})):
+        params = [tensor.param for tensor in tensors]
+        optimizer = getattr(fastopt, rule.class_name)(params, lr=LR, **keywords)
         grads = [tensor.grad for tensor in tensors]
         if max_norm is None:
             return Case(lambda: optimizer.step(grads))
@@ -125,6 +129,11 @@ _OPTAX_FUNCTIONS = {
     "nadam": ("nadam", {}),
     "lamb": ("lamb", {"weight_decay": 1e-2}),
     "lars": ("lars", {}),
+    "rprop": ("rprop", {}),
+    "adopt": ("contrib.adopt", {}),
+    "ademamix": ("contrib.ademamix", {}),
+    "schedule_free_sgd": ("contrib.schedule_free_sgd", {}),
+    "schedule_free_adamw": ("contrib.schedule_free_adamw", {}),
 }
 
 
@@ -151,16 +160,16 @@ class Optax(Rival):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import jax
-            import optax  # noqa: F401
+            import optax.contrib  # noqa: F401
         jax.config.update("jax_platforms", "cpu")
         jax.config.update("jax_enable_x64", True)
 
-    def make(self, rule, tensors, max_norm=None):
+    def make(self, rule, tensors, max_norm=None, keywords=MappingProxyType({})):
         import jax
         import optax
 
         name, options = _OPTAX_FUNCTIONS[rule.name]
-        transform = getattr(optax, name)(LR, **options)
+        transform = operator.attrgetter(name)(optax)(LR, **{**options, **keywords})
         if max_norm is not None:
             transform = optax.chain(optax.clip_by_global_norm(max_norm), transform)
 
@@ -241,7 +250,10 @@ RIVALS: dict[str, Rival] = {
         Thinc(),
         ThincOptimizer("thinc optimizer", "thinc.optimizers"),
         Optax(),
+        *PACKAGES,
         CopyKernel(),
         *populations.RIVALS,
+        *sparse_rivals.RIVALS,
+        *compiled_rivals.RIVALS,
     )
 }

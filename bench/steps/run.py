@@ -3,6 +3,7 @@
     python -m bench.steps.run                                  everything that is published
     python -m bench.steps.run --suites models --threads 1      a part of it
     python -m bench.steps.run --minutes 8                      as far as one gets; then again
+    python -m bench.steps.run --suites calls rows rules --rounds 7 --seconds 1
     python -m bench.steps.run --quick --suites steps --rules adam --sizes 1e5 --threads 1
 
 Problems whose row is in the file already are not measured again, so that a run can be cut off and
@@ -47,7 +48,8 @@ def parser() -> argparse.ArgumentParser:
     add("--sizes", nargs="+", type=float, help="numbers of elements, as 1e6")
     add("--models", nargs="+", choices=DROP_IN_MODELS)
     add("--against", nargs="+", choices=RIVALS, help="rivals besides fastopt; default: all")
-    add("--seconds", type=float, default=5.0, help="at most for a row, after 15 rounds")
+    add("--rounds", type=int, default=MIN_ROUNDS, help="of each row at least; default: 15")
+    add("--seconds", type=float, default=5.0, help="at most for a row, after these rounds")
     add("--minutes", type=float, help="begin no row later than this")
     add("--results", type=Path, default=LATEST)
     add("--quick", action="store_true", help="three rounds, print the tables, keep nothing")
@@ -78,7 +80,7 @@ def main() -> None:
                 workers,
                 seconds=0 if arguments.quick else arguments.seconds,
                 against=arguments.against,
-                min_rounds=QUICK_ROUNDS if arguments.quick else MIN_ROUNDS,
+                min_rounds=QUICK_ROUNDS if arguments.quick else arguments.rounds,
             )
             rows.append(row)
             if results is not None:
@@ -87,7 +89,8 @@ def main() -> None:
             seconds = time.monotonic() - start
             print(f"{seconds:6.1f} s  {tables.summary(row)}, {rounds} rounds", flush=True)
     if arguments.quick:
-        print(tables.whole(environment(), rows))
+        of_rules = any(row.suite == "rules" for row in rows)
+        print((tables.every_rule if of_rules else tables.whole)(environment(), rows))
 
 
 if __name__ == "__main__":

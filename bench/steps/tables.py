@@ -10,7 +10,7 @@ from bench.steps.arrays import bytes_per_element
 from bench.steps.problems import DROP_IN_MODELS
 from bench.steps.results import COPY, WIDE, Row
 from bench.steps.rivals import RIVALS
-from bench.steps.targets import TARGETS
+from bench.steps.targets import RULE_TARGETS, TARGETS, UNFUSED, Target
 
 # The README's rows: what is stepped by Adam, in so few words that the table fits 80 columns.
 SHORT = {
@@ -30,6 +30,8 @@ TITLES = {
     "overhead": "Call overhead",
     "population": "One step of many models, a learning rate each",
     "population_training": "Whole training of many models: forward, backward, step",
+    "rows": "Some rows of a large table",
+    "calls": "A call from Python, and from a compiled loop of calls",
 }
 
 
@@ -116,10 +118,10 @@ def busy_table(rows: list[Row]) -> str:
     return table(["rule", "elements", *columns, "1 thread ÷ default"], lines)
 
 
-def targets_table(rows: list[Row]) -> str:
+def targets_table(rows: list[Row], targets: tuple[Target, ...] = TARGETS) -> str:
     """Each target with the worst ratio seen and where."""
     lines = []
-    for target in TARGETS:
+    for target in targets:
         worst = target.worst(rows)
         needed = f"{target.needed:g}x"
         if worst is None:
@@ -206,6 +208,61 @@ def whole(environment: dict, rows: list[Row]) -> str:
     found = _select(rows, "busy")
     if found:
         parts += ["### Busy machine: as many processes as cores besides\n", busy_table(found)]
+    return "\n".join(parts)
+
+
+def _size(elements: int) -> str:
+    return f"{elements // 1_000_000} million" if elements >= 1_000_000 else f"{elements:,}"
+
+
+def rules_table(rows: list[Row]) -> str:
+    """One line for each rule: our time at each size, and the fastest rival."""
+    sizes = sorted({row.elements for row in rows})
+    lines: dict[str, list[str]] = {}
+    for row in rows:
+        _, *variant = row.work.split(", ")
+        cells = lines.setdefault(", ".join([row.rule, *variant]), ["-"] * len(sizes))
+        text = time(row.time(row.own))
+        if row.best is not None:
+            name, ratio = best(row)
+            text += f"; {ratio} {name}"
+        cells[sizes.index(row.elements)] = text
+    return table(["rule", *map(_size, sizes)], [[rule, *cells] for rule, cells in lines.items()])
+
+
+def unfused(rows: list[Row], needed: float = 3.0) -> str:
+    """In how many rows the fastest rival that is not fused is far behind, and the others."""
+    near, count = [], 0
+    for row in rows:
+        name = min((name for name in row.rivals if name in UNFUSED), key=row.time, default=None)
+        if name is None:
+            continue
+        count += 1
+        if row.ratio(name) < needed:
+            near.append([_where(row), name, against(row, name)])
+    text = (
+        f"In {count - len(near)} of {count} rows fastopt is at least {needed:g} times as fast as "
+        "every rival that is not fused. "
+    )
+    if not near:
+        return text + "\n"
+    return f"{text}The others:\n\n{table(['row', 'rival', 'its ÷ ours'], near)}"
+
+
+def every_rule(environment: dict, rows: list[Row]) -> str:
+    """For the notes on rivals: the rules that others have in no kernel, rows of tables, calls."""
+    of_rules = [row for row in rows if row.suite == "rules"]
+    parts = [f"{machine(environment)}; {_versions(environment)}.\n", _others(rows)]
+    parts += ["### Targets\n", targets_table(rows, RULE_TARGETS)]
+    parts += ["### Rows that are not won\n", not_won(rows)]
+    parts += ["### Against what is not fused\n", unfused(of_rules)]
+    for suite in ("rules", "rows", "calls"):
+        for threads in sorted({row.threads for row in rows}):
+            found = _select(rows, suite, threads=threads)
+            if found and suite == "rules":
+                parts += [f"### One array, float32, {_threads(threads)}\n", rules_table(found)]
+            elif found:
+                parts += [f"### {TITLES[suite]}, {_threads(threads)}\n", works_table(found)]
     return "\n".join(parts)
 
 

@@ -11,6 +11,11 @@ from bench.steps.results import COPY, Row
 ADAMS = ("adam", "adamw")
 TORCH = ("torch unfused", "torch foreach", "torch fused")
 FUSED = ("torch fused", "deepspeed")
+# Several passes over the arrays for each step.
+UNFUSED = (
+    *("numpy", "torch unfused", "torch foreach"),
+    *("pytorch_optimizer", "timm", "schedulefree", "torch sparse", "torch operations"),
+)
 
 
 @dataclass(frozen=True)
@@ -221,5 +226,27 @@ TARGETS = (
             rivals=(APART,),
         )
         for batch, needed in ((8, 8), (32, 3), (128, 1.5))
+    ),
+)
+# Those of the rules that have come since, of rows of tables, and of calls from compiled code.
+RULE_TARGETS = (
+    Target(
+        work="other rules, every size, 1 and 2 threads",
+        against="the best of all rivals",
+        needed=1.0,
+        concerns=lambda row: row.suite == "rules",
+    ),
+    Target(
+        work="the same",
+        against="the best that is not fused",
+        needed=3.0,
+        concerns=lambda row: row.suite == "rules",
+        rivals=UNFUSED,
+    ),
+    Target(
+        work="4,096 rows of a million",
+        against="torch",
+        needed=3.0,
+        concerns=lambda row: row.suite == "rows",
     ),
 )

@@ -8,7 +8,7 @@ import pytest
 
 import fastopt
 from bench.conftest import INSTALLED
-from bench.steps import measuring, problems, results, tables
+from bench.steps import measuring, problems, results, sparse_rivals, tables
 from bench.steps.arrays import MODELS, make_tensors
 from bench.steps.measuring import (
     FIRST_ROUNDS,
@@ -171,6 +171,40 @@ def test_losses_undecided_rows_and_missed_targets_are_listed():
     assert of_all.worst([WON, LOST])[2] is LOST
 
 
+def test_rows_where_an_unfused_rival_is_near_are_listed():
+    near = row([1.0, 1.1, 1.2], [9.0, 9.1, 9.2], numpy=[2.9, 3.0, 3.1])
+    far = row([1.0, 1.1, 1.2], [2.0, 2.1, 2.2], numpy=[9.0, 9.1, 9.2])
+    text = tables.unfused([near, far])
+    assert text.startswith("In 1 of 2 rows fastopt is at least 3 times as fast")
+    assert text.count("2.73x") == 1
+    assert "8.27x" not in text
+
+
+def test_time_of_a_call_that_takes_many_steps_is_that_of_a_step():
+    one = Case(lambda: sum(range(2000)))
+    many = Case(lambda: [sum(range(2000)) for _ in range(50)], steps=50)
+    each, of_many = (time_calls(case, calls) for case, calls in ((one, 200), (many, 4)))
+    assert 0.3 < each / of_many < 3
+
+
+def test_everyone_steps_the_same_rows_of_a_table(monkeypatch):
+    kept = []
+    make = sparse_rivals.empty_table
+    monkeypatch.setattr(sparse_rivals, "empty_table", lambda *s: kept.append(make(*s)) or kept[-1])
+    for problem in problems.rows(problems.Selection(sizes=[300]), threads=1):
+        kept.clear()
+        for name in problem.rivals:
+            if RIVALS[name].installed():
+                RIVALS[name].load(1)
+                rule, tensors = fastopt.RULES[problem.rule], problem.tensors()
+                case = RIVALS[name].make(rule, tensors, **problem.options)
+                case.restore()
+                case.step()
+        assert kept[0].all()
+        for table in kept:
+            np.testing.assert_allclose(table, kept[0], rtol=1e-3, atol=1e-9)
+
+
 def test_rows_come_back_from_their_file_to_four_digits(tmp_path):
     path = tmp_path / "rows.jsonl"
     Results(path).append(row([1.23456e-7] * 2, [0.391e0, 2e-3]))
@@ -197,6 +231,8 @@ def test_every_suite_runs_and_is_reported(tmp_path, pytestconfig):
     threads = pytestconfig.getoption("--threads")
     with Workers() as workers:
         for name, suite in problems.SUITES.items():
+            if name == "calls":  # compiles; it checks itself when it is made ready
+                continue
             # Which rivals there are depends on the rule in these two alone.
             one = name not in ("steps", "drop_in")
             selection = replace(every_rule, rules=["adam"]) if one else every_rule
@@ -210,6 +246,9 @@ def test_every_suite_runs_and_is_reported(tmp_path, pytestconfig):
     for rule in fastopt.RULES:
         assert f"| {rule} |" in whole
     assert "busy" in whole.lower()
+    of_rules = tables.every_rule(environment, rows)
+    assert "| adam |" in of_rules.partition("### One array")[2]
+    assert "row-wise adagrad: 4,096 of 100 rows of 64 |" in of_rules
     assert "MLP" in tables.short(environment, rows)
     plot_steps(rows, tmp_path / "steps.png")
     assert (tmp_path / "steps.png").read_bytes().startswith(b"\x89PNG")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import warnings
+from types import MappingProxyType
 
 import numpy as np
 
@@ -25,18 +26,19 @@ _TORCH_CLASSES = {
     "radam": ("RAdam", {}),
     "nadam": ("NAdam", {}),
     "asgd": ("ASGD", {}),
+    "rprop": ("Rprop", {}),
 }
 
 _TORCH_STATES = {"state_sum": "sum", "param_avg": "ax"}
 
 
-def _load_torch(threads):
+def load_torch(threads):
     import torch
 
     torch.set_num_threads(threads)
 
 
-def _torch_params(tensors):
+def torch_params(tensors):
     import torch
 
     params = [torch.from_numpy(tensor.param) for tensor in tensors]
@@ -46,7 +48,7 @@ def _torch_params(tensors):
     return params, grads
 
 
-def _torch_case(optimizer, params, grads, tensors, state_names, max_norm, new_grads=False):
+def torch_case(optimizer, params, grads, tensors, state_names, max_norm, new_grads=False):
     """Step once so that the states exist, then let them be the arrays that are shared, if any."""
     import torch
 
@@ -94,20 +96,21 @@ class Torch(Rival):
         return hasattr(self.optimizers(), _TORCH_CLASSES[rule.name][0])
 
     def load(self, threads):
-        _load_torch(threads)
+        load_torch(threads)
 
     def optimizers(self):
         import torch
 
         return torch.optim
 
-    def make(self, rule, tensors, max_norm=None, new_grads=False):
+    def make(self, rule, tensors, max_norm=None, new_grads=False, keywords=MappingProxyType({})):
         class_name, options = _TORCH_CLASSES[rule.name]
-        params, grads = _torch_params(tensors)
-        optimizer = getattr(self.optimizers(), class_name)(params, lr=LR, **options, **self.flags)
+        params, grads = torch_params(tensors)
+        options = {"lr": LR, **options, **self.flags, **keywords}
+        optimizer = getattr(self.optimizers(), class_name)(params, **options)
         names = [_TORCH_STATES.get(name, name) for name in rule.states]
         names = names if tensors[0].states else []
-        return _torch_case(optimizer, params, grads, tensors, names, max_norm, new_grads)
+        return torch_case(optimizer, params, grads, tensors, names, max_norm, new_grads)
 
 
 class FastoptTorch(Torch):
@@ -125,7 +128,7 @@ class FastoptTorch(Torch):
         return torch
 
     def load(self, threads):
-        _load_torch(threads)
+        load_torch(threads)
         fastopt.set_num_threads(threads)
 
 
@@ -134,11 +137,11 @@ class DeepSpeed(Rival):
     packages = ("torch", "deepspeed")
 
     def supports(self, rule, dtype, n_tensors):
-        return rule.name in ("adagrad", "adam", "adamw") and np.dtype(dtype) == np.float32
+        return rule.name in ("adagrad", "adam", "adamw", "lion") and np.dtype(dtype) == np.float32
 
     def load(self, threads):
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
-        _load_torch(threads)  # both run on torch's OpenMP
+        load_torch(threads)  # both run on torch's OpenMP
         import cpuinfo
 
         # The constructors ask it for the CPU's name, which runs programs: seconds each time.
@@ -147,19 +150,23 @@ class DeepSpeed(Rival):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import deepspeed.ops.adagrad
-            import deepspeed.ops.adam  # noqa: F401
+            import deepspeed.ops.adam
+            import deepspeed.ops.lion  # noqa: F401
 
     def make(self, rule, tensors, max_norm=None):
         from deepspeed.ops.adagrad import DeepSpeedCPUAdagrad
         from deepspeed.ops.adam import DeepSpeedCPUAdam
+        from deepspeed.ops.lion import DeepSpeedCPULion
 
         if rule.name == "adagrad":  # overwrites the gradients past the last full vector
             tensors = [tensor._replace(grad=aligned_copy(tensor.grad)) for tensor in tensors]
-        params, grads = _torch_params(tensors)
+        params, grads = torch_params(tensors)
         if rule.name == "adagrad":
             optimizer, names = DeepSpeedCPUAdagrad(params, lr=LR), ["exp_avg_sq"]
+        elif rule.name == "lion":
+            optimizer, names = DeepSpeedCPULion(params, lr=LR, weight_decay=1e-3), rule.states
         elif rule.name == "adamw":
             optimizer, names = DeepSpeedCPUAdam(params, lr=LR, weight_decay=1e-2), rule.states
         else:
             optimizer, names = DeepSpeedCPUAdam(params, lr=LR, adamw_mode=False), rule.states
-        return _torch_case(optimizer, params, grads, tensors, names, max_norm)
+        return torch_case(optimizer, params, grads, tensors, names, max_norm)
