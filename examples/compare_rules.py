@@ -1,0 +1,215 @@
+"""Compare all update rules at equal cost: python examples/compare_rules.py
+
+Two pictures. In rules_paths.png each rule goes down three classic functions of two variables, with
+the best of 64 learning rates. In rules_digits.png each rule trains a small neural network on the
+8x8 digits that scikit-learn ships: 64 trials of learning rate and weight decay, the same ones for
+every rule, and then 32 fresh trainings with the best of them. A row of a fastopt.Population is one
+trial or one training, so all those of a rule run at once.
+
+Everything but learning rate and weight decay is left at the rule's default. Two runs on the same
+machine have the same result.
+"""
+
+import argparse
+import os
+import time
+from pathlib import Path
+
+# Matrices as small as these are multiplied fastest by one thread; NumPy reads this on import.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import numpy as np
+import rules_report
+from population_digits import forward, gradients, load_digits, loss, networks
+
+import fastopt
+from fastopt import tune
+
+RATES = (1e-5, 1e2)
+DECAYS = (1e-6, 1.0)
+STEPS = 200
+SMALL = 1e-6  # values below are as good as 0
+BATCH, EPOCHS, SEEDS = 32, 12, 32
+# A trial is the mean of so many networks, or luck would choose among the best trials.
+REPEATS = 2
+
+
+def population(rule, params, **hypers):
+    """The models, and a function that gives the parameters to evaluate: of the schedule-free rules
+    these are averages."""
+    models = fastopt.Population(rule, params, **hypers)
+    averages = hasattr(getattr(fastopt, fastopt.RULES[rule].class_name), "eval")
+
+    def evaluate(function):
+        if averages:
+            models.eval()
+        result = function()
+        if averages:
+            models.train()
+        return result
+
+    return models, evaluate
+
+
+# Functions of two variables: the value and the gradient.
+
+
+def rosenbrock(x, y):
+    curve = y - x**2
+    return (1 - x) ** 2 + 100 * curve**2, (-2 * (1 - x) - 400 * x * curve, 200 * curve)
+
+
+def beale(x, y):
+    terms = [(c - x + x * y**k, y**k - 1, k * x * y ** (k - 1)) for k, c in enumerate(BEALE, 1)]
+    value = sum(term**2 for term, _, _ in terms)
+    return value, tuple(2 * sum(term[0] * term[i] for term in terms) for i in (1, 2))
+
+
+def valley(x, y):
+    """A badly conditioned quadratic function, whose axes are not the parameters."""
+    along, across = (x + y) / 2, x - y
+    return along**2 + 50 * across**2, (along + 100 * across, along - 100 * across)
+
+
+BEALE = (1.5, 2.25, 2.625)
+# Where all start, the minimum, and what is shown: from x to x, from y to y.
+FUNCTIONS = {
+    "Rosenbrock": (rosenbrock, (-1.2, 1.0), (1.0, 1.0), ((-1.8, 1.8), (-0.8, 2.2))),
+    "Beale": (beale, (0.4, -0.9), (3.0, 0.5), ((-0.2, 4.0), (-1.6, 1.6))),
+    "Quadratic, 1:200": (valley, (-2.5, -1.5), (0.0, 0.0), ((-3.0, 1.2), (-2.6, 0.9))),
+}
+
+
+def descend(rule, function, start, window, count):
+    """Where each learning rate goes, points of the shape (steps, rates, 2), and how fast: the mean
+    of the logarithms of all values on the way. Infinite if it leaves the window."""
+    rates = np.geomspace(*RATES, count)
+    points = np.tile(np.array(start), (count, 1))
+    models, evaluate = population(rule, points, lr=rates, weight_decay=0.0)
+    path = [points.copy()]
+    for _ in range(STEPS):
+        models.step(np.stack(function(*points.T)[1], axis=1))
+        path.append(evaluate(points.copy))
+    path = np.array(path)
+    values = function(path[..., 0], path[..., 1])[0]
+    means = np.log10(np.maximum(values, SMALL)).mean(axis=0)
+    low, high = np.transpose(window)
+    inside = ((path >= low) & (path <= high)).all(axis=(0, 2))
+    return rates, path, np.where(inside, means, np.inf)
+
+
+def paths(rule, count):
+    """For each function: the learning rate that goes down fastest within the window, its path."""
+    found = {}
+    for name, (function, start, _, window) in FUNCTIONS.items():
+        rates, path, means = descend(rule, function, start, window, count)
+        best = np.argmin(means)
+        found[name] = rates[best], path[:, best], means[best]
+    return found
+
+
+def split():
+    """Images and digits to learn from, to choose the settings with, and to report."""
+    images, targets, *test = load_digits()
+    return (images[:-357], targets[:-357]), (images[-357:], targets[-357:]), tuple(test)
+
+
+def train(rule, seeds, learn, epochs, **hypers):
+    """Networks, each from a seed of its own: the start, and the order of the images."""
+    starts = [networks(1, seed) for seed in seeds]
+    params = [np.concatenate(arrays) for arrays in zip(*starts, strict=True)]
+    models, evaluate = population(rule, params, **hypers)
+    images, targets = learn
+    orders = [np.random.default_rng([s, 1]) for s in seeds]
+    for _ in range(epochs):
+        shuffled = np.stack([rng.permutation(len(images)) for rng in orders])
+        for start in range(0, len(images) - BATCH + 1, BATCH):
+            chosen = shuffled[:, start : start + BATCH]
+            models.step(gradients(params, images[chosen], targets[chosen]))
+    return evaluate(lambda: [array.copy() for array in params])
+
+
+def wrong(params, images, targets):
+    """The share of images that each network reads wrongly."""
+    digits = forward(params, images)[1].argmax(axis=-1)
+    return (digits != targets.argmax(axis=-1)).mean(axis=-1)
+
+
+def trials(count):
+    """The same learning rates and weight decays for every rule, evenly spread."""
+    space = {"lr": tune.Float(*RATES, log=True), "weight_decay": tune.Float(*DECAYS, log=True)}
+    study = tune.Study(space, strategy="sobol", seed=0)
+    asked = [study.ask().params for _ in range(count)]
+    return {name: np.array([params[name] for params in asked]) for name in space}
+
+
+def tuned(rule, settings, data, epochs):
+    """The setting whose networks have the lowest mean loss on the validation images."""
+    learn, validation, _ = data
+    count = len(settings["lr"])
+    hypers = {name: np.tile(values, REPEATS) for name, values in settings.items()}
+    # Seeds of the fresh trainings begin behind these.
+    seeds = np.repeat(np.arange(REPEATS), count) + 1000
+    losses = loss(train(rule, seeds, learn, epochs, **hypers), *validation)
+    mean = losses.reshape(REPEATS, count).mean(axis=0)
+    best = np.argmin(np.where(np.isfinite(mean), mean, np.inf))
+    return {name: values[best] for name, values in settings.items()}
+
+
+def draws(count):
+    """Seeds drawn with replacement, a thousand times."""
+    return np.random.default_rng(0).integers(count, size=(1000, count))
+
+
+def interval(values):
+    """95 % bootstrap interval of the median."""
+    return np.quantile(np.median(values[draws(len(values))], axis=1), [0.025, 0.975])
+
+
+def learn_digits(rules, count, seeds, epochs):
+    """{rule: (its settings, losses and errors of its networks on the test images)}"""
+    data, settings = split(), trials(count)
+    found = {}
+    for rule in rules:
+        best = tuned(rule, settings, data, epochs)
+        params = train(rule, range(seeds), data[0], epochs, **best)
+        found[rule] = best, loss(params, *data[2]), wrong(params, *data[2])
+    return found
+
+
+def as_good_as(found):
+    """{rule: the best one that it is not worse than, as far as the seeds tell}, the best first.
+
+    All have the same starts and batches, so the differences are taken seed by seed.
+    """
+    order = sorted(found, key=lambda rule: np.median(found[rule][1]))
+    return {
+        rule: next(o for o in order if interval(found[rule][1] - found[o][1])[0] <= 0)
+        for rule in order
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition(":")[0])
+    parser.add_argument("--trials", type=int, default=64, help="of each rule")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="fresh trainings of each rule")
+    parser.add_argument("--epochs", type=int, default=EPOCHS, help="of a training")
+    parser.add_argument("--output", type=Path, default=Path(), help="folder for the pictures")
+    options = parser.parse_args()
+    for name in ("trials", "seeds", "epochs"):
+        if getattr(options, name) < 1:
+            parser.error(f"--{name} must be at least 1, got {getattr(options, name)}")
+    start, rules = time.perf_counter(), list(fastopt.RULES)
+    # Too large a learning rate overflows. Its value is infinite or NaN then, and is not chosen.
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        descents = {rule: paths(rule, options.trials) for rule in rules}
+        found = learn_digits(rules, options.trials, options.seeds, options.epochs)
+        equals = as_good_as(found)
+    rules_report.show(found, equals, interval)
+    rules_report.draw_paths(descents, FUNCTIONS, options.output / "rules_paths.png")
+    rules_report.draw_digits(found, equals, interval, options.output / "rules_digits.png")
+    print(f"\n{time.perf_counter() - start:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
