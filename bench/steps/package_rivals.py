@@ -84,6 +84,7 @@ _OF_PYTORCH_OPTIMIZER = {
         {"weight_decay": 1e-2, "weight_decouple": False, "max_grad_norm": 0.0} | _FOREACH,
     ),
     "lars": Class("pytorch_optimizer", "LARS", _FOREACH),
+    "prodigy": Class("pytorch_optimizer", "Prodigy", _FOREACH, {"p0_offset": "p0"}),
     "schedule_free_sgd": Class("pytorch_optimizer", "ScheduleFreeSGD", _FOREACH, {"z_offset": "z"}),
     "schedule_free_adamw": Class(
         "pytorch_optimizer", "ScheduleFreeAdamW", _FOREACH, {"z_offset": "z"}

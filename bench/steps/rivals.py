@@ -134,6 +134,7 @@ _OPTAX_FUNCTIONS = {
     "ademamix": ("contrib.ademamix", {}),
     "schedule_free_sgd": ("contrib.schedule_free_sgd", {}),
     "schedule_free_adamw": ("contrib.schedule_free_adamw", {}),
+    "prodigy": ("contrib.prodigy", {}),
 }
 
 
@@ -180,7 +181,8 @@ class Optax(Rival):
 
         params = [jax.numpy.array(tensor.param) for tensor in tensors]
         grads = [jax.numpy.array(tensor.grad) for tensor in tensors]
-        state = transform.init(params)
+        # Some keep the parameters as they are, which would then be donated twice.
+        state = jax.tree.map(jax.numpy.copy, transform.init(params))
 
         def step():
             nonlocal params, state
