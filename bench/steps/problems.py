@@ -125,8 +125,6 @@ FIRST_RULES = ("sgd", "momentum", "nag", "adagrad", "adadelta", "adam", "adamw",
 RULE_SIZES = (100, 10_000, 1_000_000, 40_000_000)
 # Settings that change a rule's formula: keywords that fastopt's class, torch and optax share.
 VARIANTS = {"rmsprop": {"centered": {"centered": True}, "momentum": {"momentum": 0.9}}}
-# Operations on lists are never slower on so large an array, and a call takes long.
-MAX_SIZE_UNFUSED = 1_000_000
 
 
 def rules(selection: Selection, threads: int) -> Iterator[Problem]:
@@ -134,12 +132,10 @@ def rules(selection: Selection, threads: int) -> Iterator[Problem]:
     others = [name for name in fastopt.RULES if name not in FIRST_RULES]
     # The largest arrays last: they take the longest, and a run may be cut off.
     for size in selection.sizes or RULE_SIZES:
-        left_out = () if size <= MAX_SIZE_UNFUSED else ("torch unfused",)
-        left_out += () if size <= MAX_SIZE_CLASS else ("fastopt class",)
+        left_out = () if size <= MAX_SIZE_CLASS else ("fastopt class",)
         rivals = tuple(name for name in (*FUNCTIONS, *PACKAGES) if name not in left_out)
         for rule in selection.rules or others:
             yield Problem("rules", str(size), rule, "float32", threads, [(size,)], rivals)
-        of_variants = ("fastopt class", *(name for name in TORCH_AND_OPTAX if name not in left_out))
         for rule, variants in VARIANTS.items():
             if selection.rules and rule not in selection.rules:
                 continue
@@ -151,7 +147,7 @@ def rules(selection: Selection, threads: int) -> Iterator[Problem]:
                     dtype="float32",
                     threads=threads,
                     shapes=[(size,)],
-                    rivals=of_variants,
+                    rivals=("fastopt class", *TORCH_AND_OPTAX),
                     options={"keywords": keywords},
                 )
 

@@ -3,7 +3,7 @@
     python -m bench.steps.run                                  everything that is published
     python -m bench.steps.run --suites models --threads 1      a part of it
     python -m bench.steps.run --minutes 8                      as far as one gets; then again
-    python -m bench.steps.run --suites calls rows rules --rounds 7 --seconds 1
+    python -m bench.steps.run --suites calls rows rules --rounds 5 --seconds 1
     python -m bench.steps.run --quick --suites steps --rules adam --sizes 1e5 --threads 1
 
 Problems whose row is in the file already are not measured again, so that a run can be cut off and
