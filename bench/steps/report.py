@@ -41,8 +41,9 @@ def publish(results: Path) -> None:
     A file with rows of the suite `rules` has a page of its own, and the picture is left as it is.
     """
     of_rules = results.exists() and any(row.suite == "rules" for row in load(results)[1])
-    if results.exists():
-        shutil.copyfile(results, RULES if of_rules else PUBLISHED)
+    published = RULES if of_rules else PUBLISHED
+    if results.exists() and not (published.exists() and results.samefile(published)):
+        shutil.copyfile(results, published)
     for place, text in texts().items():
         place.write(text)
     if PUBLISHED.exists() and not of_rules:

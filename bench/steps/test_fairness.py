@@ -99,6 +99,7 @@ def rounds(times, seconds=0.0, **options):
 def test_who_is_far_behind_is_measured_in_the_first_rounds_only():
     times = {"best": 1.0, "close": 1.5, "far": 20.0}
     assert rounds(times, min_rounds=30) == {"best": 30, "close": 30, "far": FIRST_ROUNDS}
+    assert rounds(times, min_rounds=9, first_rounds=2) == {"best": 9, "close": 9, "far": 2}
 
 
 def test_rounds_go_on_until_it_is_decided_or_time_is_up():
