@@ -3,8 +3,9 @@
 Two pictures. In rules_paths.png each rule goes down three classic functions of two variables, with
 the best of 64 learning rates. In rules_digits.png each rule trains a small neural network on the
 8x8 digits that scikit-learn ships: 64 trials of learning rate and weight decay, the same ones for
-every rule, and then 32 fresh trainings with the best of them. A row of a fastopt.Population is one
-trial or one training, so all those of a rule run at once.
+every rule, and then 8 fresh trainings with the best of them. That is done five times with other
+trials, since the luck of a search may count for more than that of a training. A row of a
+fastopt.Population is one trial or one training, so all those of a rule run at once.
 
 Everything but learning rate and weight decay is left at the rule's default. Two runs on the same
 machine have the same result.
@@ -29,9 +30,7 @@ RATES = (1e-5, 1e2)
 DECAYS = (1e-6, 1.0)
 STEPS = 200
 SMALL = 1e-6  # values below are as good as 0
-BATCH, EPOCHS, SEEDS = 32, 12, 32
-# A trial is the mean of so many networks, or luck would choose among the best trials.
-REPEATS = 2
+BATCH, EPOCHS, SEARCHES, SEEDS = 32, 12, 5, 8
 
 
 def population(rule, params, **hypers):
@@ -136,51 +135,53 @@ def wrong(params, images, targets):
 
 
 def trials(count):
-    """The same learning rates and weight decays for every rule, evenly spread."""
+    """Learning rates and weight decays, evenly spread, of the shape (searches, count)."""
     space = {"lr": tune.Float(*RATES, log=True), "weight_decay": tune.Float(*DECAYS, log=True)}
-    study = tune.Study(space, strategy="sobol", seed=0)
-    asked = [study.ask().params for _ in range(count)]
-    return {name: np.array([params[name] for params in asked]) for name in space}
+    studies = [tune.Study(space, strategy="sobol", seed=k) for k in range(SEARCHES)]
+    asked = [[study.ask().params for _ in range(count)] for study in studies]
+    return {name: np.array([[p[name] for p in some] for some in asked]) for name in space}
 
 
 def tuned(rule, settings, data, epochs):
-    """The setting whose networks have the lowest mean loss on the validation images."""
+    """Of each search the setting whose network has the lowest loss on the validation images."""
     learn, validation, _ = data
-    count = len(settings["lr"])
-    hypers = {name: np.tile(values, REPEATS) for name, values in settings.items()}
-    # Seeds of the fresh trainings begin behind these.
-    seeds = np.repeat(np.arange(REPEATS), count) + 1000
+    hypers = {name: values.ravel() for name, values in settings.items()}
+    # The seeds of the fresh trainings are below these.
+    seeds = 1000 + np.arange(settings["lr"].size)
     losses = loss(train(rule, seeds, learn, epochs, **hypers), *validation)
-    mean = losses.reshape(REPEATS, count).mean(axis=0)
-    best = np.argmin(np.where(np.isfinite(mean), mean, np.inf))
+    losses = np.where(np.isfinite(losses), losses, np.inf).reshape(SEARCHES, -1)
+    best = np.arange(SEARCHES), losses.argmin(axis=1)
     return {name: values[best] for name, values in settings.items()}
 
 
-def draws(count):
-    """Seeds drawn with replacement, a thousand times."""
-    return np.random.default_rng(0).integers(count, size=(1000, count))
-
-
 def interval(values):
-    """95 % bootstrap interval of the median."""
-    return np.quantile(np.median(values[draws(len(values))], axis=1), [0.025, 0.975])
+    """95 % bootstrap interval of the median of values of the shape (searches, seeds).
+
+    Searches are drawn with replacement, and then seeds, a thousand times.
+    """
+    rng = np.random.default_rng(0)
+    searches, seeds = (rng.integers(n, size=(1000, n)) for n in values.shape)
+    drawn = values[searches[:, :, None], seeds[:, None, :]]
+    return np.quantile(np.median(drawn, axis=(1, 2)), [0.025, 0.975])
 
 
 def learn_digits(rules, count, seeds, epochs):
-    """{rule: (its settings, losses and errors of its networks on the test images)}"""
+    """{rule: its settings, and the losses and errors of its networks on the test images}"""
     data, settings = split(), trials(count)
     found = {}
     for rule in rules:
         best = tuned(rule, settings, data, epochs)
-        params = train(rule, range(seeds), data[0], epochs, **best)
-        found[rule] = best, loss(params, *data[2]), wrong(params, *data[2])
+        hypers = {name: np.repeat(values, seeds) for name, values in best.items()}
+        params = train(rule, np.tile(np.arange(seeds), SEARCHES), data[0], epochs, **hypers)
+        measured = (function(params, *data[2]) for function in (loss, wrong))
+        found[rule] = best, *(values.reshape(SEARCHES, seeds) for values in measured)
     return found
 
 
-def as_good_as(found):
-    """{rule: the best one that it is not worse than, as far as the seeds tell}, the best first.
+def not_told_from(found):
+    """{rule: the best one that it cannot be told to be worse than}, the best first.
 
-    All have the same starts and batches, so the differences are taken seed by seed.
+    All have the same trials, starts and batches, so the differences are taken one by one.
     """
     order = sorted(found, key=lambda rule: np.median(found[rule][1]))
     return {
@@ -191,8 +192,8 @@ def as_good_as(found):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition(":")[0])
-    parser.add_argument("--trials", type=int, default=64, help="of each rule")
-    parser.add_argument("--seeds", type=int, default=SEEDS, help="fresh trainings of each rule")
+    parser.add_argument("--trials", type=int, default=64, help="of each search")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="fresh trainings after it")
     parser.add_argument("--epochs", type=int, default=EPOCHS, help="of a training")
     parser.add_argument("--output", type=Path, default=Path(), help="folder for the pictures")
     options = parser.parse_args()
@@ -204,7 +205,7 @@ def main():
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         descents = {rule: paths(rule, options.trials) for rule in rules}
         found = learn_digits(rules, options.trials, options.seeds, options.epochs)
-        equals = as_good_as(found)
+        equals = not_told_from(found)
     rules_report.show(found, equals, interval)
     rules_report.draw_paths(descents, FUNCTIONS, options.output / "rules_paths.png")
     rules_report.draw_digits(found, equals, interval, options.output / "rules_digits.png")
