@@ -8,7 +8,7 @@
  * parameter that stands still is its own average; (1-w)*a + w*p would be off by the rounding of 1-w, divided by w.
  *
  * The loop of gradient descent computes it: the average is its parameter, the gradient is -p, and a weight decay of
- * 1 adds a to that. */
+ * 1 adds a to that. Where w is 1 the parameter is copied, since what a was may be no number. */
 #include "build.h"
 
 #include "average.h"
@@ -17,16 +17,17 @@
 #include "narrow.h"
 #include "tensor.h"
 
+#include <string.h>
+
 void fo_take_average(const fo_tensor *tensor, size_t begin, size_t end)
 {
     const fo_kernel *kernel = fo_kernels[FO_RULE_sgd];
     const double weight = (1 - tensor->ema) / (1 - fo_power(tensor->ema, tensor->step));
     const fo_hyper hyper = {.lr = weight};
-    const int begins = weight == 1;
     fo_loop_call with = {.preparation = FO_GRAD_PREPARED,
-                         .grad_decayed = !begins,
+                         .grad_decayed = 1,
                          .grad_scale = -1,
-                         .param_factor = begins ? 0 : 1,
+                         .param_factor = 1,
                          .weight_decay = 1};
     kernel->coefficients(&hyper, tensor->step, with.coefficients);
     const fo_format format = fo_param_format(tensor);
@@ -36,6 +37,7 @@ void fo_take_average(const fo_tensor *tensor, size_t begin, size_t end)
     for (size_t n; begin < end; begin += n) {
         float wide[FO_TILE];
         void *param = (char *)tensor->param + begin * fo_size_of(format);
+        void *const average = fo_average_at(tensor, begin);
         n = end - begin;
         if (!is_double && format != FO_FLOAT32) {
             n = n < FO_TILE ? n : FO_TILE;
@@ -43,6 +45,9 @@ void fo_take_average(const fo_tensor *tensor, size_t begin, size_t end)
             fo_widen(format, param, remainder ? remainder + begin : NULL, wide, n);
             param = wide;
         }
-        loop(&with, 0, n, (void *const[]){fo_average_at(tensor, begin), param});
+        if (weight == 1)
+            memcpy(average, param, n * (is_double ? sizeof(double) : sizeof(float)));
+        else
+            loop(&with, 0, n, (void *const[]){average, param});
     }
 }

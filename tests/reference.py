@@ -547,7 +547,7 @@ def average(array, param, *, step, ema):
     real = array.dtype.type
     weight = (1.0 - ema) / (1.0 - power(ema, step))
     if weight == 1:
-        array[...] = real(0) * array - -param
+        array[...] = param
     else:
         array[...] = array - real(weight) * (array - param)
 

@@ -65,6 +65,16 @@ def test_a_parameter_that_stands_still_is_its_own_average():
     assert (optimizer.ema == param).all()
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
+def test_an_average_that_keeps_nothing_is_the_parameter_also_after_an_infinity(dtype):
+    param = np.ones(70, dtype)
+    optimizer = fastopt.SGD(param, lr=0.5, ema=0.0)
+    for value in (np.inf, 2.0, -0.0):
+        param[:] = value
+        optimizer.step(np.zeros(70, dtype))
+        assert optimizer.ema.astype(dtype).tobytes() == param.tobytes()
+
+
 def test_averages_have_the_structure_of_the_parameters():
     array = np.ones(3)
     assert fastopt.SGD(array, lr=0.1).ema is None
