@@ -41,7 +41,8 @@ cdef uint64_t to_step(object value) except? 0:
         if overflow or not 1 <= count <= <long long>LAST_STEP:
             raise ValueError(f"step must be from 1 to 2**53, got {value}")
         return count
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+    # A duration of NumPy is Integral too.
+    if isinstance(value, (bool, numpy.timedelta64)) or not isinstance(value, numbers.Integral):
         raise TypeError(f"step must be an integer, got {type(value).__name__} {value!r}")
     return to_step(int(value))
 

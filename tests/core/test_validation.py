@@ -170,6 +170,7 @@ BAD_STEPS = [
     (True, TypeError),
     (np.bool_(True), TypeError),
     ([1], TypeError),
+    (np.timedelta64(1, "s"), TypeError),
     (float("nan"), TypeError),
 ]
 WITH_STEP = [rule for rule in RULES if "step" in rule.hypers]

@@ -55,6 +55,7 @@ CONTINUOUS = [
         (lambda: tune.Int(0, 1.5), TypeError, ["high", "1.5", "integer"]),
         (lambda: tune.Int(0, math.nan), ValueError, ["high", "nan"]),
         (lambda: tune.Int(0, True), TypeError, ["high", "True"]),
+        (lambda: tune.Int(0, np.timedelta64(8, "s")), TypeError, ["high", "timedelta64"]),
         (lambda: tune.Int(0, 2**54), ValueError, ["2**53"]),
         (lambda: tune.Int(0, 8, step=4, initial=3), ValueError, ["3", "grid"]),
         (lambda: tune.Categorical([]), ValueError, ["at least one"]),

@@ -362,7 +362,9 @@ class Int(Number):
 
     @staticmethod
     def _number(name: str, value: Any) -> int:
-        if isinstance(value, numbers.Real) and not math.isfinite(value):
+        # A duration of NumPy is a Real too.
+        is_real = isinstance(value, numbers.Real) and not isinstance(value, np.timedelta64)
+        if is_real and not math.isfinite(value):
             raise ValueError(f"Int: {name} must be finite, got {value!r}")
         if isinstance(value, (float, np.floating)) and value == int(value):
             value = int(value)
