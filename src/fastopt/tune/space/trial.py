@@ -134,7 +134,10 @@ class Trial:
 
 
 def own_values(trial: Trial) -> list[float]:
-    """The list behind ``trial.values``, which may be long: for who only reads it, or keeps it."""
+    """The list behind ``trial.values``, without a copy of what may be long.
+
+    For code that only reads it, and for the ledger, which changes it.
+    """
     values: list[float] = trial.__dict__["values"]
     return values
 
