@@ -2,7 +2,7 @@
  * of each buffer, and the registers hold it from the codes that are loaded to those that are stored. Parameters and
  * gradients are float32 or bfloat16, by branches as in narrow.h. Where a block has a NaN or an infinity, and where
  * blocks end, tiles go on (../narrow.c). */
-#if !FO_DOUBLE && FO_VOCABULARY == FO_AVX512 && !FO_ONE_INSTANCE
+#if !FO_DOUBLE && FO_VOCABULARY == FO_AVX512 && !FO_NARROW_IN_TILES
 #include "kernel/blocks.h"
 
 enum { BLOCK_VECTORS = FO_BLOCK / LANES, BLOCK_STATES = FO_CAT(FO_STATES, FO_KERNEL) };
@@ -230,7 +230,7 @@ FO_INLINE int step_block(const setting s, const fo_stored *buffers, size_t i)
     encode_states(buffers, i, largest, state);
     vec param[BLOCK_VECTORS];
     for (int k = 0; k < BLOCK_VECTORS; k++) {
-        if (FO_ROOT_COST && !FO_ROOT_IN_STATES)
+        if (FO_ROOT_COST)
             __asm__ volatile("" : "+v"(group[k].state[ROOT]));
         update_operands(&group[k], s);
         param[k] = group[k].p;

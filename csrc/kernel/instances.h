@@ -17,7 +17,11 @@
 #pragma GCC push_options
 #pragma GCC reset_options
 #endif
+#if FO_HAS_AVX
 #include <immintrin.h>
+#else
+#include <emmintrin.h> /* all that SSE2 needs, and far less to read */
+#endif
 #if !defined(__clang__)
 #pragma GCC pop_options
 #endif

@@ -154,13 +154,14 @@ FO_INLINE void run(const setting s, const fo_loop_call *call, size_t n, void *co
 
 /* As a setting of constants, for each preparation that is worth an instance of run. FO_GRAD_PREPARED includes
  * the others. From memory its factors of 1 cost nothing; nor does one of them where no roots are multiplied,
- * since the multipliers are idle there. With SSE2 the divider is so slow that both cost next to nothing. Rules
- * with FO_ONE_INSTANCE do without the others, but for memory where they take a root. */
+ * since the multipliers are idle there. With SSE2 the divider is so slow that both cost next to nothing. From
+ * memory, reading by halves gains nothing where there are states and no roots. */
 FO_INLINE void run_prepared(setting s, const fo_loop_call *call, size_t n, void *const *buffers)
 {
-    const int has_one = FO_ONE_INSTANCE || (FO_ROOT_COST != FO_NO_ROOT && FO_VOCABULARY == FO_SSE2);
-    const int has_far =
-        FO_VOCABULARY == FO_AVX512 && !(FO_ONE_INSTANCE && FO_ROOT_COST == FO_NO_ROOT);
+    enum { STATES = FO_CAT(FO_STATES, FO_KERNEL) };
+    const int has_one = FO_ONE_INSTANCE || (FO_DOUBLE && FO_ONE_IN_DOUBLE) ||
+                        (FO_ROOT_COST != FO_NO_ROOT && FO_VOCABULARY == FO_SSE2);
+    const int has_far = FO_VOCABULARY == FO_AVX512 && (FO_ROOT_COST != FO_NO_ROOT || !STATES);
     if (has_far && call->from_memory) {
         s.from_memory = 1;
         s.preparation = FO_GRAD_PREPARED;

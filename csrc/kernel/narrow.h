@@ -4,7 +4,7 @@
  * Two instances have buffers of 16 bits alone, rounded to nearest and stochastically. A third has all mixtures
  * with float32: how a buffer is stored is looked at for each group, by branches that go the same way every
  * time. An instance for each combination took twice as long to compile (docs/notes/kernels.md). A rule with
- * FO_ONE_INSTANCE has one for buffers of 16 bits, and its mixtures go through tiles. */
+ * FO_NARROW_IN_TILES has one for buffers of 16 bits, and its mixtures go through tiles. */
 #if !FO_DOUBLE && FO_IN_REGISTERS
 #include "kernel/rounding.h"
 
@@ -300,13 +300,13 @@ static size_t FO_CAT(in_halves, FO_ISA)(const fo_loop_call *call, const fo_store
 {
     const setting s = narrow_setting_of(call);
     fo_stored own = *buffers;
-    if (FO_ONE_INSTANCE || own.is_random)
+    if (FO_NARROW_IN_TILES || own.is_random)
         return step_narrow_groups(s, &own, 1, n);
     own.is_random = 0; /* as a constant */
     return step_narrow_groups(s, &own, 1, n);
 }
 
-#if !FO_ONE_INSTANCE
+#if !FO_NARROW_IN_TILES
 static size_t FO_CAT(in_mixture, FO_ISA)(const fo_loop_call *call, const fo_stored *buffers,
                                          size_t n)
 {

@@ -44,12 +44,14 @@
  * FO_OWN_DECAY     1 only if the formula has weight_decay in it, so that neither g nor p is decayed before
  * FO_ROOT_COST     FO_NO_ROOT, or, if the formula takes a square_root, how costly its multiplications are
  *                  beside that: FO_LIGHT (up to 4), FO_MODERATE, FO_HEAVY (8 and more); see loop.h
- * FO_ONE_INSTANCE  1 only if the rule is to take little room and little time to compile. It then scales and decays
- *                  whether or not that is asked for, and decides by a branch how 16 bits are rounded, which takes a
- *                  few per cent longer while the buffers are in a cache. 8-bit states, and mixtures of bfloat16 with
+ *
+ * Three names spare instances of the loop, of which each takes room and time to compile; docs/notes/kernels.md says
+ * what they cost. The first is for rules that few take, and includes the others.
+ *
+ * FO_ONE_INSTANCE  1: the loop scales and decays whether or not that is asked for
+ * FO_ONE_IN_DOUBLE 1: the same in float64 alone
+ * FO_NARROW_IN_TILES  1: how 16 bits are rounded is decided by a branch; 8-bit states, and mixtures of bfloat16 with
  *                  float32, go through tiles (../narrow.c)
- * FO_ROOT_IN_STATES  only if a state is computed from a quotient by the root, as 1: it is then not computed a second
- *                  time after the states (block_loop.h)
  */
 #define FO_NO_ROOT 0
 #define FO_LIGHT 1
@@ -62,8 +64,15 @@
 #ifndef FO_ONE_INSTANCE
 #define FO_ONE_INSTANCE 0
 #endif
-#ifndef FO_ROOT_IN_STATES
-#define FO_ROOT_IN_STATES 0
+#if FO_ONE_INSTANCE
+#define FO_ONE_IN_DOUBLE 1
+#define FO_NARROW_IN_TILES 1
+#endif
+#ifndef FO_ONE_IN_DOUBLE
+#define FO_ONE_IN_DOUBLE 0
+#endif
+#ifndef FO_NARROW_IN_TILES
+#define FO_NARROW_IN_TILES 0
 #endif
 _Static_assert((int)COEFFICIENTS <= (int)FO_MAX_COEFFICIENTS,
                "FO_MAX_COEFFICIENTS (kernel.h) is too small");
@@ -83,7 +92,7 @@ enum { ARGUMENT = FO_MAX_STATES, ROOT, PARAM };
 #define FO_LOOP(isa, name, unused)                                                                 \
     [isa] = {[FO_LAYOUT_float32] = loop_##name##_f32, [FO_LAYOUT_float64] = loop_##name##_f64},
 #define FO_HALVES_LOOP(isa, name, unused) [isa] = in_halves_##name,
-#if FO_ONE_INSTANCE
+#if FO_NARROW_IN_TILES
 #define FO_MIXTURE_LOOP(isa, name, unused) [isa] = NULL,
 #define FO_BLOCK_LOOP(isa, name, unused) [isa] = NULL,
 #else

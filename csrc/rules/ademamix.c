@@ -50,6 +50,7 @@ static void coefficients(const fo_hyper *hyper, uint64_t step, double *c)
 #define FO_KERNEL ademamix
 #define FO_FILE "rules/ademamix.c"
 #define FO_ROOT_COST FO_MODERATE
+#define FO_ONE_IN_DOUBLE 1
 #include "kernel/rule.h"
 
 #else

@@ -48,6 +48,8 @@ static void coefficients(const fo_hyper *hyper, uint64_t step, double *c)
 #define FO_FILE "rules/nadam.c"
 #define FO_ROOT_COST FO_MODERATE
 #define FO_CARRIED MU_PRODUCT
+#define FO_ONE_IN_DOUBLE 1
+#define FO_NARROW_IN_TILES 1
 #include "kernel/rule.h"
 
 #else

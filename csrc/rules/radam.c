@@ -40,6 +40,8 @@ static void coefficients(const fo_hyper *hyper, uint64_t step, double *c)
 #define FO_KERNEL radam
 #define FO_FILE "rules/radam.c"
 #define FO_ROOT_COST FO_MODERATE
+#define FO_ONE_IN_DOUBLE 1
+#define FO_NARROW_IN_TILES 1
 #include "kernel/rule.h"
 
 #else
