@@ -30,7 +30,6 @@ static void coefficients(const fo_hyper *hyper, FO_UNUSED uint64_t step, double 
 #define FO_KERNEL rmsprop
 #define FO_FILE "rules/rmsprop.c"
 #define FO_ROOT_COST FO_LIGHT
-#define FO_NARROW_IN_TILES 1
 #include "kernel/rule.h"
 
 #else
