@@ -18,10 +18,17 @@ trap 'rm -rf "$work"' EXIT
 unset FASTOPT_ISA FASTOPT_NUM_THREADS
 export OPENBLAS_NUM_THREADS=1
 needed=(-std=gnu11 -g -Wall -Wextra -Werror)
-# Of what runs for seconds the compiler takes most of the time: optimizing would cost more than it saves.
+# Of what runs for seconds the compiler takes most of the time: optimizing would cost more than it saves, and so
+# would the address sanitizer's code at each access, in place of which it then calls a function.
 level=-O1
-[ -z "$quick" ] || level=-O0
-address=("$level" -fsanitize=address,undefined -fno-sanitize-recover=all)
+calls=()
+if [ -n "$quick" ]; then
+    level=-O0
+    calls=(--param asan-instrumentation-with-call-threshold=0)
+fi
+# The address sanitizer finds what goes through a null pointer or beyond an object. Checks of both by the other one
+# would take the compiler long.
+address=("$level" -fsanitize=address,undefined -fno-sanitize=null,object-size -fno-sanitize-recover=all "${calls[@]}")
 # So that a step of a few elements takes the ways of one that no cache holds.
 small_caches=(-DFO_OWN_CACHES=1024 -DFO_ALL_CACHES=8192 -DFO_LEAST_APART=512
     -DFO_MANY_BLOCKS=2)
@@ -65,10 +72,10 @@ for source in "$root"/tests/c/{errors,rows,sparse}.c "$root/examples/linear_mode
     program "$(basename "$source" .c)" addresses "$source" "${address[@]}"
 done
 # The undefined-behaviour sanitizer makes most of what is compiled for vectors: quickly, it watches one
-# instruction set, and the address sanitizer all of them, by calls instead of code at each access.
+# instruction set, and the address sanitizer all of them.
 if [ -n "$quick" ]; then
     program random-undefined addresses "$root/tests/c/fuzz.c" "${address[@]}" -DRUNS=2000 -DFO_BASELINE_ONLY
-    steps=("$level" -fsanitize=address --param asan-instrumentation-with-call-threshold=0 -DRUNS=2000)
+    steps=("$level" -fsanitize=address "${calls[@]}" -DRUNS=2000)
 else
     steps=("${address[@]}" -DRUNS=50000)
 fi

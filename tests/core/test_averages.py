@@ -146,12 +146,11 @@ def test_copies_pickles_and_files_go_on_with_the_same_bits():
 
 
 def test_a_shallow_copy_has_averages_of_its_own():
-    params, optimizer = trained()
+    _, optimizer = trained()
     other = copy.copy(optimizer)
     before = freeze(other.ema)
     optimizer.step(arrays(20))
     assert freeze(other.ema) == before != freeze(optimizer.ema)
-    assert params is not other.ema
 
 
 def test_averages_that_only_one_side_has_need_convert():
