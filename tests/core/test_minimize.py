@@ -33,7 +33,7 @@ SETTINGS = {
     # An average forgets faster where the rates rise all along.
     "schedule_free_sgd": {"lr": linear(1e-3, 8e-3, steps=30_000), "momentum": 0.95},
     "schedule_free_adamw": {"lr": 0.02, "beta1": 0.95, "eps": 1.0, "warmup_steps": 30_000},
-    "prodigy": {},
+    "prodigy": {"lr": 1.0},
 }
 STEPS = 30_000
 
