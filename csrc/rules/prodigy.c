@@ -85,7 +85,6 @@ static void carry(const fo_hyper *hyper, const double *sums, double *carried)
 #define FO_KERNEL prodigy
 #define FO_FILE "rules/prodigy.c"
 #define FO_ROOT_COST FO_HEAVY
-#define FO_ROOT_IN_STATES 1
 #define FO_CARRIED BEFORE
 #define FO_OWN_DECAY 1
 #define FO_TERMS 2
