@@ -2,10 +2,10 @@
 #include "check.h"
 #include "inputs.h"
 
-enum { ROWS = 3, N = 21, BUFFERS = 2 + FO_MAX_STATES };
+enum { ROWS = 3, N = 21, BUFFERS = 2 + FO_MAX_STATES, NUMBERS = ROWS * FO_MAX_CARRIED };
 
 typedef struct buffers {
-    double x[BUFFERS][ROWS * N], carried[ROWS * FO_MAX_CARRIED];
+    double x[BUFFERS][ROWS * N], carried[NUMBERS];
 } buffers;
 
 static void fill(buffers *b)
@@ -13,7 +13,7 @@ static void fill(buffers *b)
     for (int k = 0; k < BUFFERS; k++)
         for (int i = 0; i < ROWS * N; i++)
             b->x[k][i] = 1 + k + 0.25 * (i % 11);
-    for (int k = 0; k < ROWS * FO_MAX_CARRIED; k++)
+    for (int k = 0; k < NUMBERS; k++)
         b->carried[k] = 0.5 / (k + 1);
 }
 

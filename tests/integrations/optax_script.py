@@ -1,6 +1,7 @@
-"""Fifty steps of a class and of optax' own, in float64: python optax_script.py RULE KEYWORDS.
+"""Fifty steps of a class and of optax' own, in float64: python optax_script.py CASES.
 
-RULE is a rule that torch lacks, KEYWORDS a dict of its hyper-parameters as JSON.
+CASES has pairs of a rule that torch lacks and a dict of its hyper-parameters, as JSON. Prints, as
+JSON, what differs for each of them, or an empty string.
 """
 
 import json
@@ -117,9 +118,7 @@ def gradients(step, params):
     ]
 
 
-def main(name, keywords):
-    jax.config.update("jax_platforms", "cpu")
-    jax.config.update("jax_enable_x64", True)
+def differs(name, keywords):
     rule = fastopt.RULES[name]
     defaults = {key: rule.class_hypers[key] for key in rule.class_hypers if key != "maximize"}
     transform = globals()[name](**{**defaults, **keywords})
@@ -130,10 +129,20 @@ def main(name, keywords):
         optimizer.step(grads)
         updates, state = transform.update(grads, state, theirs)
         theirs = [np.array(p) for p in optax.apply_updates(theirs, updates)]
-    for mine, its, start in zip(ours, theirs, starting_params(), strict=True):
-        np.testing.assert_allclose(mine, its, rtol=1e-12, atol=0)
-        assert (mine != start).all()
+    try:
+        for mine, its, start in zip(ours, theirs, starting_params(), strict=True):
+            np.testing.assert_allclose(mine, its, rtol=1e-12, atol=0)
+            assert (mine != start).all(), "the parameters have not moved"
+    except AssertionError as error:
+        return str(error)
+    return ""
+
+
+def main(cases):
+    jax.config.update("jax_platforms", "cpu")
+    jax.config.update("jax_enable_x64", True)
+    print(json.dumps([differs(name, keywords) for name, keywords in cases]))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], json.loads(sys.argv[2]))
+    main(json.loads(sys.argv[1]))
