@@ -2,6 +2,8 @@
  * each, that must be the same on every machine and with every compiler.
  *
  *     rule dtype variant hash
+ *
+ * With arguments, of the rules that they name.
  */
 #include <fastopt.h>
 
@@ -255,7 +257,15 @@ static void run_clipped(fo_rule rule)
     printf("%s mixed clipped %016llx\n", info->name, (unsigned long long)h);
 }
 
-int main(void)
+static int is_asked_for(const char *rule, int count, char **names)
+{
+    int found = count == 0;
+    for (int i = 0; i < count; i++)
+        found |= !strcmp(names[i], rule);
+    return found;
+}
+
+int main(int count, char **arguments)
 {
     if (fo_settings_error()) {
         fprintf(stderr, "%s\n", fo_settings_error());
@@ -265,6 +275,8 @@ int main(void)
     for (int r = 0; r < FO_RULE_COUNT; r++) {
         const fo_rule rule = (fo_rule)r;
         const fo_rule_info *info = fo_rule_describe(rule);
+        if (!is_asked_for(info->name, count - 1, arguments + 1))
+            continue;
         for (int d = 0; d < 2; d++) {
             const fo_dtype dtype = d ? FO_FLOAT64 : FO_FLOAT32;
             fo_hyper hyper = fo_defaults(rule);
