@@ -67,6 +67,15 @@ def study_of(path, trials, strategy="random"):
     return tune.Study(SPACE, strategy=strategy, seed=0, storage=path)
 
 
+def work_of_a_trial(study):
+    """What one trial costs: calls and instructions of ask, and those of tell."""
+    with Work(study) as asking:
+        trial = study.ask()
+    with Work(study) as telling:
+        study.tell(trial, 1.0)
+    return asking.calls, asking.instructions, telling.calls, telling.instructions
+
+
 @pytest.mark.parametrize("strategy", ["random", "sobol"])
 def test_ask_and_tell_cost_the_same_after_twenty_times_the_trials(tmp_path, strategy):
     costs = []
@@ -74,12 +83,10 @@ def test_ask_and_tell_cost_the_same_after_twenty_times_the_trials(tmp_path, stra
         study = study_of(tmp_path / f"{trials}.db", trials, strategy)
         assert len(study.finished) == trials
         study.tell(study.ask(), 1.0)  # what is done once
-        with Work(study) as asking:
-            trial = study.ask()
-        with Work(study) as telling:
-            study.tell(trial, 1.0)
-        assert trial.number == trials + 1
-        costs.append([asking.calls, asking.instructions, telling.calls, telling.instructions])
+        # The least of several: now and then, by the clock, a study settles its file.
+        works = [work_of_a_trial(study) for _ in range(4)]
+        costs.append([min(counts) for counts in zip(*works, strict=True)])
+        assert len(study.finished) == trials + 5
         study.close()
     few, many = costs
     assert min(few) > 10
