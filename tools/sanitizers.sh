@@ -118,8 +118,9 @@ tar -C "$root" --exclude=__pycache__ --exclude='*.so' -cf - \
         # The kernels of all instruction sets are left to the random steps, and the library is the one above.
         sed -i -e '/^ *\*relative("csrc\/.*\.c"),$/d' \
             -e "s|^    include_dirs=|    extra_objects=['$work/libraries/addresses/libfastopt.a'],\n&|" setup.py
-        ! grep -q 'relative("csrc/.*\.c")' setup.py
-        grep -q extra_objects setup.py
+        if grep -q 'relative("csrc/.*\.c")' setup.py || ! grep -q extra_objects setup.py; then
+            fail "setup.py is written otherwise than this script expects"
+        fi
     fi
     CFLAGS="${address[*]}" LDFLAGS="-fsanitize=address,undefined" "$python" setup.py -q build_ext --inplace
     tests=(--all -m "not own_memory and not compiler" tests)
