@@ -13,8 +13,9 @@ import pytest
 import torch
 from deepspeed.ops.adagrad import DeepSpeedCPUAdagrad
 from deepspeed.ops.adam import DeepSpeedCPUAdam
+from deepspeed.ops.lion import DeepSpeedCPULion
 
-from fastopt.integrations.deepspeed import CPUAdagrad, CPUAdam
+from fastopt.integrations.deepspeed import CPUAdagrad, CPUAdam, CPULion
 
 STEPS = 4
 os.environ.update({"MASTER_ADDR": "127.0.0.1", "RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"})
@@ -49,7 +50,8 @@ class Interpreted:
     def destroy_adam(self, number):
         pass
 
-    destroy_adagrad = destroy_adam
+    destroy_adagrad = destroy_lion = destroy_adam
+    create_lion = create_adagrad
 
     def adam_update(
         self, number, step, lr, beta1, beta2, eps, decay, correct, param, grad, first, second
@@ -70,10 +72,21 @@ class Interpreted:
         total.copy_(total.float() + slope * slope)
         param.copy_(value - lr * slope / (total.float().sqrt() + eps))
 
+    def lion_update(self, number, step, lr, beta1, beta2, decay, param, grad, average):
+        value, slope, before = param.float(), grad.float(), average.float()
+        update = torch.sign(beta1 * before + (1 - beta1) * slope)
+        param.copy_(value - lr * decay * value - lr * update)
+        average.copy_(beta2 * before + (1 - beta2) * slope)
+
 
 @pytest.fixture(autouse=True)
 def without_a_compiler(monkeypatch):
-    for builder in ("adam.cpu_adam.CPUAdamBuilder", "adagrad.cpu_adagrad.CPUAdagradBuilder"):
+    builders = (
+        "adam.cpu_adam.CPUAdamBuilder",
+        "adagrad.cpu_adagrad.CPUAdagradBuilder",
+        "lion.cpu_lion.CPULionBuilder",
+    )
+    for builder in builders:
         monkeypatch.setattr(f"deepspeed.ops.{builder}.load", lambda self, **_: Interpreted())
     # Another way to communicate between the processes of a machine; there is one
     monkeypatch.setattr(sys.modules["deepspeed.comm.torch"], "build_shm_op", lambda: None)
@@ -88,6 +101,7 @@ PAIRS = [
         id="adam",
     ),
     pytest.param(CPUAdagrad, DeepSpeedCPUAdagrad, {"lr": 0.01, "weight_decay": 0.1}, id="adagrad"),
+    pytest.param(CPULion, DeepSpeedCPULion, {"lr": 0.01, "weight_decay": 0.1}, id="lion"),
 ]
 
 
@@ -106,6 +120,8 @@ def test_states_and_steps_are_those_of_deepspeed(own, other, keywords, dtype, wi
     )
     for index, entry in left[1][1].items():
         mine = left[0][1][index]
+        if own is CPULion:
+            assert not entry.pop("exp_avg_sq").any()  # DeepSpeed's step never uses it
         assert [*mine] == [*entry]
         assert mine["step"] == entry["step"] == STEPS
         assert type(mine["step"]) is type(entry["step"]) is int
@@ -187,10 +203,11 @@ def test_a_real_engine_trains_with_it_as_with_torch_s(stage, dtype):
     assert own[-1] < 0.5 * own[0]
 
 
+@pytest.mark.parametrize("make_optimizer", [CPUAdam, CPULion])
 @pytest.mark.parametrize("stage", STAGES)
-def test_an_engine_s_checkpoint_goes_on(stage, tmp_path):
+def test_an_engine_s_checkpoint_goes_on(stage, make_optimizer, tmp_path):
     def make(params):
-        return CPUAdam(params, lr=0.01)
+        return make_optimizer(params, lr=0.01)
 
     engine = engine_of(make, stage, torch.bfloat16)
     train(engine, torch.bfloat16, STEPS)

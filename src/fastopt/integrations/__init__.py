@@ -3,7 +3,7 @@
 ``torch``
     Drop-in optimizers for CPU tensors.
 ``deepspeed``
-    ``CPUAdam`` and ``CPUAdagrad``, for DeepSpeed's offloading.
+    ``CPUAdam``, ``CPUAdagrad`` and ``CPULion``, for DeepSpeed's offloading.
 ``thinc``
     An optimizer for Thinc and spaCy.
 ``sklearn_mlp``

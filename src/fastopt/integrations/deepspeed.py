@@ -1,7 +1,8 @@
 """DeepSpeed's optimizers for offloading, with fastopt's step.
 
-`CPUAdam` and `CPUAdagrad` take the arguments of ``DeepSpeedCPUAdam`` and ``DeepSpeedCPUAdagrad``
-and keep the same states, so state dictionaries are interchangeable. Nothing is compiled when they
+`CPUAdam`, `CPUAdagrad` and `CPULion` take the arguments of ``DeepSpeedCPUAdam``,
+``DeepSpeedCPUAdagrad`` and ``DeepSpeedCPULion`` and keep the states that these use, so state
+dictionaries are interchangeable. Nothing is compiled when they
 are created. Parameters, gradients and states lie in the memory of the CPU, where ZeRO's
 ``offload_optimizer`` has them. They are in float32, bfloat16 and float16, in any mixture.
 """
@@ -20,16 +21,17 @@ except ImportError as error:
 import torch
 from deepspeed.ops.adagrad import DeepSpeedCPUAdagrad
 from deepspeed.ops.adam import DeepSpeedCPUAdam
+from deepspeed.ops.lion import DeepSpeedCPULion
 
 from fastopt import RULES
 from fastopt._core import Rule
 from fastopt.integrations.torch.stepping import Stepping
 
-__all__ = ["CPUAdagrad", "CPUAdam"]
+__all__ = ["CPUAdagrad", "CPUAdam", "CPULion"]
 
 
 class _Offloaded(Stepping):
-    """What both share: DeepSpeed's interface without its compiled operators."""
+    """What they share: DeepSpeed's interface without its compiled operators."""
 
     def _begin(
         self,
@@ -181,3 +183,52 @@ class CPUAdagrad(_Offloaded, DeepSpeedCPUAdagrad):
 
     def _state_names(self, rule: Rule, group: dict[str, Any]) -> list[str]:
         return ["exp_avg_sq"]
+
+
+class CPULion(_Offloaded, DeepSpeedCPULion):
+    """`deepspeed.ops.lion.DeepSpeedCPULion` with fastopt's step, that of `fastopt.lion`.
+
+    Parameters
+    ----------
+    model_params, lr, betas, weight_decay
+        As DeepSpeed has them. The decay is decoupled.
+    fp32_optimizer_states : bool, default True
+        Whether the average is in float32 for every dtype of parameters; else it has the parameters'
+        dtype.
+    master_weights, rounding, seed
+        As in `fastopt.Lion`, but rounding is to nearest by default, as in DeepSpeed.
+
+    Notes
+    -----
+    DeepSpeed's class also holds a state ``exp_avg_sq`` that its step never uses. This one does not.
+
+    Examples
+    --------
+    >>> from fastopt.integrations.deepspeed import CPULion
+    >>> import torch
+    >>> weight = torch.nn.Parameter(torch.ones(3))
+    >>> optimizer = CPULion([weight], lr=0.25)
+    >>> weight.grad = torch.ones_like(weight)
+    >>> optimizer.step()
+    >>> weight.tolist()
+    [0.75, 0.75, 0.75]
+    """
+
+    def __init__(
+        self,
+        model_params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        weight_decay: float = 0,
+        fp32_optimizer_states: bool = True,
+        *,
+        master_weights: bool = False,
+        rounding: str = "nearest",
+        seed: int = 0,
+    ) -> None:
+        defaults = {"lr": lr, "betas": betas, "weight_decay": weight_decay}
+        storage = {"master_weights": master_weights, "rounding": rounding, "seed": seed}
+        self._begin(model_params, defaults, fp32_optimizer_states, **storage)
+
+    def _rule(self, group: dict[str, Any]) -> Rule:
+        return RULES["lion"]

@@ -26,7 +26,7 @@ from fastopt.integrations.torch.states import (
 )
 from fastopt.integrations.torch.storage import REMAINDER, Storage, refuse_blocks
 
-# The rules whose steps torch counts
+# The rules whose steps torch counts, and of DeepSpeed's also Lion's
 COUNTED = {
     "adagrad",
     "adadelta",
@@ -34,6 +34,7 @@ COUNTED = {
     "adamw",
     "adamax",
     "asgd",
+    "lion",
     "nadam",
     "radam",
     "rmsprop",
