@@ -18,6 +18,7 @@ from bench.steps.arrays import (
     in_torch_memory,
     make_tensors,
 )
+from bench.steps.narrow import CLIPPED, FULL, NARROW, STORAGES
 from bench.steps.populations import APART, FLAT, TOGETHER, perceptrons
 
 DTYPES = ("float32", "float64")
@@ -50,6 +51,8 @@ BUSY = ("fastopt", "torch fused")
 SPARSE = ("fastopt rows", "fastopt torch rows", "torch sparse")
 ROW_WISE = ("fastopt rows", "torch operations")
 COMPILED = ("fastopt", "fastopt class", "fastopt from Cython", "fastopt from Numba")
+NARROW_TORCH = ("fastopt torch, bfloat16", "torch fused, bfloat16")
+NARROW_DEEPSPEED = ("fastopt deepspeed, bfloat16", "deepspeed, bfloat16")
 STEPPING, TRAINING = (TOGETHER, APART, FLAT), (TOGETHER, APART)
 
 
@@ -178,6 +181,30 @@ def calls(selection: Selection, threads: int) -> Iterator[Problem]:
     """What a call costs from Python, and from a compiled loop of calls."""
     for rule in compiled_rivals.RULES:
         yield Problem("calls", "64 elements", rule, "float32", threads, [(64,)], COMPILED)
+
+
+NARROW_SIZES = (100_000, 1_000_000, 40_000_000)
+
+
+def narrow(selection: Selection, threads: int) -> Iterator[Problem]:
+    """Buffers of fewer than 32 bits: beside float32, and on a model beside torch and DeepSpeed."""
+    for size in selection.sizes or NARROW_SIZES:
+        for storage in list(STORAGES)[1:]:
+            yield Problem(
+                suite="narrow",
+                work=f"{size:,}: {storage}",
+                rule="adam",
+                dtype="float32",
+                threads=threads,
+                shapes=[(size,)],
+                rivals=(NARROW, CLIPPED, FULL),
+                options={"storage": storage, "max_norm": MAX_NORM},
+            )
+    for name in selection.models or ("gpt2",):
+        for rivals in (NARROW_TORCH, NARROW_DEEPSPEED):
+            work = f"{name}, as {rivals[1]}"
+            shapes = MODELS[name]()
+            yield Problem("narrow", work, "adam", "float32", threads, shapes, rivals)
 
 
 def placement(selection: Selection, threads: int) -> Iterator[Problem]:
@@ -315,6 +342,7 @@ SUITES = {
     "rules": rules,
     "rows": rows,
     "calls": calls,
+    "narrow": narrow,
 }
 # Overhead is one thread's matter.
 SUITE_THREADS = {
@@ -330,6 +358,7 @@ SUITE_THREADS = {
     "rules": (1, 2),
     "rows": (1, 2),
     "calls": (1,),
+    "narrow": (1, 2),
 }
 PUBLISHED_SUITES = (
     "models",

@@ -13,40 +13,48 @@ from pathlib import Path
 from bench.documents import ROOT, Place, report
 from bench.steps import tables
 from bench.steps.plot import plot_steps
-from bench.steps.results import LATEST, PUBLISHED, RULES, load
+from bench.steps.results import LATEST, NARROW, PUBLISHED, RULES, load
 
 PICTURE = ROOT / "docs" / "images" / "steps.png"
 NAME = "bench.steps.report"
 END = "end of benchmark table"
 PLACES = {
-    Place("README.md", f"benchmark table: {NAME}", END): tables.short,
-    Place("docs/notes/performance.md", f"benchmark tables: {NAME}", f"{END}s"): tables.whole,
-    Place("docs/integrations/torch.md", "benchmark table: drop_in", END): tables.drop_in,
-    Place("docs/integrations/thinc.md", "benchmark table: thinc", END): tables.thinc,
+    PUBLISHED: {
+        Place("README.md", f"benchmark table: {NAME}", END): tables.short,
+        Place("docs/notes/performance.md", f"benchmark tables: {NAME}", f"{END}s"): tables.whole,
+        Place("docs/integrations/torch.md", "benchmark table: drop_in", END): tables.drop_in,
+        Place("docs/integrations/thinc.md", "benchmark table: thinc", END): tables.thinc,
+    },
+    RULES: {
+        Place("docs/notes/rivals.md", f"benchmark tables: {NAME}", f"{END}s"): tables.every_rule,
+    },
+    NARROW: {
+        Place("docs/guides/memory.md", "benchmark table: narrow", END): tables.memory,
+        Place("docs/notes/narrow.md", f"benchmark tables: {NAME}", f"{END}s"): tables.every_storage,
+    },
 }
-RULES_PLACE = Place("docs/notes/rivals.md", f"benchmark tables: {NAME}", f"{END}s")
+# Rows of these suites are published apart.
+APART = {"rules": RULES, "narrow": NARROW}
 
 
 def texts() -> dict[Place, str]:
     """What the published results make of each place."""
-    measured = load(PUBLISHED) if PUBLISHED.exists() else None
-    made = {place: tables.published(make, measured) for place, make in PLACES.items()}
-    of_rules = load(RULES) if RULES.exists() else None
-    return {**made, RULES_PLACE: tables.published(tables.every_rule, of_rules)}
+    made = {}
+    for path, places in PLACES.items():
+        measured = load(path) if path.exists() else None
+        made |= {place: tables.published(make, measured) for place, make in places.items()}
+    return made
 
 
 def publish(results: Path) -> None:
-    """Make the results of a file the published ones; then the documents and the picture.
-
-    A file with rows of the suite `rules` has a page of its own, and the picture is left as it is.
-    """
-    of_rules = results.exists() and any(row.suite == "rules" for row in load(results)[1])
-    published = RULES if of_rules else PUBLISHED
+    """Make the results of a file the published ones; then the documents and the picture."""
+    suites = [row.suite for row in load(results)[1]] if results.exists() else []
+    published = next((APART[suite] for suite in suites if suite in APART), PUBLISHED)
     if results.exists() and not (published.exists() and results.samefile(published)):
         shutil.copyfile(results, published)
     for place, text in texts().items():
         place.write(text)
-    if PUBLISHED.exists() and not of_rules:
+    if published.exists() and published == PUBLISHED:
         plot_steps(load(PUBLISHED)[1], PICTURE)
 
 

@@ -22,15 +22,16 @@ import numpy as np
 
 FOLDER = Path(__file__).with_name("results")
 PUBLISHED, LATEST = FOLDER / "published.jsonl", FOLDER / "latest.jsonl"
-# The suites `rules`, `rows` and `calls`: of another machine, it may be, and with other rivals.
-RULES = FOLDER / "rules.jsonl"
+# The suites `rules`, `rows` and `calls`, and the suite `narrow`: of other machines, it may be, and
+# with other rivals.
+RULES, NARROW = FOLDER / "rules.jsonl", FOLDER / "narrow.jsonl"
 PACKAGES = (
     *("numpy", "torch", "deepspeed", "thinc", "optax", "jax"),
-    *("pytorch_optimizer", "timm", "schedulefree", "Cython", "numba"),
+    *("pytorch_optimizer", "timm", "schedulefree", "Cython", "numba", "ml_dtypes"),
 )
 OWN = (
     *("fastopt", "fastopt class", "fastopt torch", "fastopt thinc", "fastopt population"),
-    "fastopt rows",
+    *("fastopt rows", "fastopt narrow", "fastopt torch, bfloat16", "fastopt deepspeed, bfloat16"),
 )
 COPY = "copy kernel"
 DRAWS = 1000

@@ -18,7 +18,7 @@ from types import MappingProxyType
 import numpy as np
 
 import fastopt
-from bench.steps import compiled_rivals, numpy_steps, populations, sparse_rivals
+from bench.steps import compiled_rivals, narrow, numpy_steps, populations, sparse_rivals
 from bench.steps.arrays import LR, STEP, aligned_copy
 from bench.steps.copying import CopyStep, copy_library
 from bench.steps.package_rivals import PACKAGES
@@ -257,5 +257,6 @@ RIVALS: dict[str, Rival] = {
         *populations.RIVALS,
         *sparse_rivals.RIVALS,
         *compiled_rivals.RIVALS,
+        *narrow.RIVALS,
     )
 }

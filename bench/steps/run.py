@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.steps import tables
-from bench.steps.measuring import MIN_ROUNDS, Workers, measure
+from bench.steps.measuring import MIN_ROUNDS, Workers, measure, participants
 from bench.steps.problems import (
     DROP_IN_MODELS,
     PUBLISHED_SUITES,
@@ -68,7 +68,12 @@ def chosen(arguments: argparse.Namespace) -> Iterator[Problem]:
 def main() -> None:
     arguments = parser().parse_args()
     results = None if arguments.quick else Results(arguments.results)
-    todo = [p for p in chosen(arguments) if results is None or p.key not in results.keys]
+    todo = [
+        problem
+        for problem in chosen(arguments)
+        if (results is None or problem.key not in results.keys)
+        and participants(problem, arguments.against)
+    ]
     start, rows = time.monotonic(), []
     with Workers() as workers:
         for number, problem in enumerate(todo):

@@ -7,10 +7,18 @@ from collections import Counter
 import fastopt
 from bench.documents import NOT_MEASURED, table
 from bench.steps.arrays import bytes_per_element
+from bench.steps.narrow import CLIPPED, FULL, NARROW, STORAGES
 from bench.steps.problems import DROP_IN_MODELS
 from bench.steps.results import COPY, WIDE, Row
 from bench.steps.rivals import RIVALS
-from bench.steps.targets import RULE_TARGETS, TARGETS, UNFUSED, Target
+from bench.steps.targets import (
+    NARROW_TARGETS,
+    RULE_TARGETS,
+    TARGETS,
+    UNFUSED,
+    Target,
+    storage_of,
+)
 
 # The README's rows: what is stepped by Adam, in so few words that the table fits 80 columns.
 SHORT = {
@@ -264,6 +272,77 @@ def every_rule(environment: dict, rows: list[Row]) -> str:
             elif found:
                 parts += [f"### {TITLES[suite]}, {_threads(threads)}\n", works_table(found)]
     return "\n".join(parts)
+
+
+def _bytes(count: float) -> str:
+    return f"{count:.1f}".removesuffix(".0")
+
+
+def storages_table(rows: list[Row]) -> str:
+    """One line for each combination of formats."""
+    lines = []
+    for row in rows:
+        storage = storage_of(row)
+        cells = [
+            storage.buffers,
+            storage.states,
+            _bytes(storage.moved),
+            *_cells(row, [FULL, NARROW]),
+        ]
+        cells += [
+            against(row, FULL),
+            f"{1 / row.ratio(NARROW, CLIPPED):.2f}",
+            f"{storage.clipped:.2f}",
+        ]
+        lines.append(cells)
+    header = ["parameter, gradient", "states", "bytes moved", FULL, NARROW, "float32 ÷ narrow"]
+    return table([*header, "clipped ÷ not", "its bytes"], lines, left=2)
+
+
+def _stored(rows: list[Row], elements: int, threads: int) -> list[Row]:
+    """Those of one array of so many elements, in the order of `STORAGES`."""
+    found = [
+        row
+        for row in rows
+        if storage_of(row) and (row.elements, row.threads) == (elements, threads)
+    ]
+    return sorted(found, key=lambda row: list(STORAGES).index(storage_of(row).name))
+
+
+def every_storage(environment: dict, rows: list[Row]) -> str:
+    """For the notes on narrow formats: every size, and whole models beside torch and DeepSpeed."""
+    parts = [f"{machine(environment)}; {_versions(environment)}.\n", _others(rows)]
+    parts += ["### Targets\n", targets_table(rows, NARROW_TARGETS)]
+    models = [row for row in _select(rows, "narrow") if storage_of(row) is None]
+    if models:
+        threads = sorted({row.threads for row in models})
+        for count in threads:
+            found = [row for row in models if row.threads == count]
+            parts += [f"### Whole models, {_threads(count)}\n", works_table(found)]
+    arrays = [row for row in rows if storage_of(row)]
+    for elements in sorted({row.elements for row in arrays}):
+        for count in sorted({row.threads for row in arrays}):
+            title = f"### {elements:,} elements, {_threads(count)}\n"
+            parts += [title, storages_table(_stored(rows, elements, count))]
+    return "\n".join(parts)
+
+
+def memory(environment: dict, rows: list[Row]) -> str:
+    """For the guide: what each combination holds, moves and gains where memory is the limit."""
+    elements = max(row.elements for row in rows if storage_of(row))
+    speeds = {
+        (storage_of(row).name, threads): f"{row.ratio(FULL):.2f}"
+        for threads in (1, 2)
+        for row in _stored(rows, elements, threads)
+    }
+    lines = []
+    for storage in STORAGES.values():
+        cells = [storage.buffers, storage.states, f"`{storage.how}`", storage.accuracy]
+        cells += [_bytes(storage.held), _bytes(storage.moved)]
+        lines.append([*cells, *(speeds.get((storage.name, count), "1") for count in (1, 2))])
+    header = ["parameter, gradient", "states", "how", "accuracy", "held", "moved"]
+    text = table([*header, "speed, 1 thread", "2 threads"], lines, left=4)
+    return f"{text}\n{elements:,} elements. {machine(environment)}.\n"
 
 
 def short(environment: dict, rows: list[Row]) -> str:

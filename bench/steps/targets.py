@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from bench.steps.narrow import BFLOAT16, BLOCK8, CLIPPED, FLOAT32, FULL, NARROW, STORAGES, Storage
 from bench.steps.populations import APART, FLAT
 from bench.steps.results import COPY, Row
 
@@ -25,6 +26,7 @@ class Target:
     rivals : names, or None for all rivals.
     own : which of fastopt's entries is meant; None for the function where it takes part.
     limit : seconds; the ratio is this limit to our own time, whatever the rivals take.
+    allowed : how many times as long as a rival's ours may take; the ratio is multiplied by it.
     """
 
     work: str
@@ -34,6 +36,7 @@ class Target:
     rivals: tuple[str, ...] | None = None
     own: str | None = None
     limit: float | None = None
+    allowed: Callable[[Row], float] = lambda row: 1.0
 
     def measured(self, row: Row) -> tuple[float, str] | None:
         own = self.own or row.own
@@ -43,7 +46,8 @@ class Target:
             return self.limit / row.time(own), own
         names = row.rivals if self.rivals is None else self.rivals
         present = [name for name in names if name in row.samples]
-        return min(((row.ratio(name, own), name) for name in present), default=None)
+        allowed = self.allowed(row)
+        return min(((allowed * row.ratio(name, own), name) for name in present), default=None)
 
     def worst(self, rows: Iterable[Row]) -> tuple[float, str, Row] | None:
         measured = [(self.measured(row), row) for row in rows if self.concerns(row)]
@@ -248,5 +252,69 @@ RULE_TARGETS = (
         against="torch",
         needed=3.0,
         concerns=lambda row: row.suite == "rows",
+    ),
+)
+
+
+def storage_of(row: Row) -> Storage | None:
+    """That of a row of one array in the suite `narrow`."""
+    size, _, name = row.work.partition(": ")
+    return STORAGES.get(name) if row.suite == "narrow" and size == f"{row.elements:,}" else None
+
+
+def _narrow(
+    formats: tuple[str, str, str],
+    elements: int,
+    threads: int,
+    needed: float,
+    remainder: bool = False,
+) -> Target:
+    """A step of narrow memory against our own in float32."""
+    storage = next(
+        storage
+        for storage in STORAGES.values()
+        if (storage.param, storage.grad, storage.states, storage.remainder) == (*formats, remainder)
+    )
+    return Target(
+        work=f"{storage.name}, {elements:,} elements, {threads} thread{'s' if threads > 1 else ''}",
+        against="our float32",
+        needed=needed,
+        concerns=lambda row: (
+            storage_of(row) == storage and (row.elements, row.threads) == (elements, threads)
+        ),
+        rivals=(FULL,),
+    )
+
+
+def _model(work: str, rival: str, threads: int, needed: float) -> Target:
+    return Target(
+        work=f"{work}, GPT-2 small, {threads} thread{'s' if threads > 1 else ''}",
+        against=rival,
+        needed=needed,
+        concerns=lambda row: (row.work, row.threads) == (f"gpt2, as {rival}", threads),
+        rivals=(rival,),
+    )
+
+
+ALL_BFLOAT16 = (BFLOAT16, BFLOAT16, BFLOAT16)
+NARROW_TARGETS = (
+    _narrow(ALL_BFLOAT16, 40_000_000, 1, 1.5),
+    _narrow(ALL_BFLOAT16, 40_000_000, 2, 1.6),
+    _narrow(ALL_BFLOAT16, 100_000, 1, 0.7),
+    _narrow(ALL_BFLOAT16, 1_000_000, 1, 0.9),
+    _narrow(ALL_BFLOAT16, 40_000_000, 2, 1.35, remainder=True),
+    _narrow((FLOAT32, FLOAT32, BFLOAT16), 40_000_000, 2, 1.25),
+    _narrow((BFLOAT16, BFLOAT16, BLOCK8), 40_000_000, 2, 1.35, remainder=True),
+    _model("drop-in, all bfloat16 to nearest", "torch fused, bfloat16", 1, 1.9),
+    _model("the same", "torch fused, bfloat16", 2, 1.3),
+    _model("bfloat16, float32 states", "deepspeed, bfloat16", 1, 1.25),
+    Target(
+        work="clipping, every combination, 40,000,000 elements, 1 and 2 threads",
+        against="the same without, and the gradient read once more",
+        needed=1.0,
+        concerns=lambda row: storage_of(row) is not None and row.elements == 40_000_000,
+        rivals=(NARROW,),
+        own=CLIPPED,
+        allowed=lambda row: storage_of(row).clipped,
     ),
 )

@@ -8,7 +8,7 @@ import pytest
 
 import fastopt
 from bench.conftest import INSTALLED
-from bench.steps import measuring, problems, results, sparse_rivals, tables
+from bench.steps import measuring, narrow, problems, results, sparse_rivals, tables
 from bench.steps.arrays import MODELS, make_tensors
 from bench.steps.measuring import (
     FIRST_ROUNDS,
@@ -206,6 +206,37 @@ def test_everyone_steps_the_same_rows_of_a_table(monkeypatch):
             np.testing.assert_allclose(table, kept[0], rtol=1e-3, atol=1e-9)
 
 
+@pytest.mark.parametrize("storage", narrow.STORAGES.values(), ids=lambda storage: storage.name)
+def test_bytes_that_a_storage_holds_are_those_of_its_arrays(storage):
+    tensors = make_tensors(fastopt.RULES["adam"], [(6400,)], "float32")
+    param, grad, optimizer = narrow.stored(fastopt.RULES["adam"], tensors, storage)
+    states = [state for state in optimizer.state[0].values() if getattr(state, "ndim", 0)]
+    assert sum(array.nbytes for array in (*param, *grad, *states)) == 6400 * storage.held
+
+
+NARROW_PAIRS = [
+    names
+    for names in (problems.NARROW_TORCH, problems.NARROW_DEEPSPEED)
+    if all(RIVALS[name].installed() for name in names)
+]
+
+
+@pytest.mark.parametrize("names", NARROW_PAIRS, ids=lambda names: names[1])
+def test_both_steps_of_bfloat16_move_the_same_parameters(names):
+    rule, moved = fastopt.RULES["adam"], []
+    for name in names:
+        RIVALS[name].load(1)
+        params = narrow.in_torch(make_tensors(rule, [(1024,)], "float32"))
+        for param in params:
+            param.zero_()
+        optimizer = RIVALS[name].optimizer(rule, params)
+        for _ in range(3):
+            optimizer.step()
+        moved.append(params[0].float().numpy())
+    assert moved[0].all()
+    np.testing.assert_allclose(*moved, rtol=0.02)
+
+
 def test_rows_come_back_from_their_file_to_four_digits(tmp_path):
     path = tmp_path / "rows.jsonl"
     Results(path).append(row([1.23456e-7] * 2, [0.391e0, 2e-3]))
@@ -251,6 +282,12 @@ def test_every_suite_runs_and_is_reported(tmp_path, pytestconfig):
     assert "| adam |" in of_rules.partition("### One array")[2]
     assert "row-wise adagrad: 4,096 of 100 rows of 64 |" in of_rules
     assert "MLP" in tables.short(environment, rows)
+    of_formats = tables.every_storage(environment, rows)
+    assert "mlp, as torch fused, bfloat16 |" in of_formats
+    for storage in narrow.STORAGES.values():
+        line = f"| {storage.buffers} | {storage.states} |"
+        assert line in of_formats or storage.name == narrow.ALL_FLOAT32
+        assert tables.memory(environment, rows).count(line) == 1
     plot_steps(rows, tmp_path / "steps.png")
     assert (tmp_path / "steps.png").read_bytes().startswith(b"\x89PNG")
 

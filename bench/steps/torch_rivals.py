@@ -132,6 +132,21 @@ class FastoptTorch(Torch):
         fastopt.set_num_threads(threads)
 
 
+def load_deepspeed(threads):
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    load_torch(threads)  # both run on torch's OpenMP
+    import cpuinfo
+
+    # The constructors ask it for the CPU's name, which runs programs: seconds each time.
+    if not hasattr(cpuinfo.get_cpu_info, "cache_info"):
+        cpuinfo.get_cpu_info = functools.cache(cpuinfo.get_cpu_info)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import deepspeed.ops.adagrad
+        import deepspeed.ops.adam
+        import deepspeed.ops.lion  # noqa: F401
+
+
 class DeepSpeed(Rival):
     name = pool = "deepspeed"
     packages = ("torch", "deepspeed")
@@ -140,18 +155,7 @@ class DeepSpeed(Rival):
         return rule.name in ("adagrad", "adam", "adamw", "lion") and np.dtype(dtype) == np.float32
 
     def load(self, threads):
-        os.environ.setdefault("DS_ACCELERATOR", "cpu")
-        load_torch(threads)  # both run on torch's OpenMP
-        import cpuinfo
-
-        # The constructors ask it for the CPU's name, which runs programs: seconds each time.
-        if not hasattr(cpuinfo.get_cpu_info, "cache_info"):
-            cpuinfo.get_cpu_info = functools.cache(cpuinfo.get_cpu_info)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            import deepspeed.ops.adagrad
-            import deepspeed.ops.adam
-            import deepspeed.ops.lion  # noqa: F401
+        load_deepspeed(threads)
 
     def make(self, rule, tensors, max_norm=None):
         from deepspeed.ops.adagrad import DeepSpeedCPUAdagrad
