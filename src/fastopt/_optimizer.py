@@ -517,12 +517,21 @@ class Optimizer:
             read_only=True,
         )
 
+    if not TYPE_CHECKING:  # checkers know the attributes without it
+
+        def __getattr__(self, name: str) -> Any:
+            text = f"{type(self).__name__!r} object has no attribute {name!r}"
+            if name == "zero_grad":
+                text += "; gradients are not kept: give them to each step, opt.step(grads)"
+            raise AttributeError(text, name=name, obj=self)
+
     def __repr__(self) -> str:
         groups = "; ".join(
             ", ".join(f"{name}={value!r}" for name, value in group.items() if name != "params")
             for group in self._params.groups
         )
-        return f"{type(self).__name__}({len(self._tensors.params)} arrays, {groups})"
+        count = len(self._tensors.params)
+        return f"{type(self).__name__}({count} array{'s' if count > 1 else ''}, {groups})"
 
 
 def _is_infinity(max_norm: Any) -> bool:

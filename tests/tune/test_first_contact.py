@@ -57,6 +57,16 @@ def test_a_class_as_a_strategy():
     assert text == "strategy must be an object, got a class: write Grid(…)"
 
 
+def test_an_empty_name(tmp_path):
+    path = tmp_path / "study.db"
+    assert "name must have" in message(ValueError, lambda: tune.Study(SMALL, name=""))
+    assert "name must have" in message(ValueError, lambda: tune.Study(SMALL, storage=path, name=""))
+    assert not path.exists()
+    with tune.Study(SMALL, storage=path) as study:
+        assert "name must have" in message(ValueError, lambda: study.rename(""))
+        assert study.name == "study"
+
+
 def test_what_is_no_path_as_storage():
     text = message(TypeError, lambda: tune.Study(SMALL, storage=3))
     assert text == "storage must be the path of a file or None, got 3"
@@ -71,10 +81,19 @@ def test_a_url_as_storage(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("name", "here"),
-    [("optimize", "study.run"), ("best_trial", "study.best"), ("enqueue_trial", "study.enqueue")],
+    [
+        ("optimize", "study.run"),
+        ("best_trial", "study.best"),
+        ("enqueue_trial", "study.enqueue"),
+        ("suggest_float", "tune.Float(0.0, 1.0)"),
+    ],
 )
 def test_a_method_of_another_library(name, here):
     assert here in message(AttributeError, lambda: getattr(grid(), name))
+
+
+def test_one_plot_for_all():
+    assert "study.plot.history()" in message(TypeError, lambda: grid().plot())
 
 
 def test_a_misspelt_method():

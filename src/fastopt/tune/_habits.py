@@ -20,6 +20,11 @@ ELSEWHERE = {
     "x": "best_params",
     "fun": "best_value",
 }
+# Optuna's trials ask for each parameter in the objective.
+DECLARED = (
+    "a space declares what is searched, as {'x': tune.Float(0.0, 1.0)}, and the objective gets "
+    "the params; study.ask() gives a trial with its params"
+)
 
 
 def no_attribute(name: str, offered: Sequence[str]) -> str:
@@ -27,6 +32,8 @@ def no_attribute(name: str, offered: Sequence[str]) -> str:
     text = f"a Study has no attribute {name!r}"
     if name in ELSEWHERE:
         return f"{text}; here it is study.{ELSEWHERE[name]}"
+    if name.startswith("suggest"):
+        return f"{text}; {DECLARED}"
     close = difflib.get_close_matches(name, offered, n=1)
     if close and not name.startswith("_"):
         text += f"; did you mean {close[0]!r}?"

@@ -63,9 +63,7 @@ class Ledger:
         self.strategy = make_strategy(strategy)
         self.directions = tuple(directions)
         self.seed = secrets.randbits(32) if seed is None else _checks.integer("seed", seed, least=0)
-        if not isinstance(name, str):
-            raise TypeError(f"name must be a string, got {name!r}")
-        self.name = name
+        self.name = _checked_name(name)
         if constraint is not None and not callable(constraint):
             raise TypeError(f"constraint must be callable, got {constraint!r}")
         self.constraint = constraint
@@ -355,8 +353,7 @@ class Ledger:
 
     def rename(self, name: str) -> None:
         """Give the study another name."""
-        if not isinstance(name, str):
-            raise TypeError(f"name must be a string, got {name!r}")
+        _checked_name(name)
         with self._lock:
             self.storage.rename(name)
             self.name = name
@@ -439,3 +436,11 @@ class Ledger:
 
 def _number(trial: Trial | int) -> int:
     return trial.number if isinstance(trial, Trial) else trial
+
+
+def _checked_name(name: Any) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"name must be a string, got {name!r}")
+    if not name:
+        raise ValueError("name must have at least one character, got ''")
+    return name

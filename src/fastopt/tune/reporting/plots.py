@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -65,6 +65,12 @@ class Plots:
         self._directions = directions
         self._sign = 1.0 if directions[0] == "minimize" else -1.0
         self._trials = trials
+
+    def __call__(self, *_: Any, **__: Any) -> NoReturn:
+        raise TypeError(
+            "study.plot has a method for each picture: study.plot.history(), curves(), parallel(), "
+            "slices(), contour(), importance(), front()"
+        )
 
     def _done(self) -> list[Trial]:
         if len(self._directions) > 1:
