@@ -117,12 +117,12 @@ def _in_format(array: np.ndarray, name: str) -> np.ndarray:
 
 
 def stored(
-    rule, tensors: list[Tensor], storage: Storage
+    class_name: str, tensors: list[Tensor], storage: Storage, **hypers: Any
 ) -> tuple[list[np.ndarray], list[np.ndarray], Any]:
-    """The arrays in their formats, and an optimizer of them."""
+    """Parameters and gradients in their formats, and an optimizer of them."""
     params = [_in_format(tensor.param, storage.param) for tensor in tensors]
     grads = [_in_format(tensor.grad, storage.grad) for tensor in tensors]
-    return params, grads, getattr(fastopt, rule.class_name)(params, lr=LR, **storage.keywords)
+    return params, grads, getattr(fastopt, class_name)(params, **storage.keywords, **hypers)
 
 
 class Narrow(Rival):
@@ -141,7 +141,7 @@ class Narrow(Rival):
 
     def make(self, rule, tensors, storage, max_norm):
         chosen = STORAGES[ALL_FLOAT32 if self.full else storage]
-        _, grads, optimizer = stored(rule, tensors, chosen)
+        _, grads, optimizer = stored(rule.class_name, tensors, chosen, lr=LR)
         if self.clipped:
             return Case(lambda: optimizer.step(grads, max_norm=max_norm))
         return Case(lambda: optimizer.step(grads))

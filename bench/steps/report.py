@@ -11,8 +11,9 @@ import shutil
 from pathlib import Path
 
 from bench.documents import ROOT, Place, report
-from bench.steps import tables
+from bench.steps import quality, tables
 from bench.steps.plot import plot_steps
+from bench.steps.quality_report import plot_losses, quality_table
 from bench.steps.results import LATEST, NARROW, PUBLISHED, RULES, load
 
 PICTURE = ROOT / "docs" / "images" / "steps.png"
@@ -33,6 +34,8 @@ PLACES = {
         Place("docs/notes/narrow.md", f"benchmark tables: {NAME}", f"{END}s"): tables.every_storage,
     },
 }
+QUALITY_PLACE = Place("docs/guides/memory.md", "benchmark table: quality", END)
+QUALITY_PICTURE = PICTURE.with_name("narrow_losses.png")
 # Rows of these suites are published apart.
 APART = {"rules": RULES, "narrow": NARROW}
 
@@ -43,11 +46,11 @@ def texts() -> dict[Place, str]:
     for path, places in PLACES.items():
         measured = load(path) if path.exists() else None
         made |= {place: tables.published(make, measured) for place, make in places.items()}
-    return made
+    return {**made, QUALITY_PLACE: quality_table(quality.load())}
 
 
 def publish(results: Path) -> None:
-    """Make the results of a file the published ones; then the documents and the picture."""
+    """Make the results of a file the published ones; then the documents and the pictures."""
     suites = [row.suite for row in load(results)[1]] if results.exists() else []
     published = next((APART[suite] for suite in suites if suite in APART), PUBLISHED)
     if results.exists() and not (published.exists() and results.samefile(published)):
@@ -56,6 +59,8 @@ def publish(results: Path) -> None:
         place.write(text)
     if published.exists() and published == PUBLISHED:
         plot_steps(load(PUBLISHED)[1], PICTURE)
+    if published == NARROW and (trainings := quality.load()):
+        plot_losses(trainings, QUALITY_PICTURE)
 
 
 def main() -> None:
