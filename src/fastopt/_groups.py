@@ -94,20 +94,20 @@ class ParameterGroups:
         trees = [map_arrays(lambda _: next(found), tree) for tree in self._trees]
         return trees if self.grouped else trees[0]
 
-    def flat_grads(self, grads: Any) -> list[Any]:
-        """The gradients as a flat list in the order of the arrays."""
+    def flat_grads(self, grads: Any, name: str = "grads") -> list[Any]:
+        """The gradients, or other arrays, as a flat list in the order of the parameters."""
         if not self.grouped:
-            flat = match(grads, self._trees[0], "grads")
+            flat = match(grads, self._trees[0], name)
         else:
             if not isinstance(grads, (list, tuple)) or len(grads) != len(self._trees):
                 raise ValueError(
-                    f"grads must be a list with an entry for each of the {len(self._trees)} groups"
+                    f"{name} must be a list with an entry for each of the {len(self._trees)} groups"
                 )
             flat = []
             for index, (tree, params) in enumerate(zip(grads, self._trees, strict=True)):
                 if isinstance(tree, dict) and "params" in tree:
                     tree = tree["params"]
-                flat += match(tree, params, f"grads[{index}]")
+                flat += match(tree, params, f"{name}[{index}]")
         if self.has_scalars:
             # Arithmetic on an array without dimensions gives a scalar.
             flat = [np.asarray(grad) if isinstance(grad, np.generic) else grad for grad in flat]

@@ -148,6 +148,7 @@ class Optimizer:
         max_norm: Number | None = None,
         grad_scale: Number = 1.0,
         skip_nonfinite: bool = False,
+        copies: Grads | None = None,
     ) -> float | None:
         """Update every parameter by one step, in one call into C.
 
@@ -168,6 +169,10 @@ class Optimizer:
             Multiplies every gradient first.
         skip_nonfinite : bool, default False
             If a gradient is NaN or infinite, change nothing, count no step, and set `skipped`.
+        copies : ndarray, list, dict, or list of these, optional
+            Arrays in ``ml_dtypes.bfloat16``, in the structure of the parameters, which are float32.
+            Each gets the new parameter, rounded to nearest, in the same pass through memory. An
+            entry may be None. The copy of a parameter that is left alone is left alone too.
 
         Returns
         -------
@@ -204,6 +209,8 @@ class Optimizer:
         if not (params.takes_list and type(grads) is list):
             grads = params.flat_grads(grads)
         tensors = self._tensors
+        if copies is not None or tensors.has_copies:
+            tensors.set_copies(None if copies is None else params.flat_grads(copies, "copies"))
         groups = params.groups
         if params.scheduled:
             groups = _checkpoint.with_rates(groups, max(tensors.steps) + 1)

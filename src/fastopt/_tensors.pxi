@@ -2,8 +2,8 @@
 
 
 cdef enum:
-    # A parameter, its states, its average, the number that it carries, its remainder.
-    WRITTEN = 4 + FO_MAX_STATES
+    # A parameter, its states, its copy, its average, the number that it carries, its remainder.
+    WRITTEN = 5 + FO_MAX_STATES
 
 
 cdef class TensorList:
@@ -41,6 +41,8 @@ cdef class TensorList:
     cdef readonly list states
     cdef readonly list remainders  # for each parameter an array or None
     cdef readonly list averages  # the same
+    cdef list copies            # for each parameter an array in bfloat16 or None
+    cdef readonly bint has_copies
     cdef object share_kept      # of the averages, or None
     cdef list names
     cdef list optional          # for each group the set of its optional states, in bits
@@ -75,6 +77,7 @@ cdef class TensorList:
         self.count = len(params)
         self.remainders = [None] * self.count if remainders is None else remainders
         self.averages = [None] * self.count if averages is None else averages
+        self.copies = [None] * self.count
         self.names = names
         self.all_rows = [None] * self.count
         self.group_count = len(optional)
@@ -118,6 +121,8 @@ cdef class TensorList:
             return f"{rule.carried} of {name}"
         if place == WRITTEN - 3:
             return f"ema of {name}"
+        if place == WRITTEN - 4:
+            return name.replace("params", "copies", 1)
         return f"{rule.arrays[1 + place]} of {name}"
 
     cdef tuple shape_of_numbers(self, Rule rule):
@@ -205,6 +210,9 @@ cdef class TensorList:
             tensor.average = NULL
             if self.averages[i] is not None:
                 n = self.attach_average(i, self.averages[i], n)
+            tensor.copy = NULL
+            if self.copies[i] is not None:
+                n = self.attach_copy(i, self.copies[i], n)
             self.set_dtype(i)
         return self.check_apart(n)
 
@@ -226,7 +234,7 @@ cdef class TensorList:
         cdef fo_format format = tensor.param_format
         cdef Py_ssize_t k
         cdef bint same = ((format == FO_FLOAT32 or format == FO_FLOAT64)
-                          and tensor.grad_format == format)
+                          and tensor.grad_format == format and tensor.copy == NULL)
         for k in range(self.state_count(i)):
             same = same and tensor.state_format[self.slot(i, k)] == format
         tensor.dtype = format if same else FO_MIXED
@@ -260,6 +268,36 @@ cdef class TensorList:
                              "in the type that it computes in")
         self.tensors[i].average = cnp.PyArray_DATA(array)
         return self.attach_array(array, number, n)
+
+    cdef Py_ssize_t attach_copy(self, Py_ssize_t i, object array, Py_ssize_t n) except -1:
+        cdef Py_ssize_t number = i * WRITTEN + WRITTEN - 4
+        name = self.written_name(number)
+        if check_type(name, array) != FO_BFLOAT16:
+            raise TypeError(f"{name} must be bfloat16 of ml_dtypes, got {array.dtype}")
+        if self.tensors[i].param_format != FO_FLOAT32:
+            raise TypeError(f"{name} must belong to a float32 parameter, {self.names[i]} is "
+                            f"{self.params[i].dtype}")
+        if not same_shape(<cnp.ndarray>array, <cnp.ndarray>self.params[i]):
+            raise_shape(name, array, self.names[i], self.params[i])
+        self.tensors[i].copy = <uint16_t *>cnp.PyArray_DATA(<cnp.ndarray>array)
+        return self.attach_array(<cnp.ndarray>array, number, n)
+
+    def set_copies(self, list copies):
+        """What further steps write the new parameters to, rounded to bfloat16; None for nothing."""
+        cdef Py_ssize_t i
+        cdef bint changed = False
+        if self.busy:
+            raise RuntimeError("another thread is in the middle of a step of this optimizer")
+        copies = [None] * self.count if copies is None else copies
+        if PyList_GET_SIZE(copies) != self.count:
+            raise ValueError(f"copies must have {self.count} arrays, one for each parameter, "
+                             f"got {len(copies)}")
+        for i in range(self.count):
+            changed = changed or copies[i] is not self.copies[i]
+        if changed:
+            self.copies = list(copies)
+            self.has_copies = any(copy is not None for copy in copies)
+            self.is_attached = False
 
     cdef int check_apart(self, Py_ssize_t n) except -1:
         """Sort the n written buffers; none may overlap another."""
@@ -333,6 +371,10 @@ cdef class TensorList:
             if tensor.average != NULL and not self.is_unchanged(
                     <cnp.ndarray>PyList_GET_ITEM(self.averages, i), tensor.n, tensor.average,
                     self.average_type(i)):
+                return self.attach()
+            if tensor.copy != NULL and not self.is_unchanged(
+                    <cnp.ndarray>PyList_GET_ITEM(self.copies, i), tensor.n, tensor.copy,
+                    numpy_types[FO_BFLOAT16]):
                 return self.attach()
             if tensor.carried != NULL and not self.is_unchanged(
                     <cnp.ndarray>PyList_GET_ITEM(states, self.state_count(i)),
