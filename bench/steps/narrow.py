@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 import fastopt
-from bench.steps.arrays import LR, Tensor, aligned_copy
+from bench.steps.arrays import LR, Tensor, aligned_copy, aligned_empty
 from bench.steps.rival import Case, Rival
-from bench.steps.torch_rivals import load_deepspeed, load_torch
+from bench.steps.torch_rivals import load_deepspeed, load_torch, torch_params
 
 FLOAT32, BFLOAT16, BLOCK8 = "float32", "bfloat16", "8 bits"
 # Bytes of an element; a block of 64 codes has a scale of four bytes.
@@ -214,6 +214,41 @@ class DeepSpeedBfloat16(TorchBfloat16):
         return DeepSpeedCPUAdam(params, lr=LR, adamw_mode=rule.name == "adamw")
 
 
+class DeepSpeedThenCopies(DeepSpeedBfloat16):
+    """DeepSpeed's step in float32, and then a copy of the parameters in bfloat16.
+
+    Its gradients must have the dtype of the parameters.
+    """
+
+    name = "deepspeed, then copies"
+
+    def make(self, rule, tensors):
+        import torch
+
+        params, _ = torch_params(tensors)
+        optimizer = self.optimizer(rule, params)
+        copies = [torch.empty_like(param, dtype=torch.bfloat16) for param in params]
+
+        def step():
+            optimizer.step()
+            torch._foreach_copy_(copies, params)
+
+        step()
+        return Case(step)
+
+
+class FastoptCopies(Narrow):
+    """Gradients in bfloat16, all else in float32, and the copy written in the same pass."""
+
+    def make(self, rule, tensors):
+        import ml_dtypes
+
+        storage = STORAGES[f"{FLOAT32}, gradient in {BFLOAT16}; states {FLOAT32}"]
+        _, grads, optimizer = stored(rule.class_name, tensors, storage, lr=LR)
+        copies = [aligned_empty(grad.shape, ml_dtypes.bfloat16) for grad in grads]
+        return Case(lambda: optimizer.step(grads, copies=copies))
+
+
 class FastoptDeepSpeedBfloat16(DeepSpeedBfloat16):
     """The same from fastopt.integrations.deepspeed."""
 
@@ -237,4 +272,6 @@ RIVALS = (
     TorchBfloat16(),
     FastoptDeepSpeedBfloat16(),
     DeepSpeedBfloat16(),
+    FastoptCopies("fastopt copies"),
+    DeepSpeedThenCopies(),
 )

@@ -53,6 +53,7 @@ ROW_WISE = ("fastopt rows", "torch operations")
 COMPILED = ("fastopt", "fastopt class", "fastopt from Cython", "fastopt from Numba")
 NARROW_TORCH = ("fastopt torch, bfloat16", "torch fused, bfloat16")
 NARROW_DEEPSPEED = ("fastopt deepspeed, bfloat16", "deepspeed, bfloat16")
+COPIES = ("fastopt copies", "deepspeed, then copies")
 STEPPING, TRAINING = (TOGETHER, APART, FLAT), (TOGETHER, APART)
 
 
@@ -201,7 +202,7 @@ def narrow(selection: Selection, threads: int) -> Iterator[Problem]:
                 options={"storage": storage, "max_norm": MAX_NORM},
             )
     for name in selection.models or ("gpt2",):
-        for rivals in (NARROW_TORCH, NARROW_DEEPSPEED):
+        for rivals in (NARROW_TORCH, NARROW_DEEPSPEED, COPIES):
             work = f"{name}, as {rivals[1]}"
             shapes = MODELS[name]()
             yield Problem("narrow", work, "adam", "float32", threads, shapes, rivals)

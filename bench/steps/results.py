@@ -31,7 +31,13 @@ PACKAGES = (
 )
 OWN = (
     *("fastopt", "fastopt class", "fastopt torch", "fastopt thinc", "fastopt population"),
-    *("fastopt rows", "fastopt narrow", "fastopt torch, bfloat16", "fastopt deepspeed, bfloat16"),
+    *(
+        "fastopt rows",
+        "fastopt narrow",
+        "fastopt torch, bfloat16",
+        "fastopt deepspeed, bfloat16",
+        "fastopt copies",
+    ),
 )
 COPY = "copy kernel"
 DRAWS = 1000

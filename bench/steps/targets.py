@@ -308,6 +308,8 @@ NARROW_TARGETS = (
     _model("drop-in, all bfloat16 to nearest", "torch fused, bfloat16", 1, 1.9),
     _model("the same", "torch fused, bfloat16", 2, 1.3),
     _model("bfloat16, float32 states", "deepspeed, bfloat16", 1, 1.25),
+    _model("float32, gradient in bfloat16, bfloat16 copy", "deepspeed, then copies", 1, 1.3),
+    _model("the same", "deepspeed, then copies", 2, 1.3),
     Target(
         work="clipping, every combination, 40,000,000 elements, 1 and 2 threads",
         against="the same without, and the gradient read once more",
