@@ -39,7 +39,7 @@ def _id(value):
 
 
 def pytest_generate_tests(metafunc):
-    """Give `work` (rule, dtype, size or model) and `rival` where a test asks for them."""
+    """Parametrise a test that takes `rival` over all work and all installed rivals."""
     if "rival" not in metafunc.fixturenames:
         return
     config = metafunc.config

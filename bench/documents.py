@@ -19,7 +19,7 @@ def table(header: list[str], lines: list[list[str]], left: int = 1) -> str:
 
 
 class Place:
-    """The part of a document between two marks, each of which stands there once."""
+    """The part of a document between two marks, each of which occurs once."""
 
     def __init__(self, path: str, begin: str, end: str) -> None:
         self.path = path
@@ -30,7 +30,7 @@ class Place:
         for mark in (self.begin, self.end):
             if document.count(mark) != 1:
                 raise ValueError(
-                    f"{self.path}: {mark} is there {document.count(mark)} times, need once"
+                    f"{self.path}: {mark} must occur once, got {document.count(mark)} times"
                 )
         before, rest = document.split(self.begin)
         between, after = rest.split(self.end)

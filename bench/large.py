@@ -1,10 +1,11 @@
-"""How cost grows with size: 100,000 tensors in one optimizer, 10,000 trials in one file, and a
-scheduler's decisions among as many.
+"""How cost grows with size: up to 100,000 tensors in one optimizer, up to 10,000 trials in one
+file, and a scheduler's decisions among that many trials.
 
     python bench/large.py
 
-Medians of a few calls each, in microseconds, on a machine that may be busy: what matters is the
-column per tensor and the column per trial, which should stay flat.
+Medians of a few calls each, in microseconds, on a machine that may be busy. What matters are the
+columns "step/tensor" and "open/trial", which should stay flat, and the decisions, which should not
+grow.
 """
 
 import statistics
@@ -76,7 +77,8 @@ def studies():
 
 
 def decisions():
-    """What a value costs at a rung, with the decision, between rungs, and as the first of a run."""
+    """What a value costs at a rung, where a trial may be stopped, between rungs, and as the first
+    value of a run."""
     print(f"A scheduler's decision in a file, trials of {VALUES} values each")
     print(f"{'trials':>8} {'at a rung us':>13} {'between us':>11} {'first of a run us':>18}")
     levels = np.random.default_rng(0).random(max(TRIALS))
@@ -86,7 +88,7 @@ def decisions():
         seconds = {"rung": [], "between": [], "first": []}
 
         def training(params, seconds=seconds):
-            # Better than all, so it comes to every rung.
+            # Better than all others, so it reaches every rung.
             for epoch, value in enumerate((curve - 1.0).tolist(), start=1):
                 begin = time.perf_counter()
                 yield value

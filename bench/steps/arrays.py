@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-# Long runs of steps must stay among normal numbers, or everyone is timed on denormals,
-# which cost some CPUs a hundred times as much. A tiny lr leaves the parameters near where they
-# started however many steps are taken; gradients that are fixed and bounded away from zero keep
-# the moments near 1 (they neither decay nor, in Adagrad's sum, overflow).
+# All numbers must stay normal over long runs of steps: subnormal ones cost some CPUs a hundred
+# times as much. A tiny lr leaves the parameters near where they started, however many steps are
+# taken. Gradients that are fixed and not near zero keep the moments near 1: they do not decay, and
+# Adagrad's sum does not overflow.
 LR = 1e-6
-STEP = 1000  # the fixed `step` of the functions; large enough to be past the cheap first powers
+STEP = 1000  # the fixed `step` of the functions: powers of betas cost less for the first steps
 
 ALIGNMENT = 64
 

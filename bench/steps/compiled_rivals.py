@@ -1,7 +1,7 @@
 """fastopt's functions called from compiled code: a loop of many calls in one function.
 
-The functions of Cython and Numba check nothing but numbers and pointers, and no interpreter is
-between the calls, so what remains is the call in C and the arithmetic.
+The functions for Cython and Numba check only numbers and pointers, and no interpreter runs between
+the calls. So what remains is the call in C and the arithmetic.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ RULES = ("sgd", "adam")
 
 
 def _case(call, rule, tensor: Tensor) -> Case:
-    """The loop, if it does to the arrays what as many calls from Python do."""
+    """The loop, after a check that it does the same as CALLS calls from Python."""
     expected = [array.copy() for array in (tensor.param, tensor.grad, *tensor.states)]
     step = {"step": STEP} if "step" in rule.hypers else {}
     for _ in range(CALLS):

@@ -2,7 +2,8 @@
  * and element count are those of a real step, so it shows what moving the same bytes costs. A step
  * can be a little faster: it may go over memory in another order.
  *
- * Called with scale = 0, which no compiler knows: the written arrays keep their values. */
+ * It is called with scale = 0, so the written arrays keep their values. The compiler does not see that
+ * value, and removes nothing. */
 
 #include <pthread.h>
 #include <stdatomic.h>

@@ -1,9 +1,10 @@
-"""Time rivals in turn, so that their times compare on a machine whose speed wanders.
+"""Time rivals in turn, so that their times can be compared on a machine whose speed changes.
 
-Every round takes one sample of each rival, in a fresh random order. Whatever slows the machine for
-longer than a round slows all alike. The samples are taken by worker processes, and only one of
-them works at a time: one worker for everyone with one thread, one for each library with several,
-because the threads of one OpenMP pool disturb those of another in the same process.
+Every round takes one sample of each rival, in a new random order. Whatever slows the machine for
+longer than a round slows all rivals alike. The samples are taken by worker processes, only one of
+which works at a time. With one thread there is one worker for all rivals. With several threads
+there is one for each library, because the threads of one OpenMP pool disturb those of another in
+the same process.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ from bench.steps.rival import Case
 from bench.steps.rivals import RIVALS
 
 SAMPLE_SECONDS = 200e-6
-# After a parallel region OpenMP's threads (torch's, DeepSpeed's) spin for milliseconds in wait of
-# the next, and would take a core from whoever is timed next.
+# After a parallel region OpenMP's threads (torch's, DeepSpeed's) spin for milliseconds and wait for
+# the next one. They would take a core from the rival that is timed next.
 SETTLE_SECONDS = 0.01
-# Steps are timed in full run. A core that slept needs a while to wake and to get back to its speed,
-# and a shared cache that others have used holds arrays that fit into it only after some passes.
+# Steps are timed in a steady state. A core that slept needs a while to reach its full speed, and a
+# shared cache that others have used holds the arrays only after some passes, if they fit.
 WARM_SECONDS = 0.003
 WARM_CALLS = 5
 # A rival whose step takes this many times as long as the fastest is not measured beyond the first
@@ -77,9 +78,9 @@ def warm(case: Case, most_calls: float) -> None:
 
 
 def calls_per_sample(case: Case) -> int:
-    """So many calls that a sample is long enough for the clock.
+    """How many calls make a sample that is long enough for the clock.
 
-    At least two, since fastopt goes over much memory forwards and backwards in turn.
+    At least two, since fastopt goes over large arrays forwards and backwards in turn.
     """
     time_calls(case, 1)  # compilation, first touch of memory, start of threads
     if time_calls(case, 1) * case.steps > SAMPLE_SECONDS:
@@ -101,13 +102,13 @@ def rounds_in_turn(
     first_rounds: int = FIRST_ROUNDS,
     decided: Callable[[dict[str, list[float]]], bool] = lambda samples: False,
 ) -> dict[str, list[float]]:
-    """Samples of each name, seconds per call; sample i of all comes from round i.
+    """Samples of each name, in seconds per step; sample i of each comes from round i.
 
     Parameters
     ----------
     sample : takes one sample of the rival of that name.
     seconds : no round begins later than this, once there are `min_rounds`.
-    first_rounds : those in which everyone takes part, also who is far behind.
+    first_rounds : how many rounds all rivals take part in, also those that are far behind.
     decided : whether these samples suffice; asked from `min_rounds` on.
     """
     samples: dict[str, list[float]] = {name: [] for name in names}
@@ -127,7 +128,7 @@ def rounds_in_turn(
 
 
 def _serve(connection: Any, threads: int) -> None:
-    """A worker: make rivals ready and take samples of them, as it is told, until told `None`."""
+    """A worker: make rivals ready and take samples of them on request, until `None` comes."""
     if threads == 1 and hasattr(os, "sched_setaffinity"):
         # XLA has a thread for each CPU that its process may use, whatever its flags say.
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
@@ -216,7 +217,7 @@ def _machine_seconds() -> float | None:
 
 @contextlib.contextmanager
 def competitors(count: int) -> Iterator[None]:
-    """So many processes that do nothing but use a core."""
+    """`count` processes, each of which only keeps a core busy."""
     command = [sys.executable, "-c", "while True: pass"]
     processes = [subprocess.Popen(command) for _ in range(count)]
     try:
@@ -237,7 +238,7 @@ def decided(problem: Problem, samples: dict[str, list[float]]) -> bool:
 
 
 def participants(problem: Problem, against: list[str] | None) -> dict[str, tuple[str, int]]:
-    """{label: (rival, threads)} of those wanted and installed that have the rule."""
+    """{label: (rival, threads)} of the rivals that are wanted, installed, and have the rule."""
     rule = fastopt.RULES[problem.rule]
     names = [
         name
@@ -261,7 +262,7 @@ def measure(
     against: list[str] | None = None,
     min_rounds: int = MIN_ROUNDS,
 ) -> Row:
-    """One row. At most `seconds`, but for the first rounds; fewer if it is decided earlier."""
+    """One row. After `min_rounds` it takes at most `seconds`, and less if it is decided earlier."""
     taking_part = participants(problem, against)
     several = problem.threads > 1
     at: dict[str, Worker] = {}
@@ -274,7 +275,7 @@ def measure(
         made = worker.ask("make", problem, [taking_part[label][0] for label in labels])
         calls |= {label: made[taking_part[label][0]] for label in labels}
 
-    # What is longer than the warming takes needs none.
+    # A step that takes longer than warming up needs none.
     large = problem.elements >= LARGE
     warm_calls = 0 if large else math.inf if several else WARM_CALLS
 

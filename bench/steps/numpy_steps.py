@@ -1,8 +1,8 @@
 """The rules as a person would write them in NumPy for speed.
 
-In place, with `out=` and preallocated scratch, and block by block so that the scratch and the
-block stay in the L2 cache between the operations; unblocked, each of Adam's dozen operations
-would stream through memory anew.
+They work in place, with `out=` and preallocated scratch arrays. They go block by block, so that
+scratch and block stay in the L2 cache between operations. Without blocks each of Adam's dozen
+operations would read and write whole arrays in memory.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ STEPS = {}
 
 
 def step_of(function):
-    """Of the rule of the same name."""
+    """Enter a function as the step of the rule of the same name."""
     STEPS[function.__name__] = function
     return function
 
@@ -151,7 +151,7 @@ def nadam(p, g, m, v, t, u):
     _average_square(v, g, 0.999, t)
     root = (1 - 0.999**STEP) ** 0.5
     now, following = (0.9 * (1 - 0.5 * 0.96 ** (step * 4e-3)) for step in (STEP, STEP + 1))
-    # After so many steps the product of all momenta is 0.
+    # After STEP steps the product of all momenta is as good as 0.
     np.multiply(g, LR * root * (1 - now), out=t)
     np.multiply(m, LR * root * following, out=u)
     np.add(t, u, out=u)

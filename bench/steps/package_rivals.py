@@ -1,7 +1,7 @@
-"""Rivals that step torch's tensors by operations of torch: packages of optimizers.
+"""Packages of optimizers that step torch's tensors by torch's operations.
 
-Each has some rules that torch lacks. None has a fused kernel on the CPU. Where a package offers
-operations on lists of tensors ("foreach"), these are asked for.
+Each has some rules that torch lacks. None has a fused kernel on the CPU. If a package offers
+operations on lists of tensors ("foreach"), they are switched on.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from bench.steps.torch_rivals import load_torch, torch_case, torch_params
 class Class(NamedTuple):
     """A class of a package, by module and name, with the keywords that make it our rule.
 
-    states : what it calls ours, where that is another name.
+    states : its names of our states, where they differ.
     """
 
     module: str
@@ -31,7 +31,10 @@ class Class(NamedTuple):
 
 
 class Package(Rival):
-    """`grads` : whether it overwrites the gradients, and so needs some of its own."""
+    """A package, with the class for each rule.
+
+    grads : whether it overwrites the gradients, and so needs a copy.
+    """
 
     pool = "torch"
 
@@ -59,7 +62,7 @@ class Package(Rival):
 
 
 class Timm(Package):
-    """Its modules of optimizers alone: the package itself imports torchvision, for its models."""
+    """Imports timm's optimizers alone: the package itself imports torchvision, for its models."""
 
     def load(self, threads):
         super().load(threads)

@@ -39,7 +39,7 @@ def plot_steps(rows: list[Row], path: Path) -> None:
     if not rows:
         raise ValueError(f"rows: got none of {RULE} in float32 of the suite 'steps', need some")
     sizes = Counter(row.threads for row in rows)
-    # One size makes no line.
+    # A single size makes no line, so it is drawn only if there is nothing else.
     threads = sorted(count for count in sizes if sizes[count] > 1) or sorted(sizes)
     with plt.rc_context({"font.size": FONT_SIZE, "axes.titlesize": FONT_SIZE + 1}):
         figure, panels = plt.subplots(

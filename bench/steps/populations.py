@@ -85,7 +85,7 @@ class OneByOne(Population):
 
 
 class OneArray(Population):
-    """As many elements in one array, of one optimizer with one learning rate."""
+    """The same number of elements in one array, of one optimizer with one learning rate."""
 
     name = FLAT
 
@@ -100,9 +100,9 @@ class OneArray(Population):
 class Training:
     """Some batches, one after another: perceptrons with one hidden layer, and cross-entropy.
 
-    One by one, a network takes all of them before the next one's turn, as it finds its arrays in
-    the cache in a training of its own. The arrays are those of one network, or have a leading axis
-    of networks: the code is the same.
+    One by one, a network trains on all batches before the next network begins. So it finds its
+    arrays in the cache, as in a training of its own. The arrays are those of one network, or have
+    a leading axis of networks: the code is the same.
     """
 
     IMAGES, BATCHES = 1024, 8
@@ -114,7 +114,7 @@ class Training:
         self.images = rng.random((self.IMAGES, weights.shape[-2])).astype(weights.dtype)
         outputs = params[2].shape[-1]
         self.targets = np.eye(outputs, dtype=weights.dtype)[rng.integers(outputs, size=self.IMAGES)]
-        # Large arrays that are made anew each time would cost the system's pages each time.
+        # Kept, since new large arrays would cost page faults in each step.
         hidden = np.empty((*weights.shape[:-2], batch, weights.shape[-1]), weights.dtype)
         outer = np.empty((*hidden.shape[:-1], outputs), weights.dtype)
         self.memory = hidden, np.empty(hidden.shape, bool), outer, np.empty_like(hidden)

@@ -25,9 +25,9 @@ DTYPES = ("float32", "float64")
 SIZES = (1_000, 100_000, 1_000_000, 40_000_000)
 ADAM_SIZES = (100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 40_000_000)
 FLOAT64_RULES = ("adam", "adadelta")
-# Beyond this the class differs from the function by nothing that could be measured.
+# On larger arrays no difference between the class and the function could be measured.
 MAX_SIZE_CLASS = 10_000
-# Below, the copy kernel's call through ctypes counts; with more threads, their start at each call.
+# On smaller arrays the copy kernel's call through ctypes matters, and the start of its threads.
 MIN_SIZE_COPY, MIN_SIZE_COPY_THREADS = 10_000, 10_000_000
 MAX_NORM = 1.0
 
@@ -42,9 +42,9 @@ FUNCTIONS = (
     "thinc",
     "optax",
 )
-# Packages that have rules which the others lack.
-TORCH_AND_OPTAX = ("torch unfused", "torch foreach", "torch fused", "optax")
+# These have rules that the others lack.
 PACKAGES = ("pytorch_optimizer", "timm", "schedulefree")
+TORCH_AND_OPTAX = ("torch unfused", "torch foreach", "torch fused", "optax")
 DROP_INS = ("fastopt torch", "torch unfused", "torch foreach", "torch fused")
 THINC_OPTIMIZERS = ("fastopt thinc", "thinc optimizer")
 BUSY = ("fastopt", "torch fused")
@@ -124,7 +124,7 @@ def steps(selection: Selection, threads: int) -> Iterator[Problem]:
                 yield Problem("steps", str(size), rule, dtype, threads, [(size,)], tuple(rivals))
 
 
-# Those that the suite `steps` has rows of.
+# The rules of which the suite `steps` has rows.
 FIRST_RULES = ("sgd", "momentum", "nag", "adagrad", "adadelta", "adam", "adamw", "rmsprop")
 RULE_SIZES = (100, 10_000, 1_000_000, 40_000_000)
 # Settings that change a rule's formula: keywords that fastopt's class, torch and optax share.
@@ -132,9 +132,9 @@ VARIANTS = {"rmsprop": {"centered": {"centered": True}, "momentum": {"momentum":
 
 
 def rules(selection: Selection, threads: int) -> Iterator[Problem]:
-    """Every other rule against everyone who has it: one array, one call."""
+    """Every other rule against all rivals that have it: one array, one call."""
     others = [name for name in fastopt.RULES if name not in FIRST_RULES]
-    # The largest arrays last: they take the longest, and a run may be cut off.
+    # The largest arrays come last, since they take the longest and a run may be interrupted.
     for size in selection.sizes or RULE_SIZES:
         left_out = () if size <= MAX_SIZE_CLASS else ("fastopt class",)
         rivals = tuple(name for name in (*FUNCTIONS, *PACKAGES) if name not in left_out)
@@ -209,7 +209,7 @@ def narrow(selection: Selection, threads: int) -> Iterator[Problem]:
 
 
 def placement(selection: Selection, threads: int) -> Iterator[Problem]:
-    """Arrays that begin at the same place of their pages, and others."""
+    """Arrays that begin at the same place of their pages, and arrays that do not."""
     # optax and the class step arrays of their own.
     rivals = tuple(name for name in FUNCTIONS if name not in ("fastopt class", "optax"))
     for rule in selection.chosen_rules():
@@ -242,7 +242,7 @@ def models(selection: Selection, threads: int) -> Iterator[Problem]:
 def drop_in(selection: Selection, threads: int) -> Iterator[Problem]:
     """fastopt.integrations.torch for torch's optimizers: whole models, new gradients each step.
 
-    As a training has them: torch's memory, and the states that each optimizer made.
+    As in a training, the memory is torch's, and each optimizer has the states that it made.
     """
     for rule in selection.chosen_rules():
         usual = DROP_IN_MODELS if rule == "adam" else ("mlp", "cnn", "resnet50")
@@ -293,7 +293,7 @@ def overhead(selection: Selection, threads: int) -> Iterator[Problem]:
 
 
 def busy(selection: Selection, threads: int) -> Iterator[Problem]:
-    """Default threads against one thread while every core is wanted by someone else."""
+    """Default threads against one thread while another process wants every core."""
     for rule in selection.chosen_rules(("adam",)):
         for size in selection.sizes or (1_000, 1_000_000, 10_000_000):
             work = str(size)
@@ -345,7 +345,6 @@ SUITES = {
     "calls": calls,
     "narrow": narrow,
 }
-# Overhead is one thread's matter.
 SUITE_THREADS = {
     "models": (1, 2),
     "steps": (1, 2),

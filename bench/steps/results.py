@@ -1,11 +1,11 @@
-"""Measured rows: the one statistic that is taken of them, and their file.
+"""Measured rows: their statistic, and their file.
 
-Of each rival a row keeps the seconds per call in every round. The time that is printed is the
+A row keeps the seconds per step of each rival in every round. The time that is printed is the
 median over the rounds, to three digits. A ratio is the quotient of two such times as they are
 printed, so that anyone can check it in the table.
 
-Whether a ratio means anything is decided by its 95 % interval: rounds are drawn again with
-replacement, the same for both sides, and the ratio of medians is taken of each draw.
+The 95 % interval of a ratio decides whether it means anything. It is a bootstrap interval: rounds
+are drawn with replacement, the same for both rivals, and each draw gives a ratio of medians.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ import numpy as np
 
 FOLDER = Path(__file__).with_name("results")
 PUBLISHED, LATEST = FOLDER / "published.jsonl", FOLDER / "latest.jsonl"
-# The suites `rules`, `rows` and `calls`, and the suite `narrow`: of other machines, it may be, and
-# with other rivals.
+# Of the suites `rules`, `rows` and `calls`, and of `narrow`: they have other rivals and may be of
+# another machine.
 RULES, NARROW = FOLDER / "rules.jsonl", FOLDER / "narrow.jsonl"
 PACKAGES = (
     *("numpy", "torch", "deepspeed", "thinc", "optax", "jax"),
@@ -41,7 +41,7 @@ OWN = (
 )
 COPY = "copy kernel"
 DRAWS = 1000
-# Wider than ten percent to either side, a ratio is marked as an estimate.
+# A ratio whose interval is wider than ten percent to either side is marked as an estimate.
 WIDE = 1.1 / 0.9
 
 
@@ -60,7 +60,7 @@ def ratio_interval(numerator: list[float], denominator: list[float]) -> tuple[fl
 
 @dataclass(frozen=True)
 class Row:
-    """One problem: `samples[rival][i]` is seconds per call in round i."""
+    """One problem: `samples[rival][i]` is seconds per step in round i."""
 
     suite: str
     work: str
@@ -88,7 +88,7 @@ class Row:
         return rounded(float(np.median(self.samples[name])))
 
     def ratio(self, name: str, own: str | None = None) -> float:
-        """How many times as long as ours the other's call takes."""
+        """How many times as long as ours the other's step takes."""
         return self.time(name) / self.time(own or self.own)
 
     def interval(self, name: str, own: str | None = None) -> tuple[float, float]:
@@ -111,7 +111,7 @@ class Row:
 
 
 def environment() -> dict:
-    """The machine, the system and the versions of everyone installed."""
+    """The machine, the system and the versions of all installed packages."""
     import fastopt
 
     versions = {"fastopt": fastopt.__version__}

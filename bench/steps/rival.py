@@ -14,7 +14,7 @@ class Case(NamedTuple):
     """One rival made ready to step.
 
     step : the call that is timed.
-    restore : undoes, untimed and before every call, what `step` used up; None if nothing.
+    restore : restores before every call, untimed, what `step` has used up; None if nothing.
     steps : how many steps a call takes.
     """
 

@@ -1,8 +1,8 @@
 """The rivals: which rules each has, and how it is called.
 
-Where they share a process, all step the same arrays: the gradients, and wherever the
-interface allows it the parameters and states too. So no one is helped or hurt by where its memory
-lies or whether the system gave it huge pages.
+Rivals that share a process step the same arrays: the gradients, and wherever the interface allows
+it the parameters and states too. So the place of the memory, and whether the system gave huge
+pages, matter for all of them alike.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ class Optax(Rival):
 
         params = [jax.numpy.array(tensor.param) for tensor in tensors]
         grads = [jax.numpy.array(tensor.grad) for tensor in tensors]
-        # Some keep the parameters as they are, which would then be donated twice.
+        # Some states hold the parameters themselves, which would then be donated twice.
         state = jax.tree.map(jax.numpy.copy, transform.init(params))
 
         def step():

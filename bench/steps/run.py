@@ -2,13 +2,13 @@
 
     python -m bench.steps.run                                  everything that is published
     python -m bench.steps.run --suites models --threads 1      a part of it
-    python -m bench.steps.run --minutes 8                      as far as one gets; then again
+    python -m bench.steps.run --minutes 8                      stops after 8 minutes; run it again
     python -m bench.steps.run --suites calls rows rules --rounds 5 --seconds 1
     python -m bench.steps.run --quick --suites steps --rules adam --sizes 1e5 --threads 1
 
-Problems whose row is in the file already are not measured again, so that a run can be cut off and
-repeated until nothing is left. `--quick` takes a few rounds of each, prints the tables and keeps
-nothing.
+Problems whose row is already in the file are not measured again, so that a run can be interrupted
+and repeated until nothing is left. `--quick` takes a few rounds of each, prints the tables and
+keeps nothing.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Steps of some rows of a large table, with gradients as ``torch.nn.Embedding(sparse=True)`` gives.
 
-A batch names random rows, some of them more than once. Each call has another batch, and everyone a
-table of their own, so the rows are in nobody's cache. Making the gradient is not timed; what adds
-up the rows that are named more than once is, for everyone.
+A batch names random rows, some of them more than once. Each call has another batch, and each rival
+a table of its own, so the rows are not in a cache. Making the gradient is not timed. Adding up the
+gradients of a row that is named more than once is part of every rival's timed step.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def empty_table(rows: int, columns: int) -> np.ndarray:
 
 
 def batches(rows: int, size: int):
-    """Indices, without end."""
+    """An endless iterator over batches of indices."""
     rng = np.random.default_rng(0)
     return itertools.cycle([rng.integers(0, rows, size) for _ in range(BATCHES)])
 

@@ -20,7 +20,7 @@ from bench.steps.targets import (
     storage_of,
 )
 
-# The README's rows: what is stepped by Adam, in so few words that the table fits 80 columns.
+# The README's rows: what Adam steps, in few words, so that the table fits 80 columns.
 SHORT = {
     ("steps", "1000"): "1,000 floats",
     ("models", "mlp"): "MLP, 6 arrays",
@@ -62,7 +62,7 @@ def against(row: Row, name: str, own: str | None = None) -> str:
 
 
 def best(row: Row) -> list[str]:
-    """The fastest rival and the ratio, which is marked unless fastopt is certainly faster."""
+    """The fastest rival and the ratio, which is marked unless fastopt is clearly faster."""
     if row.best is None:
         return ["-", "-"]
     text = against(row, row.best)
@@ -111,7 +111,7 @@ def steps_table(rows: list[Row]) -> str:
 
 
 def works_table(rows: list[Row]) -> str:
-    """One line for each model or the like."""
+    """One line for each work that is not a single array."""
     columns = _columns(rows)
     header = ["work", "rule", *columns, "fastest rival", "its ÷ ours"]
     return table(header, [[r.work, r.rule, *_cells(r, columns), *best(r)] for r in rows])
@@ -176,7 +176,8 @@ def _versions(environment: dict) -> str:
 
 
 def _others(rows: list[Row]) -> str:
-    """Whether the machine was the benchmark's alone: tick counts are good to a few percent."""
+    """Whether other processes used the machine; the system counts their time in ticks, to a few
+    percent."""
     disturbed = [row for row in rows if row.others > 0.1]
     if not disturbed:
         return "No other process used more than a tenth of a core meanwhile.\n"
@@ -239,7 +240,7 @@ def rules_table(rows: list[Row]) -> str:
 
 
 def unfused(rows: list[Row], needed: float = 3.0) -> str:
-    """In how many rows the fastest rival that is not fused is far behind, and the others."""
+    """In how many rows fastopt is far ahead of what is not fused; then the other rows."""
     near, count = [], 0
     for row in rows:
         name = min((name for name in row.rivals if name in UNFUSED), key=row.time, default=None)
@@ -258,7 +259,7 @@ def unfused(rows: list[Row], needed: float = 3.0) -> str:
 
 
 def every_rule(environment: dict, rows: list[Row]) -> str:
-    """For the notes on rivals: the rules that others have in no kernel, rows of tables, calls."""
+    """For the notes on rivals: the suites `rules`, `rows` and `calls`."""
     of_rules = [row for row in rows if row.suite == "rules"]
     parts = [f"{machine(environment)}; {_versions(environment)}.\n", _others(rows)]
     parts += ["### Targets\n", targets_table(rows, RULE_TARGETS)]
@@ -351,7 +352,7 @@ def short(environment: dict, rows: list[Row]) -> str:
     for (suite, work), title in SHORT.items():
         for row in _select(rows, suite, work=work, rule="adam", dtype="float32"):
             if row.best is None or (row.elements < 10_000 and row.threads > 1):
-                continue  # so little is stepped by one thread, whatever is allowed
+                continue  # one thread steps so few elements, however many are allowed
             rival = f"{time(row.time(row.best))}, {NAMES.get(row.best, row.best)}"
             work = title if row.threads == 1 else f"{title}, {_threads(row.threads)}"
             lines.append([work, time(row.time(row.own)), rival, best(row)[1]])

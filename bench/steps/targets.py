@@ -12,7 +12,7 @@ from bench.steps.results import COPY, Row
 ADAMS = ("adam", "adamw")
 TORCH = ("torch unfused", "torch foreach", "torch fused")
 FUSED = ("torch fused", "deepspeed")
-# Several passes over the arrays for each step.
+# Rivals that go over the arrays several times in each step.
 UNFUSED = (
     *("numpy", "torch unfused", "torch foreach"),
     *("pytorch_optimizer", "timm", "schedulefree", "torch sparse", "torch operations"),
@@ -21,7 +21,7 @@ UNFUSED = (
 
 @dataclass(frozen=True)
 class Target:
-    """One line: in every row that it concerns the ratio to the fastest of `rivals` is `needed`.
+    """In every row that it concerns, the ratio to the fastest of `rivals` must reach `needed`.
 
     rivals : names, or None for all rivals.
     own : which of fastopt's entries is meant; None for the function where it takes part.
@@ -232,7 +232,7 @@ TARGETS = (
         for batch, needed in ((8, 8), (32, 3), (128, 1.5))
     ),
 )
-# Those of the rules that have come since, of rows of tables, and of calls from compiled code.
+# For the other rules, and for rows of tables.
 RULE_TARGETS = (
     Target(
         work="other rules, every size, 1 and 2 threads",

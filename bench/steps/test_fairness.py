@@ -1,4 +1,4 @@
-"""What the comparison rests on: everyone does the same work, and the tables say what was seen."""
+"""The comparison is fair: all rivals do the same work, and the tables say what was measured."""
 
 import math
 from dataclasses import replace
@@ -8,7 +8,15 @@ import pytest
 
 import fastopt
 from bench.conftest import INSTALLED
-from bench.steps import measuring, narrow, problems, results, sparse_rivals, tables
+from bench.steps import (
+    measuring,
+    narrow,
+    populations,
+    problems,
+    results,
+    sparse_rivals,
+    tables,
+)
 from bench.steps.arrays import MODELS, make_tensors
 from bench.steps.measuring import (
     FIRST_ROUNDS,
@@ -50,12 +58,12 @@ def test_every_rival_takes_the_step_of_the_rule():
             expected = change_by(with_numpy, rule, dtype)
             assert np.all(expected != 0)
             for rival in INSTALLED:
-                # Thinc starts from moments of 1, see there; the copy kernel must change nothing.
+                # Thinc starts from moments of 1 (rivals.py).
                 if rival.name == "thinc" or not rival.supports(rule, dtype, 1):
                     continue
                 change = change_by(rival, rule, dtype)
                 if rival.name == "copy kernel":
-                    assert not change.any()
+                    assert not change.any(), "it must leave the values as they are"
                     continue
                 if rule.name == "radam":  # others are at a first step, which is that of momentum
                     change, expected = np.sign(change), np.sign(expected)
@@ -263,7 +271,7 @@ def test_every_suite_runs_and_is_reported(tmp_path, pytestconfig):
     threads = pytestconfig.getoption("--threads")
     with Workers() as workers:
         for name, suite in problems.SUITES.items():
-            if name == "calls":  # compiles; it checks itself when it is made ready
+            if name == "calls":  # compiles for long; `make` compares its loops with Python's calls
                 continue
             # Which rivals there are depends on the rule in these two alone.
             one = name not in ("steps", "drop_in")
@@ -300,22 +308,20 @@ def test_rivals_with_several_threads_step_in_processes_of_their_own():
         assert {pool for pool, _ in workers} == {rival.pool for rival in INSTALLED}
 
 
-def test_populations_train_the_networks_that_are_trained_one_by_one():
-    together, apart = (RIVALS[name] for name in (TOGETHER, APART))
+def test_networks_trained_at_once_and_one_by_one_are_those_trained_alone(monkeypatch):
     rule = fastopt.RULES["adam"]
     tensors = make_tensors(rule, perceptrons(3, hidden=4), "float32")
-    alone = rows_of(tensors)
-    expected = []
-    for row, rate in enumerate(rates_of(3).tolist()):
-        optimizer = fastopt.Adam(alone[row][0], lr=rate)
-        training = Training(alone[row][0], optimizer, batch=8)
+    alone, apart = rows_of(tensors), rows_of(tensors)
+    monkeypatch.setattr(populations, "rows_of", lambda tensors: apart)
+    cases = [RIVALS[name].make(rule, tensors, batch=8) for name in (APART, TOGETHER)]
+    for (params, _), rate in zip(alone, rates_of(3).tolist(), strict=True):
+        training = Training(params, fastopt.Adam(params, lr=rate), batch=8)
         for _ in range(5):
             training()
-        expected.append(alone[row][0])
-    case, other = (rival.make(rule, tensors, batch=8) for rival in (together, apart))
-    for _ in range(5):
-        case.step()
-        other.step()
-    for row, params in enumerate(expected):
-        for tensor, param in zip(tensors, params, strict=True):
+    for case in cases:
+        for _ in range(5):
+            case.step()
+    for row, (expected, _) in enumerate(alone):
+        for tensor, param, one in zip(tensors, expected, apart[row][0], strict=True):
             assert np.array_equal(tensor.param[row], param)
+            assert np.array_equal(one, param)

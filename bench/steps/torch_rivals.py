@@ -49,7 +49,7 @@ def torch_params(tensors):
 
 
 def torch_case(optimizer, params, grads, tensors, state_names, max_norm, new_grads=False):
-    """Step once so that the states exist, then let them be the arrays that are shared, if any."""
+    """Step once so that the states exist, then replace them by the shared arrays, if any."""
     import torch
 
     optimizer.step()
@@ -137,7 +137,7 @@ def load_deepspeed(threads):
     load_torch(threads)  # both run on torch's OpenMP
     import cpuinfo
 
-    # The constructors ask it for the CPU's name, which runs programs: seconds each time.
+    # The constructors ask for the CPU's name, for which cpuinfo runs programs for seconds.
     if not hasattr(cpuinfo.get_cpu_info, "cache_info"):
         cpuinfo.get_cpu_info = functools.cache(cpuinfo.get_cpu_info)
     with warnings.catch_warnings():

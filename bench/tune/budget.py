@@ -4,9 +4,9 @@
 
 All tune learning rate, weight decay and beta1 of Adam for a perceptron on three data sets. A search
 runs in a process of its own until it has used its seconds of CPU time (``time.process_time``, all
-threads together, imports and loading not counted). It is one line of JSON with every validation
-loss that was better than all before it, and the CPU time at which it was known. Finished searches
-are skipped, so that a run can be cut off and repeated. Set OPENBLAS_NUM_THREADS=1.
+threads together, imports and loading not counted). It appends one line of JSON with every
+validation loss that was better than all before it, and the CPU time at which it was known. Finished
+searches are skipped, so that a run can be interrupted and repeated. Set OPENBLAS_NUM_THREADS=1.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ RANGES = {"lr": (1e-4, 1.0), "weight_decay": (1e-6, 1e-1), "beta1": (0.5, 0.99)}
 
 
 class TimeIsUp(BaseException):
-    """Nothing that expects failures of an objective holds it back."""
+    """Not an Exception, so that no search takes it for a failure of its objective."""
 
 
 class Clock:
@@ -42,7 +42,7 @@ class Clock:
         self.start = time.process_time()
 
     def see(self, losses) -> None:
-        """Validation losses that are known now; ends the search when its time is over."""
+        """Note validation losses that are known now; end the search when its time is over."""
         now = time.process_time() - self.start
         if now > self.seconds:
             raise TimeIsUp
@@ -126,7 +126,7 @@ def _optuna(data, seed):
 
 
 def _sklearn(data, seed):
-    """scikit-learn's HalvingRandomSearchCV, repeated; its networks begin anew at each rung."""
+    """scikit-learn's HalvingRandomSearchCV, repeated; it starts its networks again at each rung."""
     from scipy.stats import loguniform, uniform
     from sklearn.experimental import enable_halving_search_cv  # noqa: F401
     from sklearn.metrics import log_loss

@@ -1,4 +1,4 @@
-"""Tables of bench.tune.budget and bench.tune.halving: what stopping early is worth."""
+"""Tables of bench.tune.budget and bench.tune.halving: what early stopping gains."""
 
 from __future__ import annotations
 

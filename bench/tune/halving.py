@@ -3,9 +3,9 @@
     python -m bench.tune.halving [--seeds 0:8] [--minutes 8] [--methods ...] [--data ...]
 
 Curves of 1,024 perceptrons on each of three data sets are recorded once, in results/curves.npz; the
-searches look them up. Each may use as many epochs as 20 whole trainings. It is one line of JSON
-with every validation loss that was better than all before it, and the number of epochs in all that
-it was found in. Finished searches are skipped. Set OPENBLAS_NUM_THREADS=1.
+searches look them up. Each search may use as many epochs as 20 whole trainings. It appends one line
+of JSON with every validation loss that was better than all before it, and the number of epochs that
+all trials had used by then. Finished searches are skipped. Set OPENBLAS_NUM_THREADS=1.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def recorded() -> dict[str, np.ndarray]:
 
 
 class EpochsAreUsedUp(BaseException):
-    """Nothing that expects failures of an objective holds it back."""
+    """Not an Exception, so that no search takes it for a failure of its objective."""
 
 
 def search(method: str, data: str, curves: np.ndarray, seed: int) -> Search:

@@ -1,7 +1,7 @@
 """A perceptron with one hidden layer in NumPy, alone or in rows, on data that scikit-learn ships.
 
-Arrays of many networks have a leading axis with a row for each; those of one have none. All start
-alike and get the same batches.
+Arrays of many networks have a leading axis with a row for each; those of one network have none. All
+networks have the same start and the same batches.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ DATA = ("digits", "cancer", "diabetes")
 
 
 class Data(NamedTuple):
-    """Standardised inputs and targets as rows of a unit matrix, to train and to validate with."""
+    """Standardised inputs, and targets as rows of a unit matrix, for training and validation."""
 
     inputs: np.ndarray
     targets: np.ndarray
@@ -38,7 +38,7 @@ def load(name: str, seed: int) -> Data:
     }
     x, y = loaders[name](return_X_y=True)
     if name == "diabetes":
-        # How far the disease has come: which third of the patients.
+        # The classes are the thirds of the patients by the progress of the disease.
         y = np.searchsorted(np.quantile(y, [1 / 3, 2 / 3]), y)
     train, held_out, y_train, y_held_out = train_test_split(
         x, y, test_size=1 / 3, stratify=y, random_state=seed
@@ -50,7 +50,7 @@ def load(name: str, seed: int) -> Data:
 
 
 def weights(data: Data, seed: int, scale: float | np.ndarray = 1.0) -> list[np.ndarray]:
-    """Those of a network, drawn as scikit-learn draws them; with an array of K scales of K."""
+    """Weights of a network, drawn as scikit-learn draws them; of K networks for K scales."""
     rng = np.random.default_rng(seed)
     sizes = [data.inputs.shape[1], HIDDEN, data.targets.shape[1]]
     arrays: list[np.ndarray] = []
@@ -71,13 +71,13 @@ def _forward(arrays, x):
 
 
 def loss(arrays: list[np.ndarray], data: Data) -> np.ndarray:
-    """The cross-entropy of each network on what was held out."""
+    """The cross-entropy of each network on the held-out data."""
     _, logarithms = _forward(arrays, data.held_out)
     return -np.einsum("...ij,ij->...", logarithms, data.held_out_targets) / len(data.held_out)
 
 
 def train(arrays: list[np.ndarray], optimizer, data: Data, seed: int, epoch: int) -> None:
-    """One epoch. What overflows is NaN from then on."""
+    """One epoch. A network that overflows is NaN from then on."""
     order = np.random.default_rng((seed, epoch)).permutation(len(data.inputs))
     for start in range(0, len(order), BATCH):
         chosen = order[start : start + BATCH]

@@ -1,7 +1,7 @@
 """The problems of the tuning benchmark: what is searched, and what a trial costs.
 
 A space is a dict from name to ("float" | "int", low, high, log) or ("choice", choices), which every
-rival translates to its own words. Objectives are minimised. None of these problems was used to
+rival translates into its own types. Objectives are minimised. None of these problems was used to
 choose a default.
 """
 

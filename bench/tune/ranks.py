@@ -33,7 +33,7 @@ def interval(by_problem: dict[str, list[float]]) -> tuple[float, float, float]:
 
 
 def complete(cells: Cells, rivals: list[str]) -> Cells:
-    """Those problems and seeds that all of these rivals have."""
+    """The problems and seeds that all of these rivals have searched."""
     return {key: cell for key, cell in cells.items() if all(rival in cell for rival in rivals)}
 
 

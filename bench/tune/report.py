@@ -35,7 +35,7 @@ from bench.tune.rivals import RIVALS
 
 STAGES = (0.25, 0.5, 1.0)
 STAGE_NAMES = ["25 %", "50 %", "100 %"]
-# Those that take milliseconds a suggestion and so have more seeds.
+# These take milliseconds for a suggestion, and so have more seeds.
 CHEAP = ("fastopt", "random", "fastopt-tpe", "optuna-tpe", "optuna-cmaes", "hyperopt")
 PICTURE = ROOT / "docs" / "images" / "tuning.png"
 SEARCHES = Place("docs/notes/tuning.md", "tuning tables: bench.tune.report", "end of tuning tables")
@@ -102,7 +102,7 @@ def against_random_table(cells: Cells) -> str:
 
 
 def not_first_table(cells: Cells, rivals: list[str]) -> str:
-    """Every problem where somebody has a better mean rank than fastopt at the end."""
+    """Every problem where some rival has a better mean rank than fastopt at the end."""
     ranks = mean_ranks(cells, rivals, 1.0)
     lines = []
     for problem in sorted(ranks[OURS]):

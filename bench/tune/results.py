@@ -28,7 +28,7 @@ class Line:
 
     @classmethod
     def load(cls, path: Path) -> list:
-        """Those of a file, none if it is not there."""
+        """The lines of a file; none if there is no such file."""
         if not path.exists():
             return []
         return [cls(**json.loads(line)) for line in path.read_text().splitlines()]

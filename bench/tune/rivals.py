@@ -1,7 +1,7 @@
 """The searchers that the benchmark compares, each behind ``ask() -> params`` and ``tell(params,
 value)``.
 
-Every one is imported on use, so that an environment needs no more than the rivals it runs. Each
+A library is imported on use, so that an environment needs only the rivals that it runs. Each rival
 gets its best: the unit cube where it does not scale inputs itself, logarithms where it has no log
 scale, the settings that its own documentation recommends for a search of this size.
 """
@@ -101,7 +101,7 @@ def optuna_cmaes(space, seed, budget):
 
 
 class Penalty:
-    """What a searcher that takes only finite values is told of a failed trial: the worst so far."""
+    """For a searcher that takes only finite values: a failed trial counts as the worst so far."""
 
     def __init__(self):
         self.worst = -math.inf

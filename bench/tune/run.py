@@ -2,9 +2,9 @@
 
     python -m bench.tune.run RIVAL [RIVAL ...] --seeds 0:5 --minutes 8 [--kinds "bbob 2-d" real]
 
-Finished searches are skipped, so a run can be cut off and repeated until nothing is left. Every
-line holds the number of trials and each trial that was better than all before it, with its value:
-from these the best value after any part of the search is known. Set OPENBLAS_NUM_THREADS=1.
+Finished searches are skipped, so a run can be interrupted and repeated until nothing is left. Every
+line holds the number of trials and each trial that was better than all before it, with its value.
+From these the best value after any part of the search is known. Set OPENBLAS_NUM_THREADS=1.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     OPENBLAS_NUM_THREADS=1 python -m bench.tune.speed 100 500 [--rivals fastopt optuna-gp]
 
-Six continuous parameters; the observations are made first, then suggestions are timed in turn, one
-of each searcher. They are printed and kept in results/speed.jsonl, of which the published table is
-made; those of the same rivals and numbers of observations are replaced.
+There are six continuous parameters. The observations are made first, then suggestions are timed in
+turn, one of each searcher. The times are printed and kept in results/speed.jsonl, from which the
+published table is made. They replace earlier times of the same rival and number of observations.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def objective(params):
 
 
 def history(n):
-    """Points that draw nearer to a good one, as those of a search do."""
+    """Points that approach a good one, as those of a search do."""
     rng = np.random.default_rng(0)
     for i in range(n):
         width = 0.4 * (1.0 - i / n) + 0.02

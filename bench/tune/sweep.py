@@ -1,4 +1,4 @@
-"""Programs that run many searches, may be cut off, and go on when they are run again."""
+"""For programs that run many searches, can be interrupted, and go on when they are run again."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def pending(
     """(searcher, problem, seed) of each search that is not done, until the time is up.
 
     All searchers are run on a problem before the next problem, and all problems before the next
-    seed, so that a run that is cut off leaves results that can be compared.
+    seed, so that an interrupted run leaves results that can be compared.
     """
     done = set(done)
     seeds = range(*map(int, arguments.seeds.split(":")))

@@ -30,7 +30,7 @@ class Fastopt:
 
 
 class Optuna:
-    """Optuna with one of its samplers; violations reach it by an attribute of the trial."""
+    """Optuna with one of its samplers, which reads constraints from an attribute of the trial."""
 
     def __init__(self, problem, seed, sampler):
         import optuna

@@ -2,9 +2,9 @@
 
     python -m bench.tune.fronts.run RIVAL [RIVAL ...] --seeds 0:5 --minutes 8
 
-As ``bench.tune.run``: finished searches are skipped, so a run can be cut off and repeated. A line
-holds each trial after which the hypervolume was larger (with a minus sign, so that smaller is
-better), or the best feasible value nearer to the optimum. Set OPENBLAS_NUM_THREADS=1.
+As with ``bench.tune.run``, finished searches are skipped, so a run can be interrupted and repeated.
+A line holds each trial that enlarged the hypervolume (with a minus sign, so that smaller is better)
+or brought the best feasible value nearer to the optimum. Set OPENBLAS_NUM_THREADS=1.
 """
 
 from __future__ import annotations
