@@ -80,7 +80,7 @@ def flag_combinations(hypers):
 
 
 def function_variants(rule):
-    """Every (keywords, optional states) of a rule's function, less the `step`."""
+    """Every (keywords, optional states) of a rule's function, without `step`."""
     hypers = {
         name: default for name, default in rule.hypers.items() if name not in ("step", rule.carried)
     }
@@ -105,8 +105,8 @@ def class_variants(rule):
 
 
 def step_keyword(rule, step, carried=None):
-    """What the function of a rule needs to know of the steps so far: their number, and what is
-    carried from one to the next, for which there is something of its own for each number."""
+    """The keywords about the steps so far that a rule's function needs: their number, and what is
+    carried from one to the next. If that is not given, it is a number that depends on the step."""
     if "step" not in rule.hypers:
         return {}
     if rule.carried is None:
@@ -119,7 +119,7 @@ def step_keyword(rule, step, carried=None):
 def function_keywords(rule, keywords, step, carried=None):
     """What the function of a rule needs for the step that a class with these keywords takes."""
     hypers = {
-        name: keywords.get(name, 1.0)  # of a grad_scale that is not given
+        name: keywords.get(name, 1.0)  # grad_scale may be absent
         for name in rule.hypers
         if name not in ("step", rule.carried)
     }
@@ -134,7 +134,7 @@ def function_keywords(rule, keywords, step, carried=None):
 def uniform(seed, n):
     """`n` doubles in [0, 1) from splitmix64: the same on every machine and NumPy.
 
-    Tests of every rule ask for the same ones again and again.
+    They are cached, since the tests of all rules use the same ones.
     """
     z = np.arange(1, n + 1, dtype=np.uint64) + (np.uint64(seed) << np.uint64(32))
     z = z * np.uint64(0x9E3779B97F4A7C15)
@@ -154,7 +154,7 @@ def numbers(seed, n, dtype):
 
 
 def same_but_nan_payload(a, b):
-    """Equality of all bits, but for which NaN a NaN is."""
+    """Equality of all bits, except that any NaN equals any other."""
     if a.dtype.names:  # blocks of 8 bits
         return all(same_but_nan_payload(a[field], b[field]) for field in a.dtype.names)
     if a.tobytes() == b.tobytes():

@@ -14,12 +14,12 @@ import pytest
 INTEGRATIONS = Path(__file__).parent / "integrations"
 EXTRA = {"slow", "compiler", "needs"}
 
-# Ctrl-C interrupts, wherever the tests are started from. A shell has what it starts in the
-# background ignore it; Python leaves that so, and hands it down.
+# Ctrl-C must interrupt, however the tests are started. A shell makes processes in the background
+# ignore it, and Python keeps that setting and passes it on to child processes.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-# OpenBLAS, which NumPy loads, would have a thread of each process wait for each CPU, busily.
+# Otherwise OpenBLAS, which NumPy loads, has a busily waiting thread for each CPU in each process.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
@@ -78,7 +78,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_runtest_setup(item):
-    """A package that is missing is a failure, since who says --all wants to know."""
+    """A missing package is a failure, since --all asks for every test."""
     for marker in item.iter_markers("needs"):
         for package in marker.args:
             if importlib.util.find_spec(package) is None:

@@ -35,7 +35,7 @@ def run_python(*arguments, timeout=120, **environment):
 
 
 def run_code(code, timeout=120, **environment):
-    """Run `code` in a child, which has to end well, and give what it printed."""
+    """Run `code` in a child, which has to succeed, and return what it printed."""
     done = run_python("-c", code, timeout=timeout, **environment)
     assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout.strip()
@@ -80,7 +80,7 @@ def assert_session_ends(process):
 
 
 def run_program(command, environment=None, cwd=None):
-    """Run a program, which has to end well, and give what it printed; its own message if not."""
+    """Run a program, which has to succeed, and return what it printed; a failure shows that."""
     done = subprocess.run(
         [str(word) for word in command],
         cwd=cwd,

@@ -8,12 +8,15 @@ buffers; everything else is NumPy arithmetic in that dtype, left to right as the
 import numpy as np
 
 REFERENCE = {}
-# Of the rules that join arrays, those for several of them
+# For the rules that join arrays: functions that step several arrays together
 TOGETHER = {}
 
 
 def twin(function):
-    """Of the rule of the same name; overflow, invalid and division by zero are results there."""
+    """Enter a function as the twin of the rule of the same name.
+
+    Overflow, invalid operations and division by zero are results and no errors there.
+    """
     REFERENCE[function.__name__] = np.errstate(all="ignore")(function)
     return function
 
@@ -332,8 +335,8 @@ def sum_of_squares(terms):
 
 
 def sum_of(terms):
-    """In double: of each block of 4096 in 32 sums, which are added in halves; then the blocks in
-    pairs."""
+    """In double: each block of 4096 has 32 sums, which are added in halves. Then the sums of the
+    blocks are added in pairs."""
     blocks = np.zeros((-(-terms.size // 4096), 128, 32))
     blocks.ravel()[: terms.size] = terms.ravel()
     sums = np.zeros((len(blocks), 32))
@@ -477,7 +480,7 @@ def schedule_free_adamw(
 
 @np.errstate(all="ignore")
 def prodigy_together(tensors, d):
-    """A step of several arrays: for each of them its buffers, and the keywords of `prodigy`.
+    """A step of several arrays. `tensors` has the buffers of each, and the keywords of `prodigy`.
 
     `d` is what all of them carry.
     """

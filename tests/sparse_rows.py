@@ -8,7 +8,7 @@ from reference import REFERENCE
 
 
 def add_up(indices, values):
-    """Each row once, in the order in which they stand first, and its gradients, added in order."""
+    """Each row once, in the order of their first occurrence, and its gradients, added in order."""
     sums = {}
     for index, value in zip(indices.tolist(), values, strict=True):
         sums[index] = sums[index] + value if index in sums else value

@@ -52,7 +52,7 @@ def studies(folder):
 
 
 def without_times(output):
-    """What is printed but for the last two lines: the folder, and the seconds."""
+    """What is printed, except the last two lines: the folder, and the seconds."""
     return output.rsplit("\n\n", 1)[0]
 
 
@@ -112,7 +112,7 @@ def test_hyper_parameters_in_the_table_are_those_of_the_rule(first):
 def test_networks_read_the_test_images(first):
     _, cells = table(first[1], "the best of all")
     accuracies = [float(cells["test accuracy, %", rule]) for rule in RULES]
-    # Ten digits: whoever guesses is right in one of ten cases.
+    # There are ten digits, so a guess is right in one of ten cases.
     assert 85 < max(accuracies) <= 100
 
 

@@ -17,7 +17,7 @@ import fastopt
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = Path(fastopt.__file__).parent
 
-# What stubtest reports and is not a fault, as regular expressions.
+# What stubtest reports although it is no fault, as regular expressions.
 ALLOWED = [
     # Imported for annotations only, of a package without types.
     r"fastopt\.\w+\.OptimizeResult",
@@ -186,8 +186,10 @@ def run_pyright(program):
 
 @pytest.fixture(scope="module")
 def check_types(tmp_path_factory):
-    """Checks a user's program as strictly as mypy can; what the package does inside is not its
-    matter. The programs share what mypy has read."""
+    """Check a user's program as strictly as mypy can, without errors inside the package.
+
+    The programs share a cache of what mypy has read.
+    """
     cache = tmp_path_factory.mktemp("mypy")
 
     def check(program):
@@ -199,8 +201,8 @@ def check_types(tmp_path_factory):
 
 
 def modules_without_their_library():
-    """Modules that cannot be imported because a foreign library of theirs is not installed, and
-    those below them, which are not even looked for: as regular expressions."""
+    """Regular expressions for modules whose foreign library is not installed, and for the modules
+    below them, which cannot be found then."""
     for module in pkgutil.walk_packages(fastopt.__path__, "fastopt."):
         try:
             importlib.import_module(module.name)

@@ -1,4 +1,4 @@
-/* Every error that the C interface can return, and that nothing is written then. C and C++. */
+/* Every error that the C interface can return; nothing may be written then. C and C++. */
 #include "check.h"
 
 #include <fastopt.h>
@@ -107,7 +107,7 @@ static void check_tensors(fo_rule rule)
     const fo_group groups[2] = {{rule, valid(rule)}, {rule, valid(rule)}};
     buffers b;
     fill(&b);
-    /* The first is in order: it must stay as it is because the second is not. */
+    /* The first tensor is valid. It must stay as it is because the second is not. */
     buffers other;
     fill(&other);
     fo_tensor tensors[2] = {tensor_of(&b), tensor_of(&other)};
@@ -148,7 +148,7 @@ static void check_tensors(fo_rule rule)
         tensors[1].step = 0;
         REFUSED(FO_BAD_STEP);
     }
-    /* An average counts the steps of every rule. */
+    /* With an average, the step must be valid for every rule. */
     double average[N] = {0};
     tensors[1].average = average;
     tensors[1].step = 0;

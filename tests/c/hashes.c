@@ -3,7 +3,7 @@
  *
  *     rule dtype variant hash
  *
- * With arguments, of the rules that they name.
+ * With arguments, only of the rules that they name.
  */
 #include <fastopt.h>
 
@@ -136,7 +136,7 @@ static void fill_as(fo_format format, void *buffer, size_t n)
         if (format == FO_FLOAT32)
             ((float *)buffer)[i] = values[i];
         else
-            ((uint16_t *)buffer)[i] = (uint16_t)(word >> 16); /* as float16, some number or other */
+            ((uint16_t *)buffer)[i] = (uint16_t)(word >> 16); /* as a float16, any number */
     }
     free(values);
 }

@@ -27,7 +27,7 @@ DECLARATION = re.compile(r"FO_API\b[^;]*?\b(fo_\w+)\(")
 
 
 def run(command, **environment):
-    """The program's output; its own message if it fails."""
+    """The program's output; if it fails, the message shows that output."""
     return run_program(command, {**os.environ, **environment})
 
 
@@ -170,7 +170,7 @@ def test_fast_math_is_refused(tmp_path):
 
 @pytest.mark.skipif("avx512" not in fastopt._core.isas(), reason="no CPU that contracts")
 def test_contracted_build_is_refused_when_it_is_loaded(installed, tmp_path):
-    """With build.h, which undoes the flag, left out."""
+    """Built without build.h, which undoes the flag."""
     kernel, program = tmp_path / "nag.o", tmp_path / "program"
     flags = ["-std=gnu11", "-O2", "-DFO_BUILD_H", "-ffp-contract=fast", f"-I{CSRC}"]
     run([*CC, *flags, "-c", CSRC / "rules" / "nag.c", "-o", kernel])

@@ -240,7 +240,7 @@ def test_every_rule_and_dtype_has_its_function_and_its_pinned_signature():
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", fastopt.RULES)
 def test_function_takes_the_arguments_of_the_python_function_in_its_order(name, dtype):
-    """Each hyper-parameter has a value of its own, so that two in each other's place are seen."""
+    """Each hyper-parameter has a value of its own, so that two that are swapped are noticed."""
     rule = fastopt.RULES[name]
     types = types_of(f"{name}_{dtype}", ctypes.c_void_p)
     function = ctypes.CFUNCTYPE(ctypes.c_int, *types)(address_of(f"{name}_{dtype}"))
@@ -310,7 +310,7 @@ def test_numba_example_of_the_page_trains():
     names = {}
     exec(compile(example("numba"), str(PAGE), "exec"), names)
     assert np.allclose(names["weights"], 0.5, atol=0.02)
-    # With an argument too few it may train all the same, by what the stack happens to hold.
+    # If an argument were missing, it might train all the same, with whatever the stack holds.
     declared = type(names["rmsprop"])._argtypes_
     assert list(declared) == types_of("rmsprop_float64", ctypes.c_size_t)
 

@@ -1,6 +1,6 @@
 /* Several threads step optimizers of their own on the one pool, change its size, ask for its settings
  * and fork; every result must be that of one thread alone. Meant for the thread sanitizer, which finds
- * a race whether or not it did harm, but does not follow a fork of several threads.
+ * a race whether or not it did harm, but cannot follow a fork of a process with several threads.
  *
  *     cc -fsanitize=thread -I../../csrc -DWITHOUT_FORKS threads.c ...    # with all of csrc
  */

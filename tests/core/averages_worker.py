@@ -16,9 +16,9 @@ from reference import average
 
 import fastopt
 
-# About a vector, what a step and its average take turns over, and what threads share.
+# Near the length of a vector, and near the chunk after which a step and its average take turns
 SIZES = (0, 1, 67, 1023, 1024, 2085)
-LARGE = 120_001
+LARGE = 120_001  # shared by several threads
 STEPS = 3
 EMA = 0.7
 STORED = [
@@ -43,7 +43,7 @@ def dtype_of(name):
 
 
 def wide(param, state):
-    """What the step computed in."""
+    """The parameter in the type that the step computes in."""
     if param.dtype == np.float64 or param.dtype == np.float32:
         return param
     if "remainder" in state:
@@ -52,7 +52,7 @@ def wide(param, state):
 
 
 def differ(rule, name, keywords, sizes):
-    """The places of the averages that are not the twin's, or whose step was disturbed."""
+    """The indices of the averages that are not the twin's, or whose step differs without `ema`."""
     dtype, lr = dtype_of(name), 0.013
     params = [numbers(k, n, np.float64).astype(dtype) for k, n in enumerate(sizes)]
     plain = [param.copy() for param in params]

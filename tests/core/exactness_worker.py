@@ -36,7 +36,7 @@ GUARD_BYTE = 0xA5
 STEPS = 4
 # More than 2 MiB, so that one thread works in two places
 LARGE_BYTES = 2_400_044
-# Longer buffers repeat so many elements, a prime: what belongs to another chunk differs.
+# Longer buffers repeat this many elements. It is a prime, so that no two chunks are equal.
 PERIOD = 4099
 THREADS = (1, 2, 3, 7)
 FEW_THREADS = (1, 2, 7)
@@ -44,7 +44,7 @@ PINNED_STEPS = 100
 PINNED_LENGTH = 259
 SPECIAL_STEPS = (1, 2, 1000, 2**31, 2**53)
 PROT_NONE = 0
-# The last states that are maxima
+# States that are maxima, where they are the last state
 MAXIMA = {"max_exp_avg_sq", "exp_inf"}
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -120,7 +120,7 @@ class Variant:
         self.shorter = None
 
     def expected_of(self, period, n):
-        """The twin's result on a period, again and again up to n elements."""
+        """The twin's result on a period, repeated up to n elements."""
         buffers = [buffer[:period].copy() for buffer in self.initial]
         self.run(REFERENCE[self.rule.name], buffers, [each[:period] for each in self.gradients])
         return [np.resize(buffer, n) for buffer in buffers]
@@ -140,7 +140,7 @@ class Variant:
         function = function_of(self.rule)
         expected = self.expected
         if self.rule.takes_norms and n < len(expected[0]):
-            # Norms of fewer elements are others. The same length comes several times.
+            # Fewer elements have other norms. Kept, since each length comes several times.
             if self.shorter is None or len(self.shorter[0]) != n:
                 self.shorter = self.expected_of(n, n)
             expected = self.shorter
@@ -209,12 +209,13 @@ def element_offsets(n, buffers, per_vector):
 
 
 def check_lengths(report, every):
-    """At every length and three starts, or at those about whole vectors and one start, in turn."""
+    """At every length and three starts. Without `every`, at lengths near whole vectors and at one
+    start, in turn."""
     longest = 4 * VECTOR_BYTES // 4 + 1
     heap = [Arena.heap((4 * longest + 8) * 8) for _ in range(8)]
     pages = [Arena.between_protected_pages() for _ in range(8)]
     for place, choice in enumerate(choices()):
-        # What the first two steps do to a length, later ones do too.
+        # Two steps are enough for all flags: later steps treat a length in the same way.
         variant = Variant(*choice, longest, steps=2 if every else STEPS)
         size = variant.dtype.itemsize
         per_vector = VECTOR_BYTES // size
@@ -241,7 +242,7 @@ def check_threads(report, every):
         n = LARGE_BYTES // size
         variant = Variant(rule, dtype, *flags, n, steps=2)
         buffers = len(variant.names) + 1
-        # Of all flags each choice has half of the numbers of threads, in turn.
+        # With all flags, each choice has half of the numbers of threads, in turn.
         for threads in THREADS[place % 2 :: 2] if every else FEW_THREADS:
             fastopt.set_num_threads(threads)
             offsets = [size * ((2 * i + 1) % 16) for i in range(buffers)]
@@ -267,7 +268,7 @@ def check_special_values(report):
             if names[-1] in MAXIMA:
                 # numpy.maximum does not define the sign of max(-0, 0)
                 axes[-1] = np.delete(axes[-1], 1)
-            # Of six buffers a sample; 1009 is coprime to the number of values.
+            # With six buffers, a sample of the grid; 1009 is coprime to the number of values.
             grid = [axis.ravel()[:: 1009 if count > 5 else 1] for axis in np.meshgrid(*axes)]
             for hypers in special_hypers(rule, keywords, dtype):
                 expected = [np.ascontiguousarray(buffer) for buffer in grid]
@@ -294,7 +295,7 @@ def special_hypers(rule, keywords, dtype):
     if "eps" in keywords:
         choices["eps"] = (keywords["eps"], 0.0)
     if keywords["weight_decay"]:
-        # Its product with a number is mostly 0, and with infinity still infinity
+        # Its product with most numbers is 0, but with infinity it is infinity.
         tiny = float(np.finfo(dtype).smallest_subnormal)
         choices["weight_decay"] = (keywords["weight_decay"], tiny)
     if "step" in rule.hypers:

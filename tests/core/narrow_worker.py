@@ -28,9 +28,9 @@ from fastopt._formats import named_dtype
 
 SEED = 2**63 + 12345
 STEPS = 3
-# Lengths about vectors, groups of them and tiles, and one that several threads share.
+# Lengths near those of vectors, of groups of vectors and of tiles
 LENGTHS = (1, 0, 7, 16, 31, 64, 129, 515, 1029)
-LARGE = 70_001
+LARGE = 70_001  # shared by several threads
 
 # param, grad, states, master_weights
 COMBINATIONS = (
@@ -64,7 +64,7 @@ def as_array(stored, format):
 
 
 def formats_of(rule, names, state):
-    """A mixture where there is no one format."""
+    """The formats of the states: the one that is given, or a mixture."""
     mixture = MIXTURES.get(state, (state,))
     return [mixture[k % len(mixture)] for k, _ in enumerate(names)]
 
@@ -148,8 +148,8 @@ def keywords_of(rule, turn):
 
 
 def combinations_of(rule, combinations):
-    """Each combination with each rounding, but for those that are refused: rounded to nearest, a
-    narrow sum of squares stops growing."""
+    """Each combination with each rounding, except those that are refused: a narrow sum of squares
+    that is rounded to nearest stops growing."""
     for combination, rounding in itertools.product(combinations, ("stochastic", "nearest")):
         is_narrow_sum = rule.kernel == "adagrad" and combination[2] != "float32"
         if not (is_narrow_sum and rounding == "nearest"):
@@ -161,7 +161,7 @@ def every_case():
     for rule in RULES:
         print(rule.name, file=sys.stderr, flush=True)
         for combination, rounding in combinations_of(rule, COMBINATIONS):
-            # Rules that join arrays have a twin for one.
+            # The twin of a rule that joins arrays steps a single one.
             for lengths in (LENGTHS[-1:] if rule.joins_arrays else LENGTHS, (LARGE,)):
                 turn += 5
                 yield Case(rule, keywords_of(rule, turn), combination, rounding, lengths)

@@ -23,13 +23,14 @@ from cases import (
 
 import fastopt
 
-# Rows, gradients, and the elements of a row: about lines, vectors, groups of them and tiles; rows
-# that several threads share, and ones so long that threads share one.
+# Numbers of rows, of gradients, and of the elements of a row. These are near the sizes of cache
+# lines, vectors, groups of vectors and tiles. Of the large tables, several threads share the rows
+# of one, and a single row of the other.
 SHAPES = ((1, 1, 1), (5, 3, 0), (7, 30, 3), (40, 64, 16), (40, 90, 64), (9, 20, 67), (3, 5, 1100))
 LARGE = ((6000, 5000, 70), (3, 4, 120_001))
 STEPS = 2
 THREADS = (1, 2, 7)
-SEEDS = 10  # of indices: making numbers would take most of the time
+SEEDS = 10  # of indices: few, since the numbers are cached and take most of the time to make
 
 numbers = functools.cache(cases.numbers)
 
@@ -49,7 +50,7 @@ def differ(rule, dtype, keywords, optional, shape, turn):
     for t in range(STEPS):
         indices = indices_of(rows, count, turn + t)
         values = numbers(9 + t, count * n, dtype).reshape(count, n)
-        # Two sets, because a number that a rule carries is written.
+        # Two sets, because a call writes the number that a rule carries.
         own, other = ({**keywords, **step_keyword(rule, t + 1)} for _ in range(2))
         of_twin = dict(zip(names[1:], expected[1:], strict=True))
         states = dict(zip(names[1:], got[1:], strict=True))

@@ -119,7 +119,7 @@ def test_rows_of_a_table_are_averaged_where_they_are_stepped(rule, dtype):
 
 
 def kept(params, optimizer):
-    """The optimizer, with parameters, in every way to keep it."""
+    """Parameters and optimizer, restored in every way in which they can be kept."""
     yield copy.deepcopy((params, optimizer))
     yield pickle.loads(pickle.dumps((params, optimizer)))
     file = io.BytesIO()
@@ -163,7 +163,7 @@ def test_averages_that_only_one_side_has_need_convert():
         assert freeze(to.state_dict()) == before
         to.load_state_dict(found, convert=True)
     assert without.ema is None
-    # They begin anew, at the parameters, and have the weight of a step that comes late.
+    # The averages start again at the parameters, but the next step has the weight of its count.
     assert freeze(optimizer.ema) == freeze(params)
     began = params["bias"].copy()
     optimizer.step(arrays(20))

@@ -181,7 +181,7 @@ def test_skipped_steps_survive(way):
     opt.step(grads(), skip_nonfinite=True)
     way(opt, other)
     assert (other.skipped_steps, other.state[0]["step"]) == (1, 1)
-    # Those of a file without any are none.
+    # A state without skipped steps sets the count to 0.
     way(make(), other)
     assert other.skipped_steps == 0
 
@@ -367,7 +367,7 @@ def test_a_bad_rate_of_a_schedule_is_refused_and_nothing_changes(rate, error, me
     with pytest.raises(error, match=message):
         opt.step(np.ones(2))
     assert (param.tolist(), opt.state[0]["step"]) == ([-1.0] * 2, 1)
-    # One that is bad from the start is refused at the start.
+    # A schedule whose first rate is bad is refused at once.
     with pytest.raises(error, match=r"lr\(1\)"):
         fastopt.SGD(param, lr=lambda step: rate)
     with pytest.raises(error, match=r"lr\(2\)"):

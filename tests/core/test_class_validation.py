@@ -256,7 +256,7 @@ def test_a_hyper_parameter_that_was_made_bad_is_refused_by_the_step(rule):
             continue
         good = group[name]
         group[name] = value
-        # A switch cannot be moved at all: whatever the value is, it is a wrong one
+        # A switch of an optional state cannot be changed at all, so every value is a ValueError.
         is_switch = name in rule.optional.values() and name not in rule.hypers
         expected = ValueError if is_switch else error
         with pytest.raises(expected, match=name) as caught:

@@ -131,7 +131,7 @@ def test_a_copy_takes_the_schedule_along(copied):
 
 def test_a_step_of_another_thread_while_an_optimizer_is_pickled_is_an_error():
     class Slow(io.BytesIO):
-        """Where the pickle goes; in the middle of it somebody takes a step."""
+        """A file for the pickle; while it is written, another thread takes a step."""
 
         def write(self, data):
             if not stepped:

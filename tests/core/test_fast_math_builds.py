@@ -1,7 +1,7 @@
-"""A build whose environment asks for fast-math is the build that it is without.
+"""A build is the same whether or not its environment asks for fast-math.
 
-setup.py runs with a program in place of the compiler, which notes how it is called: every source
-gets the same flags, so that some of them show what the flags do.
+setup.py runs with a program in place of the compiler, which records its arguments. Every source
+gets the same flags, so a few sources show what the flags do.
 """
 
 import json
@@ -61,7 +61,7 @@ def fast(tree):
 
 
 def flags_of(args):
-    """What is left without the names of files."""
+    """The arguments without the names of the two files."""
     source, target = args.index("-c") + 1, args.index("-o") + 1
     return [arg for place, arg in enumerate(args) if place not in (source, target)]
 

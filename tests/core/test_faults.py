@@ -1,7 +1,7 @@
-"""The faults that fastopt promises to survive, one row each: what is to happen, and what shows it.
+"""The faults that fastopt promises to survive. Each has a row: what must happen, and what shows it.
 
-A row is shown by bad arrays of `bad_input.ARRAY_FAULTS`, which are made and refused here in
-every argument of every rule's function, or by tests elsewhere, which have to exist.
+A row names bad arrays of `bad_input.ARRAY_FAULTS`, which are passed here as every argument of every
+rule's function and must be refused, or tests elsewhere, which must exist.
 """
 
 import ast
@@ -416,7 +416,7 @@ def test_a_bad_array_is_refused_with_the_exception_of_its_row(row, name, dtype):
 def test_no_eps_where_the_average_is_zero_gives_what_numpy_gives(dtype):
     for rule in RULES:
         if "eps" not in rule.hypers or not rule.squares:
-            continue  # that of LARS is added to a norm
+            continue  # LARS adds eps to a norm
         keywords = {**rule.hypers, "lr": 0.1, "eps": 0.0}
         mine = [np.zeros(70, dtype) for _ in argument_names(rule, ())]
         mine[1][::3] = 1.0

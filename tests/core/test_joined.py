@@ -11,18 +11,18 @@ import fastopt
 
 JOINED = [rule for rule in RULES if rule.joins_arrays]
 by_name = pytest.mark.parametrize("rule", JOINED, ids=lambda rule: rule.name)
-# Of three groups; more than a block of the sums, and more than one thread
+# Of three groups. Some arrays are longer than a block of the sums, and one needs several threads.
 SIZES = ((4099, 0, 7), (1,), (150_001, 3))
 
 
 def arrays(seed, dtypes=DTYPES, sizes=SIZES):
-    """In groups; dtypes take turns."""
+    """Arrays in groups; dtypes take turns."""
     turns = itertools.cycle(dtypes)
     return [[numbers(seed + n % 97, n, next(turns)) for n in group] for group in sizes]
 
 
 def descents(groups, seed):
-    """Gradients of a bowl, with noise: a step size that is estimated grows."""
+    """Noisy gradients of a bowl, which make an estimated step size grow."""
     noise = arrays(seed)
     return [
         [(p - 3 + 0.1 * e).astype(p.dtype) for p, e in zip(*pair, strict=True)]
@@ -59,7 +59,7 @@ def flat(groups):
 @pytest.mark.parametrize("threads", [1, 3])
 @by_name
 def test_groups_are_stepped_as_the_twin_steps_them_together(rule, threads):
-    """Also where arrays are without a gradient at some steps, or at the first ones."""
+    """Also if arrays have no gradient in some steps, or in the first ones."""
     fastopt.set_num_threads(threads)
     for keywords in class_variants(rule)[threads::7]:
         given = {**keywords, "lr": 1.0, "beta2": 0.9, "d0": 1e-3}

@@ -99,7 +99,7 @@ def test_more_than_two_to_the_31_elements(long_array, threads):
 @pytest.mark.parametrize("make", [fastopt.SGD, fastopt.Momentum, fastopt.NAG])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_passes_over_more_memory_than_caches_hold_give_the_same_bits_both_ways(make, threads):
-    n = 8_500_001  # 64 MiB and an end that is no whole cache line
+    n = 8_500_001  # more than 64 MiB, and the last cache line is not full
     rng = np.random.default_rng(0)
     values = rng.standard_normal(n + 3)
     param, grad, twin = values[3:].copy(), values[:-3].copy(), values[3:].copy()

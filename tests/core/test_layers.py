@@ -24,7 +24,7 @@ ALLOWED = {
     f"{TUNE}.ledger": LEDGER,
     f"{TUNE}.reporting": (*LEDGER, f"{TUNE}.reporting"),
     f"{TUNE}.running": (*LEDGER, *SCHEDULERS, f"{TUNE}.running"),
-    # How many processors there are, the extension module counts once for all.
+    # The extension module counts the CPUs for all modules.
     f"{TUNE}.running.cpus": ("fastopt._core",),
     TUNE: ("fastopt._checks", TUNE),
     "fastopt.integrations": ("fastopt",),
@@ -100,7 +100,7 @@ def library(name):
     return [*name.split("."), ""][2].removeprefix("_").partition("_")[0]
 
 
-# DeepSpeed's optimizers are torch's, of torch's tensors.
+# DeepSpeed's optimizers step torch's tensors, and are built on the integration for torch.
 BUILT_ON = {"deepspeed": "torch"}
 
 

@@ -17,7 +17,7 @@ linux_only = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="reads the process's size in /proc, on Linux"
 )
 
-# The address space may not grow: what is asked of the system from then on is refused.
+# After no_more_memory() the address space must not grow, so allocations fail.
 NO_MORE_MEMORY = """
 import mmap, resource
 import numpy as np
@@ -64,7 +64,7 @@ def test_a_step_without_memory_changes_nothing(rule, how):
 @pytest.mark.own_memory
 @pytest.mark.parametrize("how", ["", ", max_norm=1.0"])
 def test_a_step_of_rows_without_memory_changes_nothing(how):
-    """What is too large: the list of a million rows, or the sums of two long ones."""
+    """The list of a million rows is too large, or the sums of two long rows are."""
     count, n = (2, 2**20) if how else (2**20, 1)
     code = NO_MORE_MEMORY + (
         f"param, grad = np.ones((4, {n})), np.ones(({count}, {n}))\n"

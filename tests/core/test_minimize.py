@@ -7,9 +7,10 @@ import scipy.optimize
 import fastopt
 from fastopt.schedules import cosine, exponential, linear
 
-# What a rule needs to solve both problems below to a gradient within 1e-5. Unless the learning rate
-# falls, Adadelta, RMSprop and NAdam move on at the pace of their averages near the minimum, and all
-# steps of Lion have one size, as have those of LAMB and LARS beside the norm of the parameter.
+# What a rule needs to solve both problems below to a gradient within 1e-5. With a constant learning
+# rate, the steps of some rules do not shrink near the minimum: those of Adadelta, RMSprop and NAdam
+# follow their averages, all steps of Lion have one size, and those of LAMB and LARS are in
+# proportion to the norm of the parameter.
 SETTINGS = {
     "sgd": {"lr": 1.5e-3},
     "momentum": {"lr": 1e-3, "momentum": 0.95},
@@ -30,7 +31,7 @@ SETTINGS = {
     "stableadamw": {"lr": exponential(0.05, 0.5, steps=2000), "weight_decay": 0.0},
     "lamb": {"lr": exponential(0.1, 0.5, steps=400), "weight_decay": 0.0},
     "lars": {"lr": exponential(30.0, 0.5, steps=400)},
-    # An average forgets faster where the rates rise all along.
+    # With rising rates an average forgets faster.
     "schedule_free_sgd": {"lr": linear(1e-3, 8e-3, steps=30_000), "momentum": 0.95},
     "schedule_free_adamw": {"lr": 0.02, "beta1": 0.95, "eps": 1.0, "warmup_steps": 30_000},
     "prodigy": {"lr": 1.0},

@@ -51,11 +51,11 @@ def test_eval_gives_the_average_of_the_steps_by_their_squared_rates(rule):
 def test_train_leads_back_and_goes_on(rule):
     params, optimizer = trained(rule)
     before = copy.deepcopy(params)
-    optimizer.train()  # it does
+    optimizer.train()  # changes nothing: it is training
     assert all((a == b).all() for a, b in zip(params, before, strict=True))
     optimizer.eval()
     average = copy.deepcopy(params)
-    optimizer.eval()  # it is there
+    optimizer.eval()  # changes nothing: it is at the average
     assert all((a == b).all() for a, b in zip(params, average, strict=True))
     assert not any((a == b).any() for a, b in zip(params, before, strict=True))
     assert not optimizer.training
@@ -76,7 +76,7 @@ def test_a_step_of_the_average_is_an_error_that_says_what_to_do(rule):
 
 
 def copies(optimizer, params):
-    """The optimizer, with parameters, in every way to keep it."""
+    """Parameters and optimizer, restored in every way in which they can be kept."""
     yield copy.deepcopy((params, optimizer))
     yield pickle.loads(pickle.dumps((params, optimizer)))
     file = io.BytesIO()

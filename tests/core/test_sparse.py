@@ -101,7 +101,7 @@ def test_all_rows_in_any_order_are_the_dense_step(rule):
         assert a.tobytes() == b.tobytes()
 
 
-def test_gradients_of_a_row_are_added_in_the_order_in_which_they_stand():
+def test_gradients_of_a_row_are_added_in_their_order():
     param = np.zeros((2, 1), np.float32)
     values = np.array([[1e8], [5], [-1e8], [1]], np.float32)
     for order in ([0, 1, 2, 3], [0, 2, 1, 3], [3, 1, 0, 2]):
@@ -255,7 +255,7 @@ def test_a_population_takes_no_rows():
 
 
 def dense_gradient(rows, shape):
-    """Zero but in the rows, which stand once each."""
+    """Zeros except in the rows, each of which occurs once."""
     grad = np.zeros(shape, rows.values.dtype)
     grad[rows.indices] = rows.values
     return grad
@@ -307,7 +307,7 @@ def test_a_row_that_comes_late_takes_the_count_of_its_optimizer():
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_clipping_takes_the_norm_of_the_added_rows(dtype, threads):
-    """Of rows that stand once, the norm has the bits of an array of them."""
+    """If each row occurs once, the norm has the bits of that of an array of these rows."""
     fastopt.set_num_threads(threads)
     values = numbers(1, 5000 * 70, dtype).reshape(5000, 70)
     once = np.argsort(numbers(2, 6000, np.float64))[:5000]

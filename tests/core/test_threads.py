@@ -263,7 +263,8 @@ def test_a_copy_while_another_thread_steps_is_whole_or_refused(copied):
         while not stop.is_set():
             with contextlib.suppress(RuntimeError):
                 optimizer.step(grad)
-            # As in training, where gradients are computed between steps; else every copy is refused
+            # As in a training, which computes gradients between steps. Without a pause every copy
+            # would be refused.
             time.sleep(1e-4)
 
     worker = threading.Thread(target=work)
@@ -340,7 +341,7 @@ def test_a_worker_may_run_where_the_caller_may_but_not_on_its_cpu():
         "fastopt.set_num_threads(2)\n"
         "for _ in range(5):\n"
         "    digest_of_a_step(0)\n"
-        "    time.sleep(0.02)  # it sleeps, and is placed when it is woken\n"
+        "    time.sleep(0.02)  # the worker sleeps; its mask is set when it is woken\n"
         "(worker,) = {int(task) for task in os.listdir('/proc/self/task')} - before\n"
         "left_out = mine - os.sched_getaffinity(worker)\n"
         "print(os.sched_getaffinity(worker) <= mine, len(left_out) == (len(mine) > 1),\n"

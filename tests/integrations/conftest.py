@@ -5,8 +5,8 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def numbers_in_double(request):
-    """The numbers that torch keeps beside the states, such as NAdam's product, are of its default
-    dtype. In float32 their rounding, which is torch's own, would hide all other differences."""
+    """The numbers that torch keeps beside the states, such as NAdam's product, have its default
+    dtype. In float32 their rounding would hide all other differences."""
     parameters = getattr(getattr(request.node, "callspec", None), "params", {})
     if parameters.get("name") not in ("ASGD", "NAdam"):
         yield

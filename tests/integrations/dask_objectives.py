@@ -19,7 +19,7 @@ def slow_square(params):
 
 
 def kill_worker_once(params):
-    """Kill the worker that runs it, the first time; later answer as if nothing had been."""
+    """Kill the worker that runs it the first time, and succeed later."""
     if params["x"] == 3:
         try:
             os.close(os.open(params["mark"], os.O_CREAT | os.O_EXCL))
@@ -38,7 +38,7 @@ def always_kill_worker(params):
 
 
 def kill_worker_under_others(params):
-    """As always_kill_worker, when another trial has had the time to start on the same worker."""
+    """As always_kill_worker, but only after another trial has started on the same worker."""
     time.sleep(0.2 if params["x"] == 3 else 0.6)
     return always_kill_worker(params)
 

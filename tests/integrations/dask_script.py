@@ -1,4 +1,4 @@
-"""A study on a cluster that somebody interrupts: python dask_script.py STORAGE [use]."""
+"""A study on a cluster that a test interrupts: python dask_script.py STORAGE [use]."""
 
 import sys
 

@@ -20,7 +20,7 @@ KEYWORDS = {
 
 
 def set_grads(model, step):
-    """The same for any number of processes: no sums over several."""
+    """The same gradients for any number of processes: none is a sum over processes."""
     for index, param in enumerate(model.parameters()):
         generator = torch.Generator().manual_seed(100 * step + index)
         whole = torch.randn(param.shape, generator=generator).to(param.dtype)
@@ -40,16 +40,16 @@ def is_sharded_alike(state, param):
 
 
 def wide(tensor):
-    """gloo gathers no int16."""
+    """A type that gloo can gather, which int16 is not."""
     return tensor.int() if tensor.dtype == torch.int16 else tensor
 
 
 def train(name, dtype, steps, result, load=None, save=None):
-    """Train, after the steps of the checkpoint at `load`; `result` is the file for the parameters
-    and states as they then are, whole."""
+    """Train, from the checkpoint at `load` if there is one. The whole parameters and states are
+    then written to the file `result`."""
     torch.manual_seed(0)
     dtype = getattr(torch, dtype)
-    # Of seven and of one row, two processes do not get equally many.
+    # Layers of seven rows and of one, so that two processes get different numbers of rows.
     model = torch.nn.Sequential(torch.nn.Linear(5, 7), torch.nn.Linear(7, 1)).to(dtype)
     fully_shard(model, mesh=init_device_mesh("cpu", (dist.get_world_size(),)))
     optimizer = getattr(fast, name)(model.parameters(), lr=0.01, **KEYWORDS[dtype])

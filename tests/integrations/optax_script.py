@@ -43,7 +43,7 @@ def lamb(lr, beta1, beta2, eps, adapt, weight_decay):
 
 
 def lars(lr, momentum, trust_coefficient, eps, adapt, weight_decay):
-    """Without decay: in optax the ratio has the norm of the gradient that is decayed already."""
+    """Without decay: optax takes the norm of the gradient after weight decay was added."""
     assert adapt
     assert not weight_decay
     return optax.lars(
@@ -52,7 +52,7 @@ def lars(lr, momentum, trust_coefficient, eps, adapt, weight_decay):
 
 
 def stableadamw(lr, beta1, beta2, eps, weight_decay):
-    """optax' Adam, clipped as the paper has it, which optax has not."""
+    """optax' Adam with the clipping of the paper, which optax lacks."""
     adam = optax.scale_by_adam(beta1, beta2, eps)
 
     def clipped(updates, grads, nu, count):
@@ -94,7 +94,7 @@ def prodigy(
     weight_decay,
     decoupled,
 ):
-    """With the correction of bias, which optax always has, and no bound of the growth."""
+    """With bias correction, which optax always has, and without a bound on the growth."""
     assert use_bias_correction
     assert decoupled
     assert not growth_rate
@@ -111,7 +111,7 @@ def starting_params():
 
 
 def gradients(step, params):
-    """Noise around a slope."""
+    """The gradients of a bowl, with noise."""
     return [
         np.asarray(p + numbers(100 + 10 * step + i, p.size, np.float64).reshape(p.shape))
         for i, p in enumerate(params)

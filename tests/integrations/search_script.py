@@ -1,4 +1,4 @@
-"""A search that somebody kills: python search_script.py LOG N_ITER [STORAGE]."""
+"""A search that a test kills: python search_script.py LOG N_ITER [STORAGE]."""
 
 import json
 import sys

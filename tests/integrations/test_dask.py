@@ -17,21 +17,21 @@ from fastopt import tune
 
 SCRIPT = Path(__file__).parent / "dask_script.py"
 
-# Dask tells about dead workers, as it should.
+# Dask warns of dead workers, as it should.
 pytestmark = pytest.mark.filterwarnings("default")
 X = tune.Int(0, 9)
 
 
 @contextlib.contextmanager
 def cluster_of(**workers):
-    # A trial that kills every worker it comes to is given up after the second. A busy machine may
-    # need long to start another, which the cluster must not take for lost.
+    # A trial that kills every worker that runs it is given up after the second one. A busy machine
+    # may need long to start a new worker, and the cluster must not count it as lost.
     settings = {
         "distributed.scheduler.allowed-failures": 1,
         "distributed.deploy.lost-worker-timeout": "1 hour",
     }
-    # Two workers that start together leave their numbers of threads in this process's environment,
-    # and whatever later tests start would round otherwise.
+    # Two workers that start together leave their numbers of threads in this process's environment.
+    # Processes that later tests start would then round differently.
     with (
         mock.patch.dict(os.environ),
         dask.config.set(settings),
@@ -97,7 +97,7 @@ def test_trial_that_raises_has_failed_with_its_reason(client):
 
 
 def interrupt(path, send, *arguments):
-    """Interrupt the script by ``send`` when it has told five trials; the lines that it printed."""
+    """Interrupt the script by ``send`` after five trials; return the lines that it printed."""
     process = start_script(SCRIPT, path, *arguments, stderr=subprocess.PIPE, start_new_session=True)
     first = [process.stdout.readline() for _ in range(5)]
     send(process.pid, signal.SIGINT)
@@ -111,7 +111,7 @@ def assert_all_that_was_said_is_stored(path, numbers):
     study = tune.Study(dask_objectives.LONG, strategy="grid", storage=path)
     finished = [trial.number for trial in study.finished]
     assert finished[: len(numbers)] == numbers
-    assert len(finished) <= len(numbers) + 1  # stored, and interrupted before it was said
+    assert len(finished) <= len(numbers) + 1  # one may be stored and not yet printed
     assert len(finished) < 100
     assert all(trial.value == trial.number**2 for trial in study.finished)
     running = [trial.number for trial in study.trials if trial.state == "running"]
@@ -128,7 +128,7 @@ def test_sigint_ends_a_study_and_leaves_its_owners_cluster_as_usable_as_before(t
 
 
 def test_ctrl_c_in_a_terminal_ends_study_and_cluster_and_all_told_is_stored(tmp_path):
-    """It reaches Dask's workers as well, which say so, each with a traceback of its own."""
+    """Ctrl-C reaches Dask's workers as well, and each of them prints a traceback."""
     path = tmp_path / "study.db"
     *told, last = interrupt(path, os.killpg)
     assert last == "interrupted"

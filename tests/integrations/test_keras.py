@@ -80,7 +80,7 @@ def test_the_settings_give_the_steps_of_keras(theirs, their_keywords, ours, our_
 
 
 def test_defaults_alone_do_not():
-    """That the table's settings are needed, so that the comparison can fail."""
+    """The table's settings are needed, so the comparison above can fail."""
     for theirs, their_keywords, ours, our_keywords in SAME:
         lr = our_keywords.get("lr", 1e-3)
         plain = our_steps(ours, {"lr": lr})
@@ -90,7 +90,7 @@ def test_defaults_alone_do_not():
 
 
 def test_momentum_with_a_changing_learning_rate_is_another_rule():
-    """Keras' velocity holds steps, fastopt's gradients: equal only while lr is."""
+    """Keras' velocity sums steps, fastopt's buffer gradients: equal only while lr is constant."""
     start, grads = values()
     variable = keras.Variable(start, dtype="float64")
     theirs = keras.optimizers.SGD(momentum=0.9)

@@ -46,7 +46,7 @@ OPTAX = {
         "weight_decay": 0.03,
     },
 }
-# A rule whose lr has no default, and what optax always has
+# Besides the defaults: LARS has none for lr, and optax always corrects the bias in Prodigy.
 GIVEN = {"lars": {"lr": 1.0}, "prodigy": {"use_bias_correction": True}}
 
 
@@ -56,7 +56,7 @@ CASES += [*GIVEN.items(), *OPTAX.items()]
 
 @pytest.fixture(scope="module")
 def differences():
-    """Of all cases, from one process, since importing JAX takes longer than the steps."""
+    """The results of all cases, from one process: importing JAX takes longer than the steps."""
     done = run_python(SCRIPT, json.dumps(CASES), timeout=None)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

@@ -109,7 +109,7 @@ def test_failed_pruned_and_infinite_trials_count_as_in_a_study_of_ours():
             ours.tell(expected, float("inf"))
             study.tell(trial, float("inf"))
         elif i == 4:
-            # with no other that reported as often, a stopped trial is as good as its best value
+            # No other trial reported as often, so the stopped one counts with its best value.
             ours.tell(expected, value)
             trial.report(value, step=3)
             trial.report(9.0, step=1)
@@ -305,7 +305,7 @@ def test_search_that_expects_too_little_ends_the_study_where_ours_ends():
     study.optimize(lambda trial: objective({"x": trial.suggest_float("x", 0, 1)}), n_trials=60)
     assert len(study.trials) < 60
     assert points(study) == points(ours)
-    # who asks nevertheless gets the best that there is
+    # If asked all the same, the sampler gives its best suggestion.
     asked = study.ask()
     assert asked.relative_params.keys() == {"x"}
 

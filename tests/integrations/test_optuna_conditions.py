@@ -16,7 +16,7 @@ RULE = CategoricalDistribution(["adam", "sgd"])
 
 
 def branches(trial):
-    """The best beta is at a bound, where a search comes back to exactly the same value."""
+    """The best beta is at a bound, so a search tends to repeat exactly this value."""
     if trial.suggest_categorical("rule", ["adam", "sgd"]) == "adam":
         return trial.suggest_float("beta", 0.0, 1.0)
     return trial.suggest_float("mu", 0.0, 1.0) + 0.5
@@ -67,7 +67,7 @@ def test_no_trial_reads_what_another_one_has_read(strategy, objective, known):
 
 @pytest.mark.parametrize("known", [True, False], ids=["known", "by run"])
 def test_what_can_be_read_is_all_read_before_anything_is_read_again(known):
-    """Five values of x alone, and five with ten of k; a sampler made anew goes on so."""
+    """There are five values of x alone, and five with ten of k. A new sampler goes on likewise."""
     space = SPACES[threshold] if known else None
     study = optuna.create_study(sampler=FastoptSampler("random", seed=0, search_space=space))
     study.optimize(threshold, n_trials=30)
@@ -142,7 +142,7 @@ def test_running_trial_is_not_repeated_by_another_one():
 
 
 def test_objective_that_fails_before_it_has_asked_for_all_is_not_asked_again_there():
-    """What it has not asked for differs, and it would never get that far."""
+    """Suggestions that differ only in what it has not asked for would fail in the same way."""
 
     def narrow(trial):
         x = trial.suggest_float("x", -1.0, 1.0)

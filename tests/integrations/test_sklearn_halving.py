@@ -1,4 +1,4 @@
-"""HalvingSearchCV trains the candidates that go on further, and reports as scikit-learn's does."""
+"""HalvingSearchCV continues to train the best candidates, and reports as scikit-learn's does."""
 
 import math
 import pickle
@@ -30,7 +30,7 @@ def network(**options):
 
 
 def checks():
-    # As for the other searches: whether a column as y is warned about is up to the one within.
+    # As with the other searches, whether a column as y gives a warning depends on the estimator.
     for estimator, space in [
         (SGDRegressor(max_iter=3, random_state=0), {"alpha": [0.01, 0.1]}),
         (SGDClassifier(max_iter=3, random_state=0), {"alpha": tune.Float(0.01, 0.1)}),
@@ -58,7 +58,7 @@ def test_scikit_learns_checks_of_an_estimator_pass(estimator, check):
 
 
 class Counting(RegressorMixin, BaseEstimator):
-    """One that learns nothing: its score is its level and rises with its epochs."""
+    """An estimator that learns nothing: its score starts at its level and changes by its slope."""
 
     calls: list[str] = []  # noqa: RUF012 (of all copies)
 
@@ -97,12 +97,12 @@ def search(space=None, estimator=None, **options):
     return HalvingSearchCV(estimator or Counting(), space or LEVELS, **options)
 
 
-def test_candidates_are_trained_on_and_not_anew():
+def test_candidates_that_go_on_keep_their_training():
     Counting.calls.clear()
     fitted = search().fit(*DATA)
     assert fitted.n_resources_ == [1, 3, 9]
     assert fitted.n_candidates_ == [9, 3, 1]
-    # Two splits; and what scikit-learn wants fitted once, and the best to all data.
+    # Two splits. Besides, scikit-learn needs one fit, and the best is fitted to all data.
     assert Counting.calls.count("partial_fit") == 2 * (9 * 1 + 3 * 2 + 1 * 6)
     assert Counting.calls.count("fit") == 2 + 1
     assert fitted.best_params_ == {"level": 8.0, "max_iter": 9}
@@ -152,7 +152,7 @@ def test_scores_are_those_of_models_that_are_trained_epoch_by_epoch(n_jobs):
         (tune.TopK(2, after=4), [*[4] * 9, *[9] * 2]),
     ],
 )
-def test_the_scheduler_decides_who_is_trained_on(scheduler, epochs):
+def test_the_scheduler_decides_which_candidates_go_on(scheduler, epochs):
     fitted = search(scheduler=scheduler).fit(*DATA)
     assert fitted.cv_results_["n_resources"].tolist() == epochs
     assert fitted.best_params_["level"] == 8.0
@@ -180,7 +180,7 @@ def test_brackets_of_hyperband_are_those_of_the_study():
 
 
 class Cautious:
-    """One of a user's own, which wants to see every epoch."""
+    """A user's own scheduler, which has to see every epoch."""
 
     def decide(self, moment):
         values = moment.trial.values
@@ -209,13 +209,13 @@ def test_batches_come_one_after_the_other_and_are_compared_with_those_before():
     fitted = search(n_points=3).fit(*DATA)
     results = fitted.cv_results_
     assert results["param_level"][:3].tolist() == [0.0, 1.0, 2.0]
-    # Each batch of three is better than all before, so more of it goes on.
+    # Each batch of three is better than all batches before it, so more of its candidates go on.
     batches = [0, 0, 0, 1, 2], [0, 0, 0, 1, 1, 2], [0, 0, 0, 1, 1, 1, 2, 2]
     assert results["iter"].tolist() == [rung for batch in batches for rung in batch]
 
 
 @pytest.mark.filterwarnings("ignore:One or more of the test scores are non-finite")
-def test_fits_that_fail_are_recorded_and_not_trained_on():
+def test_fits_that_fail_are_recorded_and_trained_no_further():
     space = {"level": [0.0, 1.0, 2.0], "fails_after": [0, math.inf]}
     with pytest.warns(match="3 fits failed|6 fits failed"):
         fitted = search(space).fit(*DATA)

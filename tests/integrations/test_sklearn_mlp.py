@@ -64,7 +64,7 @@ def test_every_rule_learns_the_digits(digits, rule):
     rates |= {"schedule_free_sgd": 1.0, "schedule_free_adamw": 0.02}
     rates |= {"prodigy": 1.0}
     options = {**OPTIONS, "learning_rate_init": rates.get(rule, 0.005)}
-    if rule == "rprop":  # is for the gradients of a whole data set
+    if rule == "rprop":  # which needs the gradients of the whole data set
         options["batch_size"] = len(inputs)
     model = fit(MLPClassifier(rule=rule, max_iter=40, **options), inputs, labels)
     assert type(model._optimizer.steps).__name__ == fastopt.RULES[rule].class_name

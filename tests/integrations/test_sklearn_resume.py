@@ -1,4 +1,4 @@
-"""Searches with a storage go on where they were killed, and nothing else goes on in their place."""
+"""A search with a storage goes on where it was killed, and any other search is refused there."""
 
 import json
 import time
@@ -52,9 +52,9 @@ def test_a_killed_search_goes_on_and_fits_again_only_what_it_had_not_told(tmp_pa
     resumed = result(log, 10, storage)
     fits = lines(log)
     assert resumed == result(tmp_path / "other fits", 10)
-    # Three splits a candidate, and at each of the two kills one candidate that was not told yet.
+    # Three splits for each candidate. At each of the two kills one candidate was not told yet.
     assert 30 <= len(fits) <= 30 + 2 * 3
-    # Ended, it answers from the storage; scikit-learn has one candidate fitted for form's sake.
+    # A search that has ended answers from the storage, but scikit-learn needs one fit.
     assert result(log, 10, storage) == resumed
     assert len(lines(log)) == len(fits) + 3
     # More candidates go on from there.

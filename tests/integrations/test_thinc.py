@@ -1,9 +1,10 @@
 """fastopt.integrations.thinc against Thinc's own optimizer.
 
-Both compute in float32, in another order of operations; a step differs by single roundings, so 50
-steps agree to a relative 1e-5 of weights that are not close to zero. Thinc rounds beta2 to float32
-before it takes 1 - beta2, fastopt after it: for 0.999 that is a relative 6.4e-6 of every step. The
-betas of the close comparison are exact in float32; the default ones have a test of their own.
+Both compute in float32, in different orders of operations. A step differs by single roundings, so
+after 50 steps weights that are not close to zero agree to a relative 1e-5. Thinc rounds beta2 to
+float32 before it takes 1 - beta2, fastopt after it: with 0.999 the steps differ by a relative
+6.4e-6. The betas of the close comparison are exact in float32; the default ones have a test of
+their own.
 """
 
 import numpy as np
@@ -40,7 +41,7 @@ def steps(optimizer, count, shape=(13, 5)):
 
 
 def learn_rate(optimizer):
-    """Now; Thinc 9 has a schedule where Thinc 8 has a number."""
+    """The present rate; Thinc 9 has a schedule where Thinc 8 has a number."""
     if callable(optimizer.learn_rate):
         return optimizer.learn_rate(optimizer.step, key=None, last_score=None)
     return optimizer.learn_rate
@@ -159,7 +160,7 @@ def test_clipping_l2_and_averages_are_thinc_s(limit, weight_decay):
 
 
 def test_the_average_is_thinc_s_to_the_bit():
-    """With one and the same weights: lr 0."""
+    """With lr=0, so that both average the same weights."""
     own, other = (make.Adam(0.0, **EXACT_BETAS) for make in (fast, optimizers))
     assert steps(own, 30).tobytes() == steps(other, 30).tobytes()
     assert own.averages[1, "W"].tobytes() == other.averages[1, "W"].tobytes()
@@ -231,7 +232,7 @@ def outcome(function):
 
 
 def test_a_slanted_triangular_rate_may_end_below_zero():
-    """It falls on after its steps are over; Thinc then goes uphill."""
+    """The rate keeps falling after the last of its steps; Thinc's code then ascends."""
     own, other = (
         make.Adam(slanted_triangular(0.1, 10), **EXACT_BETAS) for make in (fast, optimizers)
     )

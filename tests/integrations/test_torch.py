@@ -35,14 +35,14 @@ each_rule = pytest.mark.parametrize(
 )
 # RAdam's rho is a difference of numbers near 2/(1-beta2): the default 0.999 costs it four digits
 WELL_CONDITIONED = {"radam": {"beta2": 0.9}}
-# What torch has no word for: conventions of other libraries, and Rprop's decay
+# Conventions of other libraries, for which torch has no keyword
 ONLY_OURS = {"eps_hat", "eps_inside"}
 # The rules besides AdamW whose decay may be decoupled in torch, too
 DECOUPLED_IN_TORCH = {"adam", "radam", "nadam"}
 
 
 def torch_keywords(rule, keywords):
-    """The same hyper-parameters in torch's words, or None where it has none."""
+    """The same hyper-parameters as torch's keywords, or None if torch lacks one of them."""
     keywords = dict(keywords)
     if any(keywords.pop(name, False) for name in ONLY_OURS):
         return None
@@ -76,7 +76,7 @@ def starting_params():
 
 
 def gradients(step, params):
-    """Noise around a slope, so that averages neither vanish nor explode."""
+    """The gradients of a bowl, with noise, so that averages neither vanish nor explode."""
     return [
         np.add(p, numbers(100 + 10 * step + i, p.size, np.float64).reshape(p.shape), out=p.copy())
         for i, p in enumerate(params)
@@ -85,7 +85,7 @@ def gradients(step, params):
 
 @pytest.fixture(autouse=True)
 def numbers_in_double():
-    """Those that torch keeps as tensors beside the states, such as NAdam's product."""
+    """The numbers that torch keeps as tensors beside the states, such as NAdam's product."""
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)

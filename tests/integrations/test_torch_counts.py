@@ -1,4 +1,4 @@
-"""The count of steps is torch's tensor, and whoever has a part in it is heard, as in torch."""
+"""The count of steps is a tensor as in torch, and every change of it counts, as in torch."""
 
 import copy
 import io
@@ -258,7 +258,7 @@ def test_what_is_no_count_is_refused_and_nothing_is_written(step, error, new):
     optimizer.state[params[2]]["step"] = step
     set_grads(params, 3)
     before = copy.deepcopy(params)
-    # Where there are no averages yet, it may be this that the error is about.
+    # If there are no averages yet, the error may be about these.
     errors = (error, ValueError) if new else error
     with pytest.raises(errors, match=r"(step|state) of params\[2\] must"):
         optimizer.step()

@@ -22,7 +22,7 @@ def free_port():
 
 
 def train(processes, trainings):
-    """Do the trainings one after the other in the same processes, whose start takes longest."""
+    """Run the trainings one after another in the same processes, since starting takes longest."""
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
@@ -52,8 +52,11 @@ def train(processes, trainings):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """Six steps of each kind, three, three by two processes, and from their checkpoint three more
-    by one: a function of the name of the optimizer and the training."""
+    """The results, by the name of the optimizer and that of the training.
+
+    "straight" has six steps by one process, "half" three, and "two" three by two processes. "on"
+    has three more by one process, from the checkpoint of "two".
+    """
     folder = tmp_path_factory.mktemp("fsdp")
 
     def training(kind, called, steps, **checkpoint):

@@ -46,10 +46,10 @@ OTHER = {
     "capturable": True,
     "differentiable": True,
 }
-# What the parameters do not show: how torch does it, what the states start from, ASGD's average
+# These do not change the parameters: torch's implementation, the start of states, ASGD's average
 VOID = {"foreach", "fused", "initial_accumulator_value", ("Rprop", "lr"), ("ASGD", "t0")}
 REFUSED = {"capturable", "differentiable"}
-# What switches a further state on: torch's KeyError, if there is none yet
+# Settings that need a further state: a KeyError in torch if there is none yet
 FURTHER = {("RMSprop", "momentum"), ("RMSprop", "centered")}
 
 
@@ -61,7 +61,7 @@ def settings():
 
 
 def steps_for(name, setting):
-    """RAdam's first five have no eps."""
+    """The first five steps of RAdam do not use eps."""
     return 7 if (name, setting) == ("RAdam", "eps") else 5
 
 
@@ -259,7 +259,7 @@ def test_memory_that_a_frozen_parameter_had_may_be_a_gradient_s():
 @pytest.mark.parametrize("after", [0, 2])
 @pytest.mark.parametrize("name", NAMES)
 def test_training_goes_on_in_another_dtype(name, after):
-    """As module.double() leaves it: parameters and gradients are other, states are not."""
+    """As after module.double(): parameters and gradients have the new dtype, states do not."""
     for first, then in ((torch.float32, torch.float64), (torch.float64, torch.float32)):
         results = []
         for make in (ours, theirs):
@@ -281,7 +281,7 @@ def test_training_goes_on_in_another_dtype(name, after):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_model_may_leave_out_other_parameters_at_each_step(name):
-    """Its parameters are then looked at once, and not at each step anew."""
+    """Its parameters are then checked once, and not again in each step."""
     results = []
     for make in (ours, theirs):
         params = make_params()

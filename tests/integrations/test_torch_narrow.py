@@ -27,7 +27,7 @@ KEYWORDS = {
     "RMSprop": {"lr": 0.01, "maximize": True},
     "Rprop": {"lr": 0.01},
 }
-# How parameters of a dtype may be kept
+# Dtypes of parameters, with the keywords that say how parameters and states are stored
 WAYS = [
     (torch.bfloat16, {"rounding": "nearest"}),
     (torch.bfloat16, {"rounding": "stochastic", "seed": 7}),
@@ -55,7 +55,7 @@ def not_warned_yet(monkeypatch):
 
 
 def bits_of(tensor):
-    """As the definitions in NumPy have a buffer: 16-bit floats as uint16, blocks by their dtype."""
+    """The buffer as the definitions in NumPy take it: 16-bit floats as uint16, blocks as fields."""
     if tensor.dtype == torch.uint8:
         return tensor.numpy().copy().ravel().view(formats.BLOCK8)
     size = {2: torch.int16, 4: torch.int32}[tensor.element_size()]
@@ -73,7 +73,7 @@ def assert_same_bits(a, b):
 
 
 def states_of(optimizer):
-    """All that is kept, parameter by parameter."""
+    """All states, parameter by parameter."""
     return [
         value
         for entry in optimizer.state_dict()["state"].values()

@@ -110,7 +110,7 @@ def test_a_copy_goes_on_identically(name, how):
 
 
 def test_state_that_is_changed_between_steps_is_what_is_stepped():
-    """Replaced states, counts and parameters; all that the arrays kept could miss."""
+    """Replaced states, counts and parameters: what the pointers that are kept could miss."""
     a, b = make_params(), make_params()
     own, other = ours("Adam", a, lr=0.01), theirs("Adam", b, lr=0.01)
     for params, optimizer in ((a, own), (b, other)):

@@ -55,7 +55,7 @@ def run(optimizer, embedding, steps, start=0):
 
 
 def rows_of(indices, values, rows=ROWS):
-    """A gradient of these rows, checked by nobody."""
+    """A gradient of these rows, made without torch's checks."""
     return torch.sparse_coo_tensor(torch.tensor([indices]), values, (rows, *values.shape[1:]))
 
 

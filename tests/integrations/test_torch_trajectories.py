@@ -1,11 +1,11 @@
 """Small networks trained by fastopt and by torch take the same path for a hundred steps and more.
 
-In float64 the two differ by the order of roundings alone, 1e-16 a step, which training amplifies.
-In float32 the same happens from 1e-7: where a network is trained so long, single weights may part,
-so what is compared there is the loss of every step, to a relative 1e-3.
+In float64 the two differ only by the order of roundings, 1e-16 a step, which training amplifies. In
+float32 it amplifies 1e-7. Single weights may then differ after so many steps, so the test compares
+the loss of every step, to a relative 1e-3.
 
-No layer has a bias whose gradient is zero but for rounding (that of keys, or one before a
-normalization): a rule that divides by the size of the gradient makes steps of any direction of it.
+No layer has a bias whose gradient is zero except for rounding (that of keys, or one before a
+normalization): a rule that divides by the size of the gradient would step it in any direction.
 """
 
 import pytest
@@ -101,7 +101,7 @@ def test_every_class_is_trained_with():
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    """A network so small is faster so, and its sums have one order."""
+    """So small a network is fastest with one thread, and its sums have one order."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -9,9 +9,9 @@ import pytest
 
 from fastopt import tune
 
-# The libraries warn of each other's old ways.
+# The libraries warn of each other's deprecated functions.
 pytestmark = pytest.mark.filterwarnings("default")
-# What a study says of a tracker that failed; in a test that expects none it is an error.
+# The warning that a tracker has failed; in a test that expects none it is an error.
 FAILED_TRACKER = "callback .* the study goes on"
 
 SPACE = {
@@ -148,7 +148,7 @@ def wandb_records(path):
 
 
 def records_of_ended_run(folder):
-    """All of them: a process of W&B's own writes the last ones after ``finish`` has returned."""
+    """All records of a run. W&B's own process writes the last ones after ``finish`` returned."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         records = [record for path in folder.glob("*.wandb") for record in wandb_records(path)]
@@ -261,7 +261,7 @@ def test_interrupted_run_of_mlflow_is_killed_and_started_again(mlflow_uri):
     client = MlflowClient(mlflow_uri)
     experiment = client.get_experiment_by_name("interrupted").experiment_id
     states = sorted(run.info.status for run in client.search_runs([experiment]))
-    # twice the study, the trial that was interrupted, and all four
+    # Two runs of the study, one of the interrupted trial, and one of each of the four trials
     assert states == ["FAILED", *["FINISHED"] * 5, "KILLED"]
 
 

@@ -13,7 +13,7 @@ from fastopt.integrations import torch as fast
 # SparseAdam takes no gradients such as these; test_torch_sparse.py has it
 NAMES = [name for name in fast.__all__ if name != "SparseAdam"]
 
-# What is equal to torch but for the order of roundings: 50 steps in float64
+# Between results that differ only by the order of roundings, after 50 steps in float64
 RTOL = 1e-12
 
 COMMON = {"lr": (0.01,), "weight_decay": (0.0, 0.03), "maximize": (False, True)}
@@ -105,7 +105,7 @@ def make_params(dtype=torch.float64, shapes=((7,), (3, 5), (), (2, 3, 4))):
 
 
 def set_grads(params, step):
-    """Noise around a slope, the same for equal parameters."""
+    """The gradients of a bowl, with noise, the same for equal parameters."""
     generator = torch.Generator().manual_seed(step)
     for param in params:
         noise = torch.randn(param.shape, generator=generator, dtype=param.dtype)

@@ -1,4 +1,4 @@
-"""A run warns of its first failure, which many objectives here provoke."""
+"""Ignores the warning of a run's first failure, which many objectives here provoke."""
 
 from pathlib import Path
 

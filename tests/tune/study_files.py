@@ -1,4 +1,4 @@
-"""Studies in files, for the tests of what is done with these."""
+"""Studies in files, for tests that open, copy or change such files."""
 
 import contextlib
 import os
@@ -29,6 +29,6 @@ def unchanged(folder):
 
 
 def told(study, values):
-    """Ask, and tell each of the values."""
+    """For each of the values, ask for a trial and tell it."""
     for value in values:
         study.tell(study.ask(), value)

@@ -1,4 +1,4 @@
-"""Results from elsewhere, and params that belong to whoever got them."""
+"""Results from elsewhere; and params are copies, which their receiver may change."""
 
 import pytest
 
@@ -9,7 +9,7 @@ POINT = {"x": 0.25, "layers": [8, 8]}
 
 
 def test_an_added_result_is_a_trial_of_its_own_and_is_stored(tmp_path):
-    """Also where other trials are queued before: nothing that was asked gets the value."""
+    """Also if other trials are queued: the value does not go to one of these."""
     path = tmp_path / "study.db"
     study = tune.Study(SPACE, storage=path)
     study.enqueue({"x": -0.5, "layers": [8]})

@@ -1,4 +1,4 @@
-"""Batched objectives: each row of what they train together is a trial of its own."""
+"""Batched objectives train many rows together, and each row is a trial of its own."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def fates(study):
 
 
 def constant(params):
-    """Nine epochs without a change."""
+    """Nine epochs in which no loss changes."""
     level = params["a"].astype(float)
     for _ in range(9):
         rows = yield level
@@ -136,7 +136,7 @@ def test_losses_of_another_shape_fail_the_batch(losses, message):
 
 
 def test_rows_that_fail_together_are_one_failure_of_the_objective():
-    """Of which three in a row end a run."""
+    """Three such failures in a row end a run."""
     sizes = []
 
     def objective(params):
@@ -260,7 +260,7 @@ def test_a_worker_that_dies_trains_its_batch_again(tmp_path):
     assert fates(study) == fates(straight)
 
 
-def test_a_batch_that_was_broken_off_comes_again_without_others():
+def test_a_batch_that_was_interrupted_comes_again_without_other_trials():
     sizes = []
 
     def objective(params):

@@ -44,7 +44,7 @@ class Search:
         self.number = 0
 
     def resumed(self, strategy=None):
-        """The same trials, before a strategy that remembers nothing of them."""
+        """The same trials with a new driver, which remembers nothing of them."""
         twin = copy.copy(self)
         twin.driver = Driver(strategy or self.strategy, self.space, **self.shown)
         return twin
@@ -270,8 +270,8 @@ def test_noise_does_not_hide_the_optimum():
         search.run(lambda p, g=generator: (p["x"] - 0.3) ** 2 + 0.05 * g.standard_normal(), 30)
         late = [trial.params["x"] for trial in search.finished[-10:]]
         errors.append(abs(np.median(late) - 0.3))
-    # 0.2 from the optimum a value is worse by less than the noise; points drawn at random have a
-    # median of 0.2 from it
+    # At a distance of 0.2 from the optimum a value is worse by less than the noise. The median
+    # distance of random points is 0.2.
     assert np.median(errors) < 0.06
     assert sum(error < 0.15 for error in errors) >= 5
 
@@ -312,7 +312,7 @@ def test_a_refined_integer_cell_does_not_keep_the_search():
         search.taken.add(search.space.key(params))
         search.finished.append(Trial(search.number, params, 10 * x - 5, "done"))
         search.number += 1
-    # it looks promising, but after four trials in it there must be another
+    # The cell looks promising, but after four trials in it there must be one in another cell.
     assert in_cell[1:] == [True, True, True, False]
 
 

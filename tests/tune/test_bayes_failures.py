@@ -1,4 +1,4 @@
-"""Failures that strike anywhere cost Bayesian search little; those of a place keep it away."""
+"""Random failures cost Bayesian search little; it avoids regions where trials fail."""
 
 import numpy as np
 import pytest
@@ -41,7 +41,7 @@ def test_random_failures_cost_little(failing, how, bound):
 
 
 def test_failures_that_are_chance_are_told_from_a_region():
-    """Among few trials chance puts some failures side by side, and some far from all others."""
+    """With few trials, chance puts some failures next to each other, and some far from others."""
     space = {"x": tune.Float(-1.0, 1.0), "y": tune.Float(-1.0, 1.0)}
     bests = []
     for seed in (3, 4, 7):
@@ -70,7 +70,7 @@ def test_a_region_that_fails_is_left():
         )
         for how in ("neighbours", "worst", "ignore")
     }
-    # The best place is the region's edge: one trial of two must fail to find out where that is.
+    # The best place is the region's edge, and to find it about every second trial must fail.
     assert failed["worst"] < failed["neighbours"] < 0.75 * failed["ignore"]
 
 
@@ -115,7 +115,7 @@ def test_a_region_is_found_and_only_where_there_is_one(d):
     assert found["chance"] <= 3
 
 
-def test_trials_that_all_ended_alike_and_equal_points_tell_nothing():
+def test_equal_outcomes_and_equal_points_give_no_kernel():
     points = np.random.default_rng(0).random((9, 2))
     assert kernel_of(points, np.ones(9, bool)) is None
     assert kernel_of(points, np.zeros(9, bool)) is None

@@ -1,4 +1,4 @@
-"""What the Bayesian model takes a stopped trial for: its place among the others, not its value."""
+"""For the Bayesian model a stopped trial has a rank among the others, but no result."""
 
 import numpy as np
 import pytest
@@ -20,14 +20,14 @@ def test_without_stopped_trials_values_are_what_they_were():
     assert np.array_equal(results(trials, -1.0), [-1.0, np.nan, -0.5], equal_nan=True)
 
 
-def test_a_stopped_trial_takes_the_result_that_has_its_place():
+def test_a_stopped_trial_takes_the_result_of_its_rank():
     others = [trial("done", 1.0, 0.3), trial("done", 2.0, 0.1), trial("done", 4.0, 0.2)]
     stopped = [trial("stopped", value) for value in (0.5, 1.5, 3.0, 4.0)]
     assert results([*others, *stopped], 1.0)[3:].tolist() == [0.1, 0.2, 0.3, 0.3]
 
 
-def test_who_was_worse_than_all_is_worse_than_all_their_results():
-    """Though its last value, after one epoch, is below all results."""
+def test_a_stopped_trial_that_was_worse_than_all_is_worse_than_all_results():
+    """Although its last value, after one epoch, is below all results."""
     rising = [trial("done", 0.1 * i, 5.0 + i) for i in range(4)]
     worse = [trial("stopped", 0.4), trial("stopped", 0.9)]
     ended = results([*rising, *worse], 1.0)
@@ -40,11 +40,11 @@ def test_a_low_value_after_few_epochs_is_no_result():
         study.add({"x": x}, x, values=[9.0 - x, 5.0, x])
     for x in np.linspace(0.6, 0.95, 6):
         study.add({"x": x}, 9.5, state="stopped", values=[9.5])
-    for x in (0.55, 0.7, 0.9):  # starts well, is stopped for that it stands still
+    for x in (0.55, 0.7, 0.9):  # starts well, makes little progress, and is stopped
         study.add({"x": x}, 6.0, state="stopped", values=[9.0, 6.0])
     known = results(study.finished, 1.0)
     assert known[6:].min() >= known[:6].max()
-    # It looks where trials end well.
+    # The search goes where trials end well.
     assert study.ask().params["x"] < 0.5
 
 
@@ -98,7 +98,7 @@ def test_resumed_after_stopped_trials_bayes_goes_on_the_same(tmp_path, batch):
 
 
 def test_what_is_assumed_of_stopped_trials_belongs_to_the_moment_of_the_fit(tmp_path):
-    """Between two fits of the kernel: a study that is opened then fits as it was done before."""
+    """A study that is opened between two fits of the kernel repeats the earlier fit."""
     space = {"x": tune.Float(0.0, 1.0), "y": tune.Float(0.0, 1.0)}
     suggested = []
     for path in (tmp_path / "open.db", tmp_path / "again.db"):
@@ -109,7 +109,7 @@ def test_what_is_assumed_of_stopped_trials_belongs_to_the_moment_of_the_fit(tmp_
             options = {"state": "stopped", "values": [x]} if i % 2 else {"values": [x, x * y]}
             study.add({"x": x, "y": y}, options["values"][-1], **options)
         study.tell(study.ask(), error="no")
-        # With another result the stopped ones are taken for something else.
+        # With another result the stopped trials would get other values.
         study.add({"x": 0.9, "y": 0.1}, -5.0, values=[0.6, -5.0])
         if path.stem == "again":
             study.close()
@@ -119,7 +119,7 @@ def test_what_is_assumed_of_stopped_trials_belongs_to_the_moment_of_the_fit(tmp_
     assert suggested[0] == suggested[1]
 
 
-def test_a_large_batch_is_of_good_points_none_of_them_twice():
+def test_a_large_batch_has_good_points_and_none_twice():
     space = {"x": tune.Float(0.0, 1.0), "n": tune.Int(1, 8)}
     study = tune.Study(space, seed=0)
     study.run(lambda params: (params["x"] - 0.3) ** 2 + params["n"], 60, batch=30)

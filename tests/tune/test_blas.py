@@ -1,4 +1,4 @@
-"""A search computes with one thread of BLAS, whoever else computes, and puts back what it found."""
+"""A search computes with one BLAS thread, whatever else computes, and restores their number."""
 
 import concurrent.futures
 import contextlib
@@ -15,7 +15,7 @@ from processes import run_code
 from fastopt.tune.strategies.bayes import blas
 from fastopt.tune.strategies.bayes.blas import _threads, one_blas_thread
 
-# So many trials that BLAS would share the work out.
+# With this many trials BLAS would use several threads.
 SEARCH = """
 import random
 from fastopt import tune
@@ -96,10 +96,9 @@ def test_the_last_of_overlapping_callers_restores(two_threads):
 
 
 def interrupted_at(moment):
-    """Enter and leave, with Ctrl-C at that moment; False if that is later.
+    """Enter and leave, with Ctrl-C at that moment; False if the moment comes after the end.
 
-    Python looks for signals when a function begins and after every call, and else only where a loop
-    begins anew.
+    Python looks for signals when a function begins, after every call, and where a loop jumps back.
     """
     files = blas.__file__, contextlib.__file__
     looks_next = {}
@@ -144,7 +143,7 @@ def test_ctrl_c_at_any_moment_leaves_as_many_threads_as_before(two_threads):
         with one_blas_thread():
             assert counts() == [1] * len(counts()), moment
         assert counts() == [2] * len(counts()), moment
-    assert 0 < came < 60  # how many lines there are depends on the Python
+    assert 0 < came < 60  # how many moments there are depends on Python's version
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

@@ -77,7 +77,7 @@ def test_a_copy_holds_the_constraints(tmp_path):
         assert [t.constraints for t in copy.trials] == [t.constraints for t in study.trials]
 
 
-def test_best_says_how_near_the_trials_have_come():
+def test_without_a_feasible_trial_best_names_the_nearest():
     study = tune.Study({"x": tune.Int(1, 3)}, strategy="grid")
     study.run(lambda params: tune.Result(0.0, [params["x"], -1.0]))
     with pytest.raises(ValueError, match=r"3 done ones violates.*trial 0 comes nearest, by 1"):

@@ -1,4 +1,4 @@
-"""A study's file at rest is whole, and one that goes away while it is open is noticed."""
+"""A study's file at rest is complete, and it is noticed if an open file is moved or deleted."""
 
 import os
 import shutil
@@ -63,7 +63,7 @@ def test_what_the_guide_says_to_copy_after_a_kill_is_whole(how, tmp_path):
         "from fastopt import tune\n"
         "from tune_objectives import SMALL\n"
         f"study = tune.Study(SMALL, strategy='random', storage={str(path)!r})\n"
-        "study._ledger.storage.database._settling = 1000.0  # no more from here on\n"
+        "study._ledger.storage.database._settling = 1000.0  # what follows stays in the log\n"
         "for value in range(9):\n"
         "    study.tell(study.ask(), value)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"

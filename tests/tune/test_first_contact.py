@@ -1,4 +1,4 @@
-"""What someone types who comes from elsewhere, or sees first: names, messages, notebooks."""
+"""What a newcomer types and sees first: names, messages, notebooks."""
 
 import concurrent.futures
 import io

@@ -37,7 +37,7 @@ def test_ctrl_c_stores_what_was_told_and_queues_what_ran(where, tmp_path):
     running = [trial for trial in study.trials if trial.state == "running"]
     assert 3 in told
     assert len(told) + len(running) == len(study.trials)
-    # Another study of this living process gets them, so they are queued and not merely orphaned.
+    # Another study of this process gets them although the process lives, so they are queued.
     other = grid(SMALL, storage=path)
     assert [other.ask().number for _ in running] == [trial.number for trial in running]
     other.close()
@@ -90,7 +90,7 @@ def test_sigint_ends_a_run_with_all_told_stored_and_no_process_left(where, tmp_p
     study = grid(LARGE, storage=path)
     finished = [trial.number for trial in study.finished]
     assert finished[: len(told)] == [int(number) for number in told]
-    assert len(finished) <= len(told) + 1  # stored, and interrupted before it was said
+    assert len(finished) <= len(told) + 1  # one may be stored and not yet printed
     running = [trial.number for trial in study.trials if trial.state == "running"]
     assert len(running) <= 2
     assert [study.ask().number for _ in running] == running  # queued again
@@ -118,7 +118,7 @@ def test_workers_do_not_outlive_a_killed_study(tmp_path):
 
 
 class LosesInterrupts(concurrent.futures.Executor):
-    """Ctrl-C comes while the future of the second trial is destroyed, as may happen with Dask."""
+    """Ctrl-C comes while the second trial's future is destroyed, as can happen with Dask."""
 
     def __init__(self):
         self.count = 0
@@ -148,7 +148,7 @@ def test_ctrl_c_that_a_destructor_swallows_ends_the_run_all_the_same(tmp_path):
 
 @pytest.mark.parametrize("where", WHERE)
 def test_somebody_elses_handler_of_ctrl_c_decides(where):
-    """One that raises nothing goes on, wherever the trials run."""
+    """If that handler raises nothing, the run goes on, wherever the trials run."""
     heard = []
     handler = lambda *_: heard.append(1)  # noqa: E731
     before = signal.signal(signal.SIGINT, handler)
@@ -197,7 +197,8 @@ PACKAGE = os.path.dirname(tune.__file__)
 def interrupt_at(place, action):
     """Ctrl-C where Python looks for signals in our code the ``place``-th time in ``action``.
 
-    Whether it got so far, and whether it ended all the same: a destructor may swallow Ctrl-C.
+    Returns whether that place was reached, and whether the action ended all the same, since a
+    destructor may swallow Ctrl-C.
     """
     left, ended = place, False
 
@@ -208,7 +209,7 @@ def interrupt_at(place, action):
             if left == 0:
                 raise KeyboardInterrupt
 
-    gc.disable()  # which would have destructors of other tests run here
+    gc.disable()  # otherwise destructors of objects of other tests may run here
     with contextlib.suppress(KeyboardInterrupt):
         sys.setprofile(look)
         try:
@@ -273,7 +274,7 @@ def test_ctrl_c_anywhere_in_a_revision_leaves_all_or_nothing(tmp_path, revise):
 
 
 def test_an_objective_may_keep_ctrl_c_to_itself():
-    """As one that ends its training early, in this thread."""
+    """For instance to end its training early, in this thread."""
 
     def objective(params):
         try:

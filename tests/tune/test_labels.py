@@ -73,7 +73,7 @@ def test_an_axis_over_hundreds_of_decades_shows_them_all(values, tmp_path):
         heights = axes.transAxes.inverted().transform(
             axes.transData.transform([(0, value) for value in values])
         )[:, 1]
-        # Evenly, for the values are even in the logarithm.
+        # Evenly, since the logarithms of the values are evenly spaced.
         assert np.allclose(np.diff(heights), np.diff(heights)[0], rtol=0.05)
         ticks = [label.get_text() for label in axes.get_yticklabels()]
         assert 4 <= len(set(ticks)) == len(ticks)

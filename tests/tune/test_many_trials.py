@@ -17,7 +17,7 @@ FEW, MANY = 100, 2_000
 
 
 class Work:
-    """Counts what is done while it is entered."""
+    """Counts the work inside a `with` block."""
 
     def __init__(self, study=None):
         self.calls = self.instructions = 0
@@ -82,15 +82,15 @@ def test_ask_and_tell_cost_the_same_after_twenty_times_the_trials(tmp_path, stra
     for trials in (FEW, MANY):
         study = study_of(tmp_path / f"{trials}.db", trials, strategy)
         assert len(study.finished) == trials
-        study.tell(study.ask(), 1.0)  # what is done once
-        # The least of several: now and then, by the clock, a study settles its file.
+        study.tell(study.ask(), 1.0)  # the first one does some work only once
+        # The least of several, since a study sometimes checkpoints its file, by the clock.
         works = [work_of_a_trial(study) for _ in range(4)]
         costs.append([min(counts) for counts in zip(*works, strict=True)])
         assert len(study.finished) == trials + 5
         study.close()
     few, many = costs
     assert min(few) > 10
-    # A suggestion may need a draw more or less.
+    # A suggestion may need one draw more or less.
     assert all(later <= 1.1 * sooner for sooner, later in zip(few, many, strict=True)), costs
 
 

@@ -1,4 +1,4 @@
-"""What an objective says of its trial, and knows of it."""
+"""What an objective can note about its trial, and know about it."""
 
 import contextlib
 import json

@@ -135,7 +135,7 @@ def test_to_open_a_file_changes_nothing_in_its_folder(tmp_path):
 
 
 def test_a_file_in_a_folder_without_room_for_sqlites_own_files_can_be_read(tmp_path, monkeypatch):
-    """As in a folder that cannot be written; for root every folder can."""
+    """Simulates a folder that cannot be written, since root can write everywhere."""
     path = tmp_path / "study.db"
     file_of(path)
     connect = sqlite3.connect

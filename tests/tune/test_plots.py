@@ -200,6 +200,9 @@ def test_a_report_of_odd_names_choices_and_sizes(tmp_path):
     for name in ("history", "slices", "parallel", "importance", "contour"):
         draw(getattr(study.plot, name)())
     study.report(tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "$odd$ &lt;name&gt;" in page
+    assert "<name>" not in page
 
 
 @needs_matplotlib

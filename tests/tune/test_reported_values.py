@@ -78,7 +78,7 @@ def test_quick_epochs_cost_few_writes(tmp_path, monkeypatch):
 
     monkeypatch.setattr(study._ledger.storage, "transact", transact)
     study.run(lambda params: iter([1.0] * 9), 1, callbacks=[Listen()])
-    # The first at once; the fifth, a second later, with those before it.
+    # The first value is written at once. The fifth, a second later, is written with those before.
     assert seen == [1, 1, 1, 1, 5, 5, 5, 5, 5]
     assert other.trials[0].values == [1.0] * 9
 
@@ -100,7 +100,7 @@ def test_a_locked_file_does_not_hold_up_the_objective(tmp_path):
     assert other.trials[0].values == [1.0, 2.0, 3.0]
 
 
-def test_values_are_not_written_to_a_trial_that_is_somebody_elses(tmp_path):
+def test_values_are_not_written_to_a_trial_that_another_study_has_taken(tmp_path):
     study, other = (open_study(tmp_path / "study.db") for _ in range(2))
 
     def objective(params):

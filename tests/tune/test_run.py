@@ -15,7 +15,7 @@ def grid(space=A, **options):
 
 
 def error_of_the_only_failure(study):
-    """That trial is the one with ``a`` = 2; all others of the grid are done."""
+    """Check that the trial with ``a`` = 2 failed and all others are done; return its error."""
     states = {trial.params["a"]: trial.state for trial in study.trials}
     assert states == {0: "done", 1: "done", 2: "failed", 3: "done", 4: "done"}
     (failed,) = [trial for trial in study.trials if trial.state == "failed"]
@@ -86,7 +86,7 @@ def test_the_median_stops_poor_trials(where):
         stopper = tune.Median(trials=2, epochs=2)
         study.run(tune_objectives.epochs, stopper=stopper, **{**options, "n_jobs": 1})
     states = [trial.state for trial in study.trials]
-    # The values grow with the number: each from the third on is worse than the median before it.
+    # Values grow with the trial's number, so from the third on each is worse than the median.
     assert states == ["done"] * 2 + ["stopped"] * 8
     assert [len(trial.values) for trial in study.trials] == [4] * 2 + [3] * 8
     assert study.trials[5].value == study.trials[5].values[-1]

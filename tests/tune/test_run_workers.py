@@ -44,7 +44,7 @@ def test_several_trials_that_kill_their_workers_cost_no_other(where):
 
 
 def test_what_the_executor_itself_raises_is_tried_once_more_alone():
-    """An executor that fails every trial which it has together with another."""
+    """The executor here fails every trial that runs together with another one."""
 
     class Crowded(concurrent.futures.Executor):
         running = 0
@@ -91,7 +91,7 @@ def test_a_study_that_hangs_ends_at_its_timeout_and_its_trials_are_queued_again(
 
 
 class Children:
-    """Takes note of the processes that objectives start; may end the run then."""
+    """Notes the processes that objectives start, and ends the run then if asked to."""
 
     def __init__(self, interrupt):
         self.interrupt = interrupt
@@ -105,7 +105,7 @@ class Children:
 
 def is_running(pid):
     done = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True)
-    return done.stdout.strip() not in ("", "Z")  # nobody may wait for an orphan in a container
+    return done.stdout.strip() not in ("", "Z")  # in a container an orphan may stay a zombie
 
 
 @pytest.mark.parametrize("how", ["trial_timeout", "timeout", "Ctrl-C", "dies"])

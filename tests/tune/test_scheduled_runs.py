@@ -39,7 +39,7 @@ def test_workers_are_stopped_at_rungs_and_nowhere_else():
     study = tune.Study(A, strategy="random")
     study.run(learning, 11, n_jobs=2, scheduler=tune.Halving())
     assert len(study.finished) == 11
-    # With two workers the order is chance, but not what a trial that goes on yields.
+    # With two workers the order is chance, but the values of a trial are not.
     for trial in study.trials:
         assert trial.values == list(learning(trial.params))[: len(trial.values)]
         assert trial.state == ("done" if len(trial.values) == 9 else "stopped")
@@ -55,7 +55,7 @@ def test_a_worker_stops_at_the_next_value_and_cleans_up(tmp_path):
 
 
 def waiting(levels, scheduler):
-    """The trials in the order in which each of their values came."""
+    """The trial of each value, in the order of the values; and the study."""
     order = []
 
     def objective(params):
@@ -70,8 +70,8 @@ def waiting(levels, scheduler):
 
 def test_paused_trials_go_on_when_others_have_come():
     order, study = waiting([3.0, 1.0, 2.0, 9.0, 8.0, 7.0, 0.0], tune.Halving(last=9, pause=True))
-    # Of three the best goes on, to the next rung; of six the best two. 0.0 comes last, and goes on
-    # although no third is full, as one of the best two. At rung 3 there are three then.
+    # Of three trials the best goes on to the next rung, of six the best two. 0.0 comes last. It
+    # goes on as one of the best two of seven. Then three trials are at rung 3.
     assert order == [0, 1, 2, 1, 1, 3, 4, 5, 2, 2, 6, 6, 6, *[6] * 6]
     ended = [(t.state, len(t.values)) for t in study.trials]
     assert ended == [
@@ -112,7 +112,7 @@ def test_paused_trials_end_when_the_study_is_stopped():
 
 
 class Pauses:
-    """Of a user's own, who does not say who goes on."""
+    """A user's own scheduler, which pauses trials and never resumes one."""
 
     def decide(self, moment):
         return "pause"
@@ -219,7 +219,7 @@ def test_killed_and_resumed_the_decisions_are_the_same(tmp_path, batch, line):
 
 
 def test_where_an_attempt_had_gone_on_the_next_goes_on():
-    """However good the trials are that came in between."""
+    """However good the trials in between are."""
     study = tune.Study({"i": tune.Int(0, 9)}, strategy="grid")
     values = iter([5.0, 5.0, 5.0])
 
@@ -234,7 +234,7 @@ def test_where_an_attempt_had_gone_on_the_next_goes_on():
     for i in range(5, 8):
         study.add({"i": i}, 0.0, values=[0.0] * 9)
     study.run(lambda params: iter([5.0] * 9), 1, scheduler=tune.Halving())
-    # It had been decided about at rung 1, and is stopped at rung 3.
+    # At rung 1 it had been decided that it goes on. It is stopped at rung 3.
     assert (study.trials[0].state, study.trials[0].values) == ("stopped", [5.0] * 3)
 
 
@@ -259,7 +259,7 @@ def test_what_was_decided_is_not_asked_again():
     assert asked == [(0, 1), (1, 2), (2, 3), (3, 4)]
 
 
-def test_paused_trials_of_a_run_that_was_broken_off_come_before_any_goes_on():
+def test_paused_trials_of_an_interrupted_run_come_before_any_goes_on():
     levels, order = [1.0, 5.0, 2.0], []
 
     def objective(params):
@@ -277,7 +277,7 @@ def test_paused_trials_of_a_run_that_was_broken_off_come_before_any_goes_on():
     assert [trial.state for trial in study.trials] == ["done", "stopped", "stopped"]
 
 
-def test_the_values_of_an_attempt_that_was_broken_off_are_not_compared_with():
+def test_the_values_of_an_interrupted_attempt_are_not_compared_with():
     study = tune.Study({"i": tune.Int(0, 9)}, strategy="grid")
     attempts = iter([[0.0, KeyboardInterrupt], [9.0] * 9])
 
@@ -294,7 +294,7 @@ def test_the_values_of_an_attempt_that_was_broken_off_are_not_compared_with():
 
 
 def test_a_decision_and_its_values_are_one_write(tmp_path):
-    """Who reads the file at any moment sees both or none."""
+    """A reader of the file sees both or neither, at any moment."""
     path = tmp_path / "study.db"
     seen = []
 

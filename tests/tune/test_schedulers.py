@@ -45,7 +45,7 @@ def flat(levels, epochs=9):
     return [[level] * epochs for level in levels]
 
 
-# Written down once more, from the definitions.
+# The rules once more, written from their definitions
 
 
 def lot(number):
@@ -168,7 +168,7 @@ def test_a_value_that_is_not_finite_fails_the_trial_and_no_other(scheduler, bad)
     )
 
 
-def test_who_has_failed_is_not_compared_with():
+def test_failed_trials_are_not_compared_with():
     curves = [[0.0, 0.0, float("nan")], *flat([2.0, 3.0])]
     assert [trial.state for trial in play(curves, tune.Halving()).trials] == [
         "failed", "done", "stopped",
@@ -183,16 +183,16 @@ def decide(scheduler, trials, reporting, decided):
 def test_a_rung_that_was_jumped_over_counts_at_the_next_report():
     trials = [tune.Trial(i, {}, values=[i, i, i, i, i]) for i in range(3)]
     scheduler = tune.Halving()
-    # Rung 3 stands between the 2 values that were decided about and the 5 that there are.
+    # The last decision was after 2 values, and there are 5 now: rung 3 is in between.
     assert scheduler.is_due(2, 2, 5)
     assert decide(scheduler, trials, 2, 2) == "stop"
     assert decide(scheduler, trials, 0, 2) == "go"
-    # It has been decided about.
+    # Now there has been a decision at this rung.
     assert not scheduler.is_due(2, 3, 5)
     assert decide(scheduler, trials, 2, 3) == "go"
 
 
-def test_a_trial_that_starts_anew_is_not_recorded_where_it_had_been():
+def test_a_restarted_trial_is_not_recorded_at_rungs_of_its_first_attempt():
     driver = SchedulerDriver(tune.Halving(), None, "minimize", 0)
     first, second = tune.Trial(0, {}, values=[0.0] * 3), tune.Trial(1, {}, values=[1.0] * 3)
     assert driver.decide([(first, 2)], [first], [], [first, second]) == ["go"]
@@ -206,7 +206,7 @@ def test_values_that_came_at_once_are_recorded_at_each_rung():
     study = tune.Study({"i": tune.Int(0, 9)}, strategy="grid")
     study.add({"i": 9}, 0.5, values=[5.0, 0.0, 4.0, 4.0])
     study.run(lambda params: iter([1.0, 1.0, 1.0, 1.0, 1.0]), 1, scheduler=tune.Halving())
-    # 1.0 is better than 5.0 at the first rung, and worse than the best of three at the second.
+    # At the first rung 1.0 is better than 5.0. At the second it is worse than the best of three.
     assert fates(study)[1] == ("stopped", [1.0, 1.0, 1.0])
 
 
@@ -274,7 +274,7 @@ def test_top_k_keeps_the_best_after_as_many_values():
 
 
 class Patience:
-    """One of a user's own: stops a trial that has not improved for two values."""
+    """A user's own scheduler: stops a trial that has not improved for two values."""
 
     def decide(self, moment):
         values = moment.trial.values
@@ -306,7 +306,7 @@ def test_the_moment_shows_the_study():
 
 
 class Limits:
-    """As the stoppers of earlier versions."""
+    """A stopper as earlier versions had them."""
 
     def limits(self, direction, finished):
         return [float("inf"), 10.0 - len(finished)]

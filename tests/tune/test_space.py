@@ -250,8 +250,8 @@ def switches(n, chained):
 ALL = {f"s{i}": True for i in range(60)}
 LARGE = [
     (switches(60, chained=False), 6**60),
-    # One switch less: nothing behind a switch that is off, five points and the rest behind one
-    # that is on.
+    # With one switch less: nothing is behind a switch that is off. Behind one that is on are five
+    # points and the rest.
     (switches(60, chained=True), 1 + sum(5**i for i in range(1, 61))),
     (
         {

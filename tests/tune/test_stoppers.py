@@ -48,7 +48,7 @@ def test_a_run_ends_when_the_objective_has_taken_its_budget():
 
 
 @pytest.mark.parametrize("stopper", [tune.TargetValue(1.0), tune.Patience(1), tune.Budget(0.0)])
-def test_a_study_that_had_come_to_its_end_starts_no_other_trial(stopper):
+def test_a_study_whose_end_was_reached_before_starts_no_trial(stopper):
     study = study_of_values([1.0, 2.0])
     study.run(lambda p: p["x"], 5, callbacks=[stopper])
     assert len(study.trials) == 2

@@ -118,7 +118,7 @@ def test_trials_of_a_living_study_are_left_alone(tmp_path):
     trial = one.ask()
     with tune.Study(SPACE, strategy="random", storage=tmp_path / "study.db") as two:
         assert two.ask().number == 1
-    # two is closed: its trial, and only that one, comes again.
+    # `two` is closed, so its trial comes again, and only that one.
     assert one.ask().number == 1
     assert one.ask().number == 2
     one.tell(trial, 0.0)
@@ -159,7 +159,7 @@ def test_only_what_must_be_dead_counts_as_dead(tmp_path, field, value, orphan):
 
 def test_a_killed_process_counts_as_dead_once_its_output_has_ended():
     here = register(tune.Study(SMALL, strategy="random")).split("|")
-    for _ in range(400):  # how long a process takes to die is the kernel's affair
+    for _ in range(400):  # many, since the time that a process takes to die varies
         process = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         with process:
             owner = "|".join([*here[:3], str(process.pid), start_time(process.pid), here[5]])

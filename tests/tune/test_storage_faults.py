@@ -196,7 +196,7 @@ def test_opening_a_file_that_is_locked_too_long_is_a_clear_error(tmp_path):
 
 
 def test_the_lock_of_a_process_that_was_killed_is_gone_with_it(tmp_path):
-    """In the middle of a transaction, which is not there afterwards."""
+    """The process is killed in the middle of a transaction, which is then undone."""
     path = tmp_path / "study.db"
     code = (
         "import os, signal\n"

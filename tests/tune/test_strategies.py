@@ -9,7 +9,7 @@ from fastopt import tune
 
 
 def ask_all(study):
-    """Points until the space is used up, half of the trials told only later."""
+    """Points until the space is used up; half of the trials are told only later."""
     points = []
     while True:
         try:
@@ -198,7 +198,7 @@ def test_sobol_fills_more_evenly_than_random():
 
 @pytest.mark.parametrize("strategy", ["bayes", "tpe", "sobol", "random", tune.Grid(points=3)])
 def test_bounds_with_few_floats_between_them_are_used_up(strategy):
-    """Without a word about a constraint, which there is not."""
+    """The error does not mention a constraint, since there is none."""
     study = tune.Study({"x": tune.Float(0.0, 5e-324)}, strategy=strategy, seed=0)
     study.run(lambda params: 1.0, n_trials=4)
     assert sorted(trial.params["x"] for trial in study.trials) == [0.0, 5e-324]

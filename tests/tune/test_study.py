@@ -1,4 +1,4 @@
-"""The face of a study: ask and tell, callbacks, the best trial, tables."""
+"""The methods of a study: ask and tell, callbacks, the best trial, tables."""
 
 import copy
 import math
@@ -50,7 +50,7 @@ def test_fields_of_a_trial_follow_its_life():
 
 
 @pytest.mark.parametrize("strategy", ["random", "bayes", "tpe"])
-def test_what_a_caller_does_to_his_params_does_not_reach_the_history(strategy):
+def test_what_a_caller_does_to_its_params_does_not_reach_the_history(strategy):
     space = {"layers": tune.Categorical([[8], [8, 8]]), "x": tune.Float(0.0, 1.0)}
     study = tune.Study(space, strategy=strategy)
     asked = []
@@ -377,7 +377,7 @@ def test_the_cost_of_ask_and_tell_stays_flat(tmp_path, stored):
 
 
 class Tensor:
-    """As torch's: ``size`` is a method, and there is no other sign of a number."""
+    """Like torch's: ``size`` is a method, and nothing else shows that it holds a number."""
 
     def __init__(self, *elements):
         self._elements = elements

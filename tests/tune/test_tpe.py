@@ -40,7 +40,7 @@ def test_the_upper_tail_is_about_that_of_the_normal_distribution():
 
 
 @pytest.mark.parametrize("name", NUMBERS)
-def test_the_cells_of_a_grid_part_the_unit_interval(name):
+def test_the_cells_of_a_grid_cover_the_unit_interval_once(name):
     parameter = NUMBERS[name]
     low, high = parameter.cell(np.arange(parameter.levels))
     assert (low[0], high[-1]) == (0.0, 1.0)
@@ -65,7 +65,7 @@ def test_a_density_over_levels_sums_to_one(name, n):
 
 
 def plain_log_density(dimensions, kernels, points):
-    """The density as its definition says, one kernel and one dimension at a time."""
+    """The density by its definition, one kernel and one dimension at a time."""
     n = len(kernels)
     weights = np.append(parzen._weights(n), 1.0)
     total = np.tile(np.log(weights / weights.sum()), (len(points), 1))
@@ -100,7 +100,7 @@ def plain_log_density(dimensions, kernels, points):
 
 @pytest.mark.parametrize("n", [0, 1, 2, 26, 300])
 def test_a_density_has_the_bits_of_its_definition(n):
-    """Of points far from all trials the last bits decide which is suggested."""
+    """Among points that are far from all trials, the last bits decide which is suggested."""
     space = tune.Space(
         {
             "x": tune.Float(0.0, 1.0),
@@ -215,7 +215,7 @@ def test_many_worse_trials_are_thinned_evenly_but_for_the_newest():
 
 
 @pytest.mark.parametrize("n", [0, 7, 300, 520, 2000])
-def test_the_trials_are_parted_as_a_sort_of_all_parts_them(n):
+def test_better_and_worse_trials_are_those_of_a_sort_of_all(n):
     rng = np.random.default_rng(n)
     space = tune.Space({"x": tune.Int(0, 9999)})
     trials = []
@@ -275,7 +275,7 @@ def test_pending_trials_keep_others_away():
     study = tune.Study(space, strategy="tpe", seed=0)
     study.run(lambda params: (params["x"] - 0.5) ** 2, 30)
     xs = [study.ask().params["x"] for _ in range(40)]
-    # Alone every one would be drawn from the density of the three best.
+    # Each alone would be drawn from the density of the three best.
     assert np.ptp(xs) > 0.2
 
 

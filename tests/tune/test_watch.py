@@ -134,7 +134,7 @@ def test_what_has_been_seen_is_not_sent_again(path):
             study.run(objective, 1)
         later = json.loads(get(port, f"/trials?after={first['token']}")[1])
         assert [t["number"] for t in later["trials"]] == [30]
-        # A token of another server, or nonsense, begins anew.
+        # With a token of another server, or nonsense, everything is sent.
         for token in ("other.3", "x", f"{first['token'].split('.')[0]}.-1"):
             assert len(json.loads(get(port, f"/trials?after={token}")[1])["trials"]) == 31
 

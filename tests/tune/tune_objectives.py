@@ -1,4 +1,4 @@
-"""Objectives that worker processes can import, and a study that gets killed."""
+"""Objectives that worker processes can import, and programs that tests interrupt or kill."""
 
 import concurrent.futures
 import contextlib
@@ -57,7 +57,7 @@ WHERE = ["serial", "processes", "threads", "pool"]
 
 @contextlib.contextmanager
 def somewhere(where):
-    """Options of ``run`` for a place."""
+    """The options of ``run`` for a place where trials run."""
     if where == "serial":
         yield {}
     elif where == "processes":
@@ -77,7 +77,7 @@ def slow(params):
 
 
 def jittered(params):
-    """``smooth`` after a time that hardly depends on when the trial started."""
+    """``smooth`` after a random time, so that the order of results is chance."""
     time.sleep(random.uniform(0.0, 0.3))
     return smooth(params)
 
@@ -144,7 +144,7 @@ def epochs(params):
 
 
 def learning(params):
-    """Nine epochs in which trials cross each other."""
+    """Nine epochs in which the learning curves of trials cross."""
     for epoch in range(1, 10):
         yield (params["a"] * 7 % 5) / epoch + params["a"] / 10
 
@@ -158,7 +158,7 @@ def learning_together(params):
 
 
 def dies_in_a_batch(params):
-    """The first worker dies when it has answered thrice."""
+    """The first worker dies after three values."""
     steps = learning_together(params)
     rows = None
     for epoch in itertools.count():
@@ -215,7 +215,7 @@ def threads(params):
 
 
 def main(path, strategy, n_trials):
-    """Tell trials one by one and print each; somebody kills this process meanwhile."""
+    """Tell trials one by one and print each; a test kills this process meanwhile."""
     strategy = tune.Grid(points=4) if strategy == "grid" else strategy
     study = tune.Study(SPACE, strategy=strategy, seed=11, storage=path)
     for _ in range(int(n_trials)):
@@ -227,7 +227,7 @@ def main(path, strategy, n_trials):
 
 
 def share(path, flag):
-    """One of several processes that share a file; how many trials it ended."""
+    """One of several processes that share a file; prints how many trials it ended."""
     study = tune.Study(LARGE, strategy="grid", storage=path)
     print("ready", flush=True)
     deadline = time.monotonic() + 60
@@ -270,7 +270,7 @@ def minimize_together(path, flag):
 
 
 def run(path, n_jobs):
-    """A run with workers that somebody interrupts."""
+    """A run with workers that a test interrupts."""
     tune.Study(SMALL, strategy="grid", storage=path).run(slow, n_jobs=int(n_jobs))
 
 
@@ -282,7 +282,7 @@ class Say:
 
 
 def run_scheduled(path, batch):
-    """A run with a scheduler that says each report; somebody kills it."""
+    """A run with a scheduler that prints each report; a test kills it."""
 
     class SayReports:
         def on_report(self, study, trial, step, value):
@@ -295,7 +295,7 @@ def run_scheduled(path, batch):
 
 
 class Diverges:
-    """Rows 1, 5 and 9 do, at the third epoch."""
+    """Rows 1, 5 and 9 diverge, at the third epoch."""
 
     def __init__(self, bad):
         self.bad = bad
@@ -311,7 +311,7 @@ class Diverges:
 
 
 class Training:
-    """Keeps the whole state of each row, so that it shows where that came from."""
+    """Keeps the whole state of each row, which shows from which row it came."""
 
     def __init__(self, fails=()):
         self.fails = fails
@@ -336,7 +336,7 @@ def run_until_killed(path, n_jobs):
 
 
 def run_until_interrupted(path, where):
-    """Somebody sends SIGINT. Afterwards the executor must be as usable as before."""
+    """A test sends SIGINT. Afterwards the executor must still be usable."""
     study = tune.Study(LARGE, strategy="grid", storage=path)
     with somewhere(where) as options:
         try:
@@ -360,13 +360,13 @@ def notes_of_rows(params):
 
 
 def trade(params):
-    """Two objectives: what the second gains in x costs the first; y only hurts."""
+    """Two objectives, one better and the other worse with larger x; y makes both worse."""
     x, y = params["x"], params["y"]
     return x**2 + y, x * (1.0 - y)
 
 
 def disc(params):
-    """The sum is smallest in the corner, of which a disc is forbidden."""
+    """The sum is smallest in the corner, around which a disc is forbidden."""
     x, y = params["x"], params["y"]
     return tune.Result(x + y, constraints=[0.5 - math.hypot(x, y)])
 

@@ -1,4 +1,4 @@
-"""A package of somebody else's that uses fastopt's functions from Cython."""
+"""A third party's package that uses fastopt's functions from Cython."""
 
 from pathlib import Path
 
