@@ -8,7 +8,7 @@
  * parameter that stands still is its own average; (1-w)*a + w*p would be off by the rounding of 1-w, divided by w.
  *
  * The loop of gradient descent computes it: the average is its parameter, the gradient is -p, and a weight decay of
- * 1 adds a to that. Where w is 1 the parameter is copied, since what a was may be no number. */
+ * 1 adds a to that. If w is 1 the parameter is copied, since a may be NaN before. */
 #include "build.h"
 
 #include "average.h"

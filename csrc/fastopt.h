@@ -117,9 +117,9 @@ typedef struct fo_tensor {
     /* Where param is FO_FLOAT32, or NULL: gets the bfloat16 nearest to the new parameter. */
     uint16_t *copy;
     /* Read and written where the rule carries a number from step to step (STEP_AND in rules.def), or an array of
-     * numbers (fo_rule_info). Of a step 1 it is only written. With rows, an array of one for each. Where the rule
-     * joins tensors (fo_rule_joins_tensors), the one with the most steps is read, the first of these, and all of
-     * the call are written: also those without a gradient, if it is not NULL. */
+     * numbers (carried_count of fo_rule_info). In step 1 it is only written. With rows, there is one number or array
+     * for each row. Where the rule joins tensors (fo_rule_joins_tensors), it is read from the first of the tensors
+     * with the most steps. It is written for all tensors of the call, also those without a gradient, if not NULL. */
     double *carried;
     /* Stochastic rounding is a function of these and of step, which therefore counts for every rule. seed is
      * any number; position is the place of the first element among all that are stepped with this seed. */
@@ -197,8 +197,8 @@ static inline fo_hyper fo_defaults(fo_rule rule)
  * been written. The bits that are written do not depend on the CPU, the number of threads, the
  * alignment, or on how the work is divided into tensors. With clipping there is one exception: the norm is
  * summed tensor by tensor, so another division may change its last bit. Rules that take norms of whole tensors
- * (fo_rule_takes_norms) depend on the division, as they are meant to, or at most in their last bit
- * (fo_rule_joins_tensors). */
+ * (fo_rule_takes_norms) depend on the division by design. Rules that join tensors (fo_rule_joins_tensors) sum
+ * tensor by tensor, as clipping does. */
 FO_API fo_status fo_step_abi(uint64_t abi, const fo_group *groups, size_t group_count,
                              const fo_tensor *tensors, size_t tensor_count,
                              const fo_options *options, fo_result *result);
@@ -294,7 +294,7 @@ static inline fo_status fo_norm(const fo_tensor *tensors, size_t tensor_count, d
  *     param        written
  *     grad         read
  *     state        pointers in the order of rules.def, written; NULL for an optional state leaves it out. Last
- *                  comes that of what the rule carries from step to step, if it has that
+ *                  comes the pointer to what the rule carries from step to step, if it carries anything
  *     state_count  how many pointers state has; no more are read. The optional state may be left off the
  *                  end; more than the rule has are ignored
  *     step         counts from 1 to 2^53; rules that need no count ignore it

@@ -33,7 +33,7 @@ typedef struct block_functions {
     double (*sum)(const void *grad, size_t n);
     /* Of two blocks of n elements each. */
     void (*sum_two)(const void *const *grads, size_t n, double *sums);
-    /* Adds n squares, or numbers, to the accumulators. */
+    /* Adds the squares of n numbers, or the numbers themselves, to the accumulators. */
     void (*add_squares)(double *accumulators, const void *numbers, size_t n);
     void (*add)(double *accumulators, const void *numbers, size_t n);
 } block_functions;

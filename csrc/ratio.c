@@ -1,11 +1,12 @@
-/* The norms of tensors, and what they make of the learning rate; and sums over all tensors of a step.
+/* The norms of tensors, and the learning rates that follow from them; and sums over all tensors of a step.
  *
  * A step with norms goes through memory twice. First the rule's terms (kernel/rule.h) are computed, as the step will
  * compute them, and their squares are summed in the order of norm.c; nothing is written. Then the step is taken, as that
  * of any other rule, with the learning rate that follows. docs/notes/kernels.md says why it is not done otherwise.
  *
- * Of a rule that joins tensors the terms themselves are summed, so for each tensor, and then over the tensors in their
- * order. From these sums follow the numbers that all of them carry to the next step. */
+ * For a rule that joins tensors the terms themselves are summed: first those of each tensor, in the same order, and
+ * then the sums of the tensors, in their order. The numbers that all of them carry to the next step follow from these.
+ */
 #include "build.h"
 
 #include "ratio.h"
@@ -108,7 +109,7 @@ static void sum_blocks(void *context, size_t begin, size_t end)
     }
 }
 
-/* Of all blocks of an item, which are overwritten. */
+/* The sums over all blocks of an item. The sums of the blocks are overwritten. */
 static void take_sums(const ratio_job *job, size_t i, int terms, double *sums)
 {
     const size_t first = job->starts[i], blocks = job->starts[i + 1] - first;
@@ -127,7 +128,7 @@ static double ratio_of(const ratio_job *job, size_t i)
     return kernel_of(&it)->ratio(&it.group.hyper, sums, it.tensor.n);
 }
 
-/* Of the items of a run that are joined by a rule, the first of those with the most steps, or none: the end. */
+/* Among the items of a run that the rule joins, the first one with the most steps; the end if there is none. */
 static size_t leader_of(const ratio_job *job, fo_rule rule, size_t begin, size_t end)
 {
     size_t leader = end;
@@ -143,7 +144,7 @@ static size_t leader_of(const ratio_job *job, fo_rule rule, size_t begin, size_t
     return leader;
 }
 
-/* Notes for the items of a run that a rule joins what its leader carries. */
+/* Notes what the leader carries, for all items of a run that the rule joins. */
 static void begin_run(const ratio_job *job, fo_rule rule, size_t begin, size_t end)
 {
     const size_t leader = leader_of(job, rule, begin, end);
@@ -161,7 +162,7 @@ static void begin_run(const ratio_job *job, fo_rule rule, size_t begin, size_t e
     }
 }
 
-/* Notes for them what it then leaves. */
+/* Notes what the leader carries after the step, for the same items. */
 static void end_run(const ratio_job *job, fo_rule rule, size_t begin, size_t end)
 {
     const size_t leader = leader_of(job, rule, begin, end);

@@ -14,15 +14,15 @@ typedef struct fo_measured {
 
 typedef void fo_measured_of(const void *context, size_t item, fo_measured *to);
 
-/* What the terms of a rule make of a step. */
+/* What follows for a step from the terms of its rule. */
 typedef struct fo_measure {
     double ratio; /* by what lr is multiplied; 1 where the rule takes no norms */
-    /* Of a rule that joins tensors: the numbers that it carries, as the last step left them, and behind them as this
-     * one leaves them. */
+    /* If the rule joins tensors: the numbers that it carries, first as the last step left them, then as this one
+     * leaves them. */
     double carried[2 * FO_MAX_CARRIED];
 } fo_measure;
 
-/* Those of count items, of which each run of so many as run says is stepped together. Tensors are only read. FO_OK or
+/* The measures of count items. Each `run` of them in sequence is stepped together. Tensors are only read. FO_OK or
  * FO_NO_MEMORY. */
 fo_status fo_take_measures(fo_measured_of *of, const void *context, size_t count, size_t run,
                            int threads, fo_measure *measures);

@@ -15,8 +15,8 @@ int fo_can_be_row_wise(const fo_group *group, const fo_tensor *tensor, const fo_
            fo_state_format(tensor, 0) == compute;
 }
 
-/* n <= FO_ADDED elements of the gradient of a row as the step sees it, but for the signs of zeros: where they are, or in
- * to. Two steps of gradient descent from 0 add up the scaled gradient and the decay. */
+/* Returns n <= FO_ADDED elements of a row's gradient as the step uses it, except for the signs of zeros: in place, or
+ * written to `to`. Two steps of gradient descent from 0 add up the scaled gradient and the decay. */
 static const void *prepare(const fo_sparse_tensor *it, fo_touched_row at, size_t element, size_t n,
                            fo_added *to)
 {

@@ -6,10 +6,10 @@
 
 enum { FO_RATE = 0 }; /* the one coefficient of gradient descent */
 
-/* Whether the tensor may be stepped so. Its state has been checked to be there, as one of any size. */
+/* Whether the tensor may be stepped row-wise. That it has a state has been checked, but not the state's size. */
 int fo_can_be_row_wise(const fo_group *group, const fo_tensor *tensor, const fo_sparse *sparse);
 
-/* Brings the sum of a row up to date, and returns the rate of its step. No two threads may share the row. */
+/* Updates the sum of a row, and returns the rate of its step. No two threads may share the row. */
 double fo_rate_of_row(const fo_sparse_tensor *it, fo_touched_row at);
 
 #endif

@@ -27,7 +27,7 @@ typedef struct fo_sparse_tensor {
     size_t row_bytes[FO_WRITTEN];
 } fo_sparse_tensor;
 
-/* Gradients of a row that are added up, in the compute type. */
+/* How many elements of a row's gradients are added up at a time, in the compute type. */
 enum { FO_ADDED = 512 };
 
 typedef union fo_added {
@@ -42,7 +42,7 @@ static inline const void *fo_gradient_at(const fo_sparse_tensor *it, size_t plac
     return (const char *)tensor->grad + at * fo_size_of(tensor->grad_format);
 }
 
-/* The gradients of a row, n <= FO_ADDED elements of each, in the compute type. place: of the first. */
+/* The sum of a row's gradients, n <= FO_ADDED elements of each, in the compute type. place: that of the first one. */
 void fo_add_gradients(const fo_sparse_tensor *it, size_t place, size_t element, size_t n, void *to);
 
 #endif

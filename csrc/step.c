@@ -265,7 +265,7 @@ static void carry_joined(const fo_call *call, const fo_tensor *tensors, size_t c
         if (tensors[i].grad && tensors[i].n)
             of_rule[call->groups[tensors[i].group].rule] = &call->measures[i];
     for (size_t i = 0; i < count; i++) {
-        /* Of one without a gradient nothing has been checked. */
+        /* Nothing has been checked about a tensor without a gradient. */
         if (!tensors[i].carried || tensors[i].group >= call->group_count)
             continue;
         const fo_group *group = &call->groups[tensors[i].group];

@@ -122,8 +122,8 @@ fo_status fo_take_norm(fo_call *call, const fo_tensor *tensors, size_t count,
 /* Every tensor that has a gradient. FO_OK or FO_NO_MEMORY. */
 fo_status fo_update_all(const fo_call *call, const fo_tensor *tensors, size_t count, int threads);
 
-/* Brings the numbers up to date that these tensors carry to the next step, but for rules that join tensors: there
- * fo_update_all does. */
+/* Updates the numbers that these tensors carry to the next step. For rules that join tensors, fo_update_all has done
+ * that. */
 void fo_carry_all(const fo_call *call, size_t group_count, const fo_tensor *tensors, size_t count);
 
 /* What the loop of a group's rule needs besides buffers, at a step; numbers are what the rule carries to it, or
@@ -131,7 +131,7 @@ void fo_carry_all(const fo_call *call, size_t group_count, const fo_tensor *tens
 void fo_fill_loop_call(fo_loop_call *with, const fo_group *group, uint64_t step,
                        const double *numbers, double ratio, double grad_scale, size_t bytes);
 
-/* Brings what a tensor, or a row of it, carries up to date, after a step. */
+/* Updates what a tensor, or a row of it, carries, after a step. */
 void fo_carry(const fo_group *group, uint64_t step, double *carried, const fo_measure *measure);
 
 /* The loop for the formats of a tensor's buffers, or NULL if there is none: then narrow.h steps them. */

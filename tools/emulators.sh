@@ -20,8 +20,8 @@ level=-O3 rules=()
 pinned=$root/tests/c/hashes.txt
 cp "$pinned" "$work/emulated"
 if [ -n "$quick" ]; then
-    level=-O1 # the compiler takes long
-    # Without a root, with one, with an optional state, with a sign alone, and with norms
+    level=-O1 # compiles faster
+    # Without a root, with one, with optional states, with only a sign, and with norms
     rules=(sgd adam rmsprop lion lamb)
     grep -E "^($(IFS='|' && echo "${rules[*]}")) " "$pinned" >"$work/emulated"
 fi

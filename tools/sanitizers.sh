@@ -18,16 +18,16 @@ trap 'rm -rf "$work"' EXIT
 unset FASTOPT_ISA FASTOPT_NUM_THREADS
 export OPENBLAS_NUM_THREADS=1
 needed=(-std=gnu11 -g -Wall -Wextra -Werror)
-# Of what runs for seconds the compiler takes most of the time: optimizing would cost more than it saves, and so
-# would the address sanitizer's code at each access, in place of which it then calls a function.
+# The programs run for seconds and take longer to compile, so optimizing would cost more than it saves. So would the
+# address sanitizer's code at each access; it calls a function instead.
 level=-O1
 calls=()
 if [ -n "$quick" ]; then
     level=-O0
     calls=(--param asan-instrumentation-with-call-threshold=0)
 fi
-# The address sanitizer finds what goes through a null pointer or beyond an object. Checks of both by the other one
-# would take the compiler long.
+# The address sanitizer finds accesses through a null pointer or beyond an object. The other sanitizer's checks for
+# both would take long to compile.
 address=("$level" -fsanitize=address,undefined -fno-sanitize=null,object-size -fno-sanitize-recover=all "${calls[@]}")
 # So that a step of a few elements takes the ways of one that no cache holds.
 small_caches=(-DFO_OWN_CACHES=1024 -DFO_ALL_CACHES=8192 -DFO_LEAST_APART=512
@@ -46,8 +46,8 @@ echo "==== Programs"
 # The pool, and the programs of the interface, know no instruction set.
 undefined=("$level" -fsanitize=undefined -fno-sanitize-recover=all)
 if [ -n "$quick" ]; then
-    # Most of the time goes to the rules' kernels, which do all the same to the pool: quickly, one of them is
-    # watched there, and the others are as they are.
+    # Most of the time goes into compiling the rules' kernels, which all use the pool in the same way. So one of
+    # them is compiled with the sanitizer, and the others without.
     plain=${LIBRARY:-}
     if [ -z "$plain" ]; then
         library plain -O1
@@ -71,8 +71,8 @@ program addresses addresses "$root/tests/c/threads.c" "${address[@]}" -DWITHOUT_
 for source in "$root"/tests/c/{errors,rows,sparse}.c "$root/examples/linear_model.c"; do
     program "$(basename "$source" .c)" addresses "$source" "${address[@]}"
 done
-# The undefined-behaviour sanitizer makes most of what is compiled for vectors: quickly, it watches one
-# instruction set, and the address sanitizer all of them.
+# Most of the code for vectors comes from the undefined-behaviour sanitizer. So the quick form uses it with one
+# instruction set, and the address sanitizer with all of them.
 if [ -n "$quick" ]; then
     program random-undefined addresses "$root/tests/c/fuzz.c" "${address[@]}" -DRUNS=2000 -DFO_BASELINE_ONLY
     steps=("$level" -fsanitize=address "${calls[@]}" -DRUNS=2000)
@@ -115,11 +115,11 @@ tar -C "$root" --exclude=__pycache__ --exclude='*.so' -cf - \
     # setup.py has the last word; at its level the sanitized kernels take twice as long to compile.
     sed -i "s/\"-O[23]\"/\"$level\"/" setup.py
     if [ -n "$quick" ]; then
-        # The kernels of all instruction sets are left to the random steps, and the library is the one above.
+        # The library is the one above. The random steps test the kernels of all instruction sets.
         sed -i -e '/^ *\*relative("csrc\/.*\.c"),$/d' \
             -e "s|^    include_dirs=|    extra_objects=['$work/libraries/addresses/libfastopt.a'],\n&|" setup.py
         if grep -q 'relative("csrc/.*\.c")' setup.py || ! grep -q extra_objects setup.py; then
-            fail "setup.py is written otherwise than this script expects"
+            fail "setup.py is not written as this script expects"
         fi
     fi
     CFLAGS="${address[*]}" LDFLAGS="-fsanitize=address,undefined" "$python" setup.py -q build_ext --inplace

@@ -121,8 +121,8 @@ enum { FO_MAX_TERMS = 2 };
 
 typedef struct fo_kernel {
     /* If the rule carries a number from step to step, c[carried] is what the last step left, and becomes what
-     * this one leaves. If it joins tensors, carry does that, and both are there: what the last step left, and
-     * behind it what this one leaves. */
+     * this one leaves. If the rule joins tensors, carry computes the numbers, and c has both: those that the last
+     * step left, followed by those that this one leaves. */
     void (*coefficients)(const fo_hyper *hyper, uint64_t step, double *c);
     int carried;
     int own_decay; /* the formula has weight_decay in it */
@@ -131,8 +131,8 @@ typedef struct fo_kernel {
     fo_narrow_loop *in_halves[FO_ISA_COUNT];
     fo_narrow_loop *in_mixture[FO_ISA_COUNT];
     fo_narrow_loop *in_blocks[FO_ISA_COUNT];
-    /* Of a rule that takes norms of the whole tensor: how many, by what they multiply lr, and what is summed. One
-     * that joins tensors has carry in place of ratio. */
+    /* For a rule that takes norms of the whole tensor: how many, by what they multiply lr, and what is summed. A
+     * rule that joins tensors has carry in place of ratio. */
     int terms; /* else 0 */
     double (*ratio)(const fo_hyper *hyper, const double *sums, size_t n);
     void (*carry)(const fo_hyper *hyper, const double *sums, double *carried);

@@ -27,26 +27,26 @@
  * which may call update: states are changed for nobody else. No weight decay has been applied to p and g there,
  * and c is that of an lr of 1. Such a rule has no optional state.
  *
- * A rule that joins tensors has sums of all of them in it, and what it carries from step to step depends on these.
- * It defines FO_JOINS as 1, and in place of ratio
+ * A rule that joins tensors carries numbers from step to step that depend on sums over all tensors. It defines
+ * FO_JOINS as 1, and in place of ratio
  *
  *     static void carry(const fo_hyper *hyper, const double *sums, double *carried)
  *
- * which brings the carried numbers up to date, once for all tensors; sums are those of each term itself, and not of
- * its squares. All coefficients then have the numbers as the last step left them, and behind these what carry made of
- * them, but those of take_terms have zeros there. Before the first step all are 0.
+ * which updates the carried numbers, once for all tensors; sums are those of each term itself, and not of its
+ * squares. The coefficients then contain the numbers as the last step left them, followed by the numbers as carry
+ * leaves them. In the call of take_terms the latter are 0. Before the first step all are 0.
  *
  * FO_KERNEL        the name in rules.def
  * FO_FILE          the file's path, from csrc/
  * FO_CARRIED       only if the rule carries a number from step to step (STEP_AND in rules.def): the index of
- *                  the coefficient that coefficients() finds as the last step left it, and brings up to date; of an
- *                  array, the first of so many
+ *                  the coefficient that coefficients() finds as the last step left it, and updates; for an array,
+ *                  the index of its first number
  * FO_OWN_DECAY     1 only if the formula has weight_decay in it, so that neither g nor p is decayed before
  * FO_ROOT_COST     FO_NO_ROOT, or, if the formula takes a square_root, how costly its multiplications are
  *                  beside that: FO_LIGHT (up to 4), FO_MODERATE, FO_HEAVY (8 and more); see loop.h
  *
- * Three names spare instances of the loop, of which each takes room and time to compile; docs/notes/kernels.md says
- * what they cost. The first is for rules that few take, and includes the others.
+ * Three names save instances of the loop, each of which takes space and compile time; docs/notes/kernels.md says how
+ * much longer steps then take. The first name is for rules that are seldom used, and includes the others.
  *
  * FO_ONE_INSTANCE  1: the loop scales and decays whether or not that is asked for
  * FO_ONE_IN_DOUBLE 1: the same in float64 alone

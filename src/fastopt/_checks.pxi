@@ -41,7 +41,7 @@ cdef uint64_t to_step(object value) except? 0:
         if overflow or not 1 <= count <= <long long>LAST_STEP:
             raise ValueError(f"step must be from 1 to 2**53, got {value}")
         return count
-    # A duration of NumPy is Integral too.
+    # numpy.timedelta64 counts as Integral too.
     if isinstance(value, (bool, numpy.timedelta64)) or not isinstance(value, numbers.Integral):
         raise TypeError(f"step must be an integer, got {type(value).__name__} {value!r}")
     return to_step(int(value))
@@ -191,7 +191,7 @@ cdef int check_layout(str name, cnp.ndarray array, bint written) except -1:
 
 
 cdef int check_number_array(str name, object array, tuple wanted) except -1:
-    """That an array holds numbers of float64, in the shape that is wanted."""
+    """Check that an array is of float64, in the shape that is wanted."""
     if not cnp.PyArray_CheckExact(array):
         raise TypeError(f"{name} must be a numpy.ndarray, got {type(array).__name__}")
     if (cnp.PyArray_TYPE(<cnp.ndarray>array) != cnp.NPY_DOUBLE

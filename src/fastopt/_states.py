@@ -153,7 +153,7 @@ def _layouts(
     called: str,
     rows: int | None = None,
 ) -> list[Layout]:
-    """Those of the states of one parameter; last that of what the rule carries."""
+    """The layouts of the states of one parameter; last that of what the rule carries."""
     layouts = storage.layouts(state_names(rule, group), param, called, rows)
     if rule.carried is not None:
         shape = rule.carried_shape if rows is None else (rows, *rule.carried_shape)

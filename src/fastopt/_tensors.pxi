@@ -126,7 +126,7 @@ cdef class TensorList:
         return f"{rule.arrays[1 + place]} of {name}"
 
     cdef tuple shape_of_numbers(self, Rule rule):
-        """Of the array of what is carried from step to step."""
+        """The shape of the array that is carried from step to step."""
         return rule.carried_shape
 
     cdef Py_ssize_t state_count(self, Py_ssize_t i) noexcept:

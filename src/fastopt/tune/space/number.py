@@ -362,7 +362,7 @@ class Int(Number):
 
     @staticmethod
     def _number(name: str, value: Any) -> int:
-        # A duration of NumPy is a Real too.
+        # numpy.timedelta64 counts as Real too.
         is_real = isinstance(value, numbers.Real) and not isinstance(value, np.timedelta64)
         if is_real and not math.isfinite(value):
             raise ValueError(f"Int: {name} must be finite, got {value!r}")

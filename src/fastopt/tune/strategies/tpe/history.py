@@ -37,7 +37,7 @@ class History:
         self._signs = np.array(signs)
         self._points = np.empty((16, len(space)))
         self._values = np.empty((16, len(signs)))
-        # (value, number) of the best of all that are done, of one objective.
+        # (value, number) of the best trials that are done, if there is one objective.
         self._best: list[tuple[float, int]] = []
         # Sort keys of stopped and infeasible trials, which rank after all others with a result.
         self._later: list[tuple[float, float, int]] = []
@@ -112,14 +112,14 @@ def _outermost(values: np.ndarray, count: int) -> np.ndarray:
 
 
 def _worse(n: int, better: list[int]) -> np.ndarray:
-    """Of ``n`` trials those that are not ``better``, in order.
+    """The numbers of the trials up to ``n`` that are not ``better``, in order.
 
-    Where there are many, the newest and an even choice of older ones.
+    If there are many, the newest and an even choice of older ones.
     """
     count = n - len(better)
     if count <= MOST_WORSE:
         return np.delete(np.arange(n), better)
     older = np.linspace(0, count - NEWEST - 1, MOST_WORSE - NEWEST).astype(int)
     places = np.concatenate([older, np.arange(count - NEWEST, count)])
-    # A better trial moves those after it by one.
+    # Each better trial shifts the numbers after it by one.
     return places + np.searchsorted(np.array(better) - np.arange(len(better)), places, "right")

@@ -39,8 +39,8 @@ class Parzen:
     def __init__(self, dimensions: Sequence[Dimension], points: np.ndarray) -> None:
         weights = np.append(_weights(len(points)), 1.0)
         self._weights = weights / weights.sum()
-        # All dimensions at once, numbers or not: for the few kernels of the better trials the calls
-        # of NumPy take longer than what they compute.
+        # All dimensions at once, also categorical ones: with the few kernels of the better trials,
+        # NumPy's calls take longer than their arithmetic.
         n, d = points.shape
         centres, scales = np.empty((d, n + 1)), np.ones((d, n + 1))
         centres[:, :n], centres[:, n] = points.T, 0.5
@@ -67,8 +67,8 @@ class Parzen:
             factor.add_log_density(points[:, j], total)
         largest = total.max(axis=1)
         total -= largest[:, None]
-        # One of the terms is 1, so terms below this limit change no bit of the sum. Many are so far
-        # below it that their exponentials underflow, which takes ten times as long.
+        # One term of the sum is 1, so terms below this limit change no bit of it. Many are so far
+        # below that their exponentials would underflow, which takes ten times as long.
         np.maximum(total, -700.0, out=total)
         return largest + np.log(np.exp(total, out=total).sum(axis=1))
 
@@ -150,7 +150,7 @@ class _Numbers:
         if self._coarse:
             total += self._log_masses(places)
             return
-        # Far from all trials two points have the same ratio of densities up to rounding errors, so
+        # Far from all trials, points differ in their ratio of densities only by rounding errors. So
         # another order of operations would suggest other points.
         z = places[:, None] / scales
         z -= centres / scales
