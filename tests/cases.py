@@ -1,7 +1,10 @@
-"""What the tests of the compiled core run over: rules, flags, and reproducible numbers."""
+"""What the tests of the compiled core share: rules, flags, reproducible numbers, and copies."""
 
+import copy
 import functools
+import io
 import itertools
+import pickle
 
 import numpy as np
 
@@ -174,6 +177,29 @@ def freeze(value):
     if isinstance(value, np.ndarray):
         return (value.dtype.str, value.shape, value.tobytes())
     return (type(value).__name__, repr(value))
+
+
+def every_copy(params, optimizer, make):
+    """Parameters with their optimizer: copied, pickled, and loaded from a file and a state_dict.
+
+    `params` is an array, a list or a dict. `make(params)` gives the optimizers that are loaded.
+    """
+    yield copy.deepcopy((params, optimizer))
+    yield pickle.loads(pickle.dumps((params, optimizer)))
+    file = io.BytesIO()
+    optimizer.save(file, params=True)
+    file.seek(0)
+    fresh = copy.deepcopy(params)
+    listed = [fresh] if isinstance(fresh, np.ndarray) else fresh
+    for array in listed.values() if isinstance(listed, dict) else listed:
+        array[...] = 0
+    other = make(fresh)
+    other.load(file)
+    yield fresh, other
+    fresh = copy.deepcopy(params)
+    other = make(fresh)
+    other.load_state_dict(optimizer.state_dict())
+    yield fresh, other
 
 
 def in_groups(tensors):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import RULES, class_of, freeze, numbers
+from cases import RULES, class_of, every_copy, freeze, numbers
 from processes import available_isas, run_python
 from reference import average
 
@@ -118,28 +118,11 @@ def test_rows_of_a_table_are_averaged_where_they_are_stepped(rule, dtype):
     assert optimizer.ema.tobytes() == expected.tobytes()
 
 
-def kept(params, optimizer):
-    """Parameters and optimizer, restored in every way in which they can be kept."""
-    yield copy.deepcopy((params, optimizer))
-    yield pickle.loads(pickle.dumps((params, optimizer)))
-    file = io.BytesIO()
-    optimizer.save(file, params=True)
-    file.seek(0)
-    fresh = {name: np.zeros_like(param) for name, param in params.items()}
-    other = fastopt.Adam(fresh, ema=0.5)
-    other.load(file)
-    yield fresh, other
-    fresh = copy.deepcopy(params)
-    other = fastopt.Adam(fresh, ema=0.5)
-    other.load_state_dict(optimizer.state_dict())
-    yield fresh, other
-
-
 def test_copies_pickles_and_files_go_on_with_the_same_bits():
     params, optimizer = trained()
-    all_kept = list(kept(params, optimizer))
+    copies = list(every_copy(params, optimizer, lambda fresh: fastopt.Adam(fresh, ema=0.5)))
     optimizer.step(arrays(20))
-    for others, other in all_kept:
+    for others, other in copies:
         other.step(arrays(20))
         assert freeze((others, other.ema)) == freeze((params, optimizer.ema))
         assert other.ema["bias"] is not optimizer.ema["bias"]

@@ -1,15 +1,13 @@
 """Row-wise Adagrad: one accumulator for each row of a table."""
 
-import copy
-import io
+import functools
 import json
-import pickle
 from pathlib import Path
 
 import formats
 import numpy as np
 import pytest
-from cases import DECAY, LR, freeze, numbers
+from cases import DECAY, LR, every_copy, freeze, numbers
 from processes import available_isas, run_python
 from reference import adagrad_of_row
 from row_wise_worker import NONE, twin
@@ -108,20 +106,11 @@ def test_narrow_tables_compute_in_float32(dtype):
 
 def test_copies_pickles_and_files_go_on_with_the_same_bits():
     param, optimizer = trained(ema=0.9)
-    file = io.BytesIO()
-    optimizer.save(file, params=True)
-    file.seek(0)
-    loaded = table(seed=3)
-    from_file = fastopt.Adagrad(loaded, ema=0.5, **PER_ROW)
-    from_file.load(file)
-    kept = [
-        copy.deepcopy((param, optimizer)),
-        pickle.loads(pickle.dumps((param, optimizer))),
-        (loaded, from_file),
-    ]
+    make = functools.partial(fastopt.Adagrad, ema=0.5, **PER_ROW)
+    copies = list(every_copy(param, optimizer, make))
     grad = table(seed=8)
     optimizer.step(grad)
-    for other_param, other in kept:
+    for other_param, other in copies:
         other.step(grad)
         assert freeze((other_param, other.state)) == freeze((param, optimizer.state))
 

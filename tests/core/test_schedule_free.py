@@ -1,12 +1,11 @@
 """The schedule-free classes go between the point of the gradients and the average of all steps."""
 
 import copy
-import io
 import pickle
 
 import numpy as np
 import pytest
-from cases import class_of, numbers
+from cases import class_of, every_copy, numbers
 
 import fastopt
 from fastopt._formats import named_dtype
@@ -75,34 +74,15 @@ def test_a_step_of_the_average_is_an_error_that_says_what_to_do(rule):
     np.testing.assert_equal((params, optimizer.state_dict()["state"]), before)
 
 
-def copies(optimizer, params):
-    """Parameters and optimizer, restored in every way in which they can be kept."""
-    yield copy.deepcopy((params, optimizer))
-    yield pickle.loads(pickle.dumps((params, optimizer)))
-    file = io.BytesIO()
-    optimizer.save(file, params=True)
-    for how in ("file", "state_dict"):
-        fresh = [np.zeros_like(param) for param in params]
-        other = type(optimizer)(fresh, lr=1.0)
-        if how == "file":
-            file.seek(0)
-            other.load(file)
-        else:
-            other.load_state_dict(optimizer.state_dict())
-            for array, param in zip(fresh, params, strict=True):
-                array[...] = param
-        yield fresh, other
-
-
 @each_rule
 @pytest.mark.parametrize("training", [True, False])
 def test_copies_and_files_know_the_mode(rule, training):
     params, optimizer = trained(rule)
     if not training:
         optimizer.eval()
-    kept = list(copies(optimizer, params))
+    copies = list(every_copy(params, optimizer, lambda fresh: class_of(rule)(fresh, lr=1.0)))
     optimizer.train()
-    for others, other in kept:
+    for others, other in copies:
         assert other.training is training
         other.train()
         assert all((a == b).all() for a, b in zip(params, others, strict=True))
