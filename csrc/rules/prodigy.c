@@ -17,10 +17,10 @@
  * a growth_rate of 0 for no bound: None and inf of the package. As long as d is d0, it becomes d_hat if that is larger,
  * whatever the growth_rate. With safeguard_warmup, s has d in place of lr_t. Decoupled decay subtracts
  * lr_t*weight_decay*p. The state p0_offset is p0 - p, the sum of all movements: it starts with zeros, and does not see
- * what others write into p. d, r and d_max are carried from step to step and are the same for all arrays; what they
- * depend on is read from the group of the array that has taken the most steps. Unlike the package, a step counts where
- * all gradients have been 0 so far, a group may have an lr of its own, and with a beta1 of 0 the step has lr_t too and
- * not next_d in it.
+ * what others write into p. d, r and d_max are carried from step to step and are the same for all arrays; the
+ * hyper-parameters for them are those of the array that has taken the most steps. There are three differences from the
+ * package. A step counts even if all gradients have been 0 so far. A group may have an lr of its own. And with a beta1
+ * of 0, m is d*g as the formula says, where the package has next_d*g.
  *
  * When to use it: where there is no time to tune a learning rate. Keep lr at 1, or let it fall by a cosine. */
 #ifndef FO_FORMULA
@@ -30,7 +30,7 @@
 #include <math.h>
 
 enum { BETA1, G, BETA2, G_SQUARED, BETA3, S, R, A, E, DECAY, COUPLED_DECAY, COEFFICIENTS };
-/* What is carried */
+/* The numbers that are carried */
 enum { D, D_NUMERATOR, D_MAX, NUMBERS };
 enum { BEFORE = COEFFICIENTS, AFTER = BEFORE + NUMBERS };
 
