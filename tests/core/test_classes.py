@@ -41,6 +41,11 @@ def apart(cases):
     return [each for each in cases if not each.values[0].joins_arrays]
 
 
+by_name_apart = pytest.mark.parametrize(
+    "rule", apart([pytest.param(rule, id=rule.name) for rule in RULES])
+)
+
+
 def tensors(seed, dtypes=DTYPES):
     """One array of each shape; dtypes take turns."""
     return [
@@ -140,7 +145,7 @@ def test_splitting_an_array_into_tensors_gives_the_same_bits(rule, keywords, dty
         assert whole.tobytes() == split.tobytes()
 
 
-@pytest.mark.parametrize(("rule", "keywords"), ONE_EACH)
+@pytest.mark.parametrize(("rule", "keywords"), apart(ONE_EACH))
 def test_a_missing_gradient_skips_its_tensor(rule, keywords):
     ours, theirs = tensors(1), tensors(1)
     optimizer, reference = class_of(rule)(ours, **keywords), ByFunctions(rule, theirs, keywords)
@@ -177,20 +182,28 @@ def test_the_structure_of_the_params_does_not_matter(rule, keywords):
     names = [f"tensor{i}" for i in range(len(expected))]
     by_key = dict(zip(names, tensors(1), strict=True))
     by_dict = class_of(rule)(by_key, **keywords)
-    singles = tensors(1)
-    alone = [class_of(rule)(param, **keywords) for param in singles]
     for k in range(STEPS):
         grads = tensors(2 + k)
         by_list.step(grads)
         # Names match, not the order in which they come
         by_dict.step(dict(reversed(list(zip(names, grads, strict=True)))))
+        assert_same(expected, by_key.values())
+
+
+@pytest.mark.parametrize(("rule", "keywords"), apart(ONE_EACH))
+def test_an_array_among_others_is_stepped_as_it_is_alone(rule, keywords):
+    together, singles = tensors(1), tensors(1)
+    one = class_of(rule)(together, **keywords)
+    alone = [class_of(rule)(param, **keywords) for param in singles]
+    for k in range(STEPS):
+        grads = tensors(2 + k)
+        one.step(grads)
         for optimizer, grad in zip(alone, grads, strict=True):
             optimizer.step(grad)
-        assert_same(expected, by_key.values())
-        assert_same(expected, singles)
+        assert_same(together, singles)
 
 
-@by_name
+@by_name_apart
 def test_groups_have_their_own_hyper_parameters(rule):
     ours, theirs = tensors(1), tensors(1)
     optimizer = class_of(rule)(
@@ -216,7 +229,7 @@ def test_groups_have_their_own_hyper_parameters(rule):
         assert_same(ours, theirs)
 
 
-@by_name
+@by_name_apart
 def test_a_changed_lr_takes_effect(rule):
     ours, theirs = tensors(1), tensors(1)
     optimizer = class_of(rule)(ours, lr=0.1)
@@ -350,7 +363,7 @@ def test_a_list_or_dict_may_change_after_it_was_given(rule):
     assert_same(expected, listed)
 
 
-@by_name
+@by_name_apart
 def test_a_group_that_is_added_later_starts_from_zero(rule):
     ours, theirs = tensors(1), tensors(1)
     defaults = {**rule.class_hypers, "lr": 0.1}

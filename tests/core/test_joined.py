@@ -59,21 +59,27 @@ def flat(groups):
 @pytest.mark.parametrize("threads", [1, 3])
 @by_name
 def test_groups_are_stepped_as_the_twin_steps_them_together(rule, threads):
-    """Also if arrays have no gradient in some steps, or in the first ones."""
+    """Also if arrays have no gradient in some steps, or in the first ones, if a group is added, and
+    if a learning rate changes."""
     fastopt.set_num_threads(threads)
     for keywords in class_variants(rule)[threads::7]:
         given = {**keywords, "lr": 1.0, "beta2": 0.9, "d0": 1e-3}
         own = [{}, {"lr": 0.5}, {"weight_decay": 0.2, "eps": 1e-3}]
         ours, theirs = arrays(1), arrays(1)
-        optimizer = class_of(rule)(
-            [{"params": p, **more} for p, more in zip(ours, own, strict=True)], **given
+        first, second, third = (
+            {"params": params, **more} for params, more in zip(ours, own, strict=True)
         )
+        optimizer = class_of(rule)([first, second], **given)
         twin = Twin(rule, theirs, [{**given, **more} for more in own])
         for t in range(7):
+            if t == 1:
+                optimizer.add_param_group(third)
+            if t == 3:
+                optimizer.param_groups[0]["lr"] = twin.keywords[0]["lr"] = 0.7
             grads = descents(theirs, 10 * t)
             grads[0][0] = None if t < 3 or t == 5 else grads[0][0]
-            grads[2] = [None, None] if t == 4 else grads[2]
-            optimizer.step(grads)
+            grads[2] = [None, None] if t in (0, 4) else grads[2]
+            optimizer.step(grads[: len(optimizer.param_groups)])
             twin.step(grads)
             for a, b in zip(flat(ours), flat(theirs), strict=True):
                 assert a.tobytes() == b.tobytes()
