@@ -70,7 +70,7 @@ def main() -> None:
         LATEST,
         texts=texts,
         publish=publish,
-        printed=lambda results: tables.whole(*load(results)),
+        printed=lambda results: tables.printed(*load(results)),
     )
 
 

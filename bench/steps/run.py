@@ -94,8 +94,7 @@ def main() -> None:
             seconds = time.monotonic() - start
             print(f"{seconds:6.1f} s  {tables.summary(row)}, {rounds} rounds", flush=True)
     if arguments.quick:
-        of_rules = any(row.suite == "rules" for row in rows)
-        print((tables.every_rule if of_rules else tables.whole)(environment(), rows))
+        print(tables.printed(environment(), rows))
 
 
 if __name__ == "__main__":

@@ -346,6 +346,13 @@ def memory(environment: dict, rows: list[Row]) -> str:
     return f"{text}\n{elements:,} elements. {machine(environment)}.\n"
 
 
+def printed(environment: dict, rows: list[Row]) -> str:
+    """All tables of a file or a run."""
+    of_suite = {"rules": every_rule, "narrow": every_storage}
+    make = next((of_suite[row.suite] for row in rows if row.suite in of_suite), whole)
+    return make(environment, rows)
+
+
 def short(environment: dict, rows: list[Row]) -> str:
     """For the README: Adam on a few works, with one thread and with two."""
     lines = []

@@ -286,7 +286,7 @@ def test_every_suite_runs_and_is_reported(tmp_path, pytestconfig):
     for rule in fastopt.RULES:
         assert f"| {rule} |" in whole
     assert "busy" in whole.lower()
-    of_rules = tables.every_rule(environment, rows)
+    of_rules = tables.printed(environment, rows)
     assert "| adam |" in of_rules.partition("### One array")[2]
     assert "row-wise adagrad: 4,096 of 100 rows of 64 |" in of_rules
     assert "MLP" in tables.short(environment, rows)
