@@ -1,11 +1,12 @@
 """Compare all update rules at equal cost: python examples/compare_rules.py
 
-Two pictures. In rules_paths.png each rule goes down three classic functions of two variables, with
-the best of 64 learning rates. In rules_digits.png each rule trains a small neural network on the
-8x8 digits that scikit-learn ships: 64 trials of learning rate and weight decay, the same ones for
-every rule, and then 8 fresh trainings with the best of them. That is done five times with other
-trials, since the luck of a search may count for more than that of a training. A row of a
-fastopt.Population is one trial or one training, so all those of a rule run at once.
+The program draws two pictures. In rules_paths.png each rule minimises three classic functions of
+two variables, with the best of 64 learning rates. In rules_digits.png each rule trains a small
+neural network on the 8x8 digits that scikit-learn ships. A search has 64 trials of learning rate
+and weight decay, the same ones for every rule. Then 8 fresh trainings follow with the best of them.
+That is done five times with other trials, since the luck of a search may matter more than that of a
+training. A row of a fastopt.Population is one trial or one training, so all those of a rule run at
+once.
 
 Everything but learning rate and weight decay is left at the rule's default. Two runs on the same
 machine have the same result.
@@ -34,8 +35,8 @@ BATCH, EPOCHS, SEARCHES, SEEDS = 32, 12, 5, 8
 
 
 def population(rule, params, **hypers):
-    """The models, and a function that gives the parameters to evaluate: of the schedule-free rules
-    these are averages."""
+    """The models, and a function that calls another one with the parameters to evaluate in place:
+    with the schedule-free rules these are averages."""
     models = fastopt.Population(rule, params, **hypers)
     averages = hasattr(getattr(fastopt, fastopt.RULES[rule].class_name), "eval")
 
@@ -80,8 +81,9 @@ FUNCTIONS = {
 
 
 def descend(rule, function, start, window, count):
-    """Where each learning rate goes, points of the shape (steps, rates, 2), and how fast: the mean
-    of the logarithms of all values on the way. Infinite if it leaves the window."""
+    """The learning rates; their paths, points of the shape (steps, rates, 2); and how fast each
+    descends: the mean of the logarithms of all values on the way, infinite if the path leaves the
+    window."""
     rates = np.geomspace(*RATES, count)
     points = np.tile(np.array(start), (count, 1))
     models, evaluate = population(rule, points, lr=rates, weight_decay=0.0)
@@ -98,7 +100,8 @@ def descend(rule, function, start, window, count):
 
 
 def paths(rule, count):
-    """For each function: the learning rate that goes down fastest within the window, its path."""
+    """For each function: the learning rate that descends fastest within the window, its path, and
+    that mean."""
     found = {}
     for name, (function, start, _, window) in FUNCTIONS.items():
         rates, path, means = descend(rule, function, start, window, count)
@@ -108,13 +111,13 @@ def paths(rule, count):
 
 
 def split():
-    """Images and digits to learn from, to choose the settings with, and to report."""
+    """Images and digits for training, for choosing the settings, and for the report."""
     images, targets, *test = load_digits()
     return (images[:-357], targets[:-357]), (images[-357:], targets[-357:]), tuple(test)
 
 
 def train(rule, seeds, learn, epochs, **hypers):
-    """Networks, each from a seed of its own: the start, and the order of the images."""
+    """Trained networks. Each has a seed of its own for its start and the order of the images."""
     starts = [networks(1, seed) for seed in seeds]
     params = [np.concatenate(arrays) for arrays in zip(*starts, strict=True)]
     models, evaluate = population(rule, params, **hypers)
@@ -179,9 +182,9 @@ def learn_digits(rules, count, seeds, epochs):
 
 
 def not_told_from(found):
-    """{rule: the best one that it cannot be told to be worse than}, the best first.
+    """{rule: the best of the rules from which its difference may be chance}, the best first.
 
-    All have the same trials, starts and batches, so the differences are taken one by one.
+    All have the same trials, starts and batches, so the differences are taken pair by pair.
     """
     order = sorted(found, key=lambda rule: np.median(found[rule][1]))
     return {

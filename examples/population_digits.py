@@ -3,7 +3,7 @@
 A small neural network in plain NumPy learns to read the 8x8 digits that scikit-learn ships. For
 each of six update rules a study tries 162 learning rates. Their networks are trained in one
 program: every array has a row for each network, and one call of fastopt.Population steps all of
-them. After epochs 1, 3 and 9 the better third goes on (tune.Halving), and the others are dropped
+them. After epochs 1, 3 and 9 only the best third goes on (tune.Halving), and the others are dropped
 from the arrays.
 
 The function `train_alone` is the same training for one network. The program runs it for some of the
@@ -30,7 +30,7 @@ EPOCHS, RUNGS = 27, (1, 3, 9)
 
 
 def load_digits():
-    """Images and digits, as rows of a unit matrix, to learn from and to validate with."""
+    """Images, and digits as rows of a unit matrix, for training and validation."""
     from sklearn import datasets
     from sklearn.model_selection import train_test_split
 

@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image
 
-# Colours that stay apart for colour-blind eyes, and lines that differ where one is on another.
+# Colours that colour-blind eyes tell apart, and widths that show lines below others.
 LINES = (
     {"color": "#0072b2", "linewidth": 4.5},
     {"color": "#e69f00", "linewidth": 3.2},
@@ -25,7 +25,7 @@ COLOURS = 20
 
 
 def show(found, equals, interval):
-    """A line for each rule, the lowest loss first; the last column is `equals`, where another."""
+    """A line for each rule, the lowest loss first. The last column is `equals`, if another rule."""
     print("fresh trainings on the test images: the median of their losses, and its 95 % interval")
     print("lr: the lowest and the highest that a search chose\n")
     header = f"{'lr':>9}{'':>9}{'loss':>9}{'interval':>16}{'wrong, %':>10}"
@@ -41,7 +41,7 @@ def show(found, equals, interval):
 
 
 def save(figure, path):
-    """With few colours: a quarter of the bytes."""
+    """Write a PNG with few colours, which takes a quarter of the bytes."""
     memory = io.BytesIO()
     figure.savefig(memory, dpi=DPI)
     plt.close(figure)
@@ -104,7 +104,7 @@ def draw_paths(descents, functions, path):
 
 
 def draw_digits(found, equals, interval, path):
-    """Median, interval and the median of each search, the lowest loss above."""
+    """Median, interval and the median of each search, the lowest loss on top."""
     order = list(equals)[::-1]
     best = order[-1]
     figure, ax = plt.subplots(figsize=(WIDTH, 0.45 * len(order) + 1.5))
