@@ -55,7 +55,7 @@ def plot_losses(trainings: list[Training], path: Path) -> None:
     }
     full = curves[ALL_FLOAT32]
     steps = EVERY * np.arange(1, full.shape[1] + 1)
-    figure = Figure(figsize=(9, 8), layout="constrained")
+    figure = Figure(figsize=(7, 9), layout="constrained")
     above, below = figure.subplots(2, sharex=True)
     for storage, curve in curves.items():
         if not len(curve):
@@ -67,9 +67,9 @@ def plot_losses(trainings: list[Training], path: Path) -> None:
     below.fill_between(
         steps, spread.min(axis=0), spread.max(axis=0), color="0.88", label="range of seeds, float32"
     )
-    above.set(ylabel="training loss", yscale="log", title="A small transformer, Adam")
+    above.set(ylabel="training loss", title="A small transformer, Adam")
     below.set(ylabel="difference to float32", xlabel="step")
-    below.legend(fontsize="small", ncols=2, loc="upper left")
+    figure.legend(*below.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     for axes in (above, below):
         axes.grid(alpha=0.3)
     figure.savefig(path, dpi=110)

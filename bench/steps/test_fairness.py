@@ -13,6 +13,8 @@ from bench.steps import (
     narrow,
     populations,
     problems,
+    quality,
+    quality_report,
     results,
     sparse_rivals,
     tables,
@@ -325,3 +327,30 @@ def test_networks_trained_at_once_and_one_by_one_are_those_trained_alone(monkeyp
         for tensor, param, one in zip(tensors, expected, apart[row][0], strict=True):
             assert np.array_equal(tensor.param[row], param)
             assert np.array_equal(one, param)
+
+
+def trainings():
+    """Two seeds of each: in torch's bfloat16 the loss is higher, else what it is in float32."""
+    for seed, first in enumerate((3.0, 3.2)):
+        for task in quality.TASKS:
+            for storage in (*narrow.STORAGES, quality.TORCH):
+                last = first / 2 + (storage == quality.TORCH)
+                yield quality.Training(task, storage, seed, last, last + 0.5, [first, last])
+
+
+def test_a_storage_outside_the_range_of_float32_is_bold(tmp_path):
+    measured = list(trainings())
+    *others, of_torch = quality_report.quality_table(measured).splitlines()[2:]
+    assert len(others) == len(narrow.STORAGES)
+    assert not any("**" in line for line in others)
+    assert of_torch.count("**2.5500 (2.5000 to 2.6000)**") == 2
+    quality_report.plot_losses(measured, tmp_path / "losses.png")
+    assert (tmp_path / "losses.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("storage", [narrow.ALL_FLOAT32, quality.TORCH])
+def test_a_training_learns_from_what_is_stored(storage, monkeypatch):
+    monkeypatch.setattr(quality, "EPOCHS", 2)
+    found = quality.digits(storage, seed=0)
+    assert found.curve[1] < found.curve[0] < np.log(10)
+    assert found.test < np.log(10)
