@@ -175,7 +175,7 @@ typedef enum fo_status {
                          * infinity in the type that the tensor computes in */
     FO_BAD_BUILD,  /* the library was compiled with flags that change floating-point arithmetic */
     FO_BAD_INDEX,  /* an index is not that of a row */
-    FO_NEEDS_WHOLE /* the rule takes norms of a tensor whose gradient has only some rows */
+    FO_NEEDS_WHOLE /* the step depends on the whole of a tensor whose gradient has only some rows */
 } fo_status;
 
 /* A sentence for people; never NULL, whatever the number. */
@@ -197,8 +197,8 @@ static inline fo_hyper fo_defaults(fo_rule rule)
  * been written. The bits that are written do not depend on the CPU, the number of threads, the
  * alignment, or on how the work is divided into tensors. With clipping there is one exception: the norm is
  * summed tensor by tensor, so another division may change its last bit. Rules that take norms of whole tensors
- * (fo_rule_takes_norms) depend on the division by design. Rules that join tensors (fo_rule_joins_tensors) sum
- * tensor by tensor, as clipping does. */
+ * (fo_rule_takes_norms) and cautious steps depend on the division by design. Rules that join tensors
+ * (fo_rule_joins_tensors) sum tensor by tensor, as clipping does. */
 FO_API fo_status fo_step_abi(uint64_t abi, const fo_group *groups, size_t group_count,
                              const fo_tensor *tensors, size_t tensor_count,
                              const fo_options *options, fo_result *result);
@@ -230,8 +230,8 @@ typedef struct fo_sparse {
  * stand last.
  *
  * FO_BAD_INDEX: result->tensor says which tensor, result->group the place among its indices. FO_NEEDS_WHOLE:
- * result->tensor has indices and a rule that takes norms of whole tensors (fo_rule_takes_norms). FO_BAD_TENSOR
- * also means that n is no multiple of rows, or that row_wise does not fit. */
+ * result->tensor has indices, and a rule that takes norms of whole tensors (fo_rule_takes_norms) or is cautious.
+ * FO_BAD_TENSOR also means that n is no multiple of rows, or that row_wise does not fit. */
 FO_API fo_status fo_step_sparse_abi(uint64_t abi, const fo_group *groups, size_t group_count,
                                     const fo_tensor *tensors, const fo_sparse *sparse,
                                     size_t tensor_count, const fo_options *options,

@@ -151,7 +151,7 @@ const char *fo_status_text(fo_status status)
         [FO_BAD_BUILD] = "fastopt was compiled with flags that change floating-point arithmetic: "
                          "compile it without -ffast-math, its parts, and -ffp-contract=fast",
         [FO_BAD_INDEX] = "an index is not that of a row",
-        [FO_NEEDS_WHOLE] = "the rule takes norms of whole tensors: a gradient must have all rows",
+        [FO_NEEDS_WHOLE] = "the step depends on whole tensors: a gradient must have all rows",
     };
     return (unsigned)status < sizeof texts / sizeof *texts ? texts[status] : "unknown status";
 }

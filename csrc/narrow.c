@@ -1,7 +1,7 @@
 /* A step over buffers of any formats that compute in float32. The combinations that matter most convert in
- * registers (kernel/narrow.h, kernel/block_loop.h). All others, and the elements that do not fill a group of
- * vectors, go through tiles: converted to float32 in the first-level cache, stepped by the loop for float32, and
- * converted back. That is written once for all rules and formats. Tiles are of whole blocks, where a state has
+ * registers (kernel/narrow.h, kernel/block_loop.h). All others, cautious steps, and the elements that do not fill a
+ * group of vectors, go through tiles: converted to float32 in the first-level cache, stepped by the loop for float32,
+ * and converted back. That is written once for all rules and formats. Tiles are of whole blocks, where a state has
  * them. */
 #include "build.h"
 
@@ -210,9 +210,10 @@ static size_t head_of(const fo_tensor *tensor, uint64_t start, size_t begin)
 void fo_step_narrow(const fo_narrow_step *how, const fo_tensor *tensor, size_t begin, size_t end)
 {
     const uint64_t start = tensor->dtype == FO_MIXED ? tensor->position : 0;
+    const int in_registers = how->in_registers && how->call->mask_weight == 0;
     while (begin < end) {
         const size_t stop = stop_of(tensor, start, begin, end);
-        if (how->in_registers) {
+        if (in_registers) {
             const size_t head = head_of(tensor, start, begin);
             if (head < stop - begin) {
                 step_tiles(how, tensor, begin, begin + head);
@@ -221,7 +222,7 @@ void fo_step_narrow(const fo_narrow_step *how, const fo_tensor *tensor, size_t b
         }
         /* The rest, or what was stopped at. */
         const size_t end_of_tile = stop - begin < TILE ? stop : begin + TILE;
-        step_tiles(how, tensor, begin, how->in_registers ? end_of_tile : stop);
-        begin = how->in_registers ? end_of_tile : stop;
+        step_tiles(how, tensor, begin, in_registers ? end_of_tile : stop);
+        begin = in_registers ? end_of_tile : stop;
     }
 }

@@ -1,8 +1,11 @@
-/* The norms of tensors, and the learning rates that follow from them; and sums over all tensors of a step.
+/* The norms of tensors, and the learning rates that follow from them; the mean of the mask of a cautious step; and sums
+ * over all tensors of a step.
  *
  * A step with norms goes through memory twice. First the rule's terms (kernel/rule.h) are computed, as the step will
  * compute them, and their squares are summed in the order of norm.c; nothing is written. Then the step is taken, as that
  * of any other rule, with the learning rate that follows. docs/notes/kernels.md says why it is not done otherwise.
+ *
+ * A cautious step does the same: its terms are the mask, and the step multiplies that by the inverse of the mean.
  *
  * For a rule that joins tensors the terms themselves are summed: first those of each tensor, in the same order, and
  * then the sums of the tensors, in their order. The numbers that all of them carry to the next step follow from these.
@@ -43,7 +46,7 @@ static const fo_kernel *kernel_of(const fo_measured *it)
 
 static int has_terms(const fo_measured *it)
 {
-    return it->tensor.grad && kernel_of(it)->terms;
+    return it->tensor.grad && fo_terms_of(&it->group);
 }
 
 static int is_joined(const fo_measured *it)
@@ -66,6 +69,7 @@ static void sum_block(const fo_measured *it, const fo_loop_call *with, size_t bl
 {
     const fo_rule_info *info = fo_rule_describe(it->group.rule);
     const fo_kernel *kernel = kernel_of(it);
+    const int terms = fo_terms_of(&it->group);
     const int is_double = fo_param_format(&it->tensor) == FO_FLOAT64;
     fo_terms_loop *const take_terms =
         kernel->terms_loop[fo_isa_in_use()][is_double ? FO_LAYOUT_float64 : FO_LAYOUT_float32];
@@ -75,14 +79,14 @@ static void sum_block(const fo_measured *it, const fo_loop_call *with, size_t bl
     for (size_t i = begin, n; i < end; i += n) {
         n = end - i < FO_TILE ? end - i : FO_TILE;
         fo_tiles tiles;
-        term_tile terms[FO_MAX_TERMS];
-        void *at[2 + FO_MAX_STATES], *const to[FO_MAX_TERMS] = {&terms[0], &terms[1]};
+        term_tile term[FO_MAX_TERMS];
+        void *at[2 + FO_MAX_STATES], *const to[FO_MAX_TERMS] = {&term[0], &term[1]};
         fo_widen_tile(info, &it->tensor, i, n, &tiles, at);
-        take_terms(with, n, at, to);
-        for (int k = 0; k < kernel->terms; k++)
+        take_terms(with, fo_optional_of(info, &it->tensor), n, at, to);
+        for (int k = 0; k < terms; k++)
             (kernel->carry ? fo_add_numbers : fo_add_squares)(accumulators[k], is_double, to[k], n);
     }
-    for (int k = 0; k < kernel->terms; k++)
+    for (int k = 0; k < terms; k++)
         sums[k] = fo_add_accumulators(accumulators[k]);
 }
 
@@ -95,7 +99,7 @@ static void sum_blocks(void *context, size_t begin, size_t end)
             continue;
         fo_measured it;
         job->of(job->context, i, &it);
-        if (!is_joined(&it))
+        if (kernel_of(&it)->ratio)
             it.group.hyper.lr = 1;
         fo_loop_call with;
         const double *carried = fo_numbers(&it.group, &it.tensor, 0, &job->measures[i]);
@@ -103,7 +107,7 @@ static void sum_blocks(void *context, size_t begin, size_t end)
         for (; begin < end && begin < job->starts[i + 1]; begin++) {
             double sums[FO_MAX_TERMS];
             sum_block(&it, &with, begin - job->starts[i], sums);
-            for (int k = 0; k < kernel_of(&it)->terms; k++)
+            for (int k = 0; k < fo_terms_of(&it.group); k++)
                 job->sums[(size_t)k * blocks + begin] = sums[k];
         }
     }
@@ -117,6 +121,13 @@ static void take_sums(const ratio_job *job, size_t i, int terms, double *sums)
         sums[k] = fo_add_in_pairs(job->sums + (size_t)k * job->starts[job->count] + first, blocks);
 }
 
+/* The inverse of the mask's mean, as far as 1000. */
+static double weight_of_mask(double ones, size_t n)
+{
+    const double mean = ones / (double)n;
+    return 1 / (mean > 1e-3 ? mean : 1e-3);
+}
+
 static double ratio_of(const ratio_job *job, size_t i)
 {
     fo_measured it;
@@ -124,7 +135,9 @@ static double ratio_of(const ratio_job *job, size_t i)
     job->of(job->context, i, &it);
     if (!has_terms(&it) || is_joined(&it) || !it.tensor.n)
         return 1;
-    take_sums(job, i, kernel_of(&it)->terms, sums);
+    take_sums(job, i, fo_terms_of(&it.group), sums);
+    if (fo_is_cautious(&it.group))
+        return weight_of_mask(sums[0], it.tensor.n);
     return kernel_of(&it)->ratio(&it.group.hyper, sums, it.tensor.n);
 }
 

@@ -1,4 +1,4 @@
-/* Rules whose step has norms of the whole tensor in it, or sums over all tensors. Internal. */
+/* Steps that have norms or a mean of the whole tensor in them, or sums over all tensors. Internal. */
 #ifndef FO_RATIO_H
 #define FO_RATIO_H
 
@@ -16,7 +16,8 @@ typedef void fo_measured_of(const void *context, size_t item, fo_measured *to);
 
 /* What follows for a step from the terms of its rule. */
 typedef struct fo_measure {
-    double ratio; /* by what lr is multiplied; 1 where the rule takes no norms */
+    /* By what lr is multiplied, or in a cautious step the mask; 1 where neither is. */
+    double ratio;
     /* If the rule joins tensors: the numbers that it carries, first as the last step left them, then as this one
      * leaves them. */
     double carried[2 * FO_MAX_CARRIED];

@@ -54,7 +54,7 @@ typedef struct row_call {
     const double *scale;
     const unsigned char *skipped;
     const fo_measure
-        *measures; /* row after row, of each tensor, where the rule has terms, else NULL */
+        *measures; /* row after row, of each tensor, where a step has terms, else NULL */
 } row_call;
 
 static double value_of(const double *of_rows, size_t row, double otherwise)
@@ -385,10 +385,19 @@ static void measured_of(const void *context, size_t item, fo_measured *to)
         to->tensor.grad = NULL;
 }
 
+static int takes_measures(const row_call *call)
+{
+    const double *cautious = call->rows->hyper[FO_cautious];
+    int any = fo_terms_of(call->group);
+    for (size_t row = 0; cautious && row < call->rows->count; row++)
+        any |= cautious[row] != 0;
+    return any;
+}
+
 static fo_status take_measures(row_call *call, int threads, fo_measure **measures)
 {
     const size_t count = call->rows->count * call->count;
-    if (!fo_rule_takes_norms(call->group->rule) || !count)
+    if (!takes_measures(call) || !count)
         return FO_OK;
     *measures = malloc(count * sizeof **measures);
     call->measures = *measures;

@@ -318,7 +318,7 @@ static fo_status step_with(sparse_step *step, const fo_group *groups, size_t gro
                 result->tensor = i;
                 return status;
             }
-            if (fo_rule_takes_norms(groups[tensors[i].group].rule)) {
+            if (fo_terms_of(&groups[tensors[i].group])) {
                 result->tensor = i;
                 return FO_NEEDS_WHOLE;
             }

@@ -66,6 +66,9 @@ void fo_fill_loop_call(fo_loop_call *with, const fo_group *group, uint64_t step,
     const fo_kernel *kernel = fo_kernels[group->rule];
     const fo_hyper *hyper = &group->hyper;
     fo_hyper changed;
+    with->mask_weight = fo_is_cautious(group) ? ratio : 0;
+    if (with->mask_weight != 0)
+        ratio = 1;
     if ((hyper->lr_decay != 0 && step) || ratio != 1) {
         changed = *hyper;
         changed.lr *= ratio;
@@ -242,11 +245,6 @@ typedef struct measured_job {
     const fo_tensor *tensors;
 } measured_job;
 
-static const fo_kernel *kernel_of(const fo_call *call, const fo_tensor *tensor)
-{
-    return fo_kernels[call->groups[tensor->group].rule];
-}
-
 static void measured_of(const void *context, size_t i, fo_measured *to)
 {
     const measured_job *job = context;
@@ -278,7 +276,7 @@ fo_status fo_update_all(const fo_call *call, const fo_tensor *tensors, size_t co
 {
     int any = 0;
     for (size_t i = 0; i < count; i++)
-        any |= tensors[i].grad && kernel_of(call, &tensors[i])->terms;
+        any |= tensors[i].grad && fo_terms_of(&call->groups[tensors[i].group]);
     if (!any) {
         update_all(call, tensors, count, threads);
         return FO_OK;

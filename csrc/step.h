@@ -76,7 +76,7 @@ typedef struct fo_call {
     size_t group_count;
     double scale;               /* of the gradients, besides the groups' own */
     size_t bytes;               /* of all parameters, in the type that they compute in */
-    const fo_measure *measures; /* of each tensor, where a rule has terms, else NULL */
+    const fo_measure *measures; /* of each tensor, where a step has terms, else NULL */
 } fo_call;
 
 /* What a row of a tensor carries to this step, or NULL. */
@@ -127,7 +127,8 @@ fo_status fo_update_all(const fo_call *call, const fo_tensor *tensors, size_t co
 void fo_carry_all(const fo_call *call, size_t group_count, const fo_tensor *tensors, size_t count);
 
 /* What the loop of a group's rule needs besides buffers, at a step; numbers are what the rule carries to it, or
- * NULL; bytes are those of all parameters of the call; grad_scale multiplies the group's own, and ratio its lr. */
+ * NULL; bytes are those of all parameters of the call; grad_scale multiplies the group's own; ratio is that of an
+ * fo_measure. */
 void fo_fill_loop_call(fo_loop_call *with, const fo_group *group, uint64_t step,
                        const double *numbers, double ratio, double grad_scale, size_t bytes);
 

@@ -74,7 +74,7 @@ def flag_combinations(hypers):
         if name in SWITCHES:
             names.append(name)
             choices.append(SWITCHES[name])
-        elif isinstance(default, bool) and name != "decoupled":
+        elif isinstance(default, bool) and name not in ("decoupled", "cautious"):
             names.append(name)
             choices.append((False, True))
     for decay in decays(hypers):
@@ -95,6 +95,28 @@ def function_variants(rule):
         }
         for keywords in flag_combinations(hypers):
             yield {**keywords, **switches}, optional
+
+
+def cautious_combinations(hypers):
+    """Where a rule can be cautious: with each decay, and with all else that changes the gradient.
+    Whatever the other flags are, a cautious step has one loop."""
+    if "cautious" not in hypers:
+        return
+    cautious = {**hypers, "lr": LR, "cautious": True}
+    for decay in decays(hypers):
+        yield {**cautious, **decay}
+    scaled = {"grad_scale": SWITCHES["grad_scale"][1]} if "grad_scale" in hypers else {}
+    yield {**cautious, "weight_decay": DECAY, "maximize": True, **scaled}
+
+
+def cautious_variants(rule):
+    """Every (keywords, optional states) of a rule's function with which its step is cautious."""
+    hypers = {
+        name: default for name, default in rule.hypers.items() if name not in ("step", rule.carried)
+    }
+    for optional in sets_of_optional_states(rule):
+        for keywords in cautious_combinations(hypers):
+            yield keywords, optional
 
 
 def class_variants(rule):

@@ -48,6 +48,16 @@ def effective_gradient(param, grad, *, lr, weight_decay, decoupled, grad_scale, 
     return g
 
 
+def descend(param, update, g, cautious=False):
+    """Subtract the update, or what the mask leaves of it; g is the gradient of the formula."""
+    if cautious and param.size:
+        real = param.dtype.type
+        agrees = ((update > 0) & (g > 0)) | ((update < 0) & (g < 0))
+        mean = np.count_nonzero(agrees) / param.size
+        update = update * np.where(agrees, real(1.0 / max(mean, 1e-3)), real(0))
+    param[...] = param - update
+
+
 @twin
 def sgd(param, grad, *, lr, **common):
     real = param.dtype.type
@@ -56,19 +66,19 @@ def sgd(param, grad, *, lr, **common):
 
 
 @twin
-def momentum(param, grad, momentum_buffer, *, lr, momentum, dampening, **common):
+def momentum(param, grad, momentum_buffer, *, lr, momentum, dampening, cautious=False, **common):
     real = param.dtype.type
     g = effective_gradient(param, grad, lr=lr, **common)
     momentum_buffer[...] = real(momentum) * momentum_buffer + real(1.0 - dampening) * g
-    param[...] = param - real(lr) * momentum_buffer
+    descend(param, real(lr) * momentum_buffer, g, cautious)
 
 
 @twin
-def nag(param, grad, momentum_buffer, *, lr, momentum, **common):
+def nag(param, grad, momentum_buffer, *, lr, momentum, cautious=False, **common):
     real = param.dtype.type
     g = effective_gradient(param, grad, lr=lr, **common)
     momentum_buffer[...] = real(momentum) * momentum_buffer + g
-    param[...] = param - real(lr) * (g + real(momentum) * momentum_buffer)
+    descend(param, real(lr) * (g + real(momentum) * momentum_buffer), g, cautious)
 
 
 @twin
@@ -105,6 +115,7 @@ def adam(
     beta2,
     eps,
     eps_hat,
+    cautious=False,
     **common,
 ):
     real = param.dtype.type
@@ -119,7 +130,7 @@ def adam(
     if max_exp_avg_sq is not None:
         max_exp_avg_sq[...] = np.maximum(max_exp_avg_sq, exp_avg_sq)
         v = max_exp_avg_sq
-    param[...] = param - (scale * exp_avg) / (np.sqrt(v) + offset)
+    descend(param, (scale * exp_avg) / (np.sqrt(v) + offset), g, cautious)
 
 
 @twin
@@ -158,12 +169,12 @@ def rmsprop(
 
 
 @twin
-def lion(param, grad, exp_avg, *, lr, beta1, beta2, **common):
+def lion(param, grad, exp_avg, *, lr, beta1, beta2, cautious=False, **common):
     real = param.dtype.type
     g = effective_gradient(param, grad, lr=lr, decoupled=True, **common)
     u = np.sign(real(beta1) * exp_avg + real(1.0 - beta1) * g)
     exp_avg[...] = real(beta2) * exp_avg + real(1.0 - beta2) * g
-    param[...] = param - real(lr) * u
+    descend(param, real(lr) * u, g, cautious)
 
 
 @twin
@@ -253,6 +264,7 @@ def nadam(
     beta2,
     eps,
     momentum_decay,
+    cautious=False,
     **common,
 ):
     real = param.dtype.type
@@ -268,7 +280,7 @@ def nadam(
     exp_avg[...] = real(beta1) * exp_avg + real(1.0 - beta1) * g
     exp_avg_sq[...] = real(beta2) * exp_avg_sq + real(1.0 - beta2) * (g * g)
     numerator = real(of_gradient) * g + real(of_average) * exp_avg
-    param[...] = param - numerator / (np.sqrt(exp_avg_sq) + real(eps * correction))
+    descend(param, numerator / (np.sqrt(exp_avg_sq) + real(eps * correction)), g, cautious)
 
 
 @twin

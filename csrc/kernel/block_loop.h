@@ -244,7 +244,7 @@ static size_t FO_CAT(in_blocks, FO_ISA)(const fo_loop_call *call, const fo_store
 {
     if (!BLOCK_STATES)
         return 0;
-    setting s = narrow_setting_of(call);
+    setting s = setting_of(call);
     s.preparation = call->preparation;
     const fo_stored own = *buffers;
     size_t i = 0;

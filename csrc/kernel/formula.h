@@ -24,6 +24,18 @@ typedef struct setting {
     factors by;
 } setting;
 
+/* Of a call, whatever it prepares. */
+FO_INLINE setting setting_of(const fo_loop_call *call)
+{
+    setting s = {.preparation = FO_GRAD_PREPARED};
+    s.grad_decayed = call->grad_decayed;
+    for (int k = 0; k < COEFFICIENTS; k++)
+        s.c[k] = (scalar)call->coefficients[k];
+    s.by =
+        (factors){(scalar)call->grad_scale, (scalar)call->param_factor, (scalar)call->weight_decay};
+    return s;
+}
+
 /* Buffers, those included that may not be there. */
 enum { BUFFERS = 2 + FO_CAT(FO_STATES, FO_KERNEL) + FO_CAT(FO_OPTIONAL_STATES, FO_KERNEL) };
 
@@ -94,10 +106,16 @@ FO_INLINE void prepare(operands *x, const setting s)
         x->p = s.by.param_factor * x->p;
 }
 
-FO_INLINE void update_operands(operands *x, const setting s)
+/* Brings the states up to date. */
+FO_INLINE vec take_update(operands *x, const setting s)
 {
     vec *const first = &x->state[FO_CAT(FO_STATES, FO_KERNEL)];
     vec *const optional[] = {s.optional & 1 ? first : NULL, s.optional & 2 ? first + 1 : NULL};
     x->state[PARAM] = x->p;
-    x->p = x->p - update(x->g, x->state, optional, s.c);
+    return update(x->g, x->state, optional, s.c);
+}
+
+FO_INLINE void update_operands(operands *x, const setting s)
+{
+    x->p = x->p - take_update(x, s);
 }

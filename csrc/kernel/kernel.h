@@ -62,6 +62,9 @@ typedef struct fo_loop_call {
     fo_preparation preparation;
     int grad_decayed;
     double grad_scale, param_factor, weight_decay;
+    /* Of a cautious step: by what updates are multiplied that have the sign of the gradient; others are by 0. Else
+     * 0, and updates are as they are. */
+    double mask_weight;
     double coefficients[FO_MAX_COEFFICIENTS];
     /* Bytes of a burst where the loop works in two places in turn, or 0: in one place. */
     size_t burst;
@@ -113,9 +116,9 @@ enum { FO_NARROW_GROUP = 4 }; /* vectors at most */
  * optional states. */
 typedef size_t fo_narrow_loop(const fo_loop_call *call, const fo_stored *buffers, size_t n);
 
-/* The terms of a rule that takes norms (rule.h), n elements of each. */
-typedef void fo_terms_loop(const fo_loop_call *call, size_t n, void *const *buffers,
-                           void *const *terms);
+/* The terms of a rule that takes norms (rule.h), n elements of each. Of one that can be cautious, the mask of a step. */
+typedef void fo_terms_loop(const fo_loop_call *call, unsigned optional, size_t n,
+                           void *const *buffers, void *const *terms);
 
 enum { FO_MAX_TERMS = 2 };
 
@@ -126,6 +129,7 @@ typedef struct fo_kernel {
     void (*coefficients)(const fo_hyper *hyper, uint64_t step, double *c);
     int carried;
     int own_decay; /* the formula has weight_decay in it */
+    int cautious;  /* the rule has the hyper-parameter of this name */
     fo_loop *loop[FO_ISA_COUNT][FO_LAYOUT_COUNT];
     /* For buffers of 16 bits alone, for their mixtures with float32, and for states in blocks; some are NULL. */
     fo_narrow_loop *in_halves[FO_ISA_COUNT];
@@ -176,6 +180,17 @@ typedef struct fo_kernel {
 
 /* By the number of the rule. */
 extern const fo_kernel *const fo_kernels[FO_RULE_COUNT];
+
+static inline int fo_is_cautious(const fo_group *group)
+{
+    return group->hyper.cautious != 0 && fo_kernels[group->rule]->cautious;
+}
+
+/* How many numbers of each element are summed over a whole tensor before a step. */
+static inline int fo_terms_of(const fo_group *group)
+{
+    return fo_is_cautious(group) ? 1 : fo_kernels[group->rule]->terms;
+}
 
 /* beta**t by repeated squaring, lowest bit first: the C library's pow differs between systems. */
 static inline double fo_power(double beta, uint64_t t)

@@ -179,22 +179,26 @@ FO_INLINE void run_prepared(setting s, const fo_loop_call *call, size_t n, void 
     }
 }
 
+#if FO_CAUTIOUS
+#include "kernel/masked.h"
+#endif
+
 static void FO_NAME(loop)(const fo_loop_call *call, unsigned optional, size_t n,
                           void *const *buffers)
 {
-    setting s = {0};
-    s.grad_decayed = call->grad_decayed;
-    for (int k = 0; k < COEFFICIENTS; k++)
-        s.c[k] = (scalar)call->coefficients[k];
-    s.by =
-        (factors){(scalar)call->grad_scale, (scalar)call->param_factor, (scalar)call->weight_decay};
+#if FO_CAUTIOUS
+    if (call->mask_weight != 0) {
+        FO_NAME(masked)(call, optional, n, buffers, NULL);
+        return;
+    }
+#endif
+    setting s = setting_of(call);
     enum { OPTIONAL_STATES = FO_CAT(FO_OPTIONAL_STATES, FO_KERNEL) };
     if (OPTIONAL_STATES == 1 && optional == 1) {
         s.optional = 1;
         run_prepared(s, call, n, buffers);
     } else if (OPTIONAL_STATES == 2 && optional) {
         /* Each of these combinations of optional states has only one instance. */
-        s.preparation = FO_GRAD_PREPARED;
         if (optional == 1) {
             s.optional = 1;
             run(s, call, n, buffers);

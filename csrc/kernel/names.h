@@ -144,6 +144,8 @@
 /* formula.h */
 #undef operands
 #define operands FO_NAME(operands)
+#undef setting_of
+#define setting_of FO_NAME(setting_of)
 #undef factors
 #define factors FO_NAME(factors)
 #undef setting
@@ -166,6 +168,8 @@
 #define prepare FO_NAME(prepare)
 #undef update
 #define update FO_NAME(update)
+#undef take_update
+#define take_update FO_NAME(take_update)
 #undef update_operands
 #define update_operands FO_NAME(update_operands)
 
@@ -186,6 +190,12 @@
 #define run FO_NAME(run)
 #undef run_prepared
 #define run_prepared FO_NAME(run_prepared)
+
+/* masked.h */
+#undef where_they_agree
+#define where_they_agree FO_NAME(where_they_agree)
+#undef mask_all
+#define mask_all FO_NAME(mask_all)
 
 /* terms.h */
 #undef take_terms
@@ -212,8 +222,6 @@
 #define vector_of FO_NAME(vector_of)
 #undef storage_of
 #define storage_of FO_NAME(storage_of)
-#undef narrow_setting_of
-#define narrow_setting_of FO_NAME(narrow_setting_of)
 #undef step_narrow_groups
 #define step_narrow_groups FO_NAME(step_narrow_groups)
 #undef load_buffer

@@ -282,23 +282,12 @@ FO_INLINE size_t step_narrow_groups(const setting s, const fo_stored *buffers, i
     return i;
 }
 
-/* Multiplications by 1 cost little beside conversions. */
-FO_INLINE setting narrow_setting_of(const fo_loop_call *call)
-{
-    setting s = {.preparation = FO_GRAD_PREPARED};
-    s.grad_decayed = call->grad_decayed;
-    for (int k = 0; k < COEFFICIENTS; k++)
-        s.c[k] = (scalar)call->coefficients[k];
-    s.by =
-        (factors){(scalar)call->grad_scale, (scalar)call->param_factor, (scalar)call->weight_decay};
-    return s;
-}
-
-/* Buffers of 16 bits alone. Here and below they are copied, or a compiler reads them again after each store. */
+/* Buffers of 16 bits alone. Scaling and decay are done in any case: multiplications by 1 cost little beside
+ * conversions. Here and below buffers are copied, or a compiler reads them again after each store. */
 static size_t FO_CAT(in_halves, FO_ISA)(const fo_loop_call *call, const fo_stored *buffers,
                                         size_t n)
 {
-    const setting s = narrow_setting_of(call);
+    const setting s = setting_of(call);
     fo_stored own = *buffers;
     if (FO_NARROW_IN_TILES || own.is_random)
         return step_narrow_groups(s, &own, 1, n);
@@ -310,7 +299,7 @@ static size_t FO_CAT(in_halves, FO_ISA)(const fo_loop_call *call, const fo_store
 static size_t FO_CAT(in_mixture, FO_ISA)(const fo_loop_call *call, const fo_stored *buffers,
                                          size_t n)
 {
-    const setting s = narrow_setting_of(call);
+    const setting s = setting_of(call);
     const fo_stored own = *buffers;
     return step_narrow_groups(s, &own, 0, n);
 }

@@ -36,6 +36,9 @@
  * squares. The coefficients then contain the numbers as the last step left them, followed by the numbers as carry
  * leaves them. In the call of take_terms the latter are 0. Before the first step all are 0.
  *
+ * A rule that has the hyper-parameter cautious defines FO_CAUTIOUS as 1, and nothing else: the mask follows from what
+ * update returns. It has no terms of its own, and one optional state at most.
+ *
  * FO_KERNEL        the name in rules.def
  * FO_FILE          the file's path, from csrc/
  * FO_CARRIED       only if the rule carries a number from step to step (STEP_AND in rules.def): the index of
@@ -60,6 +63,9 @@
 
 #if !defined(FO_KERNEL) || !defined(FO_FILE) || !defined(FO_ROOT_COST)
 #error "a rule defines FO_KERNEL, FO_FILE and FO_ROOT_COST; see kernel/rule.h"
+#endif
+#ifndef FO_CAUTIOUS
+#define FO_CAUTIOUS 0
 #endif
 #ifndef FO_ONE_INSTANCE
 #define FO_ONE_INSTANCE 0
@@ -99,7 +105,12 @@ enum { ARGUMENT = FO_MAX_STATES, ROOT, PARAM };
 #define FO_MIXTURE_LOOP(isa, name, unused) [isa] = in_mixture_##name,
 #define FO_BLOCK_LOOP(isa, name, unused) [isa] = in_blocks_##name,
 #endif
-#ifdef FO_TERMS
+#if FO_CAUTIOUS
+_Static_assert(FO_CAT(FO_OPTIONAL_STATES, FO_KERNEL) <= 1, "a mask has one optional state at most");
+#define FO_MASKED_LOOP(isa, name, unused)                                                          \
+    [isa] = {[FO_LAYOUT_float32] = masked_##name##_f32, [FO_LAYOUT_float64] = masked_##name##_f64},
+#define FO_NORMS .cautious = 1, .terms_loop = {FO_ISAS(FO_MASKED_LOOP, )}
+#elif defined(FO_TERMS)
 _Static_assert(!FO_CAT(FO_OPTIONAL_STATES, FO_KERNEL), "terms have no optional states");
 #define FO_TERMS_LOOP(isa, name, unused)                                                           \
     [isa] = {[FO_LAYOUT_float32] = terms_##name##_f32, [FO_LAYOUT_float64] = terms_##name##_f64},

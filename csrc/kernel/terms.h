@@ -19,8 +19,8 @@ FO_INLINE void take_first_terms(const setting s, size_t i, size_t count, void *c
         store_first_native((scalar *)to[k] + i, terms[k], count);
 }
 
-static void FO_NAME(terms)(const fo_loop_call *call, size_t n, void *const *buffers,
-                           void *const *to)
+static void FO_NAME(terms)(const fo_loop_call *call, FO_UNUSED unsigned optional, size_t n,
+                           void *const *buffers, void *const *to)
 {
     setting s = {.preparation = FO_GRAD_PREPARED};
     for (int k = 0; k < COEFFICIENTS; k++)

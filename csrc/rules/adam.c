@@ -37,6 +37,7 @@ static void coefficients(const fo_hyper *hyper, uint64_t step, double *c)
 #define FO_KERNEL adam
 #define FO_FILE "rules/adam.c"
 #define FO_ROOT_COST FO_MODERATE
+#define FO_CAUTIOUS 1
 #include "kernel/rule.h"
 
 #else

@@ -29,6 +29,7 @@ static void coefficients(const fo_hyper *hyper, FO_UNUSED uint64_t step, double 
 #define FO_FILE "rules/lion.c"
 #define FO_ROOT_COST FO_NO_ROOT
 #define FO_ONE_IN_DOUBLE 1
+#define FO_CAUTIOUS 1
 #include "kernel/rule.h"
 
 #else

@@ -25,6 +25,7 @@ static void coefficients(const fo_hyper *hyper, uint64_t step, double *c)
 #define FO_KERNEL momentum
 #define FO_FILE "rules/momentum.c"
 #define FO_ROOT_COST FO_NO_ROOT
+#define FO_CAUTIOUS 1
 #include "kernel/rule.h"
 
 #else

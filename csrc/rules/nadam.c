@@ -50,6 +50,7 @@ static void coefficients(const fo_hyper *hyper, uint64_t step, double *c)
 #define FO_CARRIED MU_PRODUCT
 #define FO_ONE_IN_DOUBLE 1
 #define FO_NARROW_IN_TILES 1
+#define FO_CAUTIOUS 1
 #include "kernel/rule.h"
 
 #else

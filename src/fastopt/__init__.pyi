@@ -114,6 +114,7 @@ def momentum(
     decoupled: bool = False,
     grad_scale: Number = 1.0,
     maximize: bool = False,
+    cautious: bool = False,
     rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
 ) -> None: ...
 def nag(
@@ -127,6 +128,7 @@ def nag(
     decoupled: bool = False,
     grad_scale: Number = 1.0,
     maximize: bool = False,
+    cautious: bool = False,
     rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
 ) -> None: ...
 def adagrad(
@@ -175,6 +177,7 @@ def adam(
     decoupled: bool = False,
     grad_scale: Number = 1.0,
     maximize: bool = False,
+    cautious: bool = False,
     rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
 ) -> None: ...
 def adamw(
@@ -193,6 +196,7 @@ def adamw(
     weight_decay: Number = 0.01,
     grad_scale: Number = 1.0,
     maximize: bool = False,
+    cautious: bool = False,
     rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
 ) -> None: ...
 def rmsprop(
@@ -224,6 +228,7 @@ def lion(
     weight_decay: Number = 0.001,
     grad_scale: Number = 1.0,
     maximize: bool = False,
+    cautious: bool = False,
     rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
 ) -> None: ...
 def adamax(
@@ -294,6 +299,7 @@ def nadam(
     decoupled: bool = False,
     grad_scale: Number = 1.0,
     maximize: bool = False,
+    cautious: bool = False,
     rows: NDArray[np.int32] | NDArray[np.int64] | None = None,
 ) -> None: ...
 def adopt(
@@ -483,6 +489,7 @@ class Momentum(Optimizer):
         weight_decay: Number = 0.0,
         decoupled: bool = False,
         maximize: bool = False,
+        cautious: bool = False,
         state_format: str | Mapping[str, str] | None = None,
         master_weights: bool = False,
         rounding: Literal["stochastic", "nearest"] = "stochastic",
@@ -501,6 +508,7 @@ class NAG(Optimizer):
         weight_decay: Number = 0.0,
         decoupled: bool = False,
         maximize: bool = False,
+        cautious: bool = False,
         state_format: str | Mapping[str, str] | None = None,
         master_weights: bool = False,
         rounding: Literal["stochastic", "nearest"] = "stochastic",
@@ -562,6 +570,7 @@ class Adam(Optimizer):
         weight_decay: Number = 0.0,
         decoupled: bool = False,
         maximize: bool = False,
+        cautious: bool = False,
         amsgrad: bool = False,
         state_format: str | Mapping[str, str] | None = None,
         master_weights: bool = False,
@@ -583,6 +592,7 @@ class AdamW(Optimizer):
         eps_hat: bool = False,
         weight_decay: Number = 0.01,
         maximize: bool = False,
+        cautious: bool = False,
         amsgrad: bool = False,
         state_format: str | Mapping[str, str] | None = None,
         master_weights: bool = False,
@@ -624,6 +634,7 @@ class Lion(Optimizer):
         beta2: Number = 0.99,
         weight_decay: Number = 0.001,
         maximize: bool = False,
+        cautious: bool = False,
         state_format: str | Mapping[str, str] | None = None,
         master_weights: bool = False,
         rounding: Literal["stochastic", "nearest"] = "stochastic",
@@ -706,6 +717,7 @@ class NAdam(Optimizer):
         weight_decay: Number = 0.0,
         decoupled: bool = False,
         maximize: bool = False,
+        cautious: bool = False,
         state_format: str | Mapping[str, str] | None = None,
         master_weights: bool = False,
         rounding: Literal["stochastic", "nearest"] = "stochastic",

@@ -50,6 +50,8 @@ HYPERS = {
     "growth_rate": "Factor by which d grows in a step at most, >= 0; 0: without a bound.",
     "use_bias_correction": "Correct the bias of the averages, as Adam does.",
     "safeguard_warmup": "Leave lr out of s, for schedules that begin with a small lr.",
+    "cautious": "Of the update x, subtract ``x*mask/max(mean(mask), 0.001)``, where mask is 1 if x "
+    "and the gradient have the same sign, else 0; the mean is that of the array. Not with rows.",
     "weight_decay": "Adds weight_decay*param to the gradient; if decoupled, the parameter is "
     "multiplied by 1 - lr*weight_decay first. >= 0.",
     "decoupled": "Decay the parameter and not the gradient, as Keras does for every rule and torch "

@@ -46,6 +46,7 @@ _HABITS: dict[str, dict[str, str]] = {
     "wd": {"weight_decay": "it is weight_decay= here"},
     "decoupled_weight_decay": {"decoupled": "it is decoupled=True here"},
     "decouple": {"decoupled": "it is decoupled= here"},
+    "caution": {"cautious": "it is cautious= here"},
     "slice_p": {"d0": "d is estimated from all elements; leave it out"},
     "fsdp_in_use": {"d0": "d is estimated from the arrays of this optimizer; leave it out"},
     "clipnorm": _CLIPPING,

@@ -30,6 +30,7 @@ cdef extern from "fastopt.h" nogil:
         FO_MAX_THREADS
 
     ctypedef struct fo_hyper:
+        double cautious
         double grad_scale
 
     ctypedef struct fo_group:

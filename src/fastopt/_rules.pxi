@@ -329,6 +329,9 @@ cdef object call_rule(PyObject *self, PyObject *const *args, Py_ssize_t position
             check_squares(rule, &group.hyper, i - 2, formats[i], rule.arrays[i])
     if rows is not None:
         check_indices("rows", rows)
+        if group.hyper.cautious != 0:
+            raise ValueError(f"rows must be None with cautious, since a cautious step of {rule.name} "
+                             "depends on whole arrays")
     param = <cnp.ndarray>arrays[0]
     for i in range(array_count):
         if arrays[i] == NULL:

@@ -431,9 +431,14 @@ cdef class TensorList:
         return 0
 
     cdef int refuse_norms(self, Py_ssize_t i) except -1:
-        """Nor has it a rule that takes norms of the whole parameter."""
-        cdef const fo_rule_info *info = fo_rule_describe(self.groups[self.tensors[i].group].rule)
-        if fo_rule_takes_norms(self.groups[self.tensors[i].group].rule):
+        """Nor has it a step that depends on the whole parameter."""
+        cdef const fo_group *group = &self.groups[self.tensors[i].group]
+        cdef const fo_rule_info *info = fo_rule_describe(group.rule)
+        if group.hyper.cautious != 0:
+            raise ValueError(f"{self.grad_name(i)} must not be sparse: a cautious step depends on "
+                             f"the whole of {self.names[i]}; take cautious=False, or a dense "
+                             "gradient")
+        if fo_rule_takes_norms(group.rule):
             raise ValueError(f"{self.grad_name(i)} must not be sparse: a step of "
                              f"{text(info.class_name)} depends on the whole of {self.names[i]}; "
                              "take another rule, or a dense gradient")

@@ -362,7 +362,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                         : has_blocks(&of)                            ? FO_BLOCK
                                                                      : 1;
     const size_t part = unit * (1 + (arrangement >> 4) % 1500);
-    const size_t piece = fo_rule_takes_norms(of.group.rule) ? of.n : part;
+    const int is_whole = fo_rule_takes_norms(of.group.rule) || of.group.hyper.cautious != 0;
+    const size_t piece = is_whole ? of.n : part;
 
     outcome first, other;
     run(&of, available[0], 1, 0, of.n, &first);

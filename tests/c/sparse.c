@@ -232,13 +232,12 @@ static void check_that_nothing_is_written(void)
     CHECK(!memcmp(&before, &now, sizeof now));
 }
 
-/* The norm of some rows is not that of the tensor. */
-static void check_norms(fo_rule rule)
+/* The norm of some rows is not that of the tensor, nor is the mean of a mask. */
+static void check_that_all_rows_are_needed(fo_group group)
 {
     static buffers before, now;
     fill(&now);
     before = now;
-    const fo_group group = group_of(rule);
     double carried[2][FO_MAX_CARRIED] = {{0.5}, {0.5}};
     fo_tensor tensors[2] = {whole_of(&now), whole_of(&now)};
     for (int i = 0; i < 2; i++)
@@ -255,12 +254,15 @@ int main(void)
 {
     for (int rule = 0; rule < FO_RULE_COUNT; rule++) {
         if (fo_rule_takes_norms((fo_rule)rule)) {
-            check_norms((fo_rule)rule);
+            check_that_all_rows_are_needed(group_of((fo_rule)rule));
             continue;
         }
         for (int is_int64 = 0; is_int64 < 2; is_int64++)
             check_bits((fo_rule)rule, is_int64);
     }
+    fo_group cautious = group_of(FO_RULE_nadam);
+    cautious.hyper.cautious = 1;
+    check_that_all_rows_are_needed(cautious);
     check_copy();
     check_one_narrow_format();
     check_that_nothing_is_written();

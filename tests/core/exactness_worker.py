@@ -21,6 +21,7 @@ import numpy as np
 from cases import (
     DTYPES,
     RULES,
+    cautious_variants,
     function_of,
     function_variants,
     same_but_nan_payload,
@@ -116,7 +117,8 @@ class Variant:
         self.gradients = [repeated_numbers(k + 1, n, dtype) for k in range(steps)]
         self.initial = [np.zeros(n, dtype) for _ in self.names]
         self.initial[0][:] = repeated_numbers(0, n, dtype)
-        self.expected = self.expected_of(n if rule.takes_norms else PERIOD, n)
+        self.is_whole = rule.takes_norms or keywords.get("cautious", False)
+        self.expected = self.expected_of(n if self.is_whole else PERIOD, n)
         self.shorter = None
 
     def expected_of(self, period, n):
@@ -139,8 +141,8 @@ class Variant:
         """Names of the buffers that differ, after the first `n` elements were stepped in place."""
         function = function_of(self.rule)
         expected = self.expected
-        if self.rule.takes_norms and n < len(expected[0]):
-            # Fewer elements have other norms. Kept, since each length comes several times.
+        if self.is_whole and n < len(expected[0]):
+            # Fewer elements have other norms and means. Kept, since each length comes several times.
             if self.shorter is None or len(self.shorter[0]) != n:
                 self.shorter = self.expected_of(n, n)
             expected = self.shorter
@@ -192,12 +194,14 @@ class Report:
 
 
 def choices(every=True):
-    """Every choice of flags of every rule and dtype, or the first and the last of each."""
+    """Every choice of flags of every rule and dtype, or the first and the last of each, and the
+    last of those that are cautious."""
     for rule in RULES:
         print(rule.name, file=sys.stderr, flush=True)
-        flags = list(function_variants(rule))
+        flags, cautious = list(function_variants(rule)), list(cautious_variants(rule))
+        chosen = flags + cautious if every else (flags[0], flags[-1], *cautious[-1:])
         for dtype in DTYPES:
-            for keywords, optional in flags if every else (flags[0], flags[-1]):
+            for keywords, optional in chosen:
                 yield rule, dtype, keywords, optional
 
 
@@ -261,7 +265,8 @@ def special_values(dtype, few):
 def check_special_values(report):
     for rule in RULES:
         print(rule.name, file=sys.stderr, flush=True)
-        for dtype, (keywords, optional) in itertools.product(DTYPES, function_variants(rule)):
+        variants = (*function_variants(rule), *cautious_variants(rule))
+        for dtype, (keywords, optional) in itertools.product(DTYPES, variants):
             count = len(states_of(rule, optional)) + 2
             axes = [special_values(dtype, few=count > 3)] * count
             names = ("param", "grad", *states_of(rule, optional))
@@ -305,12 +310,14 @@ def special_hypers(rule, keywords, dtype):
 
 
 def pinned_digests():
-    """One digest per rule, dtype and set of optional states, where there are several of these."""
+    """One digest per rule, dtype and set of optional states, where there are several of these; and
+    of cautious steps."""
     hashes = {}
     for choice in choices():
         variant = Variant(*choice, 0, steps=0)
         several = variant.optional if len(variant.rule.optional) > 1 else ()
-        key = "-".join((variant.rule.name, variant.dtype.name, *several))
+        cautious = ("cautious",) if variant.keywords.get("cautious") else ()
+        key = "-".join((variant.rule.name, variant.dtype.name, *several, *cautious))
         digest = hashes.setdefault(key, hashlib.sha256())
         buffers = [np.zeros(PINNED_LENGTH, variant.dtype) for _ in variant.names]
         buffers[0][:] = numbers(0, PINNED_LENGTH, variant.dtype)

@@ -16,6 +16,7 @@ import ml_dtypes  # noqa: F401 (without it NumPy has no bfloat16)
 import numpy as np
 from cases import (
     RULES,
+    cautious_combinations,
     class_of,
     class_variants,
     function_keywords,
@@ -140,7 +141,7 @@ class Case:
 
 def keywords_of(rule, turn):
     """Every choice of flags in turn; averages of squares decay fast enough for every format."""
-    variants = class_variants(rule)
+    variants = [*class_variants(rule), *cautious_combinations(rule.class_hypers)]
     keywords = dict(variants[turn % len(variants)])
     keywords.update({name: 0.9 for name in ("beta2", "alpha") if name in keywords})
     keywords.pop("grad_scale", None)

@@ -9,6 +9,7 @@ import pytest
 from cases import (
     DTYPES,
     RULES,
+    cautious_combinations,
     class_of,
     class_variants,
     freeze,
@@ -30,7 +31,7 @@ by_name = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 CLASS_CASES = [
     pytest.param(rule, keywords, id=f"{rule.name}-{i}")
     for rule in RULES
-    for i, keywords in enumerate(class_variants(rule))
+    for i, keywords in enumerate([*class_variants(rule), *cautious_combinations(rule.class_hypers)])
 ]
 # One with most flags on: enough where the property is not about flags
 ONE_EACH = [pytest.param(rule, class_variants(rule)[-1], id=rule.name) for rule in RULES]

@@ -13,6 +13,7 @@ from cases import (
     DTYPES,
     ELEMENTWISE,
     RULES,
+    cautious_variants,
     function_of,
     function_variants,
     numbers,
@@ -31,17 +32,25 @@ PINNED = {
     "sgd-float32": "94fb053b78d71623e70d4769de2c2211",
     "sgd-float64": "2a06612fcc575d4f2aa0b114a42dc414",
     "momentum-float32": "ee268d3e50066ac0c50517794d6a0adc",
+    "momentum-float32-cautious": "3fb867d5c437993493700c5258425113",
     "momentum-float64": "b09136faffd129c33abbb4568fb8ccbc",
+    "momentum-float64-cautious": "793085f08b93973ebe2222c002c74af0",
     "nag-float32": "05370c1f35f2203cebd529570c45288a",
+    "nag-float32-cautious": "d6366233cc6014185d536f48c678c65a",
     "nag-float64": "e829cf51c9c7f7705f0fc821b650cae5",
+    "nag-float64-cautious": "7af09872aa1c94b4ea8230f8c4a442b7",
     "adagrad-float32": "cafa04cb055d59c3827d009718ecb050",
     "adagrad-float64": "edf00464c7bac720a6525f070a1bf119",
     "adadelta-float32": "4a26af109423dcc193a84a84b2074baa",
     "adadelta-float64": "6d88b25c79e2572b48cab78f365fa53a",
     "adam-float32": "58fd3372c5c40b46561c7714e56b71fe",
+    "adam-float32-cautious": "e200737241ec7096e7b427a91ebcdf91",
     "adam-float64": "7a3a69d47685464cb0f4b7c3b966ff63",
+    "adam-float64-cautious": "207916d832ff899ec5c2ad76091447c4",
     "adamw-float32": "86d657880775fdf351649efeabb29724",
+    "adamw-float32-cautious": "f37d6b7e175e792f38a572f779c5f620",
     "adamw-float64": "21bf34d5de19834ebfbd1b635d30e1ab",
+    "adamw-float64-cautious": "0f7cb3cf7d72219e48ca889c05c635d8",
     "rmsprop-float32": "de57c3427548228149db83a70db4e90f",
     "rmsprop-float32-grad_avg": "f91991bf25620fc3e4b9abaa69e75f0e",
     "rmsprop-float32-momentum_buffer": "29d3bbd637f7a70d83723e57899e5563",
@@ -51,7 +60,9 @@ PINNED = {
     "rmsprop-float64-momentum_buffer": "f9b0711efeded48a9f440d9e664c98c8",
     "rmsprop-float64-grad_avg-momentum_buffer": "a32d95fe51b73d82cd2d31c5b42fbfcc",
     "lion-float32": "f12c8e6734634682ca650423a1b37cf7",
+    "lion-float32-cautious": "4b8bd8f133807e4df3e4427405262deb",
     "lion-float64": "99e8c76788242e81dc733efdd6c066e5",
+    "lion-float64-cautious": "8103164909b6290172551a86124aa52b",
     "adamax-float32": "6a42037372cdcbebd715d64bf649241d",
     "adamax-float64": "bc7354ba127a53c1d03d4507c70dfcd8",
     "radam-float32": "4b5be7324c40563a49dd852b06b4a802",
@@ -59,7 +70,9 @@ PINNED = {
     "rprop-float32": "9e267490f178dccc42d41f6c53cb5927",
     "rprop-float64": "90e7a7697469ffc16ed4de12d1a487b5",
     "nadam-float32": "44bcb8e391bb5b04b1a61f4124d1437e",
+    "nadam-float32-cautious": "3dc58b8f6eb5ff87a06f6bc9227f9d21",
     "nadam-float64": "be8e6c21f88b9db07c2e8393e8f655ca",
+    "nadam-float64-cautious": "fdf7be35ea70af5400831457a257cac7",
     "adopt-float32": "466a322a589610250e6599eb4cd6d7ce",
     "adopt-float64": "4d54b59fd1bdd8286bd336b900d4f281",
     "ademamix-float32": "137850976780e73eb12d886d92d9d641",
@@ -99,7 +112,8 @@ def assert_equal_bits(isa, check, name, at_least):
 
 
 def count_variants():
-    return len(DTYPES) * sum(len(list(function_variants(rule))) for rule in RULES)
+    variants = (function_variants, cautious_variants)
+    return len(DTYPES) * sum(len(list(of(rule))) for of in variants for rule in RULES)
 
 
 def test_every_rule_has_a_twin():

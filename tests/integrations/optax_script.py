@@ -120,7 +120,8 @@ def gradients(step, params):
 
 def differs(name, keywords):
     rule = fastopt.RULES[name]
-    defaults = {key: rule.class_hypers[key] for key in rule.class_hypers if key != "maximize"}
+    only_ours = ("maximize", "cautious")
+    defaults = {key: rule.class_hypers[key] for key in rule.class_hypers if key not in only_ours}
     transform = globals()[name](**{**defaults, **keywords})
     ours, theirs = starting_params(), starting_params()
     optimizer, state = fastopt.create(name, ours, **keywords), transform.init(theirs)

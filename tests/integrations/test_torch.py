@@ -35,8 +35,8 @@ each_rule = pytest.mark.parametrize(
 )
 # RAdam's rho is a difference of numbers near 2/(1-beta2): the default 0.999 costs it four digits
 WELL_CONDITIONED = {"radam": {"beta2": 0.9}}
-# Conventions of other libraries, for which torch has no keyword
-ONLY_OURS = {"eps_hat", "eps_inside"}
+# For which torch has no keyword: cautious steps, and conventions of other libraries
+ONLY_OURS = {"cautious", "eps_hat", "eps_inside"}
 # The rules besides AdamW whose decay may be decoupled in torch, too
 DECOUPLED_IN_TORCH = {"adam", "radam", "nadam"}
 
