@@ -139,9 +139,8 @@ class Case:
                 yield f"remainder {i}", state["remainder"], self.remainders[i]
 
 
-def keywords_of(rule, turn):
+def keywords_of(variants, turn):
     """Every choice of flags in turn; averages of squares decay fast enough for every format."""
-    variants = [*class_variants(rule), *cautious_combinations(rule.class_hypers)]
     keywords = dict(variants[turn % len(variants)])
     keywords.update({name: 0.9 for name in ("beta2", "alpha") if name in keywords})
     keywords.pop("grad_scale", None)
@@ -161,11 +160,17 @@ def every_case():
     turn = 0
     for rule in RULES:
         print(rule.name, file=sys.stderr, flush=True)
-        for combination, rounding in combinations_of(rule, COMBINATIONS):
+        cautious = list(cautious_combinations(rule.class_hypers))
+        for place, (combination, rounding) in enumerate(combinations_of(rule, COMBINATIONS)):
+            if cautious:
+                keywords = keywords_of(cautious, place // 4)
+                lengths = (LENGTHS, (LARGE,))[place // 2 % 2]
+                yield Case(rule, keywords, combination, rounding, lengths)
             # The twin of a rule that joins arrays steps a single one.
             for lengths in (LENGTHS[-1:] if rule.joins_arrays else LENGTHS, (LARGE,)):
                 turn += 5
-                yield Case(rule, keywords_of(rule, turn), combination, rounding, lengths)
+                keywords = keywords_of(class_variants(rule), turn)
+                yield Case(rule, keywords, combination, rounding, lengths)
 
 
 def main():

@@ -11,7 +11,15 @@ import sys
 import formats
 import numpy as np
 import sparse_rows
-from cases import ELEMENTWISE, class_of, function_keywords, numbers, present_states, states_of
+from cases import (
+    ELEMENTWISE,
+    class_of,
+    class_variants,
+    function_keywords,
+    numbers,
+    present_states,
+    states_of,
+)
 from narrow_worker import (
     COMBINATIONS,
     SEED,
@@ -93,7 +101,7 @@ def main():
             for shape in SHAPES:
                 turn += 5
                 fastopt.set_num_threads(1 + turn % 3)
-                keywords = keywords_of(rule, turn)
+                keywords = keywords_of(class_variants(rule), turn)
                 wrong = differ(rule, keywords, combination, rounding, shape, turn)
                 compared += 1
                 if wrong:
