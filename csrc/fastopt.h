@@ -493,7 +493,7 @@ typedef struct fo_format_info {
 
 FO_API const fo_rule_info *fo_rule_describe(fo_rule rule); /* NULL past the end */
 /* Whether the step of each element depends on norms of its whole tensor, and so on how parameters are divided into
- * tensors. */
+ * tensors. A cautious step of another rule does, too. */
 FO_API int fo_rule_takes_norms(fo_rule rule);
 /* Whether it depends on sums over all tensors of the call, or of a row, that are stepped by this rule. */
 FO_API int fo_rule_joins_tensors(fo_rule rule);

@@ -210,7 +210,7 @@ static size_t head_of(const fo_tensor *tensor, uint64_t start, size_t begin)
 void fo_step_narrow(const fo_narrow_step *how, const fo_tensor *tensor, size_t begin, size_t end)
 {
     const uint64_t start = tensor->dtype == FO_MIXED ? tensor->position : 0;
-    const int in_registers = how->in_registers && how->call->mask_weight == 0;
+    const int in_registers = how->in_registers && how->call->preparation != FO_MASKED;
     while (begin < end) {
         const size_t stop = stop_of(tensor, start, begin, end);
         if (in_registers) {

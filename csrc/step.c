@@ -66,9 +66,11 @@ void fo_fill_loop_call(fo_loop_call *with, const fo_group *group, uint64_t step,
     const fo_kernel *kernel = fo_kernels[group->rule];
     const fo_hyper *hyper = &group->hyper;
     fo_hyper changed;
-    with->mask_weight = fo_is_cautious(group) ? ratio : 0;
-    if (with->mask_weight != 0)
+    const int is_masked = fo_is_cautious(group);
+    if (is_masked) {
+        with->mask_weight = ratio;
         ratio = 1;
+    }
     if ((hyper->lr_decay != 0 && step) || ratio != 1) {
         changed = *hyper;
         changed.lr *= ratio;
@@ -87,9 +89,10 @@ void fo_fill_loop_call(fo_loop_call *with, const fo_group *group, uint64_t step,
     with->param_factor = decoupled ? 1 - hyper->lr * decay : 1;
     with->weight_decay = decoupled ? 0 : decay;
     with->grad_decayed = decay != 0 && !decoupled;
-    with->preparation = with->grad_decayed || with->grad_scale != 1 ? FO_GRAD_PREPARED
-                        : decay != 0                                ? FO_PARAM_DECAYED
-                                                                    : FO_AS_GIVEN;
+    with->preparation = is_masked                                     ? FO_MASKED
+                        : with->grad_decayed || with->grad_scale != 1 ? FO_GRAD_PREPARED
+                        : decay != 0                                  ? FO_PARAM_DECAYED
+                                                                      : FO_AS_GIVEN;
     with->burst = burst_of(bytes, group->rule);
     with->from_memory = bytes >= FO_ALL_CACHES;
 }

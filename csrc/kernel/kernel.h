@@ -48,7 +48,8 @@ typedef enum fo_preparation {
     FO_PARAM_DECAYED, /* p is multiplied by param_factor: AdamW by default */
     /* g is multiplied by grad_scale; weight_decay*p is added to it if grad_decayed; p is multiplied by
      * param_factor */
-    FO_GRAD_PREPARED
+    FO_GRAD_PREPARED,
+    FO_MASKED /* the same, and then the update is masked: a cautious step */
 } fo_preparation;
 
 enum { FO_MAX_COEFFICIENTS = 17 };
@@ -62,8 +63,7 @@ typedef struct fo_loop_call {
     fo_preparation preparation;
     int grad_decayed;
     double grad_scale, param_factor, weight_decay;
-    /* Of a cautious step: by what updates are multiplied that have the sign of the gradient; others are by 0. Else
-     * 0, and updates are as they are. */
+    /* Of FO_MASKED alone: by what updates are multiplied that have the sign of the gradient. Others are by 0. */
     double mask_weight;
     double coefficients[FO_MAX_COEFFICIENTS];
     /* Bytes of a burst where the loop works in two places in turn, or 0: in one place. */

@@ -187,7 +187,7 @@ static void FO_NAME(loop)(const fo_loop_call *call, unsigned optional, size_t n,
                           void *const *buffers)
 {
 #if FO_CAUTIOUS
-    if (call->mask_weight != 0) {
+    if (call->preparation == FO_MASKED) {
         FO_NAME(masked)(call, optional, n, buffers, NULL);
         return;
     }
