@@ -142,7 +142,7 @@ class Variant:
         function = function_of(self.rule)
         expected = self.expected
         if self.is_whole and n < len(expected[0]):
-            # Fewer elements have other norms and means. Kept, since each length comes several times.
+            # Fewer elements have other norms. Kept, since each length comes several times.
             if self.shorter is None or len(self.shorter[0]) != n:
                 self.shorter = self.expected_of(n, n)
             expected = self.shorter
