@@ -57,16 +57,6 @@ def test_a_class_as_a_strategy():
     assert text == "strategy must be an object, got a class: write Grid(…)"
 
 
-def test_an_empty_name(tmp_path):
-    path = tmp_path / "study.db"
-    assert "name must have" in message(ValueError, lambda: tune.Study(SMALL, name=""))
-    assert "name must have" in message(ValueError, lambda: tune.Study(SMALL, storage=path, name=""))
-    assert not path.exists()
-    with tune.Study(SMALL, storage=path) as study:
-        assert "name must have" in message(ValueError, lambda: study.rename(""))
-        assert study.name == "study"
-
-
 def test_what_is_no_path_as_storage():
     text = message(TypeError, lambda: tune.Study(SMALL, storage=3))
     assert text == "storage must be the path of a file or None, got 3"

@@ -441,6 +441,4 @@ def _number(trial: Trial | int) -> int:
 def _checked_name(name: Any) -> str:
     if not isinstance(name, str):
         raise TypeError(f"name must be a string, got {name!r}")
-    if not name:
-        raise ValueError("name must have at least one character, got ''")
     return name
