@@ -34,7 +34,7 @@ PLACES = {
         Place("docs/notes/narrow.md", f"benchmark tables: {NAME}", f"{END}s"): tables.every_storage,
     },
 }
-QUALITY_PLACE = Place("docs/guides/memory.md", "benchmark table: quality", END)
+QUALITY_PLACE = Place("docs/guides/memory.md", "losses", "end of losses")
 QUALITY_PICTURE = PICTURE.with_name("narrow_losses.png")
 # Rows of these suites are published apart.
 APART = {"rules": RULES, "narrow": NARROW}
