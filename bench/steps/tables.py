@@ -339,9 +339,9 @@ def memory(environment: dict, rows: list[Row]) -> str:
     lines = []
     for storage in STORAGES.values():
         cells = [storage.buffers, storage.states, f"`{storage.how}`", storage.accuracy]
-        cells += [_bytes(storage.held), _bytes(storage.moved)]
+        cells.append(f"{_bytes(storage.held)} / {_bytes(storage.moved)}")
         lines.append([*cells, *(speeds.get((storage.name, count), "1") for count in (1, 2))])
-    header = ["parameter, gradient", "states", "how", "accuracy", "held", "moved"]
+    header = ["parameter, gradient", "states", "how", "accuracy", "held / moved"]
     text = table([*header, "speed, 1 thread", "2 threads"], lines, left=4)
     return f"{text}\n{elements:,} elements. {machine(environment)}.\n"
 
