@@ -209,8 +209,8 @@ class Optimizer:
         if not (params.takes_list and type(grads) is list):
             grads = params.flat_grads(grads)
         tensors = self._tensors
-        if copies is not None or tensors.has_copies:
-            tensors.set_copies(None if copies is None else params.flat_grads(copies, "copies"))
+        if copies is not None:
+            copies = params.flat_grads(copies, "copies")
         groups = params.groups
         if params.scheduled:
             groups = _checkpoint.with_rates(groups, max(tensors.steps) + 1)
@@ -218,11 +218,11 @@ class Optimizer:
             skip_nonfinite = _checks.flag("skip_nonfinite", skip_nonfinite)
         if max_norm is not None and _is_infinity(max_norm):
             # With a finite norm this is the whole step; with another one nothing has happened yet.
-            norm = tensors.step(grads, groups, None, grad_scale, True)
+            norm = tensors.step(grads, groups, None, grad_scale, True, copies)
             if tensors.skipped and not skip_nonfinite:
-                tensors.step(grads, groups, None, grad_scale, False)
+                tensors.step(grads, groups, None, grad_scale, False, copies)
         else:
-            norm = tensors.step(grads, groups, max_norm, grad_scale, skip_nonfinite)
+            norm = tensors.step(grads, groups, max_norm, grad_scale, skip_nonfinite, copies)
         if tensors.skipped:
             self.skipped_steps += 1
         return norm
@@ -523,14 +523,6 @@ class Optimizer:
             without_memmaps(averages),
             read_only=True,
         )
-
-    if not TYPE_CHECKING:  # checkers know the attributes without it
-
-        def __getattr__(self, name: str) -> Any:
-            text = f"{type(self).__name__!r} object has no attribute {name!r}"
-            if name == "zero_grad":
-                text += "; gradients are not kept: give them to each step, opt.step(grads)"
-            raise AttributeError(text, name=name, obj=self)
 
     def __repr__(self) -> str:
         groups = "; ".join(

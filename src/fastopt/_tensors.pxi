@@ -42,7 +42,7 @@ cdef class TensorList:
     cdef readonly list remainders  # for each parameter an array or None
     cdef readonly list averages  # the same
     cdef list copies            # for each parameter an array in bfloat16 or None
-    cdef readonly bint has_copies
+    cdef bint has_copies
     cdef object share_kept      # of the averages, or None
     cdef list names
     cdef list optional          # for each group the set of its optional states, in bits
@@ -282,12 +282,10 @@ cdef class TensorList:
         self.tensors[i].copy = <uint16_t *>cnp.PyArray_DATA(<cnp.ndarray>array)
         return self.attach_array(<cnp.ndarray>array, number, n)
 
-    def set_copies(self, list copies):
+    cdef int set_copies(self, list copies) except -1:
         """What further steps write the new parameters to, rounded to bfloat16; None for nothing."""
         cdef Py_ssize_t i
         cdef bint changed = False
-        if self.busy:
-            raise RuntimeError("another thread is in the middle of a step of this optimizer")
         copies = [None] * self.count if copies is None else copies
         if PyList_GET_SIZE(copies) != self.count:
             raise ValueError(f"copies must have {self.count} arrays, one for each parameter, "
@@ -296,8 +294,9 @@ cdef class TensorList:
             changed = changed or copies[i] is not self.copies[i]
         if changed:
             self.copies = list(copies)
-            self.has_copies = any(copy is not None for copy in copies)
+            self.has_copies = any([copy is not None for copy in copies])
             self.is_attached = False
+        return 0
 
     cdef int check_apart(self, Py_ssize_t n) except -1:
         """Sort the n written buffers; none may overlap another."""
@@ -555,8 +554,9 @@ cdef class TensorList:
             raise_status(status, self.groups, NULL, &result)
 
     def step(self, list grads not None, list groups not None, object max_norm, object grad_scale,
-             object skip_nonfinite):
-        """One step of every tensor that has a gradient; the norm if one was taken, else None."""
+             object skip_nonfinite, list copies=None):
+        """One step of every tensor that has a gradient; the norm if one was taken, else None. copies
+        has an array for each tensor, or None, that gets the new parameter in bfloat16."""
         cdef Py_ssize_t i
         cdef fo_options options
         cdef fo_result result
@@ -574,6 +574,8 @@ cdef class TensorList:
         if options.clip and not 0 <= options.max_norm < float("inf"):
             raise ValueError(f"max_norm must be a finite number >= 0, got {max_norm!r}")
         self.read_groups(groups)
+        if copies is not None or self.has_copies:
+            self.set_copies(copies)
         self.check_unchanged()
         for i in range(self.count):
             grad = <object>PyList_GET_ITEM(grads, i)

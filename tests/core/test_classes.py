@@ -421,15 +421,6 @@ def test_states_lie_in_lines_of_their_own_as_their_parameters_do(rule):
     assert len(set().union(*lines)) == sum(map(len, lines))
 
 
-def test_what_torch_s_users_call_on_an_optimizer_says_where_gradients_go():
-    optimizer = fastopt.Adam(np.ones(3))
-    with pytest.raises(AttributeError, match=r"give them to each step, opt\.step\(grads\)"):
-        optimizer.zero_grad()
-    with pytest.raises(AttributeError, match="'Adam' object has no attribute 'stepp'") as caught:
-        optimizer.stepp  # noqa: B018
-    assert (caught.value.name, caught.value.obj) == ("stepp", optimizer)
-
-
 def test_a_repr_counts_the_arrays():
     assert repr(fastopt.Adam(np.ones(3))).startswith("Adam(1 array, lr=")
     assert repr(fastopt.Adam([np.ones(3), np.ones(2)])).startswith("Adam(2 arrays, lr=")
