@@ -34,7 +34,11 @@ STEPS, EVERY, TEST_BATCHES = 2000, 100, 40
 
 @dataclass(frozen=True)
 class Training:
-    """The losses at its end, and on what was learned from, in the mean over each part of it."""
+    """The last losses, and the curve of those on the data that it learns from.
+
+    The curve has a number for each epoch of the perceptron, and for each EVERY steps of the
+    transformer.
+    """
 
     task: str
     storage: str

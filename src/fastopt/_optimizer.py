@@ -183,12 +183,14 @@ class Optimizer:
         Raises
         ------
         TypeError
-            If a gradient is not a plain ndarray of its parameter's dtype or a `Rows` of one, or a
+            If a gradient is not a plain ndarray or a `Rows` of one, or its dtype does not go with
+            that of its parameter; if a copy is not bfloat16, or its parameter not float32; if a
             number or flag is of a wrong type.
         ValueError
-            If a gradient has another shape than its parameter, is not C-contiguous, misaligned, or
-            overlaps a parameter or state, a number is out of range, or the arrays in `param_groups`
-            are no longer those that the optimizer was made with. Nothing has changed then.
+            If a gradient or copy has another shape than its parameter, is not C-contiguous,
+            misaligned, or overlaps what is written, a number is out of range, or the arrays in
+            `param_groups` are no longer those that the optimizer was made with. Nothing has changed
+            then.
         RuntimeError
             If another thread is in the middle of a step of this optimizer, or the parameters are
             the average that ``eval()`` of a schedule-free one has put there.
