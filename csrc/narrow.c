@@ -167,22 +167,25 @@ static void step_tiles(const fo_narrow_step *how, const fo_tensor *tensor, size_
     }
 }
 
-/* Returns the first element that is left. */
+/* n elements, and with an apart n more from begin + apart on. Returns how many are done, the second ones in
+ * *done_there. */
 static size_t step_in_registers(const fo_narrow_step *how, const fo_tensor *tensor, size_t begin,
-                                size_t end)
+                                size_t n, size_t apart, size_t *done_there)
 {
     const int buffers = 2 + how->info->state_count;
     int rounded = 0;
     fo_stored to = {.remainder = (uint16_t *)remainder_at(tensor, begin),
                     .copy = fo_copy(tensor) ? fo_copy(tensor) + begin : NULL,
-                    .draws = draws_at(tensor, begin)};
+                    .draws = draws_at(tensor, begin),
+                    .apart = apart,
+                    .done_there = done_there};
     for (int b = 0; b < buffers; b++) {
         to.at[b] = element_of(tensor, b, begin);
         to.by[b] = format_of(tensor, b) == FO_FLOAT32 ? FO_IN_FLOAT32 : FO_IN_ORDER;
         rounded |= b != 1 && to.by[b] != FO_IN_FLOAT32 && !(b == 0 && to.remainder);
     }
     to.is_random = rounded && fo_rounding_of(tensor) == FO_STOCHASTIC;
-    return begin + how->in_registers(how->call, &to, end - begin);
+    return how->in_registers(how->call, &to, n);
 }
 
 /* Up to where the upper half of the position changes, or with the block that it changes in. */
@@ -207,17 +210,30 @@ static size_t head_of(const fo_tensor *tensor, uint64_t start, size_t begin)
     return fo_rounding_of(tensor) == FO_STOCHASTIC ? head + ((start + begin + head) & 1) : head;
 }
 
-void fo_step_narrow(const fo_narrow_step *how, const fo_tensor *tensor, size_t begin, size_t end)
+/* Of the first element, in the sequence of random words. */
+static uint64_t position_of(const fo_tensor *tensor)
 {
-    const uint64_t start = tensor->dtype == FO_MIXED ? tensor->position : 0;
-    const int in_registers = how->in_registers && how->call->preparation != FO_MASKED;
+    return tensor->dtype == FO_MIXED ? tensor->position : 0;
+}
+
+static int converts_in_registers(const fo_narrow_step *how)
+{
+    return how->in_registers && how->call->preparation != FO_MASKED;
+}
+
+static void step_in_one_place(const fo_narrow_step *how, const fo_tensor *tensor, size_t begin,
+                              size_t end)
+{
+    const uint64_t start = position_of(tensor);
+    const int in_registers = converts_in_registers(how);
     while (begin < end) {
         const size_t stop = stop_of(tensor, start, begin, end);
         if (in_registers) {
             const size_t head = head_of(tensor, start, begin);
             if (head < stop - begin) {
                 step_tiles(how, tensor, begin, begin + head);
-                begin = step_in_registers(how, tensor, begin + head, stop);
+                begin += head;
+                begin += step_in_registers(how, tensor, begin, stop - begin, 0, NULL);
             }
         }
         /* The rest, or what was stopped at. */
@@ -225,4 +241,30 @@ void fo_step_narrow(const fo_narrow_step *how, const fo_tensor *tensor, size_t b
         step_tiles(how, tensor, begin, in_registers ? end_of_tile : stop);
         begin = in_registers ? end_of_tile : stop;
     }
+}
+
+/* How many elements lie between two places that are worth working on in turn, or 0. Whole pages in every format: at
+ * other distances some lengths of a burst are slower than one place. */
+static size_t apart_of(const fo_narrow_step *how, const fo_tensor *tensor, size_t begin, size_t end)
+{
+    enum { PAGE = 4096 / sizeof(uint16_t) };
+    if (!converts_in_registers(how) || !how->call->from_memory || fo_has_blocks(tensor) ||
+        begin >= end || fo_draws_left(position_of(tensor) + begin) < end - begin)
+        return 0;
+    const size_t apart = (end - begin) / 2 / PAGE * PAGE;
+    return apart < FO_LEAST_APART / sizeof(float) ? 0 : apart;
+}
+
+void fo_step_narrow(const fo_narrow_step *how, const fo_tensor *tensor, size_t begin, size_t end)
+{
+    const size_t first = begin + head_of(tensor, position_of(tensor), begin);
+    const size_t apart = apart_of(how, tensor, first, end);
+    if (apart) {
+        size_t there;
+        step_in_one_place(how, tensor, begin, first);
+        const size_t here = step_in_registers(how, tensor, first, apart, apart, &there);
+        step_in_one_place(how, tensor, first + here, first + apart);
+        begin = first + apart + there;
+    }
+    step_in_one_place(how, tensor, begin, end);
 }

@@ -12,6 +12,11 @@
 
 #define FO_UNUSED __attribute__((unused))
 
+/* Bytes of a buffer of the compute type between two places that are worth working on in turn. Tests have them closer. */
+#ifndef FO_LEAST_APART
+#define FO_LEAST_APART (1 << 16)
+#endif
+
 /* The rows of formats.def with FO_LAYOUT. */
 typedef enum fo_layout {
 #define FO_LAYOUT(name, ...) FO_LAYOUT_##name,
@@ -108,9 +113,15 @@ typedef struct fo_stored {
     uint16_t *remainder, *copy; /* or NULL */
     int is_random;              /* or rounded to nearest */
     fo_draws draws;
+    /* Where not 0, n elements that far on are stepped too, in turn with the first n. How many of these are
+     * done is left in done_there. Not for states in blocks. */
+    size_t apart, *done_there;
 } fo_stored;
 
-enum { FO_NARROW_GROUP = 4 }; /* vectors at most */
+enum {
+    FO_NARROW_GROUP = 4,  /* vectors at most */
+    FO_NARROW_BURST = 384 /* elements at one place before it is the other's turn: whole groups */
+};
 
 /* Steps whole groups of vectors, and returns the number of elements; the rest is for others. Without the
  * optional states. */

@@ -272,14 +272,29 @@ FO_INLINE int step_narrow_group(const setting s, int size, const fo_stored *buff
     return 1;
 }
 
+/* With buffers->apart, in two places in turn, as step_groups in loop.h does. A group with a NaN ends that: what is
+ * done is then not the same at both. */
 FO_INLINE size_t step_narrow_groups(const setting s, const fo_stored *buffers, int interleaved,
                                     size_t n)
 {
-    const int size = FO_ROOT_COST ? 2 : FO_NARROW_GROUP;
-    size_t i = 0;
-    while (i + size * LANES <= n && step_narrow_group(s, size, buffers, interleaved, i))
-        i += size * LANES;
-    return i;
+    const size_t size = FO_ROOT_COST ? 2 : FO_NARROW_GROUP, elements = size * LANES;
+    const size_t burst = buffers->apart ? FO_NARROW_BURST : n;
+    size_t done[2] = {0, 0};
+    for (size_t start = 0; start < n; start += burst)
+        for (int there = 0; there <= (buffers->apart != 0); there++) {
+            const size_t end = n - start < burst ? n : start + burst;
+            size_t i = start;
+            while (i + elements <= end && step_narrow_group(s, (int)size, buffers, interleaved,
+                                                            there * buffers->apart + i))
+                i += elements;
+            done[there] = i;
+            if (i < end)
+                goto stop;
+        }
+stop:
+    if (buffers->apart)
+        *buffers->done_there = done[1];
+    return done[0];
 }
 
 /* Buffers of 16 bits alone. Scaling and decay are done in any case: multiplications by 1 cost little beside
