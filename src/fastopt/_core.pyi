@@ -103,6 +103,7 @@ class TensorList:
         self,
         grads: list[NDArray[Any] | Rows | None],
         groups: list[dict[str, Any]],
+        seen: Snapshot | None,
         max_norm: float | np.floating[Any] | np.integer[Any] | None,
         grad_scale: float | np.floating[Any] | np.integer[Any],
         skip_nonfinite: bool,

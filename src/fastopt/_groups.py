@@ -36,6 +36,7 @@ class ParameterGroups:
         "owners",
         "scheduled",
         "seen",
+        "takes_array",
         "takes_list",
     )
 
@@ -69,8 +70,10 @@ class ParameterGroups:
         self._containers = Snapshot(containers)
         self.seen = Snapshot([groups, *groups, *containers])
         self.scheduled = any(_checkpoint.is_schedule(group.get("lr")) for group in groups)
-        # The usual shape of gradients, a plain list, goes into C as it is.
-        self.takes_list = not self.grouped and isinstance(trees[0], list) and not self.has_scalars
+        # The usual shapes of gradients need no tree walked.
+        is_plain = not self.grouped and not self.has_scalars
+        self.takes_list = is_plain and isinstance(trees[0], list)
+        self.takes_array = is_plain and isinstance(trees[0], np.ndarray)
 
     def look(self) -> None:
         """Take over edited hyper-parameters; refuse edited arrays."""

@@ -99,6 +99,7 @@ class Optimizer:
         groups = tree if grouped else [{"params": tree}]
         self._build([complete(rule, self._defaults, group) for group in groups], grouped)
         self.skipped_steps = 0
+        self._training = True
 
     @property
     def _rule(self) -> Rule:
@@ -208,7 +209,11 @@ class Optimizer:
         params = self._params
         if not params.seen.holds():
             params.look()
-        if not (params.takes_list and type(grads) is list):
+        if type(grads) is list and params.takes_list:
+            pass
+        elif type(grads) is np.ndarray and params.takes_array:
+            grads = [grads]
+        else:
             grads = params.flat_grads(grads)
         tensors = self._tensors
         if copies is not None:
@@ -216,15 +221,16 @@ class Optimizer:
         groups = params.groups
         if params.scheduled:
             groups = _checkpoint.with_rates(groups, max(tensors.steps) + 1)
+        seen = None if params.scheduled else params.seen
         if skip_nonfinite is not False:
             skip_nonfinite = _checks.flag("skip_nonfinite", skip_nonfinite)
         if max_norm is not None and _is_infinity(max_norm):
             # With a finite norm this is the whole step; with another one nothing has happened yet.
-            norm = tensors.step(grads, groups, None, grad_scale, True, copies)
+            norm = tensors.step(grads, groups, seen, None, grad_scale, True, copies)
             if tensors.skipped and not skip_nonfinite:
-                tensors.step(grads, groups, None, grad_scale, False, copies)
+                tensors.step(grads, groups, seen, None, grad_scale, False, copies)
         else:
-            norm = tensors.step(grads, groups, max_norm, grad_scale, skip_nonfinite, copies)
+            norm = tensors.step(grads, groups, seen, max_norm, grad_scale, skip_nonfinite, copies)
         if tensors.skipped:
             self.skipped_steps += 1
         return norm

@@ -89,6 +89,8 @@ cdef class Rule:
     cdef tuple group_keys    # the hyper-parameters that a parameter group holds
     cdef int group_indices[MAX_KEYWORDS]
     cdef int optional_hypers[FO_MAX_STATES]  # of the optional states, or -1: the keyword is a flag
+    cdef int required[MAX_KEYWORDS]  # the hyper-parameters without a default
+    cdef int required_count
     cdef int kept_share      # the hyper-parameter that says how much of an average of squares stays
 
     def __cinit__(self, int index):
@@ -137,6 +139,8 @@ cdef class Rule:
             name = text(fo_hyper_describe(entry.index).name)
             if isnan(entry.value):
                 default = None
+                self.required[self.required_count] = entry.index
+                self.required_count += 1
             elif fo_hyper_describe(entry.index).domain == FO_FLAG:
                 default = entry.value != 0
             else:
@@ -250,7 +254,9 @@ cdef object call_rule(PyObject *self, PyObject *const *args, Py_ssize_t position
     cdef Rule rule = <Rule>self
     cdef PyObject *arrays[MAX_ARRAYS]
     cdef int formats[MAX_ARRAYS]
-    cdef fo_group group = rule.defaults
+    cdef char *begins[MAX_ARRAYS]
+    cdef char *ends[MAX_ARRAYS]
+    cdef fo_group group
     cdef fo_tensor tensor
     cdef fo_sparse sparse
     cdef fo_result result
@@ -261,13 +267,14 @@ cdef object call_rule(PyObject *self, PyObject *const *args, Py_ssize_t position
     cdef int i, k, index, hint
     cdef bint has_step = False, is_mixed = False
     cdef PyObject *carried = NULL
-    cdef cnp.ndarray param, array, other
+    cdef cnp.ndarray param, array
     cdef object rows = None
 
     if positional > array_count:
         raise TypeError(f"{rule.name}() takes {array_count} positional arguments "
                         f"({', '.join(rule.arrays)}) but {positional} were given; "
                         "hyper-parameters are keywords")
+    memcpy(&group, &rule.defaults, sizeof(fo_group))  # an assignment would copy it twice
     for i in range(MAX_ARRAYS):
         arrays[i] = args[i] if i < positional else NULL
         formats[i] = FO_FORMAT_COUNT
@@ -300,13 +307,12 @@ cdef object call_rule(PyObject *self, PyObject *const *args, Py_ssize_t position
         raise TypeError(f"{rule.name}() needs the keyword argument step")
     if rule.info.carried != NULL and carried == NULL:
         raise TypeError(f"{rule.name}() needs the keyword argument {rule.carried}")
-    for i in range(rule.info.hyper_count):
-        if rule.info.hypers[i].scope == FO_COMMON and isnan(rule.info.hypers[i].value):
-            k = rule.info.hypers[i].index
-            if isnan(hyper[k]) and (names == NULL or text(fo_hyper_describe(k).name)
-                                    not in <tuple>names):
-                raise TypeError(f"{rule.name}() needs the keyword argument "
-                                f"{text(fo_hyper_describe(k).name)}")
+    for i in range(rule.required_count):
+        k = rule.required[i]
+        if isnan(hyper[k]) and (names == NULL or text(fo_hyper_describe(k).name)
+                                not in <tuple>names):
+            raise TypeError(f"{rule.name}() needs the keyword argument "
+                            f"{text(fo_hyper_describe(k).name)}")
     for i in range(needed, array_count):
         if arrays[i] != NULL and <object>arrays[i] is None:
             arrays[i] = NULL
@@ -345,11 +351,10 @@ cdef object call_rule(PyObject *self, PyObject *const *args, Py_ssize_t position
             sparse.row_wise = 1
         elif i and not same_shape(array, param):
             raise_shape(rule.arrays[i], array, "param", param)
+        begins[i] = <char *>cnp.PyArray_DATA(array)
+        ends[i] = begins[i] + cnp.PyArray_NBYTES(array)
         for k in range(i):
-            if arrays[k] == NULL:
-                continue
-            other = <cnp.ndarray>arrays[k]
-            if overlap(array, other):
+            if arrays[k] != NULL and begins[i] < ends[k] and begins[k] < ends[i]:
                 raise ValueError(f"{rule.arrays[i]} must not overlap {rule.arrays[k]} in memory")
         if i != 1 and rows is not None and overlap(array, <cnp.ndarray>rows):
             raise ValueError(f"rows must not overlap {rule.arrays[i]} in memory")

@@ -47,6 +47,7 @@ cdef class TensorList:
     cdef list names
     cdef list optional          # for each group the set of its optional states, in bits
     cdef list seen_hypers       # for each group, the objects that its C struct was made from
+    cdef object read_under      # the Snapshot of the groups that all of them were made from, or None
     cdef Py_ssize_t count
     cdef Py_ssize_t group_count
     cdef Py_ssize_t elements
@@ -498,6 +499,7 @@ cdef class TensorList:
         cdef PyObject *value
         cdef fo_group scratch
         cdef bint changed
+        self.read_under = None
         if PyList_GET_SIZE(groups) != self.group_count:
             raise ValueError(f"param_groups must have {self.group_count} groups, got {len(groups)}")
         for i in range(self.group_count):
@@ -553,10 +555,11 @@ cdef class TensorList:
         if status != FO_OK:
             raise_status(status, self.groups, NULL, &result)
 
-    def step(self, list grads not None, list groups not None, object max_norm, object grad_scale,
-             object skip_nonfinite, list copies=None):
-        """One step of every tensor that has a gradient; the norm if one was taken, else None. copies
-        has an array for each tensor, or None, that gets the new parameter in bfloat16."""
+    def step(self, list grads not None, list groups not None, object seen, object max_norm,
+             object grad_scale, object skip_nonfinite, list copies=None):
+        """One step of every tensor that has a gradient; the norm if one was taken, else None. seen is
+        a Snapshot of the groups, or None: under the same one they are not read again. copies has an
+        array for each tensor, or None, that gets the new parameter in bfloat16."""
         cdef Py_ssize_t i
         cdef fo_options options
         cdef fo_result result
@@ -573,7 +576,9 @@ cdef class TensorList:
             raise ValueError(f"grad_scale must be a finite number, got {grad_scale!r}")
         if options.clip and not 0 <= options.max_norm < float("inf"):
             raise ValueError(f"max_norm must be a finite number >= 0, got {max_norm!r}")
-        self.read_groups(groups)
+        if seen is None or seen is not self.read_under:
+            self.read_groups(groups)
+            self.read_under = seen
         if copies is not None or self.has_copies:
             self.set_copies(copies)
         self.check_unchanged()
@@ -678,3 +683,4 @@ cdef class TensorList:
     cdef void forget_hypers(self) except *:
         """Have the next step read them, and check them against how the arrays are rounded."""
         self.seen_hypers = [[None] * len(seen) for seen in self.seen_hypers]
+        self.read_under = None

@@ -61,13 +61,14 @@ def flatten(tree: Any, root: str) -> tuple[list[Any], list[str]]:
 def match(grads: Any, params: Any, name: str) -> list[Any]:
     """The gradients as a flat list in the order of the parameters."""
     if isinstance(params, dict):
-        if not isinstance(grads, Mapping):
+        # To ask an abstract class takes longer than a short step.
+        if type(grads) is not dict and not isinstance(grads, Mapping):
             raise TypeError(f"{name} must be a dict like params, got {type(grads).__name__}")
         if grads.keys() != params.keys():
             raise ValueError(f"{name} must have the keys {list(params)}, got {list(grads)}")
         return [grads[key] for key in params]
     if isinstance(params, (list, tuple)):
-        if isinstance(grads, (Iterator, ValuesView)):
+        if type(grads) not in (list, tuple) and isinstance(grads, (Iterator, ValuesView)):
             grads = list(grads)
         if not isinstance(grads, (list, tuple)):
             raise TypeError(f"{name} must be a list like params, got {type(grads).__name__}")
