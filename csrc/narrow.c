@@ -243,15 +243,16 @@ static void step_in_one_place(const fo_narrow_step *how, const fo_tensor *tensor
     }
 }
 
-/* How many elements lie between two places that are worth working on in turn, or 0. Whole pages in every format: at
- * other distances some lengths of a burst are slower than one place. */
+/* How many elements lie between two places that are worth working on in turn, or 0. Whole pages of any format and a
+ * part of one: at other distances some lengths of a burst are slower than one place, and at whole pages alone the loads
+ * of one place would have the addresses of the other's stores modulo 4096. */
 static size_t apart_of(const fo_narrow_step *how, const fo_tensor *tensor, size_t begin, size_t end)
 {
-    enum { PAGE = 4096 / sizeof(uint16_t) };
+    enum { PAGE = 4096 / sizeof(uint16_t), PART = PAGE / 4 };
     if (!converts_in_registers(how) || !how->call->from_memory || fo_has_blocks(tensor) ||
-        begin >= end || fo_draws_left(position_of(tensor) + begin) < end - begin)
+        begin + 2 * PART >= end || fo_draws_left(position_of(tensor) + begin) < end - begin)
         return 0;
-    const size_t apart = (end - begin) / 2 / PAGE * PAGE;
+    const size_t apart = ((end - begin) / 2 - PART) / PAGE * PAGE + PART;
     return apart < FO_LEAST_APART / sizeof(float) ? 0 : apart;
 }
 
