@@ -16,8 +16,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* How many rows ahead are prefetched, and how many bytes of each: hardware prefetchers load the rest. */
-enum { AHEAD = 8, PREFETCHED = 1024 };
+/* How many rows ahead are prefetched: as many as have AHEAD bytes of param, between the other two. And how many bytes
+ * of each: hardware prefetchers load the rest. */
+enum { AHEAD = 4096, LEAST_AHEAD = 8, MOST_AHEAD = 16, PREFETCHED = 1024 };
 
 typedef struct sparse_step {
     fo_sparse_tensor *tensors;
@@ -188,7 +189,7 @@ static void update_elements(const fo_sparse_tensor *it, const fo_bound_tensor *o
 
 static void update_row(const fo_sparse_tensor *it, size_t number, size_t begin, size_t end)
 {
-    prefetch_row(it, number + AHEAD);
+    prefetch_row(it, number + it->ahead);
     const fo_touched_row at = it->touched.rows[number];
     const size_t first = at.row * it->n;
     const double rate = it->row_wise ? fo_rate_of_row(it, at) : 0;
@@ -260,6 +261,10 @@ static void note_tensor(fo_sparse_tensor *to, const fo_tensor *tensor, const fo_
         to->row_bytes[b] = to->n * fo_size_of(format);
     }
     to->lines = (to->row_bytes[0] + FO_CACHE_LINE - 1) / FO_CACHE_LINE;
+    to->ahead = to->row_bytes[0] ? AHEAD / to->row_bytes[0] : 0;
+    to->ahead = to->ahead < LEAST_AHEAD  ? LEAST_AHEAD
+                : to->ahead > MOST_AHEAD ? MOST_AHEAD
+                                         : to->ahead;
 }
 
 /* The norm, of gradients that have each row once. */

@@ -17,6 +17,7 @@ typedef struct fo_sparse_tensor {
     size_t index; /* among all tensors */
     fo_touched touched;
     size_t n, lines; /* of a row */
+    size_t ahead;    /* rows that are prefetched before they are stepped */
     void *sums;      /* NULL, or the gradients of each row added up */
     fo_call call;
     int row_wise;
