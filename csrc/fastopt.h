@@ -148,7 +148,7 @@ typedef struct fo_result {
     double norm;   /* of grad_scale*grad, before clipping; NaN where the step did not need it */
     int skipped;   /* skip_nonfinite found a reason */
     size_t tensor; /* FO_BAD_TENSOR, FO_BAD_STEP, FO_BAD_FORMAT, FO_UNREPRESENTABLE: which */
-    size_t group;  /* FO_BAD_RULE, FO_BAD_HYPER, FO_UNREPRESENTABLE: which */
+    size_t group;  /* FO_BAD_RULE, FO_LEFT_OUT, FO_BAD_HYPER, FO_UNREPRESENTABLE: which */
     int hyper;     /* FO_BAD_HYPER, FO_UNREPRESENTABLE: the fo_hyper_index */
 } fo_result;
 
@@ -173,9 +173,10 @@ typedef enum fo_status {
     FO_BAD_FORMAT,      /* a tensor's buffers have formats that do not go together */
     FO_UNREPRESENTABLE, /* a hyper-parameter, or both grad_scale multiplied, is not 0 but becomes 0 or
                          * infinity in the type that the tensor computes in */
-    FO_BAD_BUILD,  /* the library was compiled with flags that change floating-point arithmetic */
-    FO_BAD_INDEX,  /* an index is not that of a row */
-    FO_NEEDS_WHOLE /* the step depends on the whole of a tensor whose gradient has only some rows */
+    FO_BAD_BUILD,   /* the library was compiled with flags that change floating-point arithmetic */
+    FO_BAD_INDEX,   /* an index is not that of a row */
+    FO_NEEDS_WHOLE, /* the step depends on the whole of a tensor whose gradient has only some rows */
+    FO_LEFT_OUT     /* the library was compiled without this rule */
 } fo_status;
 
 /* A sentence for people; never NULL, whatever the number. */

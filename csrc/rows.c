@@ -435,6 +435,8 @@ fo_status fo_step_rows_abi(uint64_t abi, const fo_group *group, const fo_rows *r
         return status;
     if (!fo_rule_describe(group->rule))
         return FO_BAD_RULE;
+    if (!fo_is_compiled(group->rule))
+        return FO_LEFT_OUT;
     if (!rows->count)
         return FO_OK;
     row_call call = {.group = group, .rows = rows, .grad_scale = options->grad_scale};

@@ -322,9 +322,9 @@ static fo_status check_groups(const fo_group *groups, size_t count, double scale
     for (size_t i = 0; i < count; i++) {
         int all;
         const fo_status status = fo_check_domains(&groups[i], &result->hyper, &all);
-        if (status != FO_OK) {
+        if (status != FO_OK || !fo_is_compiled(groups[i].rule)) {
             result->group = i;
-            return status;
+            return status != FO_OK ? status : FO_LEFT_OUT;
         }
         *held &= all & fo_float32_holds(groups[i].hyper.grad_scale * scale);
     }

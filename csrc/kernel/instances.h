@@ -5,8 +5,6 @@
  * A template is included several times in one source rather than compiled several times: then a rule is
  * one file, and building the library needs no build system that knows which flags go with which
  * object. */
-#define FO_CAT_(a, b) a##_##b
-#define FO_CAT(a, b) FO_CAT_(a, b)
 #define FO_NAME(name) FO_CAT(name, FO_CAT(FO_ISA, FO_COMPUTE))
 #define FO_INLINE static inline __attribute__((always_inline, unused))
 

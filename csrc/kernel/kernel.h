@@ -11,6 +11,8 @@
 #include <math.h>
 
 #define FO_UNUSED __attribute__((unused))
+#define FO_CAT_(a, b) a##_##b
+#define FO_CAT(a, b) FO_CAT_(a, b)
 
 /* Bytes of a buffer of the compute type between two places that are worth working on in turn. Tests have them closer. */
 #ifndef FO_LEAST_APART
@@ -139,8 +141,9 @@ typedef struct fo_kernel {
      * step left, followed by those that this one leaves. */
     void (*coefficients)(const fo_hyper *hyper, uint64_t step, double *c);
     int carried;
-    int own_decay; /* the formula has weight_decay in it */
-    int cautious;  /* the rule has the hyper-parameter of this name */
+    int is_compiled; /* has loops */
+    int own_decay;   /* the formula has weight_decay in it */
+    int cautious;    /* the rule has the hyper-parameter of this name */
     fo_loop *loop[FO_ISA_COUNT][FO_LAYOUT_COUNT];
     /* For buffers of 16 bits alone, for their mixtures with float32, and for states in blocks; some are NULL. */
     fo_narrow_loop *in_halves[FO_ISA_COUNT];
@@ -191,6 +194,12 @@ typedef struct fo_kernel {
 
 /* By the number of the rule. */
 extern const fo_kernel *const fo_kernels[FO_RULE_COUNT];
+
+/* Whether the rule has not been left out of the library (rule.h). */
+static inline int fo_is_compiled(fo_rule rule)
+{
+    return fo_kernels[rule]->is_compiled;
+}
 
 static inline int fo_is_cautious(const fo_group *group)
 {

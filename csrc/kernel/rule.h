@@ -92,8 +92,19 @@ enum { ARGUMENT = FO_MAX_STATES, ROOT, PARAM };
 #define square_root(x) FO_ROOT_COST_is_FO_NO_ROOT /* does not compile */
 #endif
 
+/* With FO_LEAVE_OUT a rule has no loop. All tables and numbers stay as they are, and steps refuse the rule. */
+#ifdef FO_LEAVE_OUT
+#define FO_ISAS(X, x)
+#undef FO_NARROW_ISAS
+#define FO_NARROW_ISAS(X, x)
+#undef FO_BLOCK_ISAS
+#define FO_BLOCK_ISAS(X, x)
+#define FO_IS_COMPILED 0
+#else
 #define FO_TEMPLATE "kernel/loop.h"
 #include "kernel/instances.h"
+#define FO_IS_COMPILED 1
+#endif
 
 #define FO_LOOP(isa, name, unused)                                                                 \
     [isa] = {[FO_LAYOUT_float32] = loop_##name##_f32, [FO_LAYOUT_float64] = loop_##name##_f64},
@@ -131,6 +142,7 @@ _Static_assert(!FO_CAT(FO_OPTIONAL_STATES, FO_KERNEL), "terms have no optional s
 #endif
 const fo_kernel FO_CAT(fo_kernel, FO_KERNEL) = {.coefficients = coefficients,
                                                 .carried = FO_CARRIED,
+                                                .is_compiled = FO_IS_COMPILED,
                                                 .own_decay = FO_OWN_DECAY,
                                                 .loop = {FO_ISAS(FO_LOOP, )},
                                                 .in_halves = {FO_NARROW_ISAS(FO_HALVES_LOOP, )},

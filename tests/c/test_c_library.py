@@ -92,6 +92,60 @@ def test_every_isa_gives_the_pinned_bits(installed, tmp_path):
             assert hashes == pinned, (isa, threads)
 
 
+@pytest.fixture(scope="module")
+def only_sgd_and_adam(tmp_path_factory):
+    build = tmp_path_factory.mktemp("subset")
+    make(build / "libfastopt.a", build, "RULES=adam sgd", "CFLAGS=-O1 -Wall -Wextra -Werror")
+    return build / "libfastopt.a"
+
+
+def test_a_chosen_rule_has_the_pinned_bits(only_sgd_and_adam, tmp_path):
+    program = tmp_path / "hashes"
+    include = f"-I{CSRC}"
+    run(
+        [
+            *CC,
+            "-O2",
+            *STRICT,
+            include,
+            PROGRAMS / "hashes.c",
+            only_sgd_and_adam,
+            "-o",
+            program,
+            *LINK,
+        ]
+    )
+    pinned = (PROGRAMS / "hashes.txt").read_text().splitlines()
+    expected = [line for line in pinned if line.split()[0] in {"adam", "adamw", "sgd"}]
+    assert expected
+    assert run([program, "adam", "adamw", "sgd"]).splitlines() == expected
+
+
+def test_a_rule_that_was_left_out_is_refused_by_every_step(only_sgd_and_adam, tmp_path):
+    program = tmp_path / "left_out"
+    source = PROGRAMS / "left_out.c"
+    run([*CC, *STRICT, f"-I{CSRC}", source, only_sgd_and_adam, "-o", program, *LINK])
+    found = dict(line.split(": ", 1) for line in run([program]).splitlines())
+    there = {rule.name for rule in fastopt.RULES.values() if rule.kernel in {"adam", "sgd"}}
+    refusal = "the library was compiled without this rule (RULES, FO_LEAVE_OUT)"
+    assert found == {name: "no error" if name in there else refusal for name in fastopt.RULES}
+
+
+def test_a_rule_that_was_left_out_has_no_loop(only_sgd_and_adam):
+    listing = run(["nm", only_sgd_and_adam])
+    members = dict(re.findall(r"^(\w+)\.o:\n((?:.+\n)*)", listing, re.MULTILINE))
+    rules = {path.stem for path in (CSRC / "rules").glob("*.c")}
+    assert {name for name in rules if " t loop_" in members[name]} == {"adam", "sgd"}
+
+
+def test_make_refuses_a_rule_that_it_does_not_know(tmp_path):
+    command = ["make", "-C", CSRC, f"BUILD={tmp_path}", "RULES=adam sdg"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "RULES must be names of files in rules/, got adam sdg; there are" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_root_by_multiplications_is_that_of_the_divider(tmp_path):
     program = tmp_path / "roots"
     flags = ["-O2", "-std=gnu11", "-ffp-contract=off", "-fno-math-errno", *STRICT, f"-I{CSRC}"]
