@@ -85,6 +85,27 @@ def test_best_prints_text_that_reads_back_and_json(path, capsys):
     assert found["notes"] == best.notes
 
 
+def test_an_imported_study_goes_on_with_the_space_of_the_program_that_made_it(tmp_path, path):
+    out, target = str(tmp_path / "out.json"), str(tmp_path / "target.db")
+    assert main(["export", path, "--json", out]) == 0
+    assert main(["import", target, "--json", out]) == 0
+    with tune.Study(SPACE, strategy="random", storage=target, name="first") as study:
+        assert len(study.trials) == 30
+    assert main(["import", path, "--json", out]) == 0  # into the study that was exported
+    assert len(ended(path)) == 60
+
+
+def test_each_line_of_an_error_is_a_line(tmp_path, path, capsys):
+    out, target = str(tmp_path / "out.json"), str(tmp_path / "target.db")
+    assert main(["export", path, "--json", out]) == 0
+    tune.Study({"\x1b[31m": tune.Int(1, 2)}, storage=target, name="first").close()
+    assert main(["import", target, "--json", out]) == 1
+    first, *lines = capsys.readouterr().err.splitlines()
+    assert first.endswith("cannot be resumed so:")
+    assert any(line.startswith("  space, 'lr': ") for line in lines)
+    assert not any("\x1b" in line for line in lines)
+
+
 @pytest.mark.parametrize("kind", ["csv", "json"])
 def test_what_is_exported_is_imported_again(tmp_path, path, kind, capsys):
     out = str(tmp_path / f"out.{kind}")

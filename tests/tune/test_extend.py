@@ -80,3 +80,15 @@ def test_a_space_that_is_not_wider_is_refused_and_nothing_changes(tmp_path, new,
 def test_resume_is_one_of_its_words():
     with pytest.raises(ValueError, match=r"resume.*'same', 'extend'"):
         tune.Study(SMALL, resume="wider")
+
+
+@pytest.mark.parametrize("written", [1, [1], (1,), {1}, range(1, 2)], ids=repr)
+def test_a_condition_may_be_written_otherwise_on_resuming(tmp_path, written):
+    def open_with(allowed):
+        space = {"n": tune.Int(1, 3), "x": tune.Float(0.0, 1.0, when={"n": allowed})}
+        return tune.Study(space, storage=tmp_path / "study.db", seed=0)
+
+    open_with(1).close()
+    open_with(written).close()
+    with pytest.raises(ValueError, match=r"'x': .*when={'n': 1} there, .*when={'n': 2} here"):
+        open_with(2)

@@ -25,7 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # of `… | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ImportError, OSError, ValueError) as error:
-        print(f"fastopt: {clean(error, 2000)}", file=sys.stderr)
+        lines = [clean(line, 2000) for line in str(error).splitlines()]
+        print("fastopt:", "\n".join(lines), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

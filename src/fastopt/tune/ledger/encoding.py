@@ -148,8 +148,9 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
         if there[field] != here[field]
     ]
     old, new = there["space"], here["space"]
+    compared = _comparable(there, here)
     for name in {**old, **new}:
-        if old.get(name) != new.get(name):
+        if compared[0].get(name) != compared[1].get(name):
             shown = [
                 ", ".join(f"{k}={v!r}" for k, v in side[name].items()) if name in side else "absent"
                 for side in (old, new)
@@ -158,3 +159,21 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
     if not lines and list(old) != list(new):
         lines.append(f"space: order {list(old)} there, {list(new)} here")
     return lines
+
+
+def _comparable(*descriptions: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The parameters of each, with what their conditions allow as levels.
+
+    A condition may be written as a value, a list or a range: ``when={"rule": "adam"}`` and
+    ``{"rule": ["adam"]}`` are the same. Files of earlier versions have no levels.
+    """
+    spaces = [description["space"] for description in descriptions]
+    if not all("restore" in description for description in descriptions):
+        return spaces
+    return [
+        {
+            name: {**record, "when": description["restore"]["space"][name]["when"]}
+            for name, record in space.items()
+        }
+        for space, description in zip(spaces, descriptions, strict=True)
+    ]
