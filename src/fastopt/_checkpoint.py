@@ -174,9 +174,16 @@ def restore(
         )
     storage = _storage_of(found.get("storage", {}), rule)
     own_state = state(tensors)
-    for key, length in (("param_groups", len(groups)), ("state", len(own_state))):
+    for key, length, what in (
+        ("param_groups", len(groups), "groups"),
+        ("state", len(own_state), "arrays"),
+    ):
         if not isinstance(found[key], list) or len(found[key]) != length:
-            raise ValueError(f"state_dict[{key!r}] must be a list of {length} dicts")
+            got = len(found[key]) if isinstance(found[key], list) else type(found[key]).__name__
+            raise ValueError(
+                f"state_dict[{key!r}] must be a list of {length} dicts, as many as this optimizer "
+                f"has {what}, got {got}"
+            )
     new_groups = _groups_like(found["param_groups"], rule, groups)
     for index, (entry, own) in enumerate(zip(found["state"], own_state, strict=True)):
         name = f"state_dict['state'][{index}]"

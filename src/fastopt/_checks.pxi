@@ -151,7 +151,8 @@ cdef int check_goes_with(str name, int format, int param_format) except -1:
     if not goes_with(format, param_format):
         raise TypeError(f"{name} must have the dtype of param, "
                         f"{text(fo_format_describe(param_format).name)}, "
-                        f"got {text(fo_format_describe(format).name)}")
+                        f"got {text(fo_format_describe(format).name)}; "
+                        "astype(param.dtype) makes a copy of that")
     return 0
 
 
@@ -179,9 +180,12 @@ cdef int check_squares(Rule rule, const fo_hyper *hyper, int state, int format, 
 cdef int check_layout(str name, cnp.ndarray array, bint written) except -1:
     cdef int flags = cnp.PyArray_FLAGS(array)
     if not flags & cnp.NPY_ARRAY_C_CONTIGUOUS:
+        # A step of a copy that nobody holds would be lost without a word.
+        hint = ", to use in its place from then on" if written else ""
         raise ValueError(
             f"{name} must be C-contiguous, got shape {(<object>array).shape} "
-            f"with strides {(<object>array).strides}; numpy.ascontiguousarray makes a contiguous copy"
+            f"with strides {(<object>array).strides}; numpy.ascontiguousarray makes a contiguous "
+            f"copy{hint}"
         )
     if not flags & cnp.NPY_ARRAY_ALIGNED:
         raise ValueError(f"{name} must be aligned to its dtype, got a misaligned array")

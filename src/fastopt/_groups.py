@@ -52,7 +52,9 @@ class ParameterGroups:
                     "changed in place; numpy.array makes one of it"
                 )
             if not isinstance(array, np.ndarray):
-                raise TypeError(f"{name} must be a numpy.ndarray, got {type(array).__name__}")
+                raise TypeError(
+                    f"{name} must be a numpy.ndarray, got {type(array).__name__}{_remedy(array)}"
+                )
         self.has_scalars = any(array.ndim == 0 for array in self.arrays)
         self._adopt(groups)
 
@@ -178,6 +180,15 @@ def _flatten_groups(
         names += places
         owners += [index] * len(arrays)
     return params, names, owners
+
+
+def _remedy(array: Any) -> str:
+    """What helps where something else is in the place of an array, if anything is known to."""
+    if isinstance(array, (list, tuple, dict)):
+        return "; params is one list or dict of arrays, without others inside: flatten it"
+    if type(array).__module__.partition(".")[0] == "torch":
+        return "; fastopt.integrations.torch has optimizers of tensors"
+    return ""
 
 
 def _is_group_of(group: Any, params: Any) -> bool:

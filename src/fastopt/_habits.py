@@ -42,6 +42,7 @@ _HABITS: dict[str, dict[str, str]] = {
         "weight_decay=",
         "lr": "a decay of the weights is weight_decay=, one of the learning rate a schedule as lr=",
     },
+    "options": {"lr": "its entries are keywords here: lr=, and maxiter= of fastopt.minimize"},
     "l2": {"weight_decay": "it is weight_decay= here"},
     "wd": {"weight_decay": "it is weight_decay= here"},
     "decoupled_weight_decay": {"decoupled": "it is decoupled=True here"},

@@ -375,3 +375,36 @@ def test_what_the_state_cannot_hold_is_no_initial_value(value, state_format):
             optimizer.add_param_group({"params": params})
         assert len(optimizer.param_groups) == len(optimizer.state) == 1
     optimizer.step([np.ones(3)])
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ([[np.zeros(2)]], r"params\[0\] .* got list; .* flatten it"),
+        ({"layer": {"w": np.zeros(2)}}, r"params\['layer'\] .* got dict; .* flatten it"),
+        ([1.0], r"params\[0\] must be a numpy.ndarray, got float$"),
+    ],
+)
+def test_a_structure_within_a_structure_is_to_be_flattened(params, words):
+    with pytest.raises(TypeError, match=words):
+        fastopt.Adam(params)
+
+
+def test_a_copy_of_a_parameter_is_to_take_its_place():
+    columns = np.zeros((4, 3)).T
+    with pytest.raises(ValueError, match="copy, to use in its place from then on"):
+        fastopt.Adam(columns)
+    with pytest.raises(ValueError, match=r"contiguous copy$"):
+        fastopt.Adam(np.zeros((3, 4))).step(columns)
+
+
+def test_a_gradient_of_another_precision_is_to_be_converted():
+    with pytest.raises(TypeError, match=r"got float64; astype\(param.dtype\) makes a copy"):
+        fastopt.Adam(np.zeros(3, np.float32)).step(np.zeros(3))
+
+
+def test_a_file_of_more_arrays_says_how_many_it_has(tmp_path):
+    fastopt.Adam(arrays(1)).save(tmp_path / "four.state")
+    words = rf"a list of 1 dicts, as many as this optimizer has arrays, got {N_TENSORS}"
+    with pytest.raises(fastopt.StateFileError, match=words):
+        fastopt.Adam(np.zeros(3)).load(tmp_path / "four.state")

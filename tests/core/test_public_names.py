@@ -83,6 +83,7 @@ def test_create_of_an_unknown_rule_says_which_there_are():
         ("RMSprop", {"rho": 0.9}, "the share of the average that is kept is alpha="),
         ("NAG", {"alpha": 0.1}, "the learning rate is lr="),
         ("AdamW", {"wieght_decay": 0.1}, r"did you mean 'weight_decay'\?"),
+        ("Adam", {"options": {"lr": 0.1}}, "its entries are keywords here"),
         ("Adam", {"fused": True}, "every step is one call for all arrays; leave it out"),
     ],
     ids=lambda x: str(x)[:30],

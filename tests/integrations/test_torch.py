@@ -172,3 +172,9 @@ def test_memory_shared_with_a_tensor_is_stepped():
     tensor = torch.ones(5, dtype=torch.float64)
     fastopt.sgd(tensor.numpy(), np.full(5, 2.0), lr=0.25)
     assert tensor.tolist() == [0.5] * 5
+
+
+def test_tensors_are_sent_to_the_optimizers_of_tensors():
+    words = r"params\[0\] must be a numpy.ndarray, got Parameter; fastopt.integrations.torch has"
+    with pytest.raises(TypeError, match=words):
+        fastopt.Adam(torch.nn.Linear(2, 3).parameters())

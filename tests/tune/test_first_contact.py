@@ -75,6 +75,7 @@ def test_a_url_as_storage(tmp_path, monkeypatch):
         ("optimize", "study.run"),
         ("best_trial", "study.best"),
         ("enqueue_trial", "study.enqueue"),
+        ("to_csv", "study.to_pandas().to_csv("),
         ("suggest_float", "tune.Float(0.0, 1.0)"),
     ],
 )

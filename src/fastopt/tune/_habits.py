@@ -15,6 +15,8 @@ ELSEWHERE = {
     "best_score_": "best_value",
     "get_trials": "trials",
     "trials_dataframe": "to_pandas()",
+    "to_dataframe": "to_pandas()",
+    "to_csv": "to_pandas().to_csv(path)",
     "enqueue_trial": "enqueue(params)",
     "add_trial": "add(params, value)",
     "x": "best_params",
