@@ -92,3 +92,17 @@ def test_a_condition_may_be_written_otherwise_on_resuming(tmp_path, written):
     open_with(written).close()
     with pytest.raises(ValueError, match=r"'x': .*when={'n': 1} there, .*when={'n': 2} here"):
         open_with(2)
+
+
+def test_a_condition_may_be_written_otherwise_on_extending(tmp_path):
+    def open_with(allowed, last):
+        space = {
+            "rule": tune.Categorical(["adam", "nag"]),
+            "x": tune.Float(0.0, last, when={"rule": allowed}),
+        }
+        return tune.Study(space, storage=tmp_path / "study.db", seed=0, resume="extend")
+
+    open_with("adam", 1.0).close()
+    open_with(["adam"], 2.0).close()
+    with pytest.raises(ValueError, match=r"'x': when is .*\['adam'\]} there, .*'nag'} here"):
+        open_with("nag", 2.0)

@@ -62,7 +62,8 @@ def _not_wider(old: Mapping[str, Any], new: Mapping[str, Any], space: Space) -> 
 def _narrower(old: Mapping[str, Any], new: Mapping[str, Any], parameter: Any) -> str | None:
     changeable = {"choices", "low", "high", "initial"}
     for key in {**old, **new}:
-        if key not in changeable and old.get(key) != new.get(key):
+        same = old.get(key) == new.get(key) or (key == "when" and _allowed(old) == _allowed(new))
+        if key not in changeable and not same:
             return f"{key} is {old.get(key)!r} there, {new.get(key)!r} here"
     if "choices" in old:
         n = len(old["choices"])
@@ -79,3 +80,11 @@ def _narrower(old: Mapping[str, Any], new: Mapping[str, Any], parameter: Any) ->
     except (TypeError, ValueError) as error:
         return f"must hold what it held there: {error}"
     return None
+
+
+def _allowed(record: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """What the conditions of a parameter allow: a value alone is a list of one."""
+    return {
+        parent: sorted(values if isinstance(values, list) else [values], key=repr)
+        for parent, values in record.get("when", {}).items()
+    }
