@@ -10,7 +10,8 @@ torch steps them, with states in their dtype and rounding to nearest. Every clas
 keywords ``state_format``, ``master_weights``, ``rounding`` and ``seed`` of `fastopt.Adam`, with two
 other defaults: states for which no format is named have the parameters' dtype, and rounding is to
 nearest if none of the keywords is given. With ``state_format="block8"`` a state is a tensor of
-bytes, with a row for each 64 elements.
+bytes, with a row for each 64 elements. SGD with momentum, Adam, AdamW and NAdam take ``cautious``,
+that of `fastopt.Adam`, as a keyword and in a group.
 
 A parameter must be dense: contiguous, or a permutation of a contiguous tensor such as
 ``channels_last``. A gradient of another layout than its parameter's is copied into that layout
@@ -94,6 +95,8 @@ class SGD(Stepping, torch.optim.SGD):
     >>> weight.tolist()
     [0.75, 0.75, 0.75]
     """
+
+    _has_cautious = True
 
     def _rule(self, group: Group) -> Rule:
         if group["momentum"] == 0:
@@ -211,6 +214,8 @@ class Adam(Stepping, torch.optim.Adam):
     [0.75, 0.75, 0.75]
     """
 
+    _has_cautious = True
+
     def _rule(self, group: Group) -> Rule:
         return RULES["adam"]
 
@@ -234,6 +239,8 @@ class AdamW(Stepping, torch.optim.AdamW):
     >>> [round(value, 6) for value in weight.tolist()]
     [0.75, 0.75, 0.75]
     """
+
+    _has_cautious = True
 
     def _rule(self, group: Group) -> Rule:
         # torch's AdamW is its Adam, which reads this setting from the group at each step.
@@ -321,6 +328,8 @@ class NAdam(Stepping, torch.optim.NAdam):
     >>> bool((weight < 1).all())
     True
     """
+
+    _has_cautious = True
 
     def _rule(self, group: Group) -> Rule:
         return RULES["nadam"]

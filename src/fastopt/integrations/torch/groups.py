@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from fastopt._core import Rule
+from fastopt.integrations.torch.sharded import is_sharded
 from fastopt.integrations.torch.storage import TORCH_STATES, Group
 
 # Of rules' hyper-parameters that torch has in pairs
@@ -50,7 +51,25 @@ def hypers_of(rule: Rule, group: Group, defaults: dict[str, Any]) -> dict[str, A
             hypers.update(zip(own, _numbers(pair, group[pair]), strict=True))
     if "decoupled" in hypers:
         hypers["decoupled"] = bool(group.get("decoupled_weight_decay"))
+    if group.get("cautious"):
+        _check_cautious(rule, group)
+    if "cautious" in hypers:
+        hypers["cautious"] = group.get("cautious", False)
     return hypers
+
+
+def _check_cautious(rule: Rule, group: Group) -> None:
+    if "cautious" not in rule.class_hypers:
+        remedy = "; give it a momentum" if rule.name == "sgd" else ""
+        raise ValueError(
+            f"cautious must be False for {rule.name}, which has no such step{remedy}; "
+            f"got {group['cautious']!r}"
+        )
+    if any(map(is_sharded, group["params"])):
+        raise ValueError(
+            "cautious must be False for DTensors, since a cautious step depends on the whole of a "
+            f"parameter; got {group['cautious']!r}"
+        )
 
 
 def _numbers(name: str, pair: Any) -> list[Any]:

@@ -15,6 +15,7 @@ from fastopt.integrations.torch.plan import SOURCE, Plan, make_plan
 from fastopt.integrations.torch.sharded import is_sharded, part_of
 from fastopt.integrations.torch.states import a_number, check_tensor, keep, make_states
 from fastopt.integrations.torch.storage import (
+    CAUTIOUS,
     KEYWORDS,
     NUMBERS,
     PARAMETERS,
@@ -48,8 +49,9 @@ class Stepping:
             Stepping.__init__(self, params, *args, **keywords)
 
         theirs = inspect.signature(cls.__bases__[1].__init__)  # type: ignore[misc]
+        added = [*PARAMETERS, CAUTIOUS] if cls._has_cautious else PARAMETERS
         __init__.__signature__ = theirs.replace(  # type: ignore[attr-defined]
-            parameters=[*theirs.parameters.values(), *PARAMETERS]
+            parameters=[*theirs.parameters.values(), *added]
         )
         cls.__init__ = __init__  # type: ignore[method-assign]
 
@@ -65,10 +67,16 @@ class Stepping:
     ) -> None:
         values = (state_format, master_weights, rounding, seed)
         given = dict(zip(KEYWORDS, values, strict=True))
-        if given != KEYWORDS:
-            self._given = given
+        is_torch_s = given == KEYWORDS
+        if is_torch_s:
+            given = {}
+        if self._has_cautious:
+            cautious = settings.pop("cautious", False)
+            if cautious is not False:
+                given["cautious"] = cautious
+        self._given = given
         super().__init__(params, *args, **settings)  # type: ignore[call-arg]
-        if not self._given:
+        if is_torch_s:
             warn_of_loss(self.param_groups)
         if self.state:
             self._move_states()
@@ -76,6 +84,9 @@ class Stepping:
     def _rule(self, group: Group) -> Rule:
         """The rule of a group, by its present settings."""
         raise NotImplementedError
+
+    # Whether the constructor takes cautious=
+    _has_cautious: ClassVar[bool] = False
 
     # Hyper-parameters that differ from the rule's defaults and are in no group
     _fixed: ClassVar[dict[str, Any]] = {}
@@ -129,7 +140,8 @@ class Stepping:
             loaded["param_groups"], known, self.param_groups, strict=True
         ):
             # A state dictionary of torch's has none of the keywords: they stay as they were.
-            group.update({k: before[k] for k in KEYWORDS if k in before and k not in saved})
+            lacked = {*KEYWORDS, "cautious"} - saved.keys()
+            group.update({k: before[k] for k in lacked if k in before})
             formats_are_kept = KEYWORDS.keys() & group.keys()
             for number, param in zip(saved["params"], group["params"], strict=True):
                 for name, value in loaded["state"].get(number, {}).items():

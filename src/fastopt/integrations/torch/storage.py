@@ -33,6 +33,9 @@ PARAMETERS = [
         KEYWORDS.items(), ("str | dict[str, str] | None", "bool", "str | None", "int"), strict=True
     )
 ]
+CAUTIOUS = inspect.Parameter(
+    "cautious", inspect.Parameter.KEYWORD_ONLY, default=False, annotation="bool"
+)
 
 DTYPES = {
     "float64": torch.float64,
