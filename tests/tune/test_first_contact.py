@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import io
+import re
 import sys
 import types
 
@@ -10,6 +11,7 @@ import pytest
 from tune_objectives import SMALL, small
 
 from fastopt import tune
+from fastopt.tune import _habits
 from fastopt.tune.running.progress import Progress
 
 
@@ -81,6 +83,26 @@ def test_a_url_as_storage(tmp_path, monkeypatch):
 )
 def test_a_method_of_another_library(name, here):
     assert here in message(AttributeError, lambda: getattr(grid(), name))
+
+
+@pytest.mark.parametrize(
+    ("name", "here"),
+    [
+        ("LogUniform", "tune.Float(low, high, log=True)"),
+        ("Integer", "tune.Int(low, high)"),
+        ("choice", "tune.Categorical(choices)"),
+        ("create_study", "tune.Study(space)"),
+    ],
+)
+def test_a_name_of_another_librarys_module(name, here):
+    text = message(AttributeError, lambda: getattr(tune, name))
+    assert text == f"module 'fastopt.tune' has no attribute {name!r}; here it is {here}"
+
+
+def test_what_other_modules_call_it_exists_here():
+    words = {re.match(r"\w+", there)[0] for there in _habits._MODULES.values()}
+    assert words <= set(tune.__all__)
+    assert not _habits._MODULES.keys() & set(tune.__all__)
 
 
 def test_one_plot_for_all():

@@ -12,6 +12,7 @@ Examples
 import sys
 from typing import TYPE_CHECKING, Any
 
+from fastopt.tune._habits import tune_has
 from fastopt.tune._minimize import maximize, minimize
 from fastopt.tune._open import open, studies
 from fastopt.tune.running.current import CurrentTrial, current_trial, current_trials, note
@@ -88,7 +89,9 @@ def __getattr__(name: str) -> Any:
         from fastopt.tune.strategies.bayes.strategy import Bayes
 
         return Bayes
-    # With these two Python adds which name was probably meant.
+    # With name and obj Python adds which name was probably meant.
     raise AttributeError(
-        f"module {__name__!r} has no attribute {name!r}", name=name, obj=sys.modules[__name__]
+        f"module {__name__!r} has no attribute {name!r}{tune_has(name)}",
+        name=name,
+        obj=sys.modules[__name__],
     )

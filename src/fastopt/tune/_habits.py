@@ -5,7 +5,28 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 
-__all__ = ["no_attribute"]
+__all__ = ["no_attribute", "tune_has"]
+
+# What the modules of Optuna, Hyperopt, scikit-optimize and Ray call what `tune` has.
+_MODULES = {
+    "Real": "Float(low, high)",
+    "Uniform": "Float(low, high)",
+    "FloatDistribution": "Float(low, high)",
+    "uniform": "Float(low, high)",
+    "LogUniform": "Float(low, high, log=True)",
+    "loguniform": "Float(low, high, log=True)",
+    "Integer": "Int(low, high)",
+    "IntDistribution": "Int(low, high)",
+    "randint": "Int(low, high), both included",
+    "Choice": "Categorical(choices)",
+    "CategoricalDistribution": "Categorical(choices)",
+    "choice": "Categorical(choices)",
+    "hp": "Float, tune.Int and tune.Categorical",
+    "create_study": "Study(space)",
+    "load_study": "open(path)",
+    "fmin": "minimize(objective, space, n_trials)",
+    "gp_minimize": "minimize(objective, space, n_trials)",
+}
 
 # What a study of Optuna, a search of scikit-learn or a result of scikit-optimize calls it.
 ELSEWHERE = {
@@ -27,6 +48,11 @@ DECLARED = (
     "a space declares what is searched, as {'x': tune.Float(0.0, 1.0)}, and the objective gets "
     "the params; study.ask() gives a trial with its params"
 )
+
+
+def tune_has(name: str) -> str:
+    """What `tune` has in place of another library's name, as the end of a message; or nothing."""
+    return f"; here it is tune.{_MODULES[name]}" if name in _MODULES else ""
 
 
 def no_attribute(name: str, offered: Sequence[str]) -> str:
