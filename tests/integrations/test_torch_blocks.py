@@ -103,6 +103,7 @@ def test_a_dictionary_of_torch_gives_its_states_to_blocks():
     optimizer = ours("Adam", params, state_format="block8")
     optimizer.load_state_dict(copy.deepcopy(other.state_dict()))
     run(optimizer, params, 1, start=3)
+    assert len(optimizer.state) == len(params)
     for entry in optimizer.state.values():
         assert entry["exp_avg"].dtype == torch.uint8
         assert entry["step"] == 4

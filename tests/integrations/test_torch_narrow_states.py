@@ -67,6 +67,7 @@ def test_the_keywords_stay_when_a_dictionary_of_torch_is_loaded():
     optimizer = ours("Adam", params, master_weights=True, state_format="float32")
     optimizer.load_state_dict(other.state_dict())
     run(optimizer, params, 1, start=3)
+    assert len(optimizer.state) == len(params)
     for entry in optimizer.state.values():
         assert {key: value.dtype for key, value in entry.items()} == {
             "step": torch.float32,

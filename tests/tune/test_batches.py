@@ -170,6 +170,8 @@ def test_what_the_objective_returns_are_the_results_of_the_rows_that_are_left():
 
     study = tune.Study(A, strategy="random")
     study.run(objective, 9, batch=9, max_failures=None)
+    assert len(study.trials) == 9
+    assert {trial.state for trial in study.trials} == {"done", "failed"}
     for trial in study.trials:
         a = trial.params["a"]
         assert trial.values == [a]
@@ -306,6 +308,7 @@ def test_callbacks_hear_of_every_row():
 
     study = tune.Study(A, strategy="random")
     study.run(constant, 6, batch=3, callbacks=[Listen()], scheduler=tune.Halving())
+    assert len(study.trials) == 6
     for trial in study.trials:
         mine = [what for what, number in heard if number == trial.number]
         assert mine == ["start", *range(len(trial.values)), "end"]

@@ -183,6 +183,7 @@ def test_continuous_corners_are_not_suggested_again():
 def test_degenerate_objectives_neither_crash_nor_warn(value, deterministic):
     search = Search(PLANE, Bayes(deterministic=deterministic))
     search.run(lambda p: value(p["x"]), 14)
+    assert len({search.space.key(trial.params) for trial in search.finished}) == 14
 
 
 def test_a_thousand_identical_values_do_not_stall():
@@ -193,6 +194,7 @@ def test_a_thousand_identical_values_do_not_stall():
         search.finished.append(Trial(number, {"x": x, "y": y}, 7.0, "done"))
     search.number = 1000
     search.run(lambda p: 7.0, 5)
+    assert len(search.finished) == 1005
 
 
 def test_conditional_spaces_are_searched_by_the_model():

@@ -47,6 +47,8 @@ def test_the_worst_rows_go_on_from_the_best_with_changed_params():
 def test_the_params_that_hold_reach_the_objective_and_the_lineage():
     objective = Training()
     study = run(objective)
+    assert objective.seen
+    assert any(trial.lineage for trial in study.trials)
     for epoch, _, rows in objective.seen:
         for trial in study.trials:
             now = trial.params
@@ -63,6 +65,7 @@ def test_numbers_change_by_a_factor_and_stay_within_the_space():
     scheduler = tune.PopulationBased(["lr", "n"], every=1, resample=0.0)
     study = run(Training(), scheduler)
     params = {trial.number: trial.params for trial in study.trials}
+    assert any(trial.lineage for trial in study.trials)
     for epoch in range(1, 10):
         before = dict(params)
         for trial in study.trials:
