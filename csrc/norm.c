@@ -54,6 +54,13 @@ static inline double add_halves(double *accumulators)
              add_##name##_##compute},
 static const block_functions of_floats[FO_ISA_COUNT] = {FO_ISAS(FO_BLOCKS, f32)};
 static const block_functions of_doubles[FO_ISA_COUNT] = {FO_ISAS(FO_BLOCKS, f64)};
+/* Of bfloat16, sum and sum_two alone; elsewhere blocks are converted first. */
+static const block_functions of_halves[FO_ISA_COUNT] = {
+#if FO_HAS_AVX
+    [FO_ISA_AVX2] = {.sum = sum_halves_avx2_f32, .sum_two = sum_two_halves_avx2_f32},
+    [FO_ISA_AVX512] = {.sum = sum_halves_avx512_f32, .sum_two = sum_two_halves_avx512_f32},
+#endif
+};
 
 static size_t block_count(const fo_tensor *tensor)
 {
@@ -82,9 +89,14 @@ static block block_of(const fo_tensor *tensor, size_t row, size_t number)
                    left < BLOCK ? left : BLOCK, format};
 }
 
+/* For the block as it is, or NULL. */
 static const block_functions *functions_of(block it)
 {
-    return &(it.format == FO_FLOAT64 ? of_doubles : of_floats)[fo_isa_in_use()];
+    const block_functions *const of = it.format == FO_FLOAT64    ? of_doubles
+                                      : it.format == FO_FLOAT32  ? of_floats
+                                      : it.format == FO_BFLOAT16 ? of_halves
+                                                                 : NULL;
+    return of && of[fo_isa_in_use()].sum ? &of[fo_isa_in_use()] : NULL;
 }
 
 /* The block as floats or doubles: where it is, or converted. */
@@ -98,8 +110,11 @@ static const void *numbers_of(block it, float *converted)
 
 static double sum_block(block it)
 {
+    const block_functions *const functions = functions_of(it);
+    if (functions)
+        return functions->sum(it.grad, it.n);
     float converted[BLOCK];
-    return functions_of(it)->sum(numbers_of(it, converted), it.n);
+    return of_floats[fo_isa_in_use()].sum(numbers_of(it, converted), it.n);
 }
 
 static int is_finite_block(block it)
@@ -143,10 +158,10 @@ static void sum_blocks(void *context, size_t begin, size_t end)
     place at = place_of(job, begin), ahead = place_of(job, begin + half);
     for (size_t i = begin; i < begin + half; i++) {
         const block one = next_block(job, &at), other = next_block(job, &ahead);
-        const int native = one.format == FO_FLOAT32 || one.format == FO_FLOAT64;
-        if (native && one.n == other.n && one.format == other.format) {
+        const block_functions *const functions = functions_of(one);
+        if (functions && one.n == other.n && one.format == other.format) {
             double sums[2];
-            functions_of(one)->sum_two((const void *[]){one.grad, other.grad}, one.n, sums);
+            functions->sum_two((const void *[]){one.grad, other.grad}, one.n, sums);
             job->sums[i] = sums[0];
             job->sums[i + half] = sums[1];
         } else {
@@ -272,11 +287,22 @@ FO_INLINE wide widen(narrow x)
 #endif
 }
 
-/* Two of them, as a whole vector of floats is worth two. */
-FO_INLINE void load_wide(const scalar *from, wide *low, wide *high)
+/* WIDE numbers from number i on; are_halves: of bfloat16, where that has sums of its own. */
+FO_INLINE wide load_wide(const void *from, size_t i, int are_halves)
 {
-    *low = widen(*(const narrow *)from);
-    *high = widen(*(const narrow *)(from + WIDE));
+#if !FO_DOUBLE && FO_VOCABULARY == FO_AVX512
+    if (are_halves) {
+        const __m128i halves = _mm_loadu_si128((const __m128i *)((const uint16_t *)from + i));
+        return widen((narrow)_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16));
+    }
+#elif !FO_DOUBLE && FO_VOCABULARY == FO_AVX2
+    if (are_halves) {
+        const __m128i halves = _mm_loadl_epi64((const __m128i *)((const uint16_t *)from + i));
+        return widen((narrow)_mm_slli_epi32(_mm_cvtepu16_epi32(halves), 16));
+    }
+#endif
+    (void)are_halves;
+    return widen(*(const narrow *)((const scalar *)from + i));
 }
 
 /* sum + x*x. For floats a fused operation changes no bit, because their squares are exact in double. */
@@ -289,17 +315,16 @@ FO_INLINE wide add_square(wide sum, wide x)
 #endif
 }
 
-/* n is a multiple of ACCUMULATORS. */
-FO_INLINE void add_whole(wide *to, const scalar *g, size_t n, int squared)
+/* The numbers from begin up to end, which are a multiple of ACCUMULATORS apart. */
+FO_INLINE void add_whole(wide *to, const void *numbers, size_t begin, size_t end, int squared,
+                         int are_halves)
 {
     wide sums[ACCUMULATORS / WIDE];
     __builtin_memcpy(sums, to, sizeof sums);
-    for (size_t i = 0; i < n; i += ACCUMULATORS)
-        for (size_t k = 0; k < ACCUMULATORS / WIDE; k += 2) {
-            wide low, high;
-            load_wide(g + i + k * WIDE, &low, &high);
-            sums[k] = squared ? add_square(sums[k], low) : sums[k] + low;
-            sums[k + 1] = squared ? add_square(sums[k + 1], high) : sums[k + 1] + high;
+    for (size_t i = begin; i < end; i += ACCUMULATORS)
+        for (size_t k = 0; k < ACCUMULATORS / WIDE; k++) {
+            const wide x = load_wide(numbers, i + k * WIDE, are_halves);
+            sums[k] = squared ? add_square(sums[k], x) : sums[k] + x;
         }
     __builtin_memcpy(to, sums, sizeof sums);
 }
@@ -315,42 +340,67 @@ FO_INLINE void add_rest(double *accumulators, const scalar *grad, size_t n, int 
     }
 }
 
-/* Adds the squares of the last n < ACCUMULATORS elements, and then the accumulators. */
-FO_INLINE double add_up(const wide *sums, const scalar *grad, size_t n)
+/* Adds the squares of the numbers from begin up to end, fewer than ACCUMULATORS, and then the accumulators. */
+FO_INLINE double add_up(const wide *sums, const void *numbers, size_t begin, size_t end,
+                        int are_halves)
 {
     double lanes[ACCUMULATORS];
+    float converted[ACCUMULATORS];
     __builtin_memcpy(lanes, sums, sizeof lanes);
-    add_rest(lanes, grad, n, 1);
+    if (are_halves)
+        fo_widen(FO_BFLOAT16, (const uint16_t *)numbers + begin, NULL, converted, end - begin);
+    add_rest(lanes, are_halves ? (const scalar *)converted : (const scalar *)numbers + begin,
+             end - begin, 1);
     return add_halves(lanes);
 }
 
-static double FO_NAME(sum)(const void *grad, size_t n)
+FO_INLINE double sum_one_block(const void *grad, size_t n, int are_halves)
 {
-    const scalar *g = grad;
     wide sums[ACCUMULATORS / WIDE] = {{0}};
     const size_t whole = n / ACCUMULATORS * ACCUMULATORS;
-    add_whole(sums, g, whole, 1);
-    return add_up(sums, g + whole, n - whole);
+    add_whole(sums, grad, 0, whole, 1, are_halves);
+    return add_up(sums, grad, whole, n, are_halves);
 }
 
-static void FO_NAME(sum_two)(const void *const *grads, size_t n, double *to)
+FO_INLINE void sum_two_blocks(const void *const *grads, size_t n, int are_halves, double *to)
 {
-    const scalar *const g[] = {grads[0], grads[1]};
     wide sums[2][ACCUMULATORS / WIDE] = {{{0}}};
     const size_t whole = n / ACCUMULATORS * ACCUMULATORS;
     for (size_t i = 0; i < whole; i += BURST)
         for (int k = 0; k < 2; k++)
-            add_whole(sums[k], g[k] + i, whole - i < BURST ? whole - i : BURST, 1);
+            add_whole(sums[k], grads[k], i, whole - i < BURST ? whole : i + BURST, 1, are_halves);
     for (int k = 0; k < 2; k++)
-        to[k] = add_up(sums[k], g[k] + whole, n - whole);
+        to[k] = add_up(sums[k], grads[k], whole, n, are_halves);
 }
+
+static double FO_NAME(sum)(const void *grad, size_t n)
+{
+    return sum_one_block(grad, n, 0);
+}
+
+static void FO_NAME(sum_two)(const void *const *grads, size_t n, double *to)
+{
+    sum_two_blocks(grads, n, 0, to);
+}
+
+#if !FO_DOUBLE && (FO_VOCABULARY == FO_AVX2 || FO_VOCABULARY == FO_AVX512)
+static double FO_NAME(sum_halves)(const void *grad, size_t n)
+{
+    return sum_one_block(grad, n, 1);
+}
+
+static void FO_NAME(sum_two_halves)(const void *const *grads, size_t n, double *to)
+{
+    sum_two_blocks(grads, n, 1, to);
+}
+#endif
 
 FO_INLINE void add_all(double *accumulators, const scalar *x, size_t n, int squared)
 {
     wide sums[ACCUMULATORS / WIDE];
     const size_t whole = n / ACCUMULATORS * ACCUMULATORS;
     __builtin_memcpy(sums, accumulators, sizeof sums);
-    add_whole(sums, x, whole, squared);
+    add_whole(sums, x, 0, whole, squared, 0);
     __builtin_memcpy(accumulators, sums, sizeof sums);
     add_rest(accumulators, x + whole, n - whole, squared);
 }

@@ -288,6 +288,10 @@
 #define add_rest FO_NAME(add_rest)
 #undef add_up
 #define add_up FO_NAME(add_up)
+#undef sum_one_block
+#define sum_one_block FO_NAME(sum_one_block)
+#undef sum_two_blocks
+#define sum_two_blocks FO_NAME(sum_two_blocks)
 
 /* convert.c */
 #undef join_buffers

@@ -94,6 +94,30 @@ def test_the_norm_of_narrow_gradients_is_that_of_their_values():
     assert norm(values) == norm(values.astype(np.float32))
 
 
+NORMS = """
+import sys
+import ml_dtypes
+import numpy as np
+import fastopt
+from cases import numbers
+from fastopt._core import norm
+
+assert fastopt.isa() == sys.argv[1]
+values = numbers(1, 4_300_003, np.float32).astype(ml_dtypes.bfloat16)  # more than caches hold
+for length in (*range(100), *range(4090, 4200), 2 * 4096 + 33, values.size):
+    for start in (0, 1):
+        grad = values[start:length]
+        assert norm(grad) == norm(grad.astype(np.float32)), (length, start)
+"""
+
+
+@needs_bfloat16
+@pytest.mark.parametrize("isa", available_isas())
+def test_the_norm_of_bfloat16_is_that_of_its_values(isa):
+    done = run_python("-c", NORMS, isa, FASTOPT_ISA=isa)
+    assert done.returncode == 0, done.stderr
+
+
 @needs_bfloat16
 def test_a_narrow_gradient_is_clipped_by_the_norm_of_its_values():
     grad = bfloat16(numbers(1, 9973, np.float32))
