@@ -94,6 +94,7 @@ void fo_fill_loop_call(fo_loop_call *with, const fo_group *group, uint64_t step,
                         : decay != 0                                  ? FO_PARAM_DECAYED
                                                                       : FO_AS_GIVEN;
     with->burst = burst_of(bytes, group->rule);
+    with->narrow_in_turn = bytes >= 3 * FO_OWN_CACHES; /* narrow buffers are shorter */
     with->from_memory = bytes >= FO_ALL_CACHES;
 }
 

@@ -142,8 +142,8 @@ FO_INLINE void load_operands_of_block(operands *group, const fo_stored *from, si
     if (from->remainder)
         load_split(from, i, x[0]);
     else
-        load_buffer(BLOCK_VECTORS, from, 0, 0, i, x[0]);
-    load_buffer(BLOCK_VECTORS, from, 0, 1, i, x[1]);
+        load_buffer(BLOCK_VECTORS, from, OF_ANY, 0, i, x[0]);
+    load_buffer(BLOCK_VECTORS, from, OF_ANY, 1, i, x[1]);
     for (int b = 2; b < 2 + BLOCK_STATES; b++)
         load_states((const fo_block8 *)from->at[b] + i / FO_BLOCK, has_squares(b - 2), x[b]);
     for (int b = 0; b < 2 + BLOCK_STATES; b++)

@@ -14,11 +14,6 @@
 #define FO_CAT_(a, b) a##_##b
 #define FO_CAT(a, b) FO_CAT_(a, b)
 
-/* Bytes of a buffer of the compute type between two places that are worth working on in turn. Tests have them closer. */
-#ifndef FO_LEAST_APART
-#define FO_LEAST_APART (1 << 16)
-#endif
-
 /* The rows of formats.def with FO_LAYOUT. */
 typedef enum fo_layout {
 #define FO_LAYOUT(name, ...) FO_LAYOUT_##name,
@@ -75,7 +70,8 @@ typedef struct fo_loop_call {
     double coefficients[FO_MAX_COEFFICIENTS];
     /* Bytes of a burst where the loop works in two places in turn, or 0: in one place. */
     size_t burst;
-    int from_memory; /* the buffers are larger than all caches */
+    int narrow_in_turn; /* whether narrow loops do (../narrow.c) */
+    int from_memory;    /* the buffers are larger than all caches */
 } fo_loop_call;
 
 /* optional: bit k if the k-th optional state is there. buffers: param, grad, states; what is not there is not
@@ -103,10 +99,15 @@ typedef void fo_loop(const fo_loop_call *call, unsigned optional, size_t n, void
  * move to another lane. */
 typedef enum fo_storage {
     FO_IN_FLOAT32,
-    FO_IN_ORDER,      /* bfloat16 */
-    FO_INTERLEAVED,   /* bfloat16 */
-    FO_WITH_REMAINDER /* bfloat16, interleaved */
+    FO_IN_ORDER,                /* bfloat16 */
+    FO_IN_ORDER_WITH_REMAINDER, /* the same */
+    FO_INTERLEAVED,             /* bfloat16 */
+    FO_WITH_REMAINDER           /* the same, interleaved */
 } fo_storage;
+
+/* Which buffers a loop is for: all of 16 bits; any mixture of bfloat16 with float32; or param in bfloat16 with its
+ * remainder, grad in bfloat16 and states in float32. */
+typedef enum mixture { OF_HALVES, OF_ANY, OF_SPLIT } mixture;
 
 /* The buffers of a call that converts in registers. */
 typedef struct fo_stored {
@@ -115,15 +116,9 @@ typedef struct fo_stored {
     uint16_t *remainder, *copy; /* or NULL */
     int is_random;              /* or rounded to nearest */
     fo_draws draws;
-    /* Where not 0, n elements that far on are stepped too, in turn with the first n. How many of these are
-     * done is left in done_there. Not for states in blocks. */
-    size_t apart, *done_there;
 } fo_stored;
 
-enum {
-    FO_NARROW_GROUP = 4,  /* vectors at most */
-    FO_NARROW_BURST = 384 /* elements at one place before it is the other's turn: whole groups */
-};
+enum { FO_NARROW_GROUP = 4 }; /* vectors at most */
 
 /* Steps whole groups of vectors, and returns the number of elements; the rest is for others. Without the
  * optional states. */
@@ -145,9 +140,11 @@ typedef struct fo_kernel {
     int own_decay;   /* the formula has weight_decay in it */
     int cautious;    /* the rule has the hyper-parameter of this name */
     fo_loop *loop[FO_ISA_COUNT][FO_LAYOUT_COUNT];
-    /* For buffers of 16 bits alone, for their mixtures with float32, and for states in blocks; some are NULL. */
+    /* For buffers of 16 bits alone, for their mixtures with float32, for that of a remainder with states in float32,
+     * and for states in blocks; some are NULL. */
     fo_narrow_loop *in_halves[FO_ISA_COUNT];
     fo_narrow_loop *in_mixture[FO_ISA_COUNT];
+    fo_narrow_loop *in_split[FO_ISA_COUNT];
     fo_narrow_loop *in_blocks[FO_ISA_COUNT];
     /* For a rule that takes norms of the whole tensor: how many, by what they multiply lr, and what is summed. A
      * rule that joins tensors has carry in place of ratio. */

@@ -254,6 +254,10 @@
 #define BLOCK_STATES FO_NAME(BLOCK_STATES)
 #undef has_squares
 #define has_squares FO_NAME(has_squares)
+#undef load_split_pair_in_order
+#define load_split_pair_in_order FO_NAME(load_split_pair_in_order)
+#undef store_split_pair_in_order
+#define store_split_pair_in_order FO_NAME(store_split_pair_in_order)
 #undef load_split
 #define load_split FO_NAME(load_split)
 #undef store_split

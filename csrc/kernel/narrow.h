@@ -1,9 +1,10 @@
 /* The loop around one formula for the combinations of formats that convert in registers: the rows of
  * formats.def with FO_NARROW. It takes whole groups of vectors; what is left goes through tiles (../narrow.c).
  *
- * Two instances have buffers of 16 bits alone, rounded to nearest and stochastically. A third has all mixtures
+ * Two instances have buffers of 16 bits alone, rounded to nearest and stochastically. A third has the mixtures
  * with float32: how a buffer is stored is looked at for each group, by branches that go the same way every
- * time. An instance for each combination took twice as long to compile (docs/notes/kernels.md). A rule with
+ * time. An instance for each combination took twice as long to compile (docs/notes/kernels.md). One mixture has an
+ * instance of its own, since one branch more made the others slower: a remainder with states in float32. A rule with
  * FO_NARROW_IN_TILES has one for buffers of 16 bits, and its mixtures go through tiles. */
 #if !FO_DOUBLE && FO_IN_REGISTERS
 #include "kernel/rounding.h"
@@ -35,6 +36,29 @@ FO_INLINE void store_bfloat16_pair(void *to, const vec *pair)
     store_halves(to, (words)pair[0] >> 16);
     store_halves((uint16_t *)to + LANES, (words)pair[1] >> 16);
 #endif
+}
+
+/* A parameter and its remainder. */
+FO_INLINE void load_split_pair_in_order(const void *from, const void *remainder, vec *pair)
+{
+    vec low[2];
+    load_bfloat16_pair(from, pair);
+    load_bfloat16_pair(remainder, low);
+    for (int k = 0; k < 2; k++)
+        pair[k] = (vec)((words)pair[k] + (words)((mask)low[k] >> 16));
+}
+
+FO_INLINE void store_split_pair_in_order(void *to, void *remainder, const vec *pair)
+{
+    vec high[2], low[2];
+    for (int k = 0; k < 2; k++) {
+        words upper, lower;
+        split(pair[k], &upper, &lower);
+        high[k] = (vec)(upper << 16);
+        low[k] = (vec)(lower << 16);
+    }
+    store_bfloat16_pair(to, high);
+    store_bfloat16_pair(remainder, low);
 }
 
 FO_INLINE void load_interleaved_pair(const void *from, vec *pair)
@@ -73,19 +97,23 @@ FO_INLINE vec *vector_of(operands *x, int buffer)
     return buffer == 0 ? &x->p : buffer == 1 ? &x->g : &x->state[buffer - 2];
 }
 
-/* interleaved: whether all buffers are, a constant wherever this is inlined. */
-FO_INLINE fo_storage storage_of(const fo_stored *buffers, int interleaved, int buffer)
+FO_INLINE fo_storage storage_of(const fo_stored *buffers, mixture of, int buffer)
 {
-    if (!interleaved)
+    switch (of) {
+    case OF_HALVES:
+        return buffer == 0 && buffers->remainder ? FO_WITH_REMAINDER : FO_INTERLEAVED;
+    case OF_SPLIT:
+        return buffer == 0 ? FO_IN_ORDER_WITH_REMAINDER : buffer == 1 ? FO_IN_ORDER : FO_IN_FLOAT32;
+    default:
         return buffers->by[buffer] == FO_IN_FLOAT32 ? FO_IN_FLOAT32 : FO_IN_ORDER;
-    return buffer == 0 && buffers->remainder ? FO_WITH_REMAINDER : FO_INTERLEAVED;
+    }
 }
 
-FO_INLINE void load_buffer(int size, const fo_stored *from, int interleaved, int buffer, size_t i,
+FO_INLINE void load_buffer(int size, const fo_stored *from, mixture of, int buffer, size_t i,
                            vec *x)
 {
     const uint16_t *at = (const uint16_t *)from->at[buffer] + i;
-    switch (storage_of(from, interleaved, buffer)) {
+    switch (storage_of(from, of, buffer)) {
     case FO_INTERLEAVED:
         for (int k = 0; k < size; k += 2)
             load_interleaved_pair(at + (size_t)k * LANES, &x[k]);
@@ -101,17 +129,22 @@ FO_INLINE void load_buffer(int size, const fo_stored *from, int interleaved, int
     case FO_IN_ORDER:
         for (int k = 0; k < size; k += 2)
             load_bfloat16_pair(at + (size_t)k * LANES, &x[k]);
+        break;
+    case FO_IN_ORDER_WITH_REMAINDER:
+        for (int k = 0; k < size; k += 2)
+            load_split_pair_in_order(at + (size_t)k * LANES,
+                                     from->remainder + i + (size_t)k * LANES, &x[k]);
     }
 }
 
 FO_INLINE void load_group(operands *group, int size, const setting s, const fo_stored *from,
-                          int interleaved, size_t i)
+                          mixture of, size_t i)
 {
     for (int b = 0; b < BUFFERS; b++) {
         if (!has_buffer(s, b))
             continue;
         vec x[FO_NARROW_GROUP] = {{0}};
-        load_buffer(size, from, interleaved, b, i, x);
+        load_buffer(size, from, of, b, i, x);
         for (int k = 0; k < size; k++)
             *vector_of(&group[k], b) = x[k];
     }
@@ -163,10 +196,10 @@ FO_INLINE void store_rounded(int size, fo_storage by, uint16_t *at, const vec *x
 }
 
 /* word: of each pair, as in round_buffer; those after this buffer's are left there. */
-FO_INLINE void store_buffer(int size, const fo_stored *to, int interleaved, int buffer, size_t i,
+FO_INLINE void store_buffer(int size, const fo_stored *to, mixture of, int buffer, size_t i,
                             words *word, vec *x)
 {
-    const fo_storage by = storage_of(to, interleaved, buffer);
+    const fo_storage by = storage_of(to, of, buffer);
     uint16_t *at = (uint16_t *)to->at[buffer] + i;
     if (by == FO_IN_FLOAT32) {
         for (int k = 0; k < size; k++)
@@ -174,6 +207,10 @@ FO_INLINE void store_buffer(int size, const fo_stored *to, int interleaved, int 
     } else if (buffer == 0 && by == FO_WITH_REMAINDER) {
         for (int k = 0; k < size; k += 2)
             store_split_pair(at + (size_t)k * LANES, to->remainder + i + (size_t)k * LANES, &x[k]);
+    } else if (buffer == 0 && by == FO_IN_ORDER_WITH_REMAINDER) {
+        for (int k = 0; k < size; k += 2)
+            store_split_pair_in_order(at + (size_t)k * LANES, to->remainder + i + (size_t)k * LANES,
+                                      &x[k]);
     } else {
         round_buffer(size, by, to->is_random ? word : NULL, x);
         if (to->is_random)
@@ -184,7 +221,7 @@ FO_INLINE void store_buffer(int size, const fo_stored *to, int interleaved, int 
 }
 
 FO_INLINE void store_group(operands *group, int size, const setting s, const fo_stored *to,
-                           int interleaved, size_t i)
+                           mixture of, size_t i)
 {
     words word[FO_NARROW_GROUP / 2] = {{0}};
     if (to->is_random)
@@ -200,9 +237,9 @@ FO_INLINE void store_group(operands *group, int size, const setting s, const fo_
         vec x[FO_NARROW_GROUP];
         for (int k = 0; k < size; k++)
             x[k] = *vector_of(&group[k], b);
-        store_buffer(size, to, interleaved, b, i, word, x);
+        store_buffer(size, to, of, b, i, word, x);
     }
-    if (!interleaved && to->copy) {
+    if (of == OF_ANY && to->copy) {
         vec x[FO_NARROW_GROUP];
         for (int k = 0; k < size; k++)
             x[k] = group[k].p;
@@ -249,12 +286,12 @@ FO_INLINE int any_nan(nans_seen seen)
 #endif
 
 /* Returns 0, and stores nothing, if there is a NaN. */
-FO_INLINE int step_narrow_group(const setting s, int size, const fo_stored *buffers,
-                                int interleaved, size_t i)
+FO_INLINE int step_narrow_group(const setting s, int size, const fo_stored *buffers, mixture of,
+                                size_t i)
 {
     operands group[FO_NARROW_GROUP];
     __asm__("" : "+r"(i)); /* as in step_group */
-    load_group(group, size, s, buffers, interleaved, i);
+    load_group(group, size, s, buffers, of, i);
     for (int k = 0; k < size; k++)
         prepare(&group[k], s);
     /* Conversions keep the multipliers busy, so that roots are best left to the divider. */
@@ -268,33 +305,17 @@ FO_INLINE int step_narrow_group(const setting s, int size, const fo_stored *buff
                 nans = add_nans(nans, *vector_of(&group[k], b), *vector_of(&group[k + 1], b));
     if (__builtin_expect(any_nan(nans), 0))
         return 0;
-    store_group(group, size, s, buffers, interleaved, i);
+    store_group(group, size, s, buffers, of, i);
     return 1;
 }
 
-/* With buffers->apart, in two places in turn, as step_groups in loop.h does. A group with a NaN ends that: what is
- * done is then not the same at both. */
-FO_INLINE size_t step_narrow_groups(const setting s, const fo_stored *buffers, int interleaved,
-                                    size_t n)
+FO_INLINE size_t step_narrow_groups(const setting s, const fo_stored *buffers, mixture of, size_t n)
 {
-    const size_t size = FO_ROOT_COST ? 2 : FO_NARROW_GROUP, elements = size * LANES;
-    const size_t burst = buffers->apart ? FO_NARROW_BURST : n;
-    size_t done[2] = {0, 0};
-    for (size_t start = 0; start < n; start += burst)
-        for (int there = 0; there <= (buffers->apart != 0); there++) {
-            const size_t end = n - start < burst ? n : start + burst;
-            size_t i = start;
-            while (i + elements <= end && step_narrow_group(s, (int)size, buffers, interleaved,
-                                                            there * buffers->apart + i))
-                i += elements;
-            done[there] = i;
-            if (i < end)
-                goto stop;
-        }
-stop:
-    if (buffers->apart)
-        *buffers->done_there = done[1];
-    return done[0];
+    const int size = FO_ROOT_COST ? 2 : FO_NARROW_GROUP;
+    size_t i = 0;
+    while (i + size * LANES <= n && step_narrow_group(s, size, buffers, of, i))
+        i += size * LANES;
+    return i;
 }
 
 /* Buffers of 16 bits alone. Scaling and decay are done in any case: multiplications by 1 cost little beside
@@ -305,9 +326,9 @@ static size_t FO_CAT(in_halves, FO_ISA)(const fo_loop_call *call, const fo_store
     const setting s = setting_of(call);
     fo_stored own = *buffers;
     if (FO_NARROW_IN_TILES || own.is_random)
-        return step_narrow_groups(s, &own, 1, n);
+        return step_narrow_groups(s, &own, OF_HALVES, n);
     own.is_random = 0; /* as a constant */
-    return step_narrow_groups(s, &own, 1, n);
+    return step_narrow_groups(s, &own, OF_HALVES, n);
 }
 
 #if !FO_NARROW_IN_TILES
@@ -316,7 +337,15 @@ static size_t FO_CAT(in_mixture, FO_ISA)(const fo_loop_call *call, const fo_stor
 {
     const setting s = setting_of(call);
     const fo_stored own = *buffers;
-    return step_narrow_groups(s, &own, 0, n);
+    return step_narrow_groups(s, &own, OF_ANY, n);
+}
+
+static size_t FO_CAT(in_split, FO_ISA)(const fo_loop_call *call, const fo_stored *buffers, size_t n)
+{
+    const setting s = setting_of(call);
+    fo_stored own = *buffers;
+    own.is_random = 0;
+    return step_narrow_groups(s, &own, OF_SPLIT, n);
 }
 #endif
 #endif

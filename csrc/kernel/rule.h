@@ -111,9 +111,11 @@ enum { ARGUMENT = FO_MAX_STATES, ROOT, PARAM };
 #define FO_HALVES_LOOP(isa, name, unused) [isa] = in_halves_##name,
 #if FO_NARROW_IN_TILES
 #define FO_MIXTURE_LOOP(isa, name, unused) [isa] = NULL,
+#define FO_SPLIT_LOOP(isa, name, unused) [isa] = NULL,
 #define FO_BLOCK_LOOP(isa, name, unused) [isa] = NULL,
 #else
 #define FO_MIXTURE_LOOP(isa, name, unused) [isa] = in_mixture_##name,
+#define FO_SPLIT_LOOP(isa, name, unused) [isa] = in_split_##name,
 #define FO_BLOCK_LOOP(isa, name, unused) [isa] = in_blocks_##name,
 #endif
 #if FO_CAUTIOUS
@@ -147,5 +149,6 @@ const fo_kernel FO_CAT(fo_kernel, FO_KERNEL) = {.coefficients = coefficients,
                                                 .loop = {FO_ISAS(FO_LOOP, )},
                                                 .in_halves = {FO_NARROW_ISAS(FO_HALVES_LOOP, )},
                                                 .in_mixture = {FO_NARROW_ISAS(FO_MIXTURE_LOOP, )},
+                                                .in_split = {FO_NARROW_ISAS(FO_SPLIT_LOOP, )},
                                                 .in_blocks = {FO_BLOCK_ISAS(FO_BLOCK_LOOP, )},
                                                 FO_NORMS};

@@ -40,6 +40,7 @@ COMBINATIONS = (
     ("float32", "float32", "bfloat16", False),
     ("float32", "bfloat16", "float32", False),
     ("bfloat16", "bfloat16", "float32", False),
+    ("bfloat16", "bfloat16", "float32", True),
     ("bfloat16", "float32", "float32", True),
     ("float16", "bfloat16", "bfloat16", False),
     ("bfloat16", "float16", None, True),

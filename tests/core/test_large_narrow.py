@@ -20,6 +20,7 @@ COMBINATIONS = (
     ("float32", "float32", "bfloat16", False),
     ("float32", "bfloat16", "float32", False),
     ("bfloat16", "bfloat16", "float32", False),
+    ("bfloat16", "bfloat16", "float32", True),
 )
 # Where a gradient has a NaN: nowhere, at the first place, at the second, at both.
 NANS = ((), (1_000_003,), (3_300_001,), (1_000_003, 3_000_000))
