@@ -10,6 +10,11 @@
     "fast-math breaks the promise of equal bits: compile without -Ofast, -ffast-math and its parts"
 #endif
 
+/* Before any header: with -std=c11 those of the system would hide what is not C itself. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
 /* Before any header, so that intrinsics and the functions that they are inlined into agree. */
 #if defined(__clang__)
 #pragma STDC FP_CONTRACT OFF

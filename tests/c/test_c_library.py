@@ -213,6 +213,13 @@ def test_header_is_standard_c(tmp_path):
         run([*CC, *flags, f"-I{CSRC}", "-fsyntax-only", source])
 
 
+@pytest.mark.parametrize("flag", ["-std=c11", "-std=c17", "-D_GNU_SOURCE"])
+def test_sources_compile_with_the_flags_of_the_program_around_them(flag):
+    flags = ["-O0", "-DFO_BASELINE_ONLY", "-DFO_CHOSEN_RULES", flag, *STRICT, f"-I{CSRC}"]
+    sources = [path for folder in (".", "rules", "threads") for path in (CSRC / folder).glob("*.c")]
+    run([*CC, *flags, "-fsyntax-only", *sources])
+
+
 def test_fast_math_is_refused(tmp_path):
     for flag in ("-ffast-math", "-Ofast", "-ffinite-math-only"):
         for source in ("rules/adam.c", "table.c", "norm.c"):
