@@ -38,7 +38,7 @@ FO_INLINE void store_bfloat16_pair(void *to, const vec *pair)
 #endif
 }
 
-/* A parameter and its remainder. */
+/* In order: a parameter and its remainder. */
 FO_INLINE void load_split_pair_in_order(const void *from, const void *remainder, vec *pair)
 {
     vec low[2];

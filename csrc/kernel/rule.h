@@ -45,6 +45,7 @@
  *                  the coefficient that coefficients() finds as the last step left it, and updates; for an array,
  *                  the index of its first number
  * FO_OWN_DECAY     1 only if the formula has weight_decay in it, so that neither g nor p is decayed before
+ * FO_ALWAYS        1 only if the library itself uses the rule: it is compiled even with FO_LEAVE_OUT
  * FO_ROOT_COST     FO_NO_ROOT, or, if the formula takes a square_root, how costly its multiplications are
  *                  beside that: FO_LIGHT (up to 4), FO_MODERATE, FO_HEAVY (8 and more); see loop.h
  *
@@ -92,8 +93,9 @@ enum { ARGUMENT = FO_MAX_STATES, ROOT, PARAM };
 #define square_root(x) FO_ROOT_COST_is_FO_NO_ROOT /* does not compile */
 #endif
 
-/* With FO_LEAVE_OUT a rule has no loop. All tables and numbers stay as they are, and steps refuse the rule. */
-#ifdef FO_LEAVE_OUT
+/* With FO_LEAVE_OUT a rule has no loop, but for the rules that the library itself uses (FO_ALWAYS). All tables and
+ * numbers stay as they are, and steps refuse the rule. */
+#if defined(FO_LEAVE_OUT) && !defined(FO_ALWAYS)
 #define FO_ISAS(X, x)
 #undef FO_NARROW_ISAS
 #define FO_NARROW_ISAS(X, x)

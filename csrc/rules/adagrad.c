@@ -20,6 +20,7 @@ static void coefficients(const fo_hyper *hyper, FO_UNUSED uint64_t step, double 
 }
 
 #define FO_KERNEL adagrad
+#define FO_ALWAYS 1 /* For the test of library.c. */
 #define FO_FILE "rules/adagrad.c"
 #define FO_ROOT_COST FO_LIGHT
 #include "kernel/rule.h"

@@ -20,6 +20,7 @@ static void coefficients(const fo_hyper *hyper, FO_UNUSED uint64_t step, double 
 }
 
 #define FO_KERNEL nag
+#define FO_ALWAYS 1 /* For the test of library.c. */
 #define FO_FILE "rules/nag.c"
 #define FO_ROOT_COST FO_NO_ROOT
 #define FO_CAUTIOUS 1

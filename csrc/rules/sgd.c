@@ -16,6 +16,7 @@ static void coefficients(const fo_hyper *hyper, FO_UNUSED uint64_t step, double 
 }
 
 #define FO_KERNEL sgd
+#define FO_ALWAYS 1 /* Averages and row-wise steps are its steps. */
 #define FO_FILE "rules/sgd.c"
 #define FO_ROOT_COST FO_NO_ROOT
 #include "kernel/rule.h"

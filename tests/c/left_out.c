@@ -37,8 +37,28 @@ static fo_status by_indices(const fo_group *group, fo_tensor tensor)
     return fo_step_sparse(group, 1, &tensor, &sparse, 1, NULL, NULL);
 }
 
+/* Both use the loops of sgd. */
+static int averages_and_row_wise_steps_work(void)
+{
+    float param[N] = {1, 1, 1, 1}, grad[N] = {1, 1, 1, 1}, row_sum[1] = {0}, average[N] = {0};
+    const int64_t first = 0;
+    const fo_sparse sparse = {
+        .indices = &first, .is_int64 = 1, .count = 1, .rows = 1, .row_wise = 1};
+    const fo_group group = {FO_RULE_adagrad, fo_defaults(FO_RULE_adagrad)};
+    fo_tensor tensor = {.dtype = FO_FLOAT32, .n = N, .param = param, .grad = grad, .step = 1};
+    tensor.state[0] = row_sum;
+    tensor.average = average;
+    tensor.ema = 0.5;
+    for (int k = 0; k < 2; k++, tensor.step++)
+        if (fo_step_sparse(&group, 1, &tensor, &sparse, 1, NULL, NULL) != FO_OK)
+            return 0;
+    return row_sum[0] == 2 && average[0] > param[0] && average[0] < 1;
+}
+
 int main(void)
 {
+    if (!averages_and_row_wise_steps_work())
+        return printf("an average or a row-wise step is wrong\n"), 1;
     for (int rule = 0; rule < FO_RULE_COUNT; rule++) {
         const fo_rule_info *info = fo_rule_describe((fo_rule)rule);
         const fo_group group = {(fo_rule)rule, fo_defaults((fo_rule)rule)};
