@@ -48,7 +48,7 @@ def test_elements_are_taken_in_the_order_of_memory():
     flat = permuted[0].detach().permute(0, 2, 3, 1).contiguous()
     permuted[0].data = permuted[0].data.to(memory_format=torch.channels_last)
     plain[0].data = flat
-    grad = torch.randn(SHAPES[3])
+    grad = torch.randn(SHAPES[3], generator=torch.Generator().manual_seed(1))
     permuted[0].grad = grad
     plain[0].grad = grad.permute(0, 2, 3, 1).contiguous()
     optimizers = [ours("Adam", params, state_format="block8") for params in (plain, permuted)]
@@ -100,13 +100,23 @@ def test_a_dictionary_of_torch_gives_its_states_to_blocks():
     params = make_params(torch.float32, SHAPES)
     other = theirs("Adam", params)
     run(other, params, 3)
-    optimizer = ours("Adam", params, state_format="block8")
-    optimizer.load_state_dict(copy.deepcopy(other.state_dict()))
-    run(optimizer, params, 1, start=3)
+    twins = copy.deepcopy(params)
+    wide, optimizer = ours("Adam", twins), ours("Adam", params, state_format="block8")
+    for each, given in ((wide, twins), (optimizer, params)):
+        each.load_state_dict(copy.deepcopy(other.state_dict()))
+        run(each, given, 1, start=3)
     assert len(optimizer.state) == len(params)
-    for entry in optimizer.state.values():
-        assert entry["exp_avg"].dtype == torch.uint8
-        assert entry["step"] == 4
+    for param, twin in zip(params, twins, strict=True):
+        entry, expected = optimizer.state[param], wide.state[twin]
+        assert entry["step"] == expected["step"] == 4
+        for name in ("exp_avg", "exp_avg_sq"):
+            assert entry[name].dtype == torch.uint8
+            squares = name == "exp_avg_sq"
+            stored = formats.load_block8(blocks_of(entry[name]), squares, param.numel())
+            expected_ = expected[name].numpy().ravel()
+            # Neighbouring codes are up to an eighth of their value apart.
+            atol = 0.02 * abs(expected_).max()
+            np.testing.assert_allclose(stored, expected_, rtol=0.125, atol=atol)
 
 
 @pytest.mark.parametrize("change", ["shape", "layout", "dtype"])

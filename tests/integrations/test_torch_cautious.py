@@ -92,10 +92,15 @@ def test_a_copy_goes_on_cautiously(name, how):
 def test_a_dictionary_of_torch_leaves_it_as_it_is(name):
     params = make_params()
     optimizer = ours(name, params, cautious=True, **KEYWORDS[name])
-    other = theirs(name, make_params(), **KEYWORDS[name])
+    given, plain = make_params(), make_params()
+    other, straight = (theirs(name, each, **KEYWORDS[name]) for each in (given, plain))
     optimizer.load_state_dict(copy.deepcopy(other.state_dict()))
     assert optimizer.param_groups[0]["cautious"] is True
+    # torch takes the dictionary, and its steps are the plain ones.
     other.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    run(other, given, 3)
+    run(straight, plain, 3)
+    assert_equal(given, plain)
 
 
 @by_name

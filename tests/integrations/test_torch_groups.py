@@ -216,6 +216,7 @@ def test_a_frozen_parameter_may_be_anything(name, when):
         for make in (ours, theirs):
             params = make_params(shapes=[(7,), (5,), (3,)])
             odd = torch.nn.Parameter(change(params[1]), requires_grad=False)
+            before, version = odd.detach().clone(), odd._version
             if when == "before":
                 params[1] = odd
             optimizer = make(name, params, **first_variant(name))
@@ -226,6 +227,8 @@ def test_a_frozen_parameter_may_be_anything(name, when):
             rest = [params[0], params[2]]
             run(optimizer, rest, 3, start=2)
             results.append(rest)
+            assert odd._version == version
+            assert odd.is_meta or torch.equal(odd, before)
         assert_close(*results)
 
 
@@ -245,15 +248,19 @@ def test_frozen_parameters_may_overlap_those_that_are_stepped():
 
 
 def test_memory_that_a_frozen_parameter_had_may_be_a_gradient_s():
-    params = [torch.ones(4, requires_grad=True), torch.ones(4, requires_grad=True)]
-    optimizer = ours("Adam", params, lr=0.01)
-    run(optimizer, params, 2)
-    memory = params[1].data
-    params[1].grad = None
-    params[1].data = torch.zeros(4)
-    params[0].grad = memory
-    optimizer.step()
-    assert optimizer.state[params[0]]["step"] == 3
+    results = []
+    for make in (ours, theirs):
+        params = make_params(shapes=[(4,), (4,)])
+        optimizer = make("Adam", params, lr=0.01)
+        run(optimizer, params, 2)
+        memory = params[1].data
+        params[1].grad = None
+        params[1].data = torch.zeros(4, dtype=torch.float64)
+        params[0].grad = memory
+        optimizer.step()
+        assert optimizer.state[params[0]]["step"] == 3
+        results.append([*params, memory])
+    assert_close(*results)
 
 
 @pytest.mark.parametrize("after", [0, 2])
