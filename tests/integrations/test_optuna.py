@@ -119,6 +119,32 @@ def test_failed_pruned_and_infinite_trials_count_as_in_a_study_of_ours():
             study.tell(trial, value)
 
 
+@pytest.mark.parametrize("end", ["failed", "infinite", "pruned"])
+def test_trials_without_a_result_are_worse_than_all_others_for_tpe(end):
+    """A pruned trial as well, although what it reported is better than any result."""
+    ours = tune.Study({"x": tune.Float(0.0, 1.0)}, strategy="tpe", seed=0)
+    space = {"x": FloatDistribution(0.0, 1.0)}
+    study = optuna.create_study(sampler=FastoptSampler("tpe", seed=0, search_space=space))
+    for i in range(30):
+        expected, trial = ours.ask(), study.ask(space)
+        assert trial.params == expected.params
+        value = expected.params["x"]
+        if i % 3 == 1:
+            trial.report(-1.0, step=0)
+            if end == "failed":
+                ours.tell(expected, error="crashed")
+                study.tell(trial, state=TrialState.FAIL)
+            elif end == "infinite":
+                ours.tell(expected, float("inf"))
+                study.tell(trial, float("inf"))
+            else:
+                ours.tell(expected, 1e6)
+                study.tell(trial, state=TrialState.PRUNED)
+        else:
+            ours.tell(expected, value)
+            study.tell(trial, value)
+
+
 def test_study_that_is_resumed_from_a_storage_goes_on_as_if_never_stopped(tmp_path):
     def run(url, n_trials):
         study = optuna.create_study(

@@ -26,23 +26,24 @@ def test_a_study_of_ours_becomes_one_of_optunas_with_all_that_it_holds(tmp_path)
         tune.note(accuracy=0.5)
         if params["width"] == 12:
             raise ValueError("twelve")
-        yield 2.0
-        yield params["lr"]
+        for _ in range(4):
+            yield params["lr"]
 
     ours = tune.Study(space, strategy="random", direction="maximize", name="ours")
     ours.run(objective, 40, max_failures=None, stopper=tune.Median())
     ours.ask()
+    names = {"done": "COMPLETE", "failed": "FAIL", "stopped": "PRUNED", "running": "RUNNING"}
+    assert {trial.state for trial in ours.trials} == set(names)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         theirs = to_optuna(ours, f"sqlite:///{tmp_path}/optuna.db")
     assert theirs.study_name == "ours"
     assert theirs.best_value == ours.best_value
     assert theirs.best_trial.number == ours.best.number
-    names = {"done": "COMPLETE", "failed": "FAIL", "stopped": "PRUNED", "running": "RUNNING"}
     for their, our in zip(theirs.trials, ours.trials, strict=True):
         assert their.state.name == names[our.state]
         shown = {n: repr(v) if isinstance(v, tuple) else v for n, v in our.params.items()}
-        assert their.params == pytest.approx(shown)
+        assert their.params == shown
         assert their.value == our.value
         assert list(their.intermediate_values.values()) == our.values
         assert their.user_attrs.get("accuracy") == our.notes.get("accuracy")
@@ -51,6 +52,17 @@ def test_a_study_of_ours_becomes_one_of_optunas_with_all_that_it_holds(tmp_path)
             assert their.duration.total_seconds() == pytest.approx(our.seconds, abs=1e-5)
     with pytest.raises(optuna.exceptions.DuplicatedStudyError):
         to_optuna(ours, f"sqlite:///{tmp_path}/optuna.db")
+    again = to_optuna(ours, f"sqlite:///{tmp_path}/optuna.db", study_name="again")
+    assert (again.study_name, len(again.trials)) == ("again", len(ours.trials))
+
+
+def test_trials_that_are_left_after_others_were_deleted_are_numbered_anew():
+    ours = tune.Study({"x": tune.Int(0, 4)}, strategy="grid")
+    ours.run(lambda params: float(params["x"]))
+    ours.delete(1)
+    theirs = to_optuna(ours)
+    assert [trial.number for trial in theirs.trials] == [0, 1, 2, 3]
+    assert [trial.params["x"] for trial in theirs.trials] == [0, 2, 3, 4]
 
 
 def test_exported_objectives_and_constraints_make_the_same_front():
@@ -63,5 +75,7 @@ def test_exported_objectives_and_constraints_make_the_same_front():
 
     ours.run(objective, 24)
     theirs = to_optuna(ours)
+    assert 1 < len(ours.front) < 24
+    assert {trial.feasible for trial in ours.trials} == {True, False}
     assert {t.number for t in theirs.best_trials} == {t.number for t in ours.front}
     assert [t.values for t in theirs.trials] == [t.objectives for t in ours.trials]
