@@ -51,26 +51,29 @@ def run(tracker, **options):
     return study
 
 
-def test_tensorboard_holds_params_epochs_values_and_the_best(tmp_path):
+def read_events(folder):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    return events
+
+
+def scalars(events, tag):
+    return [(event.step, event.value) for event in events.Scalars(tag)]
+
+
+def test_tensorboard_holds_params_epochs_values_and_the_best(tmp_path):
     from tensorboard.plugins.hparams import api_pb2, metadata
 
     from fastopt.integrations.tensorboard import TensorBoard
 
     study = run(TensorBoard(tmp_path))
 
-    def read(folder):
-        events = EventAccumulator(str(folder))
-        events.Reload()
-        return events
-
-    def scalars(events, tag):
-        return [(event.step, event.value) for event in events.Scalars(tag)]
-
-    best = read(tmp_path / "demo")
+    best = read_events(tmp_path / "demo")
     assert scalars(best, "best") == [(0, 1.0), (1, 1.0), (2, 1.0)]
     for trial in study.trials:
-        events = read(tmp_path / "demo" / f"trial-{trial.number:05d}")
+        events = read_events(tmp_path / "demo" / f"trial-{trial.number:05d}")
         content = events.summary_metadata
         start = metadata.parse_session_start_info_plugin_data(
             content[metadata.SESSION_START_INFO_TAG].plugin_data.content
@@ -170,7 +173,9 @@ def test_wandb_holds_a_run_of_the_group_for_each_trial(tmp_path):
     from fastopt.integrations.wandb import WandB
 
     settings = wandb.Settings(silent=True, console="off")
-    study = run(WandB("digits", mode="offline", dir=str(tmp_path), settings=settings))
+    own = {"batch_size": 8, "x": "of no trial"}
+    tracker = WandB("digits", mode="offline", dir=str(tmp_path), settings=settings, config=own)
+    study = run(tracker)
     found = {}
     for folder in tmp_path.glob("wandb/offline-run-*"):
         config, history, summary, code, name = {}, [], {}, None, None
@@ -190,6 +195,7 @@ def test_wandb_holds_a_run_of_the_group_for_each_trial(tmp_path):
     for trial in study.trials:
         config, epochs, summary, code = found[f"demo-{trial.number}"]
         assert {name: config[name] for name in trial.params} == trial.params
+        assert config["batch_size"] == 8
         assert epochs == trial.values
         assert summary["state"] == trial.state
         assert summary["value"] == trial.value
@@ -326,9 +332,11 @@ def test_trackers_hold_objectives_and_constraints_and_no_best_where_there_is_non
     study = tune.Study(
         SPACE, strategy="grid", directions=["minimize", "maximize"], callbacks=trackers
     )
-    study.run(lambda params: tune.Result((params["x"], 1.0), [0.5]))
     alone = tune.Study(SPACE, strategy="grid", name="alone", callbacks=trackers)
-    alone.run(lambda params: tune.Result(params["x"], [0.5]))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", FAILED_TRACKER)
+        study.run(lambda params: tune.Result((params["x"], 1.0), [0.5]))
+        alone.run(lambda params: tune.Result(params["x"], [0.5]))
     client = MlflowClient(mlflow_uri)
     experiment = client.get_experiment_by_name("several").experiment_id
     runs = client.search_runs([experiment])
@@ -336,3 +344,70 @@ def test_trackers_hold_objectives_and_constraints_and_no_best_where_there_is_non
     assert sum(found.get("objective_1") == 1.0 for found in metrics) == 4
     assert all(found["constraint_0"] == 0.5 for found in metrics)
     assert not any("best" in run.data.metrics for run in runs)
+    for trial in study.trials:
+        events = read_events(tmp_path / "study" / f"trial-{trial.number:05d}")
+        assert scalars(events, "objective_0") == [(0, float(trial.params["x"]))]
+        assert scalars(events, "objective_1") == [(0, 1.0)]
+        assert scalars(events, "constraint_0") == [(0, 0.5)]
+    for trial in alone.trials:
+        events = read_events(tmp_path / "alone" / f"trial-{trial.number:05d}")
+        assert scalars(events, "constraint_0") == [(0, 0.5)]
+    # Only a best value has events in the folder of a study itself.
+    for name in ("study", "alone"):
+        assert all(path.is_dir() for path in (tmp_path / name).iterdir())
+
+
+class StopAtOnce:
+    """A scheduler that stops every trial of x = 1 at its first value."""
+
+    def decide(self, moment):
+        return "stop" if moment.trial.params["x"] == 1 else "go"
+
+
+def test_trackers_say_which_trials_were_stopped_early(tmp_path, mlflow_uri):
+    from mlflow.tracking import MlflowClient
+
+    from fastopt.integrations.mlflow import MLflow
+    from fastopt.integrations.tensorboard import TensorBoard
+
+    def training(params):
+        yield from (3.0, 2.0)
+
+    trackers = [MLflow(mlflow_uri, experiment="stopped"), TensorBoard(tmp_path)]
+    study = tune.Study({"x": tune.Int(0, 1)}, strategy="grid", callbacks=trackers)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", FAILED_TRACKER)
+        study.run(training, scheduler=StopAtOnce())
+    assert [trial.state for trial in study.trials] == ["done", "stopped"]
+    client = MlflowClient(mlflow_uri)
+    experiment = client.get_experiment_by_name("stopped").experiment_id
+    runs = [run for run in client.search_runs([experiment]) if "trial" in run.data.tags]
+    states = {run.data.tags["trial"]: run.info.status for run in runs}
+    assert states == {"0": "FINISHED", "1": "KILLED"}
+    for trial in study.trials:
+        events = read_events(tmp_path / "study" / f"trial-{trial.number:05d}")
+        assert scalars(events, "epoch") == list(enumerate(trial.values))
+        assert scalars(events, "value") == [(0, trial.value)]
+
+
+def test_mlflow_records_to_its_own_address_and_leaves_the_active_run_alone(mlflow_uri):
+    import mlflow
+
+    from fastopt.integrations.mlflow import MLflow
+
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(mlflow_uri)
+    try:
+        mlflow.set_experiment("mine")
+        with mlflow.start_run() as mine:
+            run(MLflow(experiment="beside"))
+            assert mlflow.active_run().info.run_id == mine.info.run_id
+            assert mlflow.active_run().info.status == "RUNNING"
+        kept = mlflow.get_run(mine.info.run_id)
+        experiment = mlflow.get_experiment_by_name("beside").experiment_id
+        beside = mlflow.MlflowClient().search_runs([experiment])
+    finally:
+        mlflow.set_tracking_uri(before)
+    assert (kept.data.params, kept.data.metrics) == ({}, {})
+    assert len(beside) == 1 + 4
+    assert mine.info.run_id not in {run.data.tags.get("mlflow.parentRunId") for run in beside}
