@@ -6,11 +6,19 @@ import warnings
 import numpy as np
 import pytest
 import scipy.stats
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.datasets import load_iris, make_classification
 from sklearn.decomposition import PCA
+from sklearn.exceptions import UnsetMetadataPassedError
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.model_selection import GridSearchCV, KFold, ShuffleSplit, cross_val_score
+from sklearn.model_selection import (
+    GridSearchCV,
+    GroupKFold,
+    KFold,
+    ShuffleSplit,
+    cross_val_score,
+)
 from sklearn.pipeline import Pipeline
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
@@ -376,12 +384,37 @@ def test_fitted_search_is_pickled_and_scores_as_before():
 
 
 def test_fit_parameters_and_groups_reach_the_estimator_and_the_splitter():
-    from sklearn.model_selection import GroupKFold
-
     x, y = make_classification(60, random_state=0)
-    search = SearchCV(LogisticRegression(), {"C": [0.1, 1.0]}, strategy="grid", cv=GroupKFold(3))
-    search.fit(x, y, groups=np.arange(60) % 3, sample_weight=np.ones(60))
-    assert search.n_splits_ == 3
+    data = dict(X=x, y=y, groups=np.arange(60) % 3, sample_weight=np.arange(60) % 2)
+    space, cv = {"C": [0.1, 1.0]}, GroupKFold(3)
+    search = SearchCV(LogisticRegression(), space, strategy="grid", cv=cv).fit(**data)
+    theirs = GridSearchCV(LogisticRegression(), space, cv=cv).fit(**data)
+    for split in range(3):
+        np.testing.assert_array_equal(
+            search.cv_results_[f"split{split}_test_score"],
+            theirs.cv_results_[f"split{split}_test_score"],
+        )
+    np.testing.assert_array_equal(search.best_estimator_.coef_, theirs.best_estimator_.coef_)
+
+
+def test_metadata_is_routed_as_in_scikit_learn():
+    """The weights reach the fits and the scores that ask for them, the groups the splitter."""
+    x, y = make_classification(60, random_state=0)
+    data = dict(X=x, y=y, groups=np.arange(60) % 3, sample_weight=1.0 + np.arange(60) % 4)
+    space, cv = {"C": [0.1, 1.0]}, GroupKFold(3)
+    with config_context(enable_metadata_routing=True):
+        model = LogisticRegression()
+        with pytest.raises(UnsetMetadataPassedError, match="sample_weight"):
+            SearchCV(model, space, strategy="grid", cv=cv).fit(**data)
+        results = []
+        for weighted in (True, False):
+            model = LogisticRegression().set_fit_request(sample_weight=weighted)
+            model.set_score_request(sample_weight=True)
+            ours = SearchCV(model, space, strategy="grid", cv=cv).fit(**data)
+            theirs = GridSearchCV(model, space, cv=cv).fit(**data)
+            results.append(ours.cv_results_["mean_test_score"])
+            np.testing.assert_array_equal(results[-1], theirs.cv_results_["mean_test_score"])
+    assert (results[0] != results[1]).all()
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,23 @@ def test_schedules_and_early_stopping_are_those_of_scikit_learn(digits):
     assert own._optimizer.learning_rate == other._optimizer.learning_rate < 0.005
 
 
+@pytest.mark.parametrize("learning_rate", ["constant", "invscaling", "adaptive"])
+def test_a_warm_start_goes_on_as_scikit_learn_s(digits, learning_rate):
+    inputs, _, labels, _ = digits
+    common = {**OPTIONS, "learning_rate": learning_rate, "warm_start": True, "max_iter": 4}
+    if learning_rate == "adaptive":  # every epoch lowers the rate
+        common |= {"tol": 10.0, "n_iter_no_change": 1}
+    own = MLPClassifier(rule="sgd", **common)
+    other = sklearn.neural_network.MLPClassifier(solver="sgd", momentum=0.0, **common)
+    for count in (4, 8):
+        fit(own, inputs, labels)
+        fit(other, inputs, labels)
+        assert len(own.loss_curve_) == count
+        np.testing.assert_allclose(own.loss_curve_, other.loss_curve_, rtol=1e-9)
+        assert own._optimizer.learning_rate == other._optimizer.learning_rate
+    assert (own._optimizer.learning_rate < 0.005) == (learning_rate != "constant")
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_partial_fit_goes_on_and_a_pickled_model_does_so_identically(digits, dtype):
     inputs, _, labels, _ = digits

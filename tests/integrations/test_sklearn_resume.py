@@ -170,9 +170,11 @@ def test_a_search_stopped_after_any_candidate_ends_as_one_that_was_not(tmp_path,
 def test_a_study_that_is_no_search_is_refused(tmp_path):
     study = tune.Study(SPACE, strategy="sobol", direction="maximize", storage=tmp_path / "s.db")
     study.run(lambda params: 1.0, 2)
+    study.close()
     with pytest.raises(ValueError, match=r"s\.db"):
         tree(tmp_path / "s.db").fit(X, Y)
-    assert len(study.trials) == 2
+    with tune.open(tmp_path / "s.db") as kept:
+        assert [trial.value for trial in kept.trials] == [1.0, 1.0]
 
 
 def test_a_search_that_had_no_metric_to_search_for_can_be_mended(tmp_path):
