@@ -100,7 +100,40 @@ def test_other_arrays_are_stepped_by_thinc():
         weights = np.ones((4, 6), np.float32)[:, ::2]
         gradient = np.full((4, 3), 0.1, np.float32)
         results.append(optimizer((1, "W"), weights, gradient)[0])
+    assert (results[0] != 1.0).any()
     assert results[0].tobytes() == results[1].tobytes()
+
+
+def test_arrays_of_another_dtype_are_left_to_thinc_which_refuses_them_on_the_cpu():
+    errors = []
+    for make in (fast, optimizers):
+        with pytest.raises(ValueError, match="dtype") as caught:
+            make.Adam(0.01)((1, "W"), np.ones(3), np.ones(3))
+        errors.append(str(caught.value))
+    assert errors[0] == errors[1]
+
+
+@pytest.mark.parametrize(
+    "keywords", [{"use_radam": True}, {"beta1": 0.0, "beta2": 0.0}], ids=["RAdam", "SGD"]
+)
+def test_other_rules_are_stepped_by_thinc(keywords):
+    own, other = (make.Optimizer(0.01, **keywords) for make in (fast, optimizers))
+    assert steps(own, 10).tobytes() == steps(other, 10).tobytes()
+
+
+@pytest.mark.parametrize("keywords", [{}, {"L2": 0.5}], ids=["plain", "L2"])
+def test_a_scale_multiplies_the_learning_rate(keywords):
+    """Weight decay too, which in Thinc is in proportion to the rate."""
+    results = []
+    for make, rate, scale in ((fast, 0.25, 0.5), (fast, 0.125, 1.0), (optimizers, 0.25, 0.5)):
+        optimizer = make.Adam(rate, **EXACT_BETAS, **keywords)
+        weights = np.linspace(-2, 2, 10, dtype=np.float32)
+        for step in range(5):
+            gradient = np.linspace(1, 3 + step, 10, dtype=np.float32)
+            weights, _ = optimizer((1, "W"), weights, gradient, lr_scale=scale)
+        results.append(weights)
+    assert results[0].tobytes() == results[1].tobytes()
+    np.testing.assert_allclose(results[0], results[2], rtol=RTOL, atol=ATOL)
 
 
 def test_the_optimizer_is_registered_by_name():
