@@ -38,7 +38,10 @@ def always_kill_worker(params):
 
 
 def kill_worker_under_others(params):
-    """As always_kill_worker, but only after another trial has started on the same worker."""
+    """As always_kill_worker, but only after another trial has started on the same worker. The
+    starts of x are written to the file of that name in the folder ``log``."""
+    with open(os.path.join(params["log"], str(params["x"])), "a") as log:
+        log.write("s")
     time.sleep(0.2 if params["x"] == 3 else 0.6)
     return always_kill_worker(params)
 
