@@ -38,6 +38,12 @@ SAME = [
     ("Adadelta", {}, "Adadelta", {"lr": 1e-3, "rho": 0.95, "eps": 1e-7}),
     ("RMSprop", {}, "RMSprop", {"lr": 1e-3, "alpha": 0.9, "eps": 1e-7, "eps_inside": True}),
 ]
+# Every other class with weight decay, as well
+SAME += [
+    (theirs, {**their_keywords, **DECAY}, ours, {**our_keywords, "decoupled": True, **DECAY})
+    for theirs, their_keywords, ours, our_keywords in SAME
+    if ours not in ("SGD", "Adam", "AdamW")
+]
 
 
 @pytest.fixture(autouse=True)
@@ -98,6 +104,7 @@ def test_momentum_with_a_changing_learning_rate_is_another_rule():
     ours = fastopt.Momentum(start, lr=0.01)
     for step, grad in enumerate(grads[:4]):
         if step == 2:
+            np.testing.assert_allclose(start, variable.value.detach().numpy(), rtol=RTOL)
             theirs.learning_rate = ours.lr = 0.001
         theirs.apply([keras.ops.convert_to_tensor(grad)])
         ours.step(grad)
