@@ -254,7 +254,8 @@ def test_results_from_another_range_count_where_they_lie_in_the_space():
             )
         )
     study.optimize(lambda trial: (trial.suggest_float("x", 0, 1) - 0.4) ** 2, n_trials=2)
-    assert all(abs(trial.params["x"] - 0.4) < 0.1 for trial in study.trials[-2:])
+    # Without them the first suggestion would be the centre.
+    assert all(abs(trial.params["x"] - 0.4) < 0.02 for trial in study.trials[-2:])
 
 
 @pytest.mark.parametrize("strategy", ["bayes", "sobol"])

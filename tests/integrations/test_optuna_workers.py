@@ -157,3 +157,36 @@ def test_brackets_of_hyperband_do_not_repeat_each_other(strategy, space):
     )
     study.optimize(objective, n_trials=40)
     assert len({tuple(point.items()) for point in points(study)}) == 40
+
+
+@pytest.mark.parametrize("strategy", ["bayes", "tpe"])
+def test_brackets_of_hyperband_learn_from_their_own_results_alone(strategy):
+    """In the second study the results of the first bracket have the other sign."""
+
+    def suggestions(sign):
+        pruner = optuna.pruners.HyperbandPruner(min_resource=1, max_resource=9)
+        study = optuna.create_study(
+            study_name="hyperband",
+            sampler=FastoptSampler(strategy, seed=0, search_space=SQUARE),
+            pruner=pruner,
+        )
+        brackets = {}
+
+        def objective(trial):
+            # The best point is at no bound, where brackets would keep out of each other's way.
+            value = (trial.suggest_float("x", 0, 1) - 0.3) ** 2
+            value += (trial.suggest_float("y", 0, 1) - 0.6) ** 2
+            trial.report(value, 0)
+            trial.should_prune()  # which makes the brackets
+            brackets[trial.number] = pruner._get_bracket_id(study, trial)
+            return value if brackets[trial.number] else sign * value
+
+        study.optimize(objective, n_trials=30)
+        return points(study), brackets
+
+    first, brackets = suggestions(1)
+    second, again = suggestions(-1)
+    assert brackets == again
+    assert set(brackets.values()) == {0, 1, 2}
+    differing = {brackets[number] for number in brackets if first[number] != second[number]}
+    assert differing == {0}
