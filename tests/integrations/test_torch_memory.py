@@ -278,7 +278,7 @@ import torch, fastopt
 from fastopt.integrations.torch import SGD
 
 torch.set_num_threads(int(sys.argv[1]))
-fastopt.set_num_threads(2)
+fastopt.set_num_threads(int(sys.argv[2]))
 weight = torch.ones(4_000_000, requires_grad=True)
 weight.grad = torch.ones(4_000_000)
 optimizer = SGD([weight], lr=0.1, foreach=False)
@@ -290,8 +290,8 @@ print(len(os.listdir("/proc/self/task")) - before, fastopt.get_num_threads())
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="no list of threads")
-@pytest.mark.parametrize("threads", [1, 2])
-def test_a_step_uses_no_more_threads_than_torch(threads):
-    done = run_python("-c", THREADS, str(threads), FASTOPT_NUM_THREADS="2")
+@pytest.mark.parametrize(("of_torch", "ours"), [(1, 2), (2, 1), (2, 2)])
+def test_a_step_uses_no_more_threads_than_torch_nor_than_fastopt(of_torch, ours):
+    done = run_python("-c", THREADS, str(of_torch), str(ours), FASTOPT_NUM_THREADS="2")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == [str(threads - 1), "2"]
+    assert done.stdout.split() == [str(min(of_torch, ours) - 1), str(ours)]

@@ -198,6 +198,25 @@ def test_an_unusable_product_is_refused_before_anything_is_written(product, erro
     assert [entry["step"].item() for entry in optimizer.state.values()] == [2.0] * 4
 
 
+@pytest.mark.parametrize("name", ["ASGD", "NAdam"])
+def test_the_carried_numbers_start_again_where_the_count_is_set_back(name):
+    params = make_params()
+    optimizer = ours(name, params, **first_variant(name))
+    run(optimizer, params, 5)
+    for entry in optimizer.state.values():
+        for key, value in entry.items():
+            if key not in ("mu_product", "eta"):
+                value.zero_()
+    fresh_params = copy.deepcopy(params)
+    fresh = ours(name, fresh_params, **first_variant(name))
+    run(optimizer, params, 3)
+    run(fresh, fresh_params, 3)
+    assert_equal(params, fresh_params)
+    for param, other in zip(params, fresh_params, strict=True):
+        entry, expected = optimizer.state[param], fresh.state[other]
+        assert_equal([entry[key] for key in expected], [*expected.values()])
+
+
 def test_a_product_keeps_its_dtype_when_it_is_loaded():
     """Torch casts it to that of the parameter."""
     params = make_params(torch.bfloat16)
