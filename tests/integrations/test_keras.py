@@ -4,7 +4,10 @@ On Keras' torch backend: its NumPy backend cannot be imported without JAX. KERAS
 before Keras is imported.
 """
 
+import ast
 import os
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -38,6 +41,7 @@ SAME = [
     ("Adadelta", {}, "Adadelta", {"lr": 1e-3, "rho": 0.95, "eps": 1e-7}),
     ("RMSprop", {}, "RMSprop", {"lr": 1e-3, "alpha": 0.9, "eps": 1e-7, "eps_inside": True}),
 ]
+PLAIN = [case for case in SAME if "weight_decay" not in case[1]]
 # Every other class with weight decay, as well
 SAME += [
     (theirs, {**their_keywords, **DECAY}, ours, {**our_keywords, "decoupled": True, **DECAY})
@@ -83,6 +87,18 @@ def test_the_settings_give_the_steps_of_keras(theirs, their_keywords, ours, our_
     result = our_steps(ours, our_keywords)
     np.testing.assert_allclose(result, keras_steps(theirs, their_keywords), rtol=RTOL)
     assert np.abs(result - values()[0]).max() > 1e-6
+
+
+def test_the_table_of_the_page_has_these_settings():
+    page = Path(__file__).parents[2] / "docs" / "integrations" / "keras.md"
+    rows = re.findall(r"^\| `(\w+)\((.*)\)` \| `(\w+)\(p, (.*)\)` \|$", page.read_text(), re.M)
+
+    def keywords(text):
+        call = ast.parse(f"dict({text})", mode="eval").body
+        return {each.arg: ast.literal_eval(each.value) for each in call.keywords}
+
+    table = [(theirs, keywords(a), ours, keywords(b)) for theirs, a, ours, b in rows]
+    assert table == [case for case in PLAIN if "amsgrad" not in case[1]]
 
 
 def test_defaults_alone_do_not():
