@@ -214,6 +214,17 @@ def test_batches_come_one_after_the_other_and_are_compared_with_those_before():
     assert results["iter"].tolist() == [rung for batch in batches for rung in batch]
 
 
+def test_by_default_a_third_rounded_down_of_27_candidates_at_a_time_goes_on():
+    levels = [float(level) for level in range(35)]
+    fitted = HalvingSearchCV(
+        Counting(), {"level": levels}, strategy="grid", n_iter=99, cv=2, random_state=0
+    ).fit(*DATA)
+    results = fitted.cv_results_
+    assert results["n_resources"][:40].tolist() == [1] * 27 + [3] * 9 + [9] * 3 + [1]
+    assert results["param_level"][39:47].tolist() == levels[27:]
+    assert search({"level": levels[:8]}).fit(*DATA).n_candidates_ == [8, 2, 1]
+
+
 @pytest.mark.filterwarnings("ignore:One or more of the test scores are non-finite")
 def test_fits_that_fail_are_recorded_and_trained_no_further():
     space = {"level": [0.0, 1.0, 2.0], "fails_after": [0, math.inf]}
@@ -296,6 +307,7 @@ def test_a_search_is_cloned_pickled_and_put_into_a_pipeline():
     ("options", "error", "message"),
     [
         ({"estimator": Ridge()}, TypeError, "partial_fit and a parameter max_iter.*make_pipeline"),
+        ({"space": {"level": (0.0, 1.0)}}, TypeError, "'level' must be a"),
         ({"space": {"max_iter": [3, 9]}}, ValueError, "must not hold 'max_iter'"),
         ({"max_resources": 0}, ValueError, "max_resources must be at least 1, got 0"),
         ({"n_points": 0}, ValueError, "n_points must be at least 1, got 0"),
