@@ -271,6 +271,22 @@ def test_interrupted_run_of_mlflow_is_killed_and_started_again(mlflow_uri):
     assert states == ["FAILED", *["FINISHED"] * 5, "KILLED"]
 
 
+def test_interrupted_run_of_wandb_ends_as_a_failure_and_the_trial_gets_another(tmp_path):
+    import wandb
+
+    from fastopt.integrations.wandb import WandB
+
+    settings = wandb.Settings(silent=True, console="off")
+    interrupt(WandB("digits", mode="offline", dir=str(tmp_path), settings=settings))
+    ends = []
+    for folder in tmp_path.glob("wandb/offline-run-*"):
+        records = {each.WhichOneof("record_type"): each for each in records_of_ended_run(folder)}
+        ends.append((records["run"].run.display_name, records["exit"].exit.exit_code))
+    # The first trial was interrupted, the last one fails.
+    expected = [("study-0", 0), ("study-0", 1), ("study-1", 0), ("study-2", 0), ("study-3", 1)]
+    assert sorted(ends) == expected
+
+
 def test_tensorboard_writes_nowhere_but_into_its_folder(tmp_path):
     from fastopt.integrations.tensorboard import TensorBoard
 
