@@ -144,9 +144,11 @@ def test_the_defaults_are_those_of_torch(rule):
     if "etas" in defaults:
         defaults["eta_minus"], defaults["eta_plus"] = defaults["etas"]
         defaults["step_size_min"], defaults["step_size_max"] = defaults["step_sizes"]
-    for name, value in rule.class_hypers.items():
-        if value is None or name not in defaults:
-            continue
+    ours = {name: value for name, value in rule.class_hypers.items() if value is not None}
+    shared = ours.keys() & defaults.keys()
+    assert {"maximize", *(defaults.keys() & {"weight_decay"})} <= shared
+    for name in shared:
+        value = ours[name]
         if name == "momentum" and rule.name != "rmsprop":
             # torch's SGD is all three rules; ours are named after their momentum
             assert value == 0.9
