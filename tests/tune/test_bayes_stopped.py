@@ -1,5 +1,7 @@
 """For the Bayesian model a stopped trial has a rank among the others, but no result."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -48,29 +50,38 @@ def test_a_low_value_after_few_epochs_is_no_result():
     assert study.ask().params["x"] < 0.5
 
 
+FLOATS = st.floats(allow_nan=False, allow_infinity=False)
+
+
 @given(
     st.lists(
         st.tuples(
             st.sampled_from(["done", "stopped", "failed"]),
-            st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=4),
+            st.lists(FLOATS, min_size=1, max_size=4),
         ),
         max_size=8,
+    ),
+    st.integers(1, 4).flatmap(
+        lambda n: st.lists(st.lists(FLOATS, min_size=n, max_size=n), min_size=2, max_size=4)
     ),
     st.sampled_from([1.0, -1.0]),
 )
 @settings(max_examples=60, deadline=None)
-def test_estimates_keep_the_order_within_a_rung_and_are_finite(drawn, sign):
-    trials = [trial(state, *values) for state, values in drawn]
-    ended = results(trials, sign)
-    for i, (state, values) in enumerate(drawn):
-        assert np.isnan(ended[i]) == (state == "failed")
-        assert state == "failed" or np.isfinite(ended[i])
-        if state == "done":
-            assert ended[i] == sign * values[-1]
-        for j, (other, theirs) in enumerate(drawn):
-            if state == other == "stopped" and len(values) == len(theirs):
-                mine, yours = min(sign * v for v in values), min(sign * v for v in theirs)
-                assert mine > yours or ended[i] <= ended[j]
+def test_estimates_keep_the_order_within_a_rung_and_are_finite(drawn, rung, sign):
+    drawn += [("stopped", values) for values in rung]
+    ended = results([trial(state, *values) for state, values in drawn], sign)
+    for found, (state, values) in zip(ended, drawn, strict=True):
+        assert np.isnan(found) == (state == "failed")
+        assert state == "failed" or np.isfinite(found)
+        assert state != "done" or found == sign * values[-1]
+    compared = 0
+    for i, j in itertools.permutations(range(len(drawn)), 2):
+        (state, values), (other, theirs) = drawn[i], drawn[j]
+        if state == other == "stopped" and len(values) == len(theirs):
+            mine, yours = min(sign * v for v in values), min(sign * v for v in theirs)
+            assert mine > yours or ended[i] <= ended[j]
+            compared += 1
+    assert compared >= len(rung) * (len(rung) - 1)
 
 
 @pytest.mark.parametrize("batch", [pytest.param(None, marks=pytest.mark.slow), 6])
