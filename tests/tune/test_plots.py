@@ -29,6 +29,18 @@ def draw(figure):
     return buffer.getvalue()
 
 
+def assert_all_trials_are_shown(study):
+    """Each has all parameters, and is in the history, in every slice, and a line across them."""
+    names, n = study.space.names, len(study.trials)
+    for axes in (study.plot.history().axes[0], *study.plot.slices().axes[: len(names)]):
+        (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+        x, y = axes.collections[0].get_offsets().T
+        assert ((left < x) & (x < right) & (low < y) & (y < high)).tolist() == [True] * len(x)
+        assert len(x) == n
+    # One line for each trial, parameter and the value.
+    assert len(study.plot.parallel().axes[0].lines) == n + len(names) + 1
+
+
 @needs_matplotlib
 @pytest.mark.parametrize("name", NAMES)
 def test_every_picture_can_be_drawn(study, name):
@@ -54,7 +66,8 @@ def test_odd_results_can_be_drawn(direction, objective):
     study = tune.Study(space, strategy="random", direction=direction)
     study.run(objective, 12)
     for name in NAMES:
-        draw(getattr(study.plot, name)())
+        assert draw(getattr(study.plot, name)()).startswith(b"\x89PNG")
+    assert_all_trials_are_shown(study)
 
 
 @needs_matplotlib
@@ -62,7 +75,8 @@ def test_odd_results_can_be_drawn(direction, objective):
 def test_a_single_trial_can_be_drawn(name):
     study = tune.Study(SPACE, strategy="random")
     study.run(smooth, 1)
-    draw(getattr(study.plot, name)())
+    assert draw(getattr(study.plot, name)()).startswith(b"\x89PNG")
+    assert_all_trials_are_shown(study)
 
 
 @pytest.mark.parametrize("name", NAMES)
