@@ -72,18 +72,16 @@ def test_what_the_executor_itself_raises_is_tried_once_more_alone():
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_a_trial_that_hangs_fails_by_its_timeout_and_the_study_goes_on(n_jobs):
     study = grid()
-    begin = time.monotonic()
+    # Without the timeout it would end as well, but with a result.
     study.run(tune_objectives.hangs_on_two, n_jobs=n_jobs, trial_timeout=0.5)
-    assert time.monotonic() - begin < 20
     assert "not finished within its timeout of 0.5 s" in error_of_the_only_failure(study)
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_a_study_that_hangs_ends_at_its_timeout_and_its_trials_are_queued_again(n_jobs):
     study = grid()
-    begin = time.monotonic()
+    # Without the timeout the trials would end as well, and fail, since they return nothing.
     study.run(tune_objectives.hangs, n_jobs=n_jobs, timeout=0.5)
-    assert time.monotonic() - begin < 20
     assert [trial.state for trial in study.trials] == ["running"] * n_jobs
     study.run(lambda params: 0.0)
     assert [trial.number for trial in study.finished] == [0, 1, 2, 3, 4]

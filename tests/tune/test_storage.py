@@ -65,9 +65,9 @@ def test_killed_at_any_moment_the_file_opens_and_holds_what_was_told(tmp_path):
     rng = np.random.default_rng(0)
     path = tmp_path / "study.db"
     said = 0
-    for _ in range(6):
+    for lines in range(1, 7):
         process = start("main", path, "random", 1000)
-        process.stdout.readline()
+        said += sum(process.stdout.readline().startswith("told") for _ in range(lines))
         time.sleep(rng.uniform(0.0, 0.1))
         process.kill()
         said += process.stdout.read().count("told")
@@ -78,6 +78,7 @@ def test_killed_at_any_moment_the_file_opens_and_holds_what_was_told(tmp_path):
             assert len(finished) >= said
             assert [trial.value for trial in finished] == [smooth(t.params) for t in finished]
             assert len(study.trials) - len(finished) <= 1
+    assert said >= 0 + 1 + 1 + 2 + 2 + 3  # every second line
     expected = tune.Study(SPACE, strategy="random", seed=11)
     assert [t.params for t in finished] == [expected.ask().params for _ in finished]
 
@@ -256,6 +257,8 @@ def test_a_run_with_two_workers_is_replayed_exactly_from_its_file(tmp_path, stra
         rows = connection.execute("SELECT number, asked, version FROM trials").fetchall()
     asks = [(asked, "ask", number) for number, asked, _ in rows]
     tells = [(version, "tell", number) for number, _, version in rows]
+    ended = [number for _, _, number in sorted(tells)]
+    assert ended != sorted(ended)
     replay = tune.Study(**options)
     for _, what, number in sorted(asks + tells):
         if what == "ask":
