@@ -9,6 +9,7 @@ import pytest
 from tune_objectives import SMALL, raises_on_two, small
 
 from fastopt import tune
+from fastopt.tune.running import progress
 
 A = {"a": tune.Int(0, 4)}
 
@@ -33,12 +34,21 @@ def test_a_terminal_shows_best_value_trials_and_time():
     assert re.search(r"\d\d:\d\d<\d\d:\d\d", text)
 
 
-def test_without_tqdm_one_line_redraws_itself(monkeypatch):
+def test_without_tqdm_one_line_redraws_itself_with_the_time_that_is_left(monkeypatch):
     for name in ("tqdm", "tqdm.auto"):
         monkeypatch.setitem(sys.modules, name, None)
-    lines = shown(Terminal(), raises_on_two, 5).split("\r\x1b[K")
+    now = 100.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+
+    def objective(params):
+        nonlocal now
+        now += 31.0
+        return raises_on_two(params)
+
+    lines = shown(Terminal(), objective, 5).split("\r\x1b[K")
     assert lines[0] == ""
-    assert lines[1] == "1/5 trials, best 0, 0:00 left"
+    assert lines[1] == "1/5 trials, best 0, 2:04 left"
+    assert lines[4] == "4/5 trials, best 0, 1 failed, 0:31 left"
     assert lines[5] == "5/5 trials, best 0, 1 failed, 0:00 left\n"
 
 

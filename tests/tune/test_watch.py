@@ -6,6 +6,8 @@ import json
 import re
 import shutil
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -208,11 +210,14 @@ def test_it_is_started_from_the_command_line_and_ended_by_ctrl_c(path):
             process.kill()
 
 
-def test_a_browser_that_goes_away_ends_nothing(path):
+def test_a_browser_that_goes_away_ends_nothing_and_leaves_no_message(path, capsys):
     with serving(path) as port:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-        connection.connect()
-        connection.sock.sendall(b"GET /trials HTTP/1.1\r\n")
-        connection.close()
-        time.sleep(0.05)
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as browsing:
+            browsing.sendall(b"GET /trials HTTP/1.1\r\n")
+            # Closing resets the connection, so that reading the rest of the request fails.
+            browsing.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        # Requests are accepted one after the other, so the broken one was when this is answered.
         assert get(port)[0].status == 200
+        while any("process_request" in thread.name for thread in threading.enumerate()):
+            time.sleep(0.01)
+    assert capsys.readouterr().err == ""
