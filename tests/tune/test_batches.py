@@ -1,5 +1,7 @@
 """Batched objectives train many rows together, and each row is a trial of its own."""
 
+import time
+
 import numpy as np
 import pytest
 from tune_objectives import Diverges, dies_in_a_batch, learning, learning_together
@@ -280,8 +282,6 @@ def test_a_batch_that_was_interrupted_comes_again_without_other_trials():
 
 
 def test_a_batch_over_its_time_has_failed():
-    import time
-
     def objective(params):
         yield params["a"]
         if 0 in params["a"]:
@@ -342,3 +342,4 @@ def test_minimize_takes_batches():
         learning_together, A, 27, strategy="random", batch=27, scheduler=tune.Halving()
     )
     assert len(study.trials) == 27
+    assert {trial.state for trial in study.trials} == {"done", "stopped"}

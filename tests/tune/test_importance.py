@@ -200,9 +200,12 @@ def test_diverged_trials_hide_nothing_of_a_smooth_function(strategy):
         assert shares[name] == pytest.approx(true, abs=0.16)
 
 
-def test_importance_of_choices_and_conditions():
+def test_importance_tells_choices_and_conditions_that_count_from_what_does_not():
     study = tune.minimize(smooth, SPACE, n_trials=64, strategy="random")
-    assert set(study.importance()) == set(SPACE)
+    shares = study.importance()
+    assert set(shares) == set(SPACE)
+    assert min(shares, key=shares.get) == "dropout"
+    assert shares["dropout"] < 0.02 < 0.05 < min(shares["rule"], shares["beta"])
 
 
 def test_importance_needs_some_trials():

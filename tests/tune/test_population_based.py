@@ -99,6 +99,8 @@ def test_a_row_that_diverges_leaves_and_the_others_are_exchanged():
     study = run(objective)
     states = [trial.state for trial in study.trials]
     assert 0 < states.count("failed") < 8
+    exchanges = [len(rows) for _, _, rows in objective.seen if len(rows.target)]
+    assert min(exchanges) < max(exchanges) == 8  # there are some before a row leaves and after
     for _, began, rows in objective.seen:
         assert len(rows) <= len(began)
         assert rows.kept.tolist() == sorted(set(rows.kept.tolist()))

@@ -85,10 +85,6 @@ def test_the_report_of_one_parameter(tmp_path):
 
 @needs_matplotlib
 def test_the_report_has_curves_short_numbers_and_is_small(tmp_path):
-    def objective(params):
-        yield 9.0
-        yield sum(params.values())
-
     space = {f"p{i}": tune.Float(0.0, 1.0) for i in range(12)}
     study = tune.Study(space, seed=0, strategy=tune.Bayes(n_initial=400))
     for _ in range(300):

@@ -202,6 +202,9 @@ def test_bounds_with_few_floats_between_them_are_used_up(strategy):
     study = tune.Study({"x": tune.Float(0.0, 5e-324)}, strategy=strategy, seed=0)
     study.run(lambda params: 1.0, n_trials=4)
     assert sorted(trial.params["x"] for trial in study.trials) == [0.0, 5e-324]
+    with pytest.raises(tune.SpaceExhausted) as caught:
+        study.ask()
+    assert "constraint" not in str(caught.value)
 
 
 def test_an_impossible_constraint_ends_the_search():
