@@ -364,7 +364,7 @@ def test_equal_values_do_not_spend_the_improvement():
     assert len(study.trials) == 15
 
 
-def test_many_dimensions():
+def test_in_many_dimensions_it_is_far_better_than_chance():
     space = {f"x{i}": tune.Float(0.0, 1.0) for i in range(30)}
     search = Search(space)
     search.run(lambda p: sum((v - 0.7) ** 2 for v in p.values()), 45)

@@ -138,7 +138,7 @@ def test_of_many_trials_the_latest_count_most():
 
 
 @pytest.mark.parametrize("how", ["neighbours", "worst", "ignore"])
-def test_nothing_but_failures_then_a_success(how):
+def test_failures_alone_and_then_one_success_bring_no_point_twice(how):
     study = tune.Study(SQUARE, strategy=tune.Bayes(n_initial=1, failures=how))
     for number in range(9):
         trial = study.ask()

@@ -38,7 +38,7 @@ def test_the_shares_of_a_smooth_function_after_any_search(strategy, seed):
     assert study.importance() == study.importance()
 
 
-def test_noise_after_a_bayesian_search():
+def test_noise_does_not_hide_what_counts_after_a_bayesian_search():
     chance = np.random.default_rng(0)
     study = tune.minimize(lambda p: bowl(p) + 0.01 * chance.standard_normal(), CUBE, n_trials=60)
     shares = study.importance()
@@ -47,7 +47,7 @@ def test_noise_after_a_bayesian_search():
     assert max(shares["d"], shares["e"]) < 0.15
 
 
-def test_steps_and_conditions_after_a_bayesian_search():
+def test_steps_and_conditions_do_not_hide_what_counts_after_a_bayesian_search():
     space = {
         "kind": tune.Categorical(["x", "y"]),
         "a": tune.Float(0.0, 1.0),

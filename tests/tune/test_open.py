@@ -197,8 +197,9 @@ def test_a_study_goes_on_where_it_is_opened_as_where_it_is_resumed(tmp_path, str
     for name in ("opened", "resumed"):
         with tune.Study(SPACE, strategy=strategy, storage=tmp_path / name, seed=4) as study:
             study.run(smooth, 6)
+            shown = repr(study.strategy)
     with tune.open(tmp_path / "opened", writable=True) as study:
-        assert repr(study.strategy) == repr(strategy) or strategy in ("random", "sobol")
+        assert repr(study.strategy) == shown
         study.run(smooth, 4)
         opened = [trial.params for trial in study.trials]
     with tune.Study(SPACE, strategy=strategy, storage=tmp_path / "resumed", seed=4) as study:

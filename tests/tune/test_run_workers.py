@@ -119,7 +119,7 @@ def test_what_an_objective_started_ends_with_its_worker(how):
     with pytest.raises(KeyboardInterrupt) if children.interrupt else contextlib.nullcontext():
         study.run(objective, n_jobs=2, callbacks=[children], max_failures=None, **options)
     assert children.pids
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while any(map(is_running, children.pids)) and time.monotonic() < deadline:
         time.sleep(0.02)
     left = list(filter(is_running, children.pids))

@@ -9,6 +9,7 @@ from tune_objectives import STRATEGIES, trade
 
 from fastopt import tune
 from fastopt.tune.command_line.main import main
+from fastopt.tune.fronts.boxes import hypervolume
 from fastopt.tune.fronts.domination import non_dominated
 from fastopt.tune.watching.feed import Feed
 
@@ -58,7 +59,7 @@ def test_tpe_compares_huge_objectives_as_others():
 
 @pytest.mark.parametrize("strategy", ["bayes", "tpe"])
 @pytest.mark.parametrize("m", [3, 4])
-def test_three_and_more_objectives(strategy, m):
+def test_three_and_more_objectives_have_a_front_and_a_hypervolume(strategy, m):
     study = tune.Study(PLANE, strategy=strategy, directions=["minimize"] * m)
 
     def corners(params):
@@ -66,8 +67,13 @@ def test_three_and_more_objectives(strategy, m):
         return [x + y, 1 - x + y, abs(x - y), 1 - y][:m]
 
     study.run(corners, n_trials=13)
-    assert len(study.trials) == 13
-    assert study.hypervolume([2.0] * m) > 0.0
+    found = np.array([trial.objectives for trial in study.trials])
+    assert found.shape == (13, m)
+    front = np.flatnonzero(non_dominated(found)).tolist()
+    assert sorted(trial.number for trial in study.front) == front
+    assert study.hypervolume([2.0] * m) == pytest.approx(hypervolume(found, np.full(m, 2.0)))
+    alone = max(np.prod(2.0 - place) for place in found)
+    assert alone < study.hypervolume([2.0] * m) < 2.0**m
 
 
 def test_infeasible_trials_are_not_on_the_front():
