@@ -6,6 +6,7 @@ import itertools
 import math
 import multiprocessing
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -225,14 +226,19 @@ def main(path, strategy, n_trials):
         print("told", trial.number, flush=True)
 
 
-def share(path, flag):
-    """One of several processes that share a file; prints how many trials it ended."""
+def share(path, folder, processes):
+    """One of several processes that share a file; prints how many trials it ended. All begin at
+    once, and after its first trial each waits until the others have had one."""
     study = tune.Study(LARGE, strategy="grid", storage=path)
-    print("ready", flush=True)
-    deadline = time.monotonic() + 60
-    while not os.path.exists(flag):
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
+
+    def meet(name):
+        pathlib.Path(folder, f"{name} {os.getpid()}").touch()
+        deadline = time.monotonic() + 60
+        while len(list(pathlib.Path(folder).glob(f"{name} *"))) < int(processes):
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+
+    meet("opened")
     count = 0
     while True:
         try:
@@ -242,6 +248,8 @@ def share(path, flag):
             return
         study.tell(trial, small(trial.params))
         count += 1
+        if count == 1:
+            meet("told")
 
 
 def notes_and_folder(params):
