@@ -14,6 +14,16 @@ U32, U64 = np.uint32, np.uint64
 GOLDEN = 0x9E3779B97F4A7C15
 MASK = 2**64 - 1
 
+# param, grad, states, master_weights: what converts in registers, but for blocks
+IN_REGISTERS = (
+    ("bfloat16", "bfloat16", "bfloat16", False),
+    ("bfloat16", "bfloat16", "bfloat16", True),
+    ("float32", "float32", "bfloat16", False),
+    ("float32", "bfloat16", "float32", False),
+    ("bfloat16", "bfloat16", "float32", False),
+    ("bfloat16", "bfloat16", "float32", True),
+)
+
 
 def bits(x):
     return np.ascontiguousarray(x, np.float32).view(U32)

@@ -35,12 +35,7 @@ LARGE = 70_001  # shared by several threads
 
 # param, grad, states, master_weights
 COMBINATIONS = (
-    ("bfloat16", "bfloat16", "bfloat16", False),
-    ("bfloat16", "bfloat16", "bfloat16", True),
-    ("float32", "float32", "bfloat16", False),
-    ("float32", "bfloat16", "float32", False),
-    ("bfloat16", "bfloat16", "float32", False),
-    ("bfloat16", "bfloat16", "float32", True),
+    *formats.IN_REGISTERS,
     ("bfloat16", "float32", "float32", True),
     ("float16", "bfloat16", "bfloat16", False),
     ("bfloat16", "float16", None, True),

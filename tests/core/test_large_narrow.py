@@ -13,15 +13,6 @@ pytestmark = pytest.mark.needs("ml_dtypes")
 LENGTH = 4_300_003
 PIECE = 20_000  # too short for two places; even, since two elements share a random word
 
-# param, grad, states, master_weights
-COMBINATIONS = (
-    ("bfloat16", "bfloat16", "bfloat16", False),
-    ("bfloat16", "bfloat16", "bfloat16", True),
-    ("float32", "float32", "bfloat16", False),
-    ("float32", "bfloat16", "float32", False),
-    ("bfloat16", "bfloat16", "float32", False),
-    ("bfloat16", "bfloat16", "float32", True),
-)
 # Where a gradient has a NaN: nowhere, at the first place, at the second, at both.
 NANS = ((), (1_000_003,), (3_300_001,), (1_000_003, 3_000_000))
 
@@ -69,7 +60,7 @@ def values():
 
 @pytest.mark.parametrize("rule", ELEMENTWISE, ids=lambda rule: rule.name)
 def test_a_large_array_has_the_bits_of_its_pieces(rule, threads, values):
-    for turn, combination in enumerate(COMBINATIONS, ELEMENTWISE.index(rule)):
+    for turn, combination in enumerate(formats.IN_REGISTERS, ELEMENTWISE.index(rule)):
         grads = values[1].copy()
         grads[list(NANS[turn % len(NANS)])] = np.nan
         is_narrow_sum = rule.kernel == "adagrad" and combination[2] != "float32"
