@@ -30,6 +30,14 @@ peer_torch() {
         "$root/tools/peers/test_torch_optimizers.py"
 }
 
+# prodigyopt, which has no tests: ours of the drop-in for it, with it in place of the twin
+peer_prodigyopt() {
+    "$python" -m pip install -q --no-deps --target "$work/prodigyopt" prodigyopt==1.1.2
+    PYTHONPATH=$PYTHONPATH:$work/prodigyopt:$root/tests/integrations "$python" "${pytest[@]}" \
+        --rootdir "$root/tests" -p prodigyopt_for_the_twin \
+        "$root"/tests/integrations/test_torch_prodigy*.py
+}
+
 # Thinc: all of its tests in which an optimizer steps. $1 is a Python that has a Thinc.
 thinc_tests() {
     local tests
@@ -98,7 +106,7 @@ peer_deepspeed() {
         "$package/integrations/deepspeed.py"
 }
 
-[ $# -gt 0 ] || set -- torch thinc optuna sklearn scipy deepspeed
+[ $# -gt 0 ] || set -- torch prodigyopt thinc optuna sklearn scipy deepspeed
 for part; do
     echo "==== $part"
     "peer_$part"

@@ -35,7 +35,8 @@ cdef class ExchangeList(TensorList):
     ----------
     rules, params, states, groups, names, optional, remainders
         As for `TensorList`, with tensors for arrays. A number that is carried from step to step is
-        a tensor of one element, read and written at each step as those of `counters` are.
+        a tensor of one element, read and written at each step as those of `counters` are. Where the
+        rule joins arrays it is an array of NumPy, the same one for all parameters.
     source : tuple
         The tensors' class; a function that is false of a tensor if its memory holds its values as
         they are; and ``adopt(param, grad, name)``, which copies a gradient of another layout than
@@ -53,6 +54,7 @@ cdef class ExchangeList(TensorList):
     cdef counter *places     # where the counters are; no longer than until Python's code runs again
     cdef double *numbers     # what the parameters carry from step to step, while they are stepped
     cdef list refused        # for each group, why it takes no gradients of rows, and no others
+    cdef list idle           # for each group, whether it is left alone
     cdef list lenient        # for each group, whether squares may be stored whatever the rounding
 
     def __cinit__(self, rules, params, states, groups, names, optional, tuple source not None,
@@ -60,6 +62,7 @@ cdef class ExchangeList(TensorList):
         cdef fo_exchange *exchange
         self.lenient = [False] * self.group_count
         self.refused = [(None, None)] * self.group_count
+        self.idle = [False] * self.group_count
         self.counted_by = [None] * self.count
         self.tensor_class, self.is_lazy, self.adopt = source
         exchange = <fo_exchange *>PyCapsule_GetPointer(
@@ -114,6 +117,12 @@ cdef class ExchangeList(TensorList):
         it takes no others."""
         self.refused = reasons
 
+    def set_idle(self, list idle not None):
+        """For each group whether it is left alone, as if it had no gradients."""
+        if len(idle) != self.group_count:
+            raise ValueError(f"idle must have {self.group_count} flags, got {len(idle)}")
+        self.idle = idle
+
     cdef int refuse(self, Py_ssize_t i, Py_ssize_t kind) except -1:
         reason = self.refused[self.tensors[i].group][kind]
         if reason is not None:
@@ -144,12 +153,24 @@ cdef class ExchangeList(TensorList):
         return self.find_number(<object>PyList_GET_ITEM(self.counted_by, i), &self.places[i])
 
     cdef object carrier(self, Py_ssize_t i):
-        """The tensor of the number that a parameter carries."""
+        """What holds the number, or the numbers, that a parameter carries."""
         return <object>PyList_GET_ITEM(self.states[i], self.state_count(i))
+
+    cdef double *carried_of(self, Py_ssize_t i) except? NULL:
+        """Where a step reads and writes what a parameter carries; NULL if it carries nothing."""
+        if self.state_count(i) == PyList_GET_SIZE(self.states[i]):
+            return NULL
+        array = self.carrier(i)
+        if not cnp.PyArray_Check(array):
+            return &self.numbers[i]
+        name = self.written_name(i * WRITTEN + WRITTEN - 2)
+        check_number_array(name, array, self.shape_of_numbers(self.rules[self.tensors[i].group]))
+        check_layout(name, array, True)
+        return <double *>cnp.PyArray_DATA(<cnp.ndarray>array)
 
     cdef int read_carried(self, Py_ssize_t i) except -1:
         cdef counter place
-        if self.tensors[i].carried == NULL:
+        if self.tensors[i].carried != &self.numbers[i]:
             return 0
         tensor = self.carrier(i)
         if not self.find_number(tensor, &place) or place.is_int:
@@ -161,7 +182,8 @@ cdef class ExchangeList(TensorList):
     cdef int write_carried(self, Py_ssize_t i) except -1:
         """Wherever the tensor lies after the step."""
         cdef counter place
-        if self.tensors[i].carried != NULL and self.find_number(self.carrier(i), &place):
+        if (self.tensors[i].carried == &self.numbers[i]
+                and self.find_number(self.carrier(i), &place)):
             write_number(&place, self.numbers[i])
         return 0
 
@@ -267,7 +289,7 @@ cdef class ExchangeList(TensorList):
             tensor.param = view.data
             self.elements += element_count(&view)
             n = self.note_written(view.data, tensor.n * (view.type_bits // 8), number, n)
-            tensor.carried = &self.numbers[i] if self.state_count(i) < len(self.states[i]) else NULL
+            tensor.carried = self.carried_of(i)
             for k, state in enumerate(self.states[i][:self.state_count(i)]):
                 slot = self.slot(i, k)
                 number = i * WRITTEN + 1 + slot
@@ -374,7 +396,7 @@ cdef class ExchangeList(TensorList):
         grad = param.grad
         self.tensors[i].grad = NULL
         self.sparse[i].indices = NULL
-        if grad is None:
+        if grad is None or <object>PyList_GET_ITEM(self.idle, self.tensors[i].group) is True:
             return 0
         # A subclass may give its memory another meaning. The framework is slow to refuse a sparse one,
         # so it is asked beforehand where there was one before.
@@ -398,11 +420,12 @@ cdef class ExchangeList(TensorList):
         self.tensors[i].grad = view.data if view.data != NULL else <char *>self.tensors
         return 0
 
-    def step_params(self, list groups not None, int max_threads=0):
+    def step_params(self, list groups not None, int max_threads=0, int64_t count=0):
         """One step of every parameter that has a gradient; a list of those parameters.
 
-        It uses `max_threads` threads at most, if that is not 0. None, and no step, if a parameter or
-        a state is no longer what or where it was.
+        It uses `max_threads` threads at most, if that is not 0. A `count` other than 0 is the number
+        of the step, in place of each parameter's own. None, and no step, if a parameter or a state is
+        no longer what or where it was.
         """
         cdef Py_ssize_t i
         cdef const int64_t *layout = self.layouts
@@ -410,6 +433,8 @@ cdef class ExchangeList(TensorList):
         cdef list grads = []
         if self.busy:
             raise RuntimeError("another thread is in the middle of a step of this optimizer")
+        if count < 0 or <uint64_t>count > LAST_STEP:
+            raise ValueError(f"the number of a step must be from 1 to 2**53, got {count}")
         self.read_groups(groups)
         if not self.holds():
             return None
@@ -426,6 +451,8 @@ cdef class ExchangeList(TensorList):
         for i in range(self.count):
             if self.tensors[i].grad != NULL:
                 self.count_step(i)
+                if count:
+                    self.tensors[i].step = count
         fo_limit_caller(max_threads)
         try:
             self.apply(grads, NULL, &result)

@@ -8,10 +8,10 @@ import torch
 from torch_cases import (
     CASES,
     NAMES,
+    assert_a_copy_goes_on_identically,
     assert_close,
     assert_equal,
     common,
-    copied,
     first_variant,
     make_params,
     ours,
@@ -101,12 +101,7 @@ def test_the_state_dictionary_has_the_names_and_dtypes_of_torch(name):
 def test_a_copy_goes_on_identically(name, how):
     params = make_params()
     optimizer = ours(name, params, **first_variant(name))
-    run(optimizer, params, 5)
-    twin_params, twin = copied(how, params, optimizer)
-    run(optimizer, params, 5, start=5)
-    assert not torch.equal(params[0], twin_params[0])
-    run(twin, twin_params, 5, start=5)
-    assert_equal(params, twin_params)
+    assert_a_copy_goes_on_identically(how, params, optimizer)
 
 
 def test_state_that_is_changed_between_steps_is_what_is_stepped():

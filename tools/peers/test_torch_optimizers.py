@@ -114,7 +114,7 @@ def both(info, dtype, keywords, use):
 
 
 def test_torch_lists_every_class():
-    assert {info.name for info in INFOS} == set(fast.__all__)
+    assert {info.name for info in INFOS} == {name for name in fast.__all__ if name != "Prodigy"}
     assert len(STEPPED) > 100
 
 

@@ -3,15 +3,16 @@
 Each class is a subclass of torch's own of the same name. Constructor, schedulers, hooks, groups and
 state dictionaries are torch's; only the arithmetic of `step` is fastopt's. Parameters, gradients
 and states stay torch tensors and are updated in place, without a copy. A state dictionary of either
-can be loaded into the other.
+can be loaded into the other. `Prodigy`, which torch lacks, is the same for that of prodigyopt.
 
 Tensors are in float32, float64, bfloat16 or float16. Narrow parameters are by default stepped as
 torch steps them, with states in their dtype and rounding to nearest. Every class has the further
 keywords ``state_format``, ``master_weights``, ``rounding`` and ``seed`` of `fastopt.Adam`, with two
 other defaults: states for which no format is named have the parameters' dtype, and rounding is to
-nearest if none of the keywords is given. With ``state_format="block8"`` a state is a tensor of
-bytes, with a row for each 64 elements. SGD with momentum, Adam, AdamW and NAdam take ``cautious``,
-that of `fastopt.Adam`, as a keyword and in a group.
+nearest if none of the keywords is given. `Prodigy` has the defaults of `fastopt.Prodigy`. With
+``state_format="block8"`` a state is a tensor of bytes, with a row for each 64 elements. SGD with
+momentum, Adam, AdamW and NAdam take ``cautious``, that of `fastopt.Adam`, as a keyword and in a
+group.
 
 A parameter must be dense: contiguous, or a permutation of a contiguous tensor such as
 ``channels_last``. A gradient of another layout than its parameter's is copied into that layout
@@ -46,6 +47,7 @@ if not hasattr(torch.Tensor, "__dlpack_c_exchange_api__"):
 
 from fastopt import RULES
 from fastopt._core import Rule
+from fastopt.integrations.torch.prodigy import Prodigy
 from fastopt.integrations.torch.states import a_number
 from fastopt.integrations.torch.stepping import Stepping
 from fastopt.integrations.torch.storage import Group
@@ -59,6 +61,7 @@ __all__ = [
     "AdamW",
     "Adamax",
     "NAdam",
+    "Prodigy",
     "RAdam",
     "RMSprop",
     "Rprop",

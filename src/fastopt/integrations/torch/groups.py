@@ -33,19 +33,23 @@ def optional_states(rule: Rule, group: Group) -> int:
     return sum(1 << k for k, switch in enumerate(rule.optional.values()) if group.get(switch))
 
 
+def require(group: Group, names: Iterable[str]) -> None:
+    for name in names:
+        if name not in group:
+            raise ValueError(f"a parameter group must have {name!r}, got {sorted(group)}")
+
+
 def hypers_of(rule: Rule, group: Group, defaults: dict[str, Any]) -> dict[str, Any]:
     """A group's hyper-parameters by the rule's names; the rule's defaults for those torch lacks."""
     for name in ("capturable", "differentiable"):
         if group.get(name):
             raise ValueError(f"{name} must be False, fastopt has no such step; got {group[name]!r}")
     hypers = dict(rule.class_hypers)
-    for name in (*hypers, *PAIRS):
-        if name in defaults and name not in group:
-            raise ValueError(f"a parameter group must have {name!r}, got {sorted(group)}")
+    require(group, [name for name in (*hypers, *PAIRS) if name in defaults])
     for name, default in hypers.items():
         if name in group and name in defaults:
             # torch accepts any object as a flag.
-            hypers[name] = bool(group[name]) if isinstance(default, bool) else _number(group[name])
+            hypers[name] = bool(group[name]) if isinstance(default, bool) else number(group[name])
     for pair, own in PAIRS.items():
         if own[0] in hypers:
             hypers.update(zip(own, _numbers(pair, group[pair]), strict=True))
@@ -73,11 +77,12 @@ def _check_cautious(rule: Rule, group: Group) -> None:
 
 
 def _numbers(name: str, pair: Any) -> list[Any]:
-    numbers = [_number(value) for value in pair] if isinstance(pair, Iterable) else []
+    numbers = [number(value) for value in pair] if isinstance(pair, Iterable) else []
     if len(numbers) != 2:
         raise ValueError(f"{name} must be two numbers, got {pair!r}")
     return numbers
 
 
-def _number(value: Any) -> Any:
+def number(value: Any) -> Any:
+    """The number in a tensor; any other value itself."""
     return value.item() if isinstance(value, torch.Tensor) else value

@@ -7,10 +7,11 @@ One call of that gives what half a dozen methods of a tensor would give.
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 
 from fastopt._core import ExchangeList, Snapshot
-from fastopt.integrations.torch.groups import hypers_of, optional_states, squares_of
+from fastopt.integrations.torch.groups import optional_states, squares_of
 from fastopt.integrations.torch.sharded import first_place, grad_of, is_sharded, part_of
 from fastopt.integrations.torch.sparse import Rows, rows_of
 from fastopt.integrations.torch.states import (
@@ -24,9 +25,9 @@ from fastopt.integrations.torch.states import (
     new_counter,
     usable_copies,
 )
-from fastopt.integrations.torch.storage import REMAINDER, Storage, refuse_blocks
+from fastopt.integrations.torch.storage import REMAINDER, refuse_blocks
 
-# The rules whose steps torch counts, and of DeepSpeed's also Lion's
+# The rules whose steps torch counts, of DeepSpeed's also Lion's, and Prodigy
 COUNTED = {
     "adagrad",
     "adadelta",
@@ -36,6 +37,7 @@ COUNTED = {
     "asgd",
     "lion",
     "nadam",
+    "prodigy",
     "radam",
     "rmsprop",
     "rprop",
@@ -71,7 +73,12 @@ class Plan:
         self.updates: list[tuple[torch.Tensor, Entry, Mapping[str, torch.dtype]]] = []
         self.params: list[torch.Tensor] = []  # for a DTensor the part that this process holds
         self.parts: list[tuple[torch.Tensor, torch.Tensor]] = []  # DTensors, and these parts
-        self.storages = list(map(Storage, self.rules, self.groups))
+        self.storages = list(map(optimizer._storage, self.rules, self.groups))
+        # What is carried from step to step by all parameters together
+        joined = {
+            rule.carried: np.zeros(rule.carried_shape) for rule in self.rules if rule.joins_arrays
+        }
+        self.joined = next(iter(joined.values()), None)
         names, owners, states, steps, counters = [], [], [], [], []
         fresh, seeds, positions = [], [], []
         stepped = optimizer._plan.stepped if optimizer._plan else set()
@@ -85,6 +92,10 @@ class Plan:
                 name = f"params[{index}]"
                 start, position = position, position + param.numel()
                 entry = {k: part_of(value) for k, value in (self.state.get(param) or {}).items()}
+                taken = {}
+                if param.grad is not None:
+                    taken = optimizer._take_over(param, name, entry)
+                    entry.update(taken)
                 if param.grad is None and (
                     only_with_gradient
                     or not (wanted or id(param) in stepped)
@@ -111,9 +122,10 @@ class Plan:
                     if not is_new or (state == REMAINDER and entry.get(state) is not None)
                 }
                 update = usable_copies(param, name, entry, kept, squares_of(rule, wanted))
+                update = taken | update
                 if is_counted:
                     update = new_counter(name, entry, is_new and rule.name in COUNTED) | update
-                if rule.carried:
+                if rule.carried and not rule.joins_arrays:
                     update = new_carried(rule.carried, name, entry, is_new) | update
                 self.params.append(param)
                 self.stepped.add(id(whole))
@@ -131,7 +143,10 @@ class Plan:
                     fresh.append((param, update, missing, group))
                 self.updates.append((whole, update, dtypes))
         make_states(fresh)
-        held = [({**entry, **update}, names, dtypes) for entry, update, names, dtypes in states]
+        held = [
+            ({**entry, **update, **joined}, names, dtypes)
+            for entry, update, names, dtypes in states
+        ]
         self.tensors = ExchangeList(
             self.rules,
             self.params,
@@ -159,10 +174,11 @@ class Plan:
             for number in (value if isinstance(value, tuple) else (value,))
         )
         self.hypers = [
-            hypers_of(rule, group, optimizer.defaults) | optimizer._fixed
+            optimizer._hypers(rule, group)
             for rule, group in zip(self.rules, self.groups, strict=True)
         ]
         self.tensors.set_refusals(list(map(optimizer._refusals, self.groups)))
+        self.tensors.set_idle(list(map(optimizer._is_idle, self.groups)))
 
     def _keep_states(self) -> None:
         """Put the states that were made for the first step into the optimizer's state."""
@@ -200,19 +216,25 @@ class Plan:
             if (
                 rules != self.rules
                 or self.optional != list(map(optional_states, rules, self.groups))
-                or self.storages != list(map(Storage, rules, self.groups))
+                or self.storages != list(map(optimizer._storage, rules, self.groups))
             ):
                 return False
             self._read_settings(optimizer)
         if self.parts and not self._take_parts():
             return False
+        count = 0
+        if self.joined is not None:
+            count = optimizer._read_joined(self.joined)
         try:
-            stepped = self.tensors.step_params(self.hypers, torch.get_num_threads())
+            stepped = self.tensors.step_params(self.hypers, torch.get_num_threads(), count)
         finally:
             for _, part in self.parts:
                 part.grad = None
         if stepped is None:
             return False
+        if self.joined is not None and stepped:
+            optimizer._write_joined(self.joined)
+            self.settings = Snapshot([*self.groups])
         torch.autograd.graph.increment_version(stepped)
         if self.parts:
             wholes = [whole for whole, _ in self.parts if whole.grad is not None]

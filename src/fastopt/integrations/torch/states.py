@@ -136,11 +136,15 @@ def make_states(
 
 
 def keep(entry: Entry, update: Entry, param: torch.Tensor) -> None:
-    """Put states that were made for the stepped part of a parameter into the parameter's state."""
-    entry.update(
-        (name, value if name in NUMBERS else whole_of(value, param))
-        for name, value in update.items()
-    )
+    """Put states that were made for the stepped part of a parameter into the parameter's state.
+
+    None takes a state away.
+    """
+    for name, value in update.items():
+        if value is None:
+            entry.pop(name, None)
+        else:
+            entry[name] = value if name in NUMBERS else whole_of(value, param)
 
 
 def check_tensor(tensor: Any, name: str, *, any_dtype: bool = False) -> None:

@@ -5,7 +5,9 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 from torch.optim.optimizer import ParamsT
 
@@ -13,7 +15,7 @@ from fastopt._core import ExchangeList, Rule, TensorList
 from fastopt.integrations.torch.groups import hypers_of, optional_states, state_names
 from fastopt.integrations.torch.plan import SOURCE, Plan, make_plan
 from fastopt.integrations.torch.sharded import is_sharded, part_of
-from fastopt.integrations.torch.states import a_number, check_tensor, keep, make_states
+from fastopt.integrations.torch.states import Entry, a_number, check_tensor, keep, make_states
 from fastopt.integrations.torch.storage import (
     CAUTIOUS,
     KEYWORDS,
@@ -42,8 +44,8 @@ class Stepping:
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        if Stepping not in cls.__bases__ or len(cls.__bases__) == 1:
-            return  # not a direct subclass of Stepping and a class of torch
+        if Stepping not in cls.__bases__ or len(cls.__bases__) == 1 or "__init__" in vars(cls):
+            return  # not a direct subclass of Stepping and a class of torch with its keywords
 
         def __init__(self: Stepping, params: Any, *args: Any, **keywords: Any) -> None:  # noqa: N807
             Stepping.__init__(self, params, *args, **keywords)
@@ -99,6 +101,34 @@ class Stepping:
 
     def _state_names(self, rule: Rule, group: Group) -> list[str]:
         return state_names(rule, group)
+
+    # The format of narrow parameters' states where none is named; None: that of the parameters
+    _default_format: ClassVar[str | None] = None
+
+    def _storage(self, rule: Rule, group: Group) -> Storage:
+        return Storage(rule, group, self._default_format)
+
+    def _hypers(self, rule: Rule, group: Group) -> dict[str, Any]:
+        """A group's hyper-parameters by the rule's names."""
+        return hypers_of(rule, group, self.defaults) | self._fixed
+
+    def _is_idle(self, group: Group) -> bool:
+        """Whether a group is left alone, as if it had no gradients."""
+        return False
+
+    def _take_over(self, param: torch.Tensor, name: str, entry: Entry) -> Entry:
+        """What a parameter's state lacks because another library left it; None takes away."""
+        return {}
+
+    # For a rule that joins arrays
+
+    def _read_joined(self, numbers: NDArray[np.float64]) -> int:
+        """Set what is carried from step to step; the count of steps, with the one to come."""
+        raise NotImplementedError
+
+    def _write_joined(self, numbers: NDArray[np.float64]) -> None:
+        """Keep what is carried, after a step."""
+        raise NotImplementedError
 
     @property
     def _step_supports_amp_scaling(self) -> bool:
@@ -162,10 +192,10 @@ class Stepping:
 
     def _check_group(self, group: Group) -> None:
         rule = self._rule(group)
-        hypers = [hypers_of(rule, group, self.defaults) | self._fixed]
+        hypers = [self._hypers(rule, group)]
         optional = [optional_states(rule, group)]
         TensorList([rule], [], [], [], [], optional).check(hypers)
-        storage = Storage(rule, group)
+        storage = self._storage(rule, group)
         checked: set[torch.dtype] = set()
         for index, param in enumerate(group["params"]):
             if not param.requires_grad:
@@ -183,9 +213,11 @@ class Stepping:
             empty = torch.empty(0, dtype=param.dtype)
             (states,) = zeros([empty], [dtypes])
             states.pop(REMAINDER, None)
+            carried = []
             if rule.carried:
-                states[rule.carried] = a_number(1.0)
-            of_group = [empty], [[*states.values()]], [0], [name]
+                joins = rule.joins_arrays
+                carried = [np.zeros(rule.carried_shape) if joins else a_number(1.0)]
+            of_group = [empty], [[*states.values(), *carried]], [0], [name]
             tensors = ExchangeList([rule], *of_group, optional, SOURCE)
             tensors.set_rounding([storage.seed], [0], [storage.is_torch_s])
             tensors.check(hypers)
@@ -200,7 +232,7 @@ class Stepping:
                 if param.requires_grad:
                     rule = self._rule(group)
                     states = self._state_names(rule, group)
-                    dtypes = Storage(rule, group).dtypes(param, "params", states)
+                    dtypes = self._storage(rule, group).dtypes(param, "params", states)
                     fresh.append((part_of(param), {}, dtypes, group))
                     owners.append(param)
         make_states(fresh)

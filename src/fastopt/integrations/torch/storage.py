@@ -50,6 +50,13 @@ STATE_DTYPES = {**DTYPES, "block8": blocks.DTYPE}
 class Storage:
     """How the parameters of a group and their states are stored.
 
+    Parameters
+    ----------
+    rule, group
+    default : str, optional
+        The format of the states of narrow parameters where the group names none. Without it they
+        have the parameter's.
+
     Attributes
     ----------
     is_torch_s : bool
@@ -57,7 +64,8 @@ class Storage:
         nearest, averages of squares too.
     """
 
-    def __init__(self, rule: Rule, group: Mapping[str, Any]):
+    def __init__(self, rule: Rule, group: Mapping[str, Any], default: str | None = None):
+        self._default = default
         given = {name: group.get(name, default) for name, default in KEYWORDS.items()}
         changed = [name for name, default in KEYWORDS.items() if given[name] != default]
         if given["rounding"] is None:
@@ -96,7 +104,7 @@ class Storage:
         format = FORMATS[param.dtype]
         names = {state: own for own, state in TORCH_STATES.items()}
         wanted = [names.get(state, state) for state in states]
-        chosen = self._stored.formats(wanted, format, name, default=format)
+        chosen = self._stored.formats(wanted, format, name, default=self._default or format)
         dtypes = {state: STATE_DTYPES[chosen] for state, chosen in zip(states, chosen, strict=True)}
         if self._stored.has_remainder(format, name):
             dtypes[REMAINDER] = torch.int16
