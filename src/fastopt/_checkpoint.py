@@ -24,6 +24,7 @@ from fastopt._formats import (
     STATE_FORMATS,
     Storage,
     compute_type,
+    emas_of,
     from_keywords,
     join,
     name_of_dtype,
@@ -157,11 +158,12 @@ def restore(
     rule: Rule,
     groups: Groups,
     tensors: TensorList,
+    own_storage: Storage,
     params: Sequence[NDArray[Any]] | None = None,
     convert: bool = False,
 ) -> tuple[int, Storage]:
     """Write a `state_dict`, and parameters if given, into the parts; the count of skipped steps,
-    and the storage, of which rounding, seed and ema now hold."""
+    and the storage that is to be: the formats our own, rounding, seed and ema as found."""
     require_keys(found, ("rule", "param_groups", "state"), "state_dict", _OPTIONAL)
     if found["rule"] != rule.name:
         raise ValueError(
@@ -185,6 +187,12 @@ def restore(
                 f"has {what}, got {got}"
             )
     new_groups = _groups_like(found["param_groups"], rule, groups)
+    try:
+        emas = emas_of(found["param_groups"], storage.ema, "param_groups")
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"state_dict does not fit: {error}") from error
+    emas = list(map(_ema_to_be, emas, tensors.ema))
+    default_ema = _ema_to_be(storage.ema, own_storage.ema)
     for index, (entry, own) in enumerate(zip(found["state"], own_state, strict=True)):
         name = f"state_dict['state'][{index}]"
         for key, keyword in _KEYWORD_OF.items():
@@ -206,8 +214,11 @@ def restore(
         except (TypeError, ValueError) as error:
             tensors.steps, tensors.seed = before
             raise ValueError(f"state_dict does not fit: {error}") from error
-        for group, new in zip(groups, new_groups, strict=True):
+        for group, new, ema in zip(groups, new_groups, emas, strict=True):
             group.update(new)
+            if "ema" in group:
+                group["ema"] = ema
+        tensors.ema = emas
         for index, (entry, own) in enumerate(zip(found["state"], own_state, strict=True)):
             for name, value in own.items():
                 if name not in ("step", REMAINDER, AVERAGE):
@@ -222,9 +233,14 @@ def restore(
             if AVERAGE in own:
                 wide = wide_param(tensors.params[index], tensors.remainders[index])
                 _write(own[AVERAGE], entry.get(AVERAGE, wide))
-        if storage.ema is not None and tensors.ema is not None:
-            tensors.ema = storage.ema
-    return skipped_steps, storage
+    return skipped_steps, own_storage._replace(
+        rounding=storage.rounding, seed=storage.seed, ema=default_ema
+    )
+
+
+def _ema_to_be(found: float | None, own: float | None) -> float | None:
+    """As found, but averages are neither begun nor ended."""
+    return own if found is None or own is None else found
 
 
 def wide_param(param: NDArray[Any], remainder: NDArray[Any] | None) -> NDArray[Any]:

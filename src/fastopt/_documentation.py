@@ -99,7 +99,8 @@ seed : int, default 0
 ema : float, optional
     Keep a moving average of each parameter, as ``ema`` of the optimizer: the share of it that a
     step keeps, in [0, 1). Step t writes ``average = average - w*(average - param)``, where
-    ``w = (1-ema)/(1-ema**t)``: 1 in the first step, and then falling to ``1-ema``.
+    ``w = (1-ema)/(1-ema**t)``: 1 in the first step, and then falling to ``1-ema``. A group may
+    have its own, also None.
 """
 
 ROWS = """\

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fastopt import _checks
 from fastopt._blocks import BLOCK8, shape_of
 from fastopt._core import Rule
-from fastopt._placement import Layout, zeros_in_one_block
+from fastopt._placement import Layout
 
 __all__ = [
     "DEFAULT",
@@ -20,6 +20,7 @@ __all__ = [
     "STATE_FORMATS",
     "Storage",
     "compute_type",
+    "emas_of",
     "from_keywords",
     "join",
     "name_of_dtype",
@@ -86,6 +87,7 @@ class Storage(NamedTuple):
         In a population also an array of one for each row.
     ema : float or None
         The share of the parameters' moving averages that a step keeps; None where there are none.
+        A group may have its own.
     """
 
     state_format: Any
@@ -159,15 +161,6 @@ class Storage(NamedTuple):
         has_one = self.has_remainder(name_of_dtype(param.dtype), called)
         return np.zeros(param.shape, np.int16) if has_one else None
 
-    def averages(self, params: Sequence[NDArray[Any]]) -> list[NDArray[Any] | None]:
-        """New ones for parameters, of zeros."""
-        if self.ema is None:
-            return [None] * len(params)
-        made = zeros_in_one_block(
-            [Layout(param.ctypes.data, param.shape, compute_type(param))] for param in params
-        )
-        return [average for (average,) in made]
-
 
 DEFAULT = Storage(**KEYWORDS)
 
@@ -176,14 +169,27 @@ def from_keywords(rule: Rule, given: Mapping[str, Any]) -> Storage:
     """The settings from the keywords that are given, checked; the defaults for the others."""
     chosen = {**KEYWORDS, **given}
     seed = _checks.integer("seed", chosen["seed"], least=0, most=2**64 - 1)
-    ema = chosen["ema"]
     return Storage(
         _state_format(rule, chosen["state_format"]),
         _checks.flag("master_weights", chosen["master_weights"]),
         _checks.choice("rounding", chosen["rounding"], ROUNDINGS),
         seed,
-        None if ema is None else _checks.number("ema", ema, least=0, below=1),
+        _share_kept("ema", chosen["ema"]),
     )
+
+
+def emas_of(
+    groups: Sequence[Mapping[str, Any]], default: float | None, name: str
+) -> list[float | None]:
+    """For each group its own ``ema``, checked, or the default."""
+    return [
+        _share_kept(f"ema of {name}[{index}]", group["ema"]) if "ema" in group else default
+        for index, group in enumerate(groups)
+    ]
+
+
+def _share_kept(name: str, value: Any) -> float | None:
+    return None if value is None else _checks.number(name, value, least=0, below=1)
 
 
 def _state_format(rule: Rule, value: Any) -> Any:

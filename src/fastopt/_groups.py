@@ -9,6 +9,7 @@ import numpy as np
 
 from fastopt import _checkpoint, _checks
 from fastopt._core import Rule, Snapshot
+from fastopt._formats import emas_of
 from fastopt._habits import advice
 from fastopt._trees import flatten, map_arrays, match, settled
 
@@ -16,6 +17,8 @@ __all__ = ["ParameterGroups", "complete", "refuse_unknown"]
 
 # Keys of a group that torch's schedulers and users know; a step does not read them.
 _NOTES = ("name", "initial_lr")
+# Keywords of the classes of which a group may have its own
+_OWN = ("ema",)
 
 
 class ParameterGroups:
@@ -23,12 +26,22 @@ class ParameterGroups:
 
     The caller may edit the groups. Each step compares the objects in them with those that were
     there when they were last looked at (``seen``), and looks again only where one has changed.
+
+    Parameters
+    ----------
+    groups
+    grouped : bool
+        Whether there may be more than one.
+    default_ema : float or None
+        The ``ema`` of groups that have none of their own.
     """
 
     __slots__ = (
         "_containers",
         "_trees",
         "arrays",
+        "default_ema",
+        "ema",
         "grouped",
         "groups",
         "has_scalars",
@@ -40,8 +53,11 @@ class ParameterGroups:
         "takes_list",
     )
 
-    def __init__(self, groups: list[dict[str, Any]], grouped: bool) -> None:
+    def __init__(
+        self, groups: list[dict[str, Any]], grouped: bool, default_ema: float | None
+    ) -> None:
         self.grouped = grouped
+        self.default_ema = default_ema
         self.arrays, self.names, self.owners = _flatten_groups(groups, grouped)
         if not self.arrays:
             raise ValueError("params must hold at least one array, got none")
@@ -56,12 +72,26 @@ class ParameterGroups:
                     f"{name} must be a numpy.ndarray, got {type(array).__name__}{_remedy(array)}"
                 )
         self.has_scalars = any(array.ndim == 0 for array in self.arrays)
+        self.ema = emas_of(groups, default_ema, "param_groups")
         self._adopt(groups)
 
     def exchange(self, groups: Any) -> None:
         """Take over other groups of the same arrays."""
         _require_same_arrays(groups, self.grouped, self.arrays, self.names, self._trees)
+        self.ema = self._changed_emas(groups)
         self._adopt(groups)
+
+    def _changed_emas(self, groups: list[dict[str, Any]]) -> list[float | None]:
+        """The shares of edited groups, checked: averages can neither be begun nor ended."""
+        found = emas_of(groups, self.default_ema, "param_groups")
+        for index, (share, before) in enumerate(zip(found, self.ema, strict=True)):
+            if (share is None) != (before is None):
+                raise ValueError(
+                    f"ema of param_groups[{index}] cannot be changed from {before} to {share}, "
+                    "since averages are made at construction; make a new optimizer, and load the "
+                    "state of this one with convert=True"
+                )
+        return found
 
     def _adopt(self, groups: list[dict[str, Any]]) -> None:
         """Note what the groups hold."""
@@ -89,6 +119,7 @@ class ParameterGroups:
             or not self._containers.holds()
         ):
             _require_same_arrays(groups, self.grouped, self.arrays, self.names, self._trees)
+        self.ema = self._changed_emas(groups)
         for group in groups:
             _as_python_bools(group)
         self._adopt(groups)
@@ -123,7 +154,7 @@ def complete(rule: Rule, defaults: Mapping[str, Any], group: Mapping[str, Any]) 
     """A group with all its hyper-parameters, in the order of the table."""
     given = {**defaults, **group}
     params = settled(given.pop("params"))
-    refuse_unknown(rule, given, _NOTES)
+    refuse_unknown(rule, given, (*_NOTES, *_OWN))
     for name in rule.class_hypers:
         if given[name] is None:
             raise TypeError(f"{rule.class_name}() needs the keyword argument {name}")
@@ -132,7 +163,7 @@ def complete(rule: Rule, defaults: Mapping[str, Any], group: Mapping[str, Any]) 
         _checks.flag(name, given[name])
     if rule.initial_value is not None:
         _checks.number(rule.initial_value, given[rule.initial_value], least=0)
-    notes = {name: given[name] for name in _NOTES if name in given}
+    notes = {name: given[name] for name in (*_OWN, *_NOTES) if name in given}
     return {"params": params, **{name: given[name] for name in rule.class_hypers}, **notes}
 
 

@@ -119,7 +119,7 @@ class Optimizer:
         read_only: bool = False,
     ) -> None:
         """Take over the groups, with new states for the parameters beyond those given."""
-        parameters = ParameterGroups(groups, grouped)
+        parameters = ParameterGroups(groups, grouped, self._stored.ema)
         self._tensors = tensor_list(
             self._rule,
             self._stored,
@@ -138,7 +138,16 @@ class Optimizer:
 
     @param_groups.setter
     def param_groups(self, groups: list[dict[str, Any]]) -> None:
-        self._params.exchange(groups)
+        with self._tensors:
+            self._params.exchange(groups)
+            self._tensors.ema = self._params.ema
+
+    def _look(self) -> None:
+        """Take over edited groups."""
+        if not self._params.seen.holds():
+            with self._tensors:
+                self._params.look()
+                self._tensors.ema = self._params.ema
 
     # Stepping.
 
@@ -208,7 +217,7 @@ class Optimizer:
             raise _averages.not_training()
         params = self._params
         if not params.seen.holds():
-            params.look()
+            self._look()
         if type(grads) is list and params.takes_list:
             pass
         elif type(grads) is np.ndarray and params.takes_array:
@@ -263,7 +272,7 @@ class Optimizer:
 
     @lr.setter
     def lr(self, value: Rate) -> None:
-        self._params.look()
+        self._look()
         number = _checkpoint.rate(value, max(self._tensors.steps) + 1)
         with self._tensors:
             self._tensors.check([{**group, "lr": number} for group in self._params.groups])
@@ -290,7 +299,7 @@ class Optimizer:
         """
         if not isinstance(group, dict) or "params" not in group:
             raise TypeError(f"group must be a dict with 'params', got {group!r}")
-        self._params.look()
+        self._look()
         self._build(
             [*self._params.groups, complete(self._rule, self._defaults, group)],
             True,
@@ -305,7 +314,8 @@ class Optimizer:
         """The moving averages of the parameters, in their structure; None without ``ema=``.
 
         These are the arrays themselves, which each step brings up to date: float64 for float64
-        parameters, else float32. For groups, a list with an entry for each.
+        parameters, else float32. For groups, a list with an entry for each: None for one whose
+        ``ema`` is None.
 
         Examples
         --------
@@ -318,17 +328,24 @@ class Optimizer:
         >>> weights, opt.ema["w"].round(3)
         ({'w': array([-2., -2.])}, array([-1.667, -1.667]))
         """
-        self._params.look()
-        if self._stored.ema is None:
+        self._look()
+        params = self._params
+        if all(share is None for share in params.ema):
             return None
-        return self._params.like(self._tensors.averages)
+        averages = params.like(self._tensors.averages)
+        if not params.grouped:
+            return averages
+        return [
+            None if share is None else average
+            for share, average in zip(params.ema, averages, strict=True)
+        ]
 
     # Saving and loading.
 
     @property
     def state(self) -> list[dict[str, Any]]:
         """For each parameter in order, a dict of its step count and its state arrays themselves."""
-        self._params.look()
+        self._look()
         return _checkpoint.state(self._tensors)
 
     def state_dict(self) -> dict[str, Any]:
@@ -355,7 +372,7 @@ class Optimizer:
         >>> opt.state_dict()["state"]
         [{'step': 0, 'momentum_buffer': array([0., 0.])}]
         """
-        self._params.look()
+        self._look()
         found = _checkpoint.state_dict(
             self._rule, self._params.groups, self._tensors, self._stored, self.skipped_steps
         )
@@ -390,17 +407,15 @@ class Optimizer:
         (0.001, 1)
         """
         _checks.flag("convert", convert)
-        self._params.look()
+        self._look()
         self._take_over(state_dict, None, convert)
 
     def _take_over(self, content: Any, params: Any, convert: bool) -> None:
         training = _averages.training_of(content, self._rule)
-        self.skipped_steps, storage = _checkpoint.restore(
-            content, self._rule, self._params.groups, self._tensors, params, convert
+        self.skipped_steps, self._stored = _checkpoint.restore(
+            content, self._rule, self._params.groups, self._tensors, self._stored, params, convert
         )
-        self._stored = self._stored._replace(
-            rounding=storage.rounding, seed=storage.seed, ema=self._tensors.ema
-        )
+        self._params.default_ema = self._stored.ema
         self._training = training
 
     def save(self, file: File, *, params: bool = False) -> None:
@@ -466,7 +481,7 @@ class Optimizer:
         if params is not None:
             _checks.flag("params", params)
         _checks.flag("convert", convert)
-        self._params.look()
+        self._look()
         content, arrays = _checkpoint.load(file)
         with blaming(file):
             if params and arrays is None:
@@ -476,7 +491,7 @@ class Optimizer:
     # Copies and pickles; see _copies.
 
     def _parts(self) -> dict[str, Any]:
-        self._params.look()
+        """What a copy is made of, for those who have looked."""
         return {
             "defaults": self._defaults,
             "grouped": self._params.grouped,
@@ -492,6 +507,7 @@ class Optimizer:
         }
 
     def __copy__(self) -> Self:
+        self._look()
         parts = self._parts()
         parts["param_groups"] = [
             {**group, "params": settled(group["params"])} for group in self._params.groups
@@ -502,9 +518,11 @@ class Optimizer:
         return restored(type(self), parts)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        self._look()
         return copy_deeply(self, self._tensors, self._parts, memo)
 
     def __getstate__(self) -> dict[str, Any]:
+        self._look()
         return pickled(self._tensors, self._parts)
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ cdef class RowList(TensorList):
     def __cinit__(self, list rules not None, list params not None, list states not None,
                   list groups not None, list names not None, list optional not None,
                   object source=None, bint read_only=False, list remainders=None,
-                  object seed=None, list averages=None, object ema=None):
+                  object seed=None, list averages=None, list ema=None):
         cdef Py_ssize_t i
         self.rows = params[0].shape[0]
         self.skipped_rows = numpy.zeros(self.rows, numpy.bool_)

@@ -425,9 +425,8 @@ class Population:
         self.hypers, storage, self.skipped_steps = _rowstates.restore(
             content, self.rule, self.hypers, self._tensors, params
         )
-        self._stored = self._stored._replace(
-            rounding=storage.rounding, seed=storage.seed, ema=self._tensors.ema
-        )
+        (ema,) = self._tensors.ema
+        self._stored = self._stored._replace(rounding=storage.rounding, seed=storage.seed, ema=ema)
         self._training = training
 
     def save(self, file: File, *, params: bool = False) -> None:

@@ -151,8 +151,8 @@ def restore(
             for name, value in mine.items():
                 if name != "step":
                     value[...] = entry[name]
-        if storage.ema is not None and tensors.ema is not None:
-            tensors.ema = storage.ema
+        if storage.ema is not None and tensors.ema != [None]:
+            tensors.ema = [storage.ema]
         for param, content in zip(tensors.params, params or (), strict=False):
             param[...] = content
     return new, storage, skipped_steps.copy()

@@ -65,7 +65,7 @@ class ScheduleFree(Optimizer):
             self._move(False)
 
     def _move(self, training: bool) -> None:
-        self._params.look()
+        self._look()
         factors = []
         for group in self._params.groups:
             factor = moved_by(self._rule, group, training)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fastopt._blocks import BLOCK8, fill
 from fastopt._checkpoint import optional_states, state_names, with_rates
 from fastopt._core import RowList, Rule, TensorList
-from fastopt._formats import Storage
+from fastopt._formats import Storage, compute_type
 from fastopt._groups import ParameterGroups
 from fastopt._placement import Layout, zeros_in_one_block
 from fastopt._rows import count_rows, rates, seeds_of
@@ -58,8 +58,11 @@ def tensor_list(
         read_only=read_only,
         remainders=[*remainders, *map(storage.remainder, params[new], names[new])],
         seed=storage.seed_of_rounding,
-        averages=[*averages, *storage.averages(params[new])],
-        ema=storage.ema,
+        averages=[
+            *averages,
+            *_new_averages(params[new], [parameters.ema[owner] for owner in owners[new]]),
+        ],
+        ema=parameters.ema,
     )
     tensors.check(with_rates(groups, 1))
     _begin_averages(tensors.averages[new], params[new])
@@ -92,7 +95,7 @@ def row_list(
             for array, name in zip(params, names, strict=True)
         )
         remainders = list(map(storage.remainder, params, names))
-        averages = storage.averages(params)
+        averages = _new_averages(params, [storage.ema] * len(params))
     seeds = seeds_of(storage, count)
     tensors = RowList(
         [rule],
@@ -105,7 +108,7 @@ def row_list(
         remainders=remainders,
         seed=None if seeds is None else int(seeds[0]),
         averages=averages,
-        ema=storage.ema,
+        ema=[storage.ema],
     )
     tensors.seeds = seeds
     tensors.check({**hypers, "lr": rates(hypers["lr"], np.ones(count, np.int64))})
@@ -120,6 +123,17 @@ def row_list(
     if steps is not None:
         tensors.steps = steps
     return tensors
+
+
+def _new_averages(params: Arrays, shares: Sequence[float | None]) -> list[Kept]:
+    """Averages for parameters, of zeros; None for those of which a step keeps no share."""
+    averaged = [param for param, share in zip(params, shares, strict=True) if share is not None]
+    made = iter(
+        zeros_in_one_block(
+            [Layout(param.ctypes.data, param.shape, compute_type(param))] for param in averaged
+        )
+    )
+    return [None if share is None else next(made)[0] for share in shares]
 
 
 def _begin_averages(averages: Sequence[Kept], params: Sequence[NDArray[Any]]) -> None:

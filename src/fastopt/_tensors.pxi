@@ -32,8 +32,8 @@ cdef class TensorList:
         Of the stochastic rounding to bfloat16; without one it is to nearest.
     averages : list of ndarray or None, optional
         For each parameter, its moving average in the type that it computes in.
-    ema : float, optional
-        The share of the averages that a step keeps.
+    ema : list of float or None, optional
+        For each group the share of its averages that a step keeps, or None where it has none.
     """
 
     cdef list rules
@@ -43,7 +43,7 @@ cdef class TensorList:
     cdef readonly list averages  # the same
     cdef list copies            # for each parameter an array in bfloat16 or None
     cdef bint has_copies
-    cdef object share_kept      # of the averages, or None
+    cdef list shares_kept       # for each group, of its averages, or None
     cdef list names
     cdef list optional          # for each group the set of its optional states, in bits
     cdef list seen_hypers       # for each group, the objects that its C struct was made from
@@ -68,7 +68,7 @@ cdef class TensorList:
     def __cinit__(self, list rules not None, list params not None, list states not None,
                   list groups not None, list names not None, list optional not None,
                   object source=None, bint read_only=False, list remainders=None,
-                  object seed=None, list averages=None, object ema=None):
+                  object seed=None, list averages=None, list ema=None):
         cdef Py_ssize_t i
         cdef Rule rule
         self.rules = rules
@@ -97,7 +97,7 @@ cdef class TensorList:
         for i in range(self.count):
             self.tensors[i].group = groups[i]
         self.seed = seed
-        self.ema = ema
+        self.ema = [None] * self.group_count if ema is None else ema
 
     def __init__(self, *args, **keywords):
         self.attach()
@@ -671,14 +671,17 @@ cdef class TensorList:
 
     @property
     def ema(self):
-        """The share of the averages that a step keeps, or None where there are none."""
-        return self.share_kept
+        """For each group the share of its averages that a step keeps, or None where it has none."""
+        return self.shares_kept
 
     @ema.setter
-    def ema(self, value):
-        self.share_kept = value
+    def ema(self, list shares not None):
+        if len(shares) != self.group_count:
+            raise ValueError(f"ema must have {self.group_count} numbers, got {len(shares)}")
+        self.shares_kept = shares
         for i in range(self.count):
-            self.tensors[i].ema = 0 if value is None else value
+            share = shares[self.tensors[i].group]
+            self.tensors[i].ema = 0 if share is None else share
 
     cdef void forget_hypers(self) except *:
         """Have the next step read them, and check them against how the arrays are rounded."""
