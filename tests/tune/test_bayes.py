@@ -10,7 +10,9 @@ import pytest
 
 from fastopt import tune
 from fastopt.tune.space.trial import Trial
+from fastopt.tune.strategies.bayes import basin
 from fastopt.tune.strategies.bayes.model import last_refit, representative
+from fastopt.tune.strategies.bayes.outlook import Outlook
 from fastopt.tune.strategies.bayes.strategy import Bayes
 from fastopt.tune.strategies.driver import Driver
 from fastopt.tune.strategies.protocol import SpaceExhausted
@@ -316,6 +318,48 @@ def test_a_refined_integer_cell_does_not_keep_the_search():
         search.number += 1
     # The cell looks promising, but after four trials in it there must be one in another cell.
     assert in_cell[1:] == [True, True, True, False]
+
+
+@pytest.fixture
+def looks_elsewhere(monkeypatch):
+    """The numbers of the trials for which the search looked outside the basin of the best one."""
+    numbers, look = [], Outlook.elsewhere
+    monkeypatch.setattr(
+        Outlook, "elsewhere", lambda self: numbers.append(self.view.number) or look(self)
+    )
+    return numbers
+
+
+def test_a_search_leaves_its_basin_only_when_it_has_converged(monkeypatch):
+    leaves, stays = Search(PLANE), Search(PLANE)
+    params = leaves.run(bowl, 30)
+    monkeypatch.setattr(basin, "CONVERGED", 0.0)
+    refining = stays.run(bowl, 30)
+    first = next(i for i in range(30) if params[i] != refining[i])
+    values = [trial.value for trial in leaves.finished]
+    # the minimum is zero
+    assert min(values[:first]) < 1e-3 * (np.median(values[:4]) - min(values[:4]))
+    best = leaves.finished[int(np.argmin(values[:first]))].params
+    apart = [abs(params[first][name] - best[name]) for name in PLANE]
+    assert max(apart) > basin.RADIUS
+
+
+def test_a_search_that_leaves_its_basin_can_be_resumed(looks_elsewhere):
+    lasting = Search(PLANE)
+    lasting.run(bowl, 50)
+    for _ in range(8):
+        expected = lasting.resumed().suggestion()
+        trial = lasting.ask()
+        assert trial.params == expected
+        lasting.tell(trial, bowl(trial.params))
+    assert max(looks_elsewhere) > 50
+
+
+def test_every_other_trial_of_a_converged_search_still_refines(looks_elsewhere):
+    search = Search(PLANE)
+    search.run(bowl, 40)
+    assert len(looks_elsewhere) > 5
+    assert all(number % 2 == 0 for number in looks_elsewhere)
 
 
 def spent(least, **options):

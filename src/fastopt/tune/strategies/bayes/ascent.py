@@ -100,8 +100,8 @@ class Search:
         One of `criteria`.
     low, high : (d,) arrays
         The part of the cube that continuous coordinates may climb in.
-    avoided : (discrete coordinates,) array, optional
-        Points with these discrete coordinates are worth nothing.
+    avoided : callable, optional
+        Points -> whether each of them is worth nothing.
     """
 
     def __init__(self, encoding, criterion, low, high, avoided=None):
@@ -112,11 +112,10 @@ class Search:
 
     def values(self, points):
         """The acquisition at each row of ``points``."""
-        values = self.criterion.values(self.encoding.features(points))
-        if self.avoided is not None:
-            same = (points[:, self.encoding.discrete] == self.avoided).all(axis=1)
-            values[same] = -np.inf
-        return values
+        return self._worth(points, self.criterion.values(self.encoding.features(points)))
+
+    def _worth(self, points, values):
+        return values if self.avoided is None else np.where(self.avoided(points), -np.inf, values)
 
     def climb_continuous(self, points):
         """Move the continuous coordinates of every row uphill, the others fixed."""
@@ -139,7 +138,7 @@ class Search:
         result = points.copy()
         # an inactive coordinate stays where the space imputes it
         result[:, continuous] = np.where(active, found, fixed)
-        return result, values
+        return result, self._worth(result, values)
 
     def step_discrete(self, points, values):
         """Set each discrete coordinate of every row in turn to its best level.

@@ -12,6 +12,7 @@ from fastopt.tune.fronts.boxes import undominated_boxes
 from fastopt.tune.fronts.domination import non_dominated
 from fastopt.tune.strategies.bayes import told, trust_region, warp
 from fastopt.tune.strategies.bayes.ascent import Search
+from fastopt.tune.strategies.bayes.basin import Basin
 from fastopt.tune.strategies.bayes.criteria import Feasibility, Improvement, Product
 from fastopt.tune.strategies.bayes.failures import failure_kernel, labels, latest
 from fastopt.tune.strategies.bayes.gaussian_process import Posterior
@@ -110,10 +111,10 @@ class Outlook:
             return self._towards_feasible(feasibility)
         signs = self.view.signs
         if len(signs) == 1:
-            return self._one(lambda n: results(self.view.finished[:n], signs[0]), feasibility)
+            return self._one(self._results, feasibility, "objective")
         if len(signs) > MOST_EXACT:
             weights = rng.dirichlet(np.ones(len(signs)))
-            return self._one(lambda n: self._scalars(n, weights), feasibility, lasting=False)
+            return self._one(lambda n: self._scalars(n, weights), feasibility, None)
         return self._several(feasibility)
 
     def _kernel(self, name, fit: Callable):
@@ -126,30 +127,48 @@ class Outlook:
 
     # One objective
 
+    def _results(self, n):
+        return results(self.view.finished[:n], self.view.signs[0])
+
     def _scalars(self, n, weights):
         objectives = told.objectives(self.view.finished[:n], self.view.signs)
         return chebyshev(objectives, weights)
 
-    def _one(self, values_of, feasibility, lasting=True) -> Prospect:
+    def elsewhere(self) -> Prospect:
+        """Where to look outside the basin of the best trial, for one objective.
+
+        The model knows only the best trial of the basin. The others, which differ little, would
+        decide how the values are warped, and would make all other places look hopeless.
+        """
+        feasibility = self._feasibility() + self._success()
+        return self._one(self._results, feasibility, "elsewhere", outside=True)
+
+    def _one(self, values_of, feasibility, kernel_name, outside=False) -> Prospect:
         """By the expected improvement.
 
         ``values_of(n)`` gives the values of the first n finished trials, to be minimised, NaN for
         failures. It is a function, because the value of a stopped trial depends on the other
-        trials. ``lasting`` says whether the next suggestion is made from the same values.
+        trials. ``kernel_name`` is None if the next suggestion is not made from the same values.
+        With ``outside``, the best trial stands for its basin, whose points are worth nothing.
         """
         options, worst = self.options, self.strategy.failures == "worst"
         if self.violations is not None:
             options = replace(options, outputs=warp.gentle)
 
-        def fit(n):
+        def known(n):
             values = values_of(n)
             kept = ~np.isnan(values) | worst
-            return fit_kernel(self.encoding, self.points[:n][kept], values[kept], options)
+            if outside:
+                kept &= ~Basin(self.encoding, self.points[:n], values).crowd
+            return self.points[:n][kept], values[kept], kept
 
-        kernel = self._kernel("objective", fit) if lasting else fit(len(self.points))
-        values = values_of(len(self.points))
-        kept = ~np.isnan(values) | worst
-        points, values = self.points[kept], values[kept]
+        def fit(n):
+            points, values, _ = known(n)
+            return fit_kernel(self.encoding, points, values, options)
+
+        n = len(self.points)
+        kernel = self._kernel(kernel_name, fit) if kernel_name else fit(n)
+        points, values, kept = known(n)
         targets = options.outputs(values)
         unit = unit_at_best(values, targets)
         violations = None if self.violations is None else self.violations[kept]
@@ -190,12 +209,16 @@ class Outlook:
         noise = math.sqrt(posterior.noise) if repeats else 0.0
         improvement = Improvement(posterior, best, noise)
         criterion = Product([improvement, *feasibility]) if feasibility else improvement
-        avoided = self._avoided(self.points, ranked[0])
+        if outside:
+            avoided = Basin(self.encoding, self.points, values_of(n)).holds
+            ranked = np.concatenate([ranked[~avoided(ranked)], ranked])
+        else:
+            avoided = self._avoided(self.points, ranked[0])
         search = Search(self.encoding, criterion, low, high, avoided)
         return Prospect(search, ranked[:INCUMBENTS], unit, local)
 
     def _avoided(self, points, incumbent):
-        """The incumbent's discrete coordinates, if the last trials have all had them too.
+        """What has the incumbent's discrete coordinates, if the last trials have all had them too.
 
         Otherwise the search might refine the continuous coordinates for ever, by less and less,
         since the warp of the values magnifies each gain.
@@ -205,7 +228,9 @@ class Outlook:
             return None
         cell = incumbent[encoding.discrete]
         last = points[-REFINED:, encoding.discrete]
-        return cell if (last == cell).all() else None
+        if not (last == cell).all():
+            return None
+        return lambda points: (points[:, encoding.discrete] == cell).all(axis=1)
 
     @staticmethod
     def _merits(values, violations):

@@ -11,10 +11,11 @@ import numpy as np
 from scipy.stats import qmc
 
 from fastopt import _checks
-from fastopt.tune.strategies.bayes import trust_region
+from fastopt.tune.strategies.bayes import basin, trust_region
 from fastopt.tune.strategies.bayes.blas import one_blas_thread
 from fastopt.tune.strategies.bayes.features import Encoding
 from fastopt.tune.strategies.bayes.outlook import Outlook, Prospect
+from fastopt.tune.strategies.bayes.stopped import results
 from fastopt.tune.strategies.protocol import ImprovementSpent, View
 from fastopt.tune.strategies.sobol import Sobol
 
@@ -55,9 +56,10 @@ class Bayes:
 
     The first points are the ``initial`` values of the parameters (else the centre of the space) and
     Sobol's. From then on a Gaussian process with a Matern-5/2 kernel is fitted to the results, and
-    the point of the greatest expected improvement is suggested. No point is suggested twice, with
-    noise neither; when none is left, `SpaceExhausted` is raised. Running trials count with their
-    expected value.
+    the point of the greatest expected improvement is suggested. Once that is negligible, every
+    other trial may leave the surroundings of the best one. No point is suggested twice, with noise
+    neither; when none is left, `SpaceExhausted` is raised. Running trials count with their expected
+    value.
 
     A suggestion is a function of the seed, the space, and the trials (in the order in which they
     finished): nothing else is remembered, so a resumed study goes on as if it had never stopped.
@@ -139,6 +141,7 @@ class _Suggestion:
         self.encoding = cache["encoding"]
         self.rng = np.random.default_rng((view.seed, view.number))
         self.outlook = Outlook(strategy, view, self.encoding)
+        self.n_initial = strategy.n_initial or min(max(len(self.space) + 1, 4), 10)
 
     def params(self) -> dict:
         if self._is_initial():
@@ -152,13 +155,10 @@ class _Suggestion:
         return found if found is not None else self._next_of_sobol()
 
     def _is_initial(self):
-        n_initial = self.strategy.n_initial
-        if n_initial is None:
-            n_initial = min(max(len(self.space) + 1, 4), 10)
         view = self.view
         begun = len(view.finished) + len(view.pending)
         # a model of failures alone would say nothing
-        return begun < n_initial or not any(trial.state in TOLD for trial in view.finished)
+        return begun < self.n_initial or not any(trial.state in TOLD for trial in view.finished)
 
     def _is_stuck(self):
         """Whether values repeat, as on a plateau or in steps, and the best is many trials old.
@@ -208,25 +208,44 @@ class _Suggestion:
             return None
         prospect = self.outlook.prospect(self.rng)
         scores = prospect.search.values(rows[left])
-        self._check_improvement(float(scores.max()), prospect.unit)
+        self._check_improvement(math.exp(float(scores.max())) * prospect.unit)
         return dict(every[left[int(scores.argmax())]])
 
     def _best_by_search(self):
         prospect = self.outlook.prospect(self.rng)
+        params, score = self._best_of(prospect)
+        refined = self.view.row < REFINED_ROWS
+        if params is None or prospect.search.avoided is not None or not refined:
+            return params
+        expected = math.exp(score) * prospect.unit
+        self._check_improvement(expected)
+        if self.view.number % 2 == 0 and self._has_converged(prospect, expected):
+            # the basin is refined by the trials between
+            elsewhere = self.outlook.elsewhere()
+            other, score = self._best_of(elsewhere)
+            if math.exp(score) * elsewhere.unit > expected:
+                return other
+        return params
+
+    def _has_converged(self, prospect, expected):
+        """Whether an expected improvement is negligible beside the spread of the first values."""
+        if prospect.local or self.outlook.n_constraints or len(self.view.directions) > 1:
+            return False
+        values = results(self.view.finished, self.view.signs[0])
+        return expected < basin.CONVERGED * basin.spread(values[: self.n_initial])
+
+    def _best_of(self, prospect):
+        """The params of the best point that is new, and its score; None if there is none."""
         search = prospect.search
         candidates = self._candidates(prospect)
         scores = search.values(candidates)
         if self.view.row >= REFINED_ROWS:
-            return self._first_new(candidates, scores)[0]
+            return self._first_new(candidates, scores)
         starts = self._starts(candidates, scores)
         starts = starts[np.isfinite(scores[starts])]
         found, found_scores = search.refine(candidates[starts], scores[starts])
         pool = np.concatenate([found, candidates])
-        scores = np.concatenate([found_scores, scores])
-        params, score = self._first_new(pool, scores)
-        if params is not None and search.avoided is None:
-            self._check_improvement(score, prospect.unit)
-        return params
+        return self._first_new(pool, np.concatenate([found_scores, scores]))
 
     def _first_new(self, points, scores):
         """The params of the best point that is new, and its score; None if there is none."""
@@ -236,9 +255,8 @@ class _Suggestion:
                 return params, float(scores[i])
         return None, -math.inf
 
-    def _check_improvement(self, score, unit):
+    def _check_improvement(self, expected):
         """Raise if the best suggestion is expected to improve less than the user's minimum."""
-        expected = math.exp(score) * unit
         if expected < self.strategy.min_improvement:
             raise ImprovementSpent(
                 f"{self.strategy!r} expects an improvement of only {expected:.3g} from the next "
