@@ -22,7 +22,8 @@ def plot_ranks(cells: Cells, groups: list[list[str]], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     everyone = list(dict.fromkeys(rival for group in groups for rival in group))
-    colours = dict(zip(everyone, plt.get_cmap("tab10").colors, strict=False))
+    palette = [*plt.get_cmap("tab10").colors, "black", "goldenrod"]
+    colours = dict(zip(everyone, palette[: len(everyone)], strict=True))
     with plt.rc_context({"font.size": FONT_SIZE}):
         size = (WIDTH, HEIGHT * len(groups))
         figure, panels = plt.subplots(

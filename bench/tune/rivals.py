@@ -9,6 +9,7 @@ scale, the settings that its own documentation recommends for a search of this s
 from __future__ import annotations
 
 import math
+import os
 
 import numpy as np
 
@@ -98,6 +99,19 @@ def optuna_cmaes(space, seed, budget):
     return Optuna(
         space, seed, budget, lambda samplers, s: samplers.CmaEsSampler(seed=s, with_margin=integers)
     )
+
+
+def optuna_auto(space, seed, budget):
+    """OptunaHub's AutoSampler, from a local copy of the registry if OPTUNAHUB_REGISTRY names one."""
+    import optunahub
+
+    name, registry = "samplers/auto_sampler", os.environ.get("OPTUNAHUB_REGISTRY")
+    module = (
+        optunahub.load_local_module(name, registry_root=registry)
+        if registry
+        else optunahub.load_module(name)
+    )
+    return Optuna(space, seed, budget, lambda samplers, s: module.AutoSampler(seed=s))
 
 
 class Penalty:
@@ -256,6 +270,47 @@ class Smac:
         self.facade.tell(self.info, self.trial_value(cost=self.finite(value)), save=False)
 
 
+class Ax:
+    """Ax's client with its default strategy, whose model is BoTorch's Gaussian process."""
+
+    def __init__(self, space, seed, budget):
+        import logging
+
+        import torch
+        from ax.api.client import Client
+        from ax.api.configs import ChoiceParameterConfig, RangeParameterConfig
+
+        logging.disable(logging.WARNING)
+        torch.set_num_threads(1)
+        self.client = Client(random_seed=seed)
+        self.client.configure_experiment(
+            parameters=[
+                ChoiceParameterConfig(
+                    name=name, parameter_type="str", values=spec[1], is_ordered=False
+                )
+                if spec[0] == "choice"
+                else RangeParameterConfig(
+                    name=name,
+                    parameter_type=spec[0],
+                    bounds=(spec[1], spec[2]),
+                    scaling="log" if spec[3] else "linear",
+                )
+                for name, spec in space.items()
+            ]
+        )
+        self.client.configure_optimization(objective="-value")
+
+    def ask(self):
+        ((self.index, params),) = self.client.get_next_trials(max_trials=1).items()
+        return params
+
+    def tell(self, params, value):
+        if math.isfinite(value):
+            self.client.complete_trial(self.index, raw_data={"value": value})
+        else:
+            self.client.mark_trial_failed(self.index)
+
+
 RIVALS = {
     "fastopt": Fastopt,
     "random": Random,
@@ -264,7 +319,9 @@ RIVALS = {
     "optuna-cmaes": optuna_cmaes,
     "hyperopt": Hyperopt,
     "optuna-gp": optuna_gp,
+    "optuna-auto": optuna_auto,
     "skopt": ScikitOptimize,
     "smac": Smac,
     "hebo": Hebo,
+    "ax": Ax,
 }
