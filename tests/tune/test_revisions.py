@@ -84,6 +84,18 @@ def test_only_trials_that_have_ended_are_revised(tmp_path):
             call(0)
 
 
+def test_a_trial_may_end_and_be_deleted_between_two_looks_of_another_study(tmp_path):
+    study, other = (
+        tune.Study(SMALL, strategy="grid", storage=tmp_path / "study.db") for _ in range(2)
+    )
+    trial = study.ask()
+    assert [t.state for t in other.trials] == ["running"]
+    study.tell(trial, 1.0)
+    study.delete(trial)
+    assert other.trials == []
+    assert other.ask().params == trial.params
+
+
 def test_a_deleted_trial_is_replaced_by_a_search_for_a_number_of_trials(tmp_path):
     options = {"strategy": "random", "storage": tmp_path / "study.db"}
     study = tune.minimize(smooth, SPACE, 5, **options)

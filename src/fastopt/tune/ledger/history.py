@@ -162,6 +162,8 @@ class History:
             trial.state = "deleted"
             others = (other for other in self.trials.values() if other is not trial)
             self.taken = {self._space.key(other.params) for other in others}
+            # It may have ended and been deleted since it was last seen, running.
+            self.owners.pop(number, None)
             del self.trials[number]
         self.deleted.add(number)
 
