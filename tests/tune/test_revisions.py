@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 from study_files import told
 from tune_objectives import SMALL, SPACE, smooth
@@ -94,6 +95,43 @@ def test_a_trial_may_end_and_be_deleted_between_two_looks_of_another_study(tmp_p
     study.delete(trial)
     assert other.trials == []
     assert other.ask().params == trial.params
+
+
+CALLS = {
+    "tell": lambda study, trial: study.tell(trial, 1.0),
+    "correct": lambda study, trial: study.correct(trial, -1.0),
+    "invalidate": lambda study, trial: study.invalidate(trial, "no"),
+    "delete": lambda study, trial: study.delete(trial),
+    "requeue": lambda study, trial: study.requeue(trial),
+    "traceback": lambda study, trial: study.traceback(trial),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_trial_may_be_named_by_an_integer_of_numpy(tmp_path, name):
+    def outcome(number):
+        study = tune.Study(SMALL, strategy="grid", storage=tmp_path / f"{type(number).__name__}.db")
+        study.run(lambda params: 1 / 0, 1, max_failures=None)
+        told(study, [1.0])
+        study.ask()
+        which = {"requeue": 0, "traceback": 0, "tell": 2}.get(name, 1)
+        shown = CALLS[name](study, type(number)(which))
+        asked = study.ask().params
+        study.close()
+        with tune.open(study.storage) as study:
+            trials = [(t.number, t.state, t.value, t.error, t.params) for t in study.trials]
+        return shown if name == "traceback" else None, asked, trials
+
+    assert outcome(np.int64(0)) == outcome(0)
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("wrong", [{"a": 1}, [0], "0", 0.0, True, None])
+def test_what_is_no_number_of_a_trial_is_refused(name, wrong):
+    study = tune.Study(SMALL, strategy="grid")
+    told(study, [1.0])
+    with pytest.raises(TypeError, match="trial must be a Trial or its number, got"):
+        CALLS[name](study, wrong)
 
 
 def test_a_deleted_trial_is_replaced_by_a_search_for_a_number_of_trials(tmp_path):

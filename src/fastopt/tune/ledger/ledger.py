@@ -435,7 +435,13 @@ class Ledger:
 
 
 def _number(trial: Trial | int) -> int:
-    return trial.number if isinstance(trial, Trial) else trial
+    if isinstance(trial, Trial):
+        return trial.number
+    try:
+        # Python's own integer: one of NumPy would reach SQLite as bytes, which equal no number.
+        return _checks.integer("trial", trial)
+    except TypeError:
+        raise TypeError(f"trial must be a Trial or its number, got {trial!r}") from None
 
 
 def _checked_name(name: Any) -> str:
