@@ -132,6 +132,50 @@ def test_contour_takes_the_parameters_it_is_given(study):
         study.plot.contour("lr", "momentum")
 
 
+def two_models(seen=("a", "b")):
+    """Each model has a parameter, on which alone the value depends."""
+    space = {
+        "none": tune.Categorical(["x", "y"]),
+        "model": tune.Categorical(["a", "b"]),
+        "of_a": tune.Float(0.0, 1.0, when={"model": "a"}),
+        "of_b": tune.Float(0.0, 1.0, when={"model": "b"}),
+    }
+    study = tune.Study(space, strategy="sobol")
+
+    def objective(params):
+        if params["model"] not in seen:
+            raise ValueError(params["model"])
+        return params.get("of_a", 0.5) - params.get("of_b", 0.5)
+
+    study.run(objective, 40)
+    return study
+
+
+@needs_matplotlib
+def test_contour_is_of_parameters_that_a_trial_has_together():
+    study = two_models()
+    important = list(study.importance())
+    assert {*important[:2]} == {"of_a", "of_b"}  # which no trial has together
+    axes = study.plot.contour().axes[0]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == (important[0], important[2])
+    axes = study.plot.contour("of_b").axes[0]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("of_b", important[2])
+    axes = study.plot.contour(y="of_b").axes[0]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == (important[2], "of_b")
+    with pytest.raises(ValueError, match="no trial has both 'of_a' and 'of_b'"):
+        study.plot.contour("of_a", "of_b")
+    with pytest.raises(ValueError, match="no trial has one beside 'of_b'"):
+        two_models(seen="a").plot.contour("of_b")
+
+
+@needs_matplotlib
+def test_contour_needs_two_parameters():
+    study = tune.Study({"x": tune.Float(0.0, 1.0)}, strategy="sobol")
+    study.run(lambda params: params["x"], 8)
+    with pytest.raises(ValueError, match="a contour needs two parameters, and no trial has two"):
+        study.plot.contour()
+
+
 @needs_matplotlib
 def test_the_values_beside_a_contour_are_written_as_on_the_axes():
     study = tune.Study({"x": tune.Float(1.0, 5000.0, log=True), "n": tune.Int(1, 9)}, seed=0)

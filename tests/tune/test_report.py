@@ -63,6 +63,25 @@ def test_the_report_is_one_page_that_needs_no_network(study, tmp_path):
 
 
 @needs_matplotlib
+@pytest.mark.parametrize("seen", ["xab", "x"])
+def test_the_report_of_parameters_that_no_trial_has_together(tmp_path, seen):
+    space = {
+        "model": tune.Categorical(["a", "b", "x"]),
+        "of_a": tune.Float(0.0, 1.0, when={"model": "a"}),
+        "of_b": tune.Float(0.0, 1.0, when={"model": "b"}),
+    }
+    study = tune.Study(space, strategy="sobol")
+    for i in range(20):
+        model = seen[i % len(seen)]
+        own = {} if model == "x" else {f"of_{model}": i / 20}
+        study.add({"model": model, **own}, sum(own.values()) or 0.5)
+    study.report(tmp_path / "report.html")
+    text = Page((tmp_path / "report.html").read_text(encoding="utf-8")).text
+    assert ("The two most important parameters" in text) is (len(seen) > 1)
+    assert "Trials by value" in text
+
+
+@needs_matplotlib
 def test_the_report_of_a_study_without_results(tmp_path):
     study = tune.Study(SPACE, strategy="random")
     study.report(tmp_path / "empty.html")

@@ -78,8 +78,9 @@ PICTURES = {
     ),
     "contour": (
         "The two most important parameters",
-        "What a model of the trials expects on average over all other parameters; where none "
-        "predicts them, a local average of the trials.",
+        "The two that matter most of those that a trial has together. What a model of the trials "
+        "expects on average over all other parameters; where none predicts them, a local average "
+        "of the trials.",
     ),
 }
 
@@ -182,7 +183,7 @@ def _best(best: Trial) -> list[str]:
     ]
 
 
-def _pictures(plots: Plots, done: int, coordinates: int, curves: bool) -> list[str]:
+def _pictures(plots: Plots, done: int, most_params: int, curves: bool) -> list[str]:
     parts = []
     for name in PICTURES:
         if name == "front" or (name == "curves" and not curves):
@@ -190,7 +191,7 @@ def _pictures(plots: Plots, done: int, coordinates: int, curves: bool) -> list[s
         if name == "importance" and done < FEWEST:
             parts.append(f'<p class="note">Importance needs {FEWEST} done trials.</p>')
             return parts
-        if name == "contour" and coordinates < 2:
+        if name == "contour" and most_params < 2:
             return parts
         parts += _picture_of(name, plots)
     return parts
@@ -295,7 +296,8 @@ def write_page(
         body += _picture_of("front", plots)
     elif ranked:
         curves = any(len(trial.values) > 1 for trial in trials)
-        body += [*_best(ranked[0]), *_pictures(plots, len(ranked), len(space), curves)]
+        most = max(len(trial.params) for trial in ranked)
+        body += [*_best(ranked[0]), *_pictures(plots, len(ranked), most, curves)]
     if ranked:
         body += _trials(space, len(directions), ranked, n_best)
     body += _failures(trials)

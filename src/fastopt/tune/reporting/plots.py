@@ -8,7 +8,8 @@ piles up.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import combinations
 from typing import Any, NoReturn
 
 import numpy as np
@@ -330,7 +331,7 @@ class Plots:
         return panels.flat[0].figure
 
     def contour(self, x: str | None = None, y: str | None = None, axes: Any = None) -> Any:
-        """The value over two parameters, by default the two most important.
+        """The value over two parameters, by default the most important that a trial has together.
 
         It is the mean of the Gaussian process of :meth:`Study.importance`, averaged over all other
         parameters; blank where one of the two is inactive. Where that process is not trusted, for
@@ -338,14 +339,11 @@ class Plots:
         themselves: a map of where good ones were, not a model. The colour bar says which.
         """
         done = self._done()
-        names = list(importance(self._space, done)) if None in (x, y) else []
-        x = next(name for name in names if name != y) if x is None else x
-        y = next((name for name in names if name != x), None) if y is None else y
         for argument, name in (("x", x), ("y", y)):
-            if name not in self._space.parameters:
+            if name is not None and name not in self._space.parameters:
                 raise ValueError(f"{argument} must be one of {self._space.names}, got {name!r}")
-        assert x is not None
-        assert y is not None
+        if x is None or y is None:
+            x, y = self._pair(done, x, y)
         done = [trial for trial in done if x in trial.params and y in trial.params]
         if not done:
             raise ValueError(f"no trial has both {x!r} and {y!r}")
@@ -386,6 +384,19 @@ class Plots:
         bar.ax.tick_params(colors=TEXT, labelsize=8, length=2)
         clean(axes)
         return axes.figure
+
+    def _pair(self, done: list[Trial], x: str | None, y: str | None) -> tuple[str, str]:
+        """The most important parameters, of which one may be given, that a trial has together."""
+        names = list(importance(self._space, done))
+        pairs: Iterable[tuple[str, str]] = combinations(names, 2)
+        if x is not None or y is not None:
+            others = [name for name in names if name not in (x, y)]
+            pairs = [(name if x is None else x, name if y is None else y) for name in others]
+        for pair in pairs:
+            if any(trial.params.keys() >= {*pair} for trial in done):
+                return pair
+        missing = "two" if x is y is None else f"one beside {y if x is None else x!r}"
+        raise ValueError(f"a contour needs two parameters, and no trial has {missing}")
 
     def importance(
         self,
