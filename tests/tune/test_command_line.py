@@ -122,6 +122,21 @@ def test_what_is_exported_is_imported_again(tmp_path, path, kind, capsys):
             assert repr(copied.strategy) == repr(study.strategy)
 
 
+@pytest.mark.parametrize(
+    "command", [["export", "--csv"], ["export", "--json"], ["report"]], ids=" ".join
+)
+@pytest.mark.parametrize("link", [False, True])
+def test_the_file_of_the_study_is_not_written_over(tmp_path, path, command, link, capsys):
+    out = str(tmp_path / "link") if link else path
+    if link:
+        os.symlink(path, out)
+    before = ended(path)
+    name, *option = command
+    assert main([name, path, *option, out]) == 1
+    assert f"{out} is the file of the study itself" in capsys.readouterr().err
+    assert ended(path) == before
+
+
 def test_a_table_has_a_column_for_each_parameter_and_note(path, capsys):
     assert main(["export", path, "--csv", "-"]) == 0
     rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))

@@ -13,6 +13,7 @@ from fastopt.tune._habits import no_attribute
 from fastopt.tune.ledger.agreement import Resume
 from fastopt.tune.ledger.callbacks import check_callbacks, notify
 from fastopt.tune.ledger.copies import copy_study
+from fastopt.tune.ledger.database import spare
 from fastopt.tune.ledger.encoding import name_strategy
 from fastopt.tune.ledger.ledger import Ledger
 from fastopt.tune.ledger.results import MISSING, add, tell
@@ -771,9 +772,15 @@ class Study:
         """Write one HTML page about the study: best params, pictures, best trials, failures.
 
         The page holds everything itself and opens without a network. Needs matplotlib.
+
+        Raises
+        ------
+        ValueError
+            If ``path`` is the study's own file.
         """
         from fastopt.tune.reporting.page import write_page
 
+        spare(self.storage, path)
         write_page(
             path,
             name=self.name,

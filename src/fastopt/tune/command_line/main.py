@@ -13,6 +13,7 @@ from typing import IO, Any
 
 from fastopt import tune
 from fastopt.tune.command_line.text import clean, describe, list_studies, list_trials
+from fastopt.tune.ledger.database import spare
 
 __all__ = ["main"]
 
@@ -127,14 +128,14 @@ def _file(path: str, mode: str) -> Iterator[IO[str]]:
 def _export(options: argparse.Namespace) -> None:
     from fastopt.tune.command_line.exchange import write_csv, write_json
 
-    with (
-        tune.open(options.file, options.name) as study,
-        _file(options.csv or options.json, "w") as f,
-    ):
-        if options.csv:
-            write_csv(study.space.names, len(study.directions), study.trials, f)
-        else:
-            write_json(study, f)
+    out = options.csv or options.json
+    with tune.open(options.file, options.name) as study:
+        spare(study.storage, out)
+        with _file(out, "w") as file:
+            if options.csv:
+                write_csv(study.space.names, len(study.directions), study.trials, file)
+            else:
+                write_json(study, file)
 
 
 def _import(options: argparse.Namespace) -> None:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from fastopt.tune.ledger.schema import check_header, create_tables
 
-__all__ = ["Access", "Database"]
+__all__ = ["Access", "Database", "spare"]
 
 T = TypeVar("T")
 Access = Literal["create", "write", "read"]
@@ -25,6 +25,12 @@ IN_MEMORY = 0
 POLL = 0.0002
 # The log is written into the file at most this often, in units of the time that takes.
 SETTLE_EVERY = 20
+
+
+def spare(own: str | None, path: str | os.PathLike[str]) -> None:
+    """Raise ValueError if what is to be written at ``path`` would replace the study's own file."""
+    if own is not None and os.path.exists(path) and os.path.samefile(own, path):
+        raise ValueError(f"{os.fspath(path)} is the file of the study itself: give another path")
 
 
 class Database:
