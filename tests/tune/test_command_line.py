@@ -122,6 +122,58 @@ def test_what_is_exported_is_imported_again(tmp_path, path, kind, capsys):
             assert repr(copied.strategy) == repr(study.strategy)
 
 
+@pytest.mark.parametrize("nothing", [None, ""])
+def test_an_empty_cell_is_a_choice_where_the_condition_of_its_parameter_holds(tmp_path, nothing):
+    space = {
+        "solver": tune.Categorical(["adam", "sgd"]),
+        "clip": tune.Categorical([1.0, nothing], when={"solver": "sgd"}),
+        "then": tune.Categorical([nothing, 2.0], when={"clip": nothing}),
+    }
+    path, target, out = (str(tmp_path / name) for name in ("study.db", "target.db", "out.csv"))
+    with tune.Study(space, strategy="grid", storage=path) as study:
+        study.run(lambda params: float(len(params)))
+        assert sorted(len(trial.params) for trial in study.trials) == [1, 2, 3, 3]
+    tune.Study(space, strategy="grid", storage=target).close()
+    assert main(["export", path, "--csv", out]) == 0
+    assert main(["import", target, "--csv", out]) == 0
+    assert ended(target) == ended(path)
+
+
+def test_a_cell_that_is_the_text_of_two_choices_adds_nothing(tmp_path, capsys):
+    space = {"flag": tune.Categorical(["x", True, "True"])}
+    path, out = str(tmp_path / "study.db"), str(tmp_path / "out.csv")
+    with tune.Study(space, strategy="grid", storage=path) as study:
+        study.run(lambda params: 1.0)
+    before = ended(path)
+    assert main(["export", path, "--csv", out]) == 0
+    assert main(["import", path, "--csv", out]) == 1
+    error = capsys.readouterr().err
+    assert "line 3: 'True' is the text of several choices, True, 'True'" in error
+    assert ended(path) == before
+
+
+def test_what_became_of_params_is_exported_as_json(tmp_path):
+    def training(params):
+        for _ in range(3):
+            rows = yield params["x"]
+            params = rows.params
+
+    space = {"x": tune.Float(0.0, 1.0), "kind": tune.Categorical([(1, 2), None])}
+    path, out = str(tmp_path / "study.db"), tmp_path / "out.json"
+    with tune.Study(space, strategy="sobol", storage=path) as study:
+        study.run(training, 8, batch=8, scheduler=tune.PopulationBased(["x"], every=1))
+        trials = study.trials
+    assert any(trial.lineage for trial in trials)
+    assert main(["export", path, "--json", str(out)]) == 0
+    for trial, record in zip(trials, json.loads(out.read_text())["trials"], strict=True):
+        lineage = record.get("lineage", [])
+        assert [(c["epoch"], c["source"]) for c in lineage] == [
+            (c["epoch"], c["source"]) for c in trial.lineage
+        ]
+        assert [c["params"]["x"] for c in lineage] == [c["params"]["x"] for c in trial.lineage]
+    assert main(["import", str(tmp_path / "new.db"), "--json", str(out)]) == 0
+
+
 @pytest.mark.parametrize(
     "command", [["export", "--csv"], ["export", "--json"], ["report"]], ids=" ".join
 )

@@ -26,13 +26,21 @@ def _directions(directions: Sequence[str]) -> dict[str, Any]:
     return {"direction": directions[0]} if len(directions) == 1 else {"directions": directions}
 
 
+def _lineage(space: Space, trial: Trial) -> list[dict[str, Any]]:
+    return [
+        {**change, "params": json.loads(params_to_json(space, change["params"]))}
+        for change in trial.lineage
+    ]
+
+
 def write_json(study: Any, file: IO[str]) -> None:
-    """All of a study: what it searches, and its trials."""
+    """What a study searches, and its trials."""
     space = study.space
     trials = [
         {
             **{name: getattr(trial, name) for name in FIELDS},
             **{name: facts for name in LATER_FIELDS if (facts := getattr(trial, name))},
+            **({"lineage": _lineage(space, trial)} if trial.lineage else {}),
             "params": json.loads(params_to_json(space, trial.params)),
         }
         for trial in study.trials
@@ -116,12 +124,13 @@ def read_csv(space: Space, n_objectives: int, file: IO[str]) -> Iterator[Trial]:
     """The trials that have ended of a table with columns as :func:`write_csv` has.
 
     ``param_NAME`` and the result must be there; ``constraint_…``, ``state``, ``error`` and
-    ``note_NAME`` are read too, other columns are not. Choices are told apart by their text.
+    ``note_NAME`` are read too, other columns are not. Choices are found by their text.
 
     Raises
     ------
     ValueError
-        For a column that is missing, or a cell that is not of its parameter; it names the line.
+        For a column that is missing, or a cell that is not of its parameter or the text of two
+        choices; it names the line.
     """
     reader = csv.DictReader(file)
     header = reader.fieldnames or []
@@ -148,8 +157,9 @@ def _read_row(space: Space, results: list[str], row: Mapping[str, Any]) -> Trial
     params = {
         name: _read_cell(parameter, cell)
         for name, parameter in space.parameters.items()
-        if (cell := row[f"param_{name}"]) or _is_choice(parameter, cell)
+        if (cell := row[f"param_{name}"])
     }
+    params |= _read_empty(space, params)
     notes = {
         name.removeprefix("note_"): json.loads(cell)
         for name, cell in row.items()
@@ -176,8 +186,22 @@ def _read_constraints(row: Mapping[str, Any]) -> list[float]:
     return [float(row[name]) for name in names]
 
 
-def _is_choice(parameter: Any, cell: str) -> bool:
-    return isinstance(parameter, Categorical) and cell in map(_text, parameter.choices)
+def _read_empty(space: Space, params: Mapping[str, Any]) -> dict[str, Any]:
+    """The choices that an empty cell stands for: None, or the empty text.
+
+    The cell of a parameter whose condition does not hold is empty too.
+    """
+    choices = {
+        name: _read_cell(parameter, "")
+        for name, parameter in space.parameters.items()
+        if name not in params
+        and isinstance(parameter, Categorical)
+        and "" in map(_text, parameter.choices)
+    }
+    if not choices:
+        return {}
+    (active,) = space.active([space.encode({**choices, **params})])
+    return {name: choices[name] for name in choices if active[space.names.index(name)]}
 
 
 def _text(choice: Any) -> str:
@@ -187,7 +211,10 @@ def _text(choice: Any) -> str:
 def _read_cell(parameter: Any, cell: str) -> Any:
     if not isinstance(parameter, Categorical):
         return float(cell)
-    for choice in parameter.choices:
-        if _text(choice) == cell:
-            return choice
-    raise ValueError(f"{cell!r} is not the text of one of the choices {parameter.choices!r}")
+    meant = [choice for choice in parameter.choices if _text(choice) == cell]
+    if not meant:
+        raise ValueError(f"{cell!r} is not the text of one of the choices {parameter.choices!r}")
+    if len(meant) > 1:
+        both = ", ".join(map(repr, meant))
+        raise ValueError(f"{cell!r} is the text of several choices, {both}; JSON keeps them apart")
+    return meant[0]

@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     export = add("export", _export, "Write a study for other programs; - is the terminal.")
     kind = export.add_mutually_exclusive_group(required=True)
     kind.add_argument("--csv", metavar="OUT", help="its trials as a table")
-    kind.add_argument("--json", metavar="OUT", help="all of it; import reads that")
+    kind.add_argument("--json", metavar="OUT", help="its space and trials; import reads that")
     read = add("import", _import, "Add the trials of another file to a study.")
     kind = read.add_mutually_exclusive_group(required=True)
     kind.add_argument("--csv", metavar="IN", help="a table; the study must be there")
