@@ -48,6 +48,7 @@ CONTINUOUS = [
         (lambda: tune.Float(1.0), TypeError, ["low and high"]),
         (lambda: tune.Float(scipy.stats.poisson(2.0)), TypeError, ["continuous"]),
         (lambda: tune.Float(scipy.stats.norm(0.0, -1.0)), ValueError, ["invalid"]),
+        (lambda: tune.Float(scipy.stats.gamma), TypeError, ["frozen", "gamma_gen"]),
         (lambda: tune.Float(scipy.stats.norm(), log=True), ValueError, ["neither log nor step"]),
         (lambda: tune.Int(3, 1), ValueError, ["low=3", "high=1"]),
         (lambda: tune.Int(0, 8, log=True), ValueError, ["log=True", "low > 0"]),

@@ -256,7 +256,13 @@ class Float(Number):
         if self.log or self.step is not None:
             raise ValueError("Float with a distribution takes neither log nor step")
         self._set("distribution", distribution)
-        low, high = (float(bound) for bound in distribution.support())
+        try:
+            low, high = (float(bound) for bound in distribution.support())
+        except TypeError as error:  # not frozen, and of a family that has parameters
+            raise TypeError(
+                f"Float needs a frozen distribution, as scipy.stats.loguniform(1e-3, 1.0) is one, "
+                f"got {distribution!r}: {error}"
+            ) from None
         if math.isnan(low) or math.isnan(high):
             raise ValueError(f"Float got a distribution with invalid parameters: {distribution!r}")
         self._set("low", low)
