@@ -1,5 +1,6 @@
 """Results from elsewhere; and params are copies, which their receiver may change."""
 
+import numpy as np
 import pytest
 
 from fastopt import tune
@@ -106,6 +107,20 @@ def test_notes_are_in_the_file(tmp_path):
     study.note({"data": "digits", "split": [1, None]})
     other.note({"data": "letters"})
     assert study.notes == {"data": "letters", "split": [1, None]}
-    with pytest.raises(TypeError):
-        study.note({"fine": 1, "bad": object()})
-    assert "fine" not in other.notes
+    other.note({"classes": np.arange(3), "mean": np.float32(0.5)})
+    assert (study.notes["classes"], study.notes["mean"]) == ([0, 1, 2], 0.5)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"fine": 1, "bad": object()}, "'bad' must be what JSON can hold"),
+        ({"fine": 1, 3: 1}, "a name must be a string, got 3"),
+        (["fine"], r"notes must be a dict, got \['fine'\]"),
+    ],
+)
+def test_of_notes_of_which_one_cannot_be_kept_none_is(wrong, words):
+    study = tune.Study(SPACE)
+    with pytest.raises(TypeError, match=words):
+        study.note(wrong)
+    assert study.notes == {}

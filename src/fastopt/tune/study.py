@@ -583,7 +583,12 @@ class Study:
         Parameters
         ----------
         notes : dict of str to object
-            What JSON can hold.
+            What JSON can hold; numbers and arrays of NumPy too.
+
+        Raises
+        ------
+        TypeError
+            For what JSON cannot hold; nothing is kept.
 
         Examples
         --------

@@ -371,7 +371,7 @@ class Ledger:
 
     def note(self, notes: Mapping[str, Any]) -> None:
         """Keep JSON values by name, all or none."""
-        texts = {key: json.dumps(value) for key, value in notes.items()}
+        texts = {key: json.dumps(value) for key, value in plain_notes(notes).items()}
 
         def store(connection: sqlite3.Connection) -> None:
             for key, text in texts.items():
