@@ -95,6 +95,21 @@ def test_an_imported_study_goes_on_with_the_space_of_the_program_that_made_it(tm
     assert len(ended(path)) == 60
 
 
+@pytest.mark.parametrize("command", ["best", "show"])
+def test_a_note_with_the_name_of_a_parameter_does_not_stand_for_it(tmp_path, command, capsys):
+    path = str(tmp_path / "study.db")
+    with tune.Study({"x": tune.Int(3, 3)}, storage=path) as study:
+        study.tell(study.ask(), 1.0, notes={"x": 5, "y": 7})
+    assert main([command, path]) == 0
+    out = capsys.readouterr().out
+    if command == "best":
+        assert out.splitlines()[1:] == ["x = 3", "note_x = 5", "y = 7"]
+    else:
+        header, row = out.splitlines()[-2:]
+        assert header.split()[2:6] == ["value", "x", "note_x", "y"]
+        assert row.split()[2:6] == ["1", "3", "5", "7"]
+
+
 def test_each_line_of_an_error_is_a_line(tmp_path, path, capsys):
     out, target = str(tmp_path / "out.json"), str(tmp_path / "target.db")
     assert main(["export", path, "--json", out]) == 0

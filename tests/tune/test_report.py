@@ -82,6 +82,15 @@ def test_the_report_of_parameters_that_no_trial_has_together(tmp_path, seen):
 
 
 @needs_matplotlib
+def test_the_report_names_a_note_that_is_called_as_a_parameter_is(tmp_path):
+    study = tune.Study({"x": tune.Int(3, 3)})
+    study.tell(study.ask(), 1.0, notes={"x": 5})
+    study.report(tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "<th>x</th><th>note_x</th>" in text
+
+
+@needs_matplotlib
 def test_the_report_of_a_study_without_results(tmp_path):
     study = tune.Study(SPACE, strategy="random")
     study.report(tmp_path / "empty.html")

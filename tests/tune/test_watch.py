@@ -80,6 +80,14 @@ def test_the_feed_gives_everything_once_and_then_what_has_changed():
     assert [t["number"] for t in feed.since(0)["trials"]].count(1) == 1
 
 
+def test_a_note_with_the_name_of_a_parameter_does_not_stand_for_it():
+    study = tune.Study({"x": tune.Int(3, 3)})
+    study.tell(study.ask(), 1.0, notes={"x": 5, "y": 7})
+    (record,) = Feed(study).since(0)["trials"]
+    assert record["params"] == {"x": "3"}
+    assert record["notes"] == {"note_x": "5", "y": "7"}
+
+
 def test_the_page_and_its_files_come_with_a_policy_that_lets_no_other_code_run(path):
     with serving(path) as port:
         for name, kind in (

@@ -14,6 +14,7 @@ from typing import IO, Any
 from fastopt import tune
 from fastopt.tune.command_line.text import clean, describe, list_studies, list_trials
 from fastopt.tune.ledger.database import spare
+from fastopt.tune.reporting.table import note_title
 
 __all__ = ["main"]
 
@@ -98,7 +99,8 @@ def _best(options: argparse.Namespace) -> None:
         for i, trial in enumerate(found):
             result = ", ".join(map(repr, trial.objectives)) if several else repr(trial.value)
             print(f"{chr(10) * (i > 0)}{result} in trial {trial.number}")
-            for name, value in {**trial.params, **trial.notes}.items():
+            notes = [(note_title(n, trial.params), fact) for n, fact in trial.notes.items()]
+            for name, value in (*trial.params.items(), *notes):
                 shown = repr(value) if isinstance(value, float) else clean(value, 2000)
                 print(f"{clean(name, 200)} = {shown}")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from fastopt.tune.ledger.encoding import name_strategy
 from fastopt.tune.reporting.order import order_trials
-from fastopt.tune.reporting.table import result_columns
+from fastopt.tune.reporting.table import note_title, result_columns
 from fastopt.tune.space import Trial
 
 __all__ = ["clean", "describe", "list_studies", "list_trials"]
@@ -91,4 +91,5 @@ def list_trials(study: Any, most: int) -> str:
         ]
         for trial, numbers in zip(ranked, zip(*results.values(), strict=True), strict=True)
     ]
-    return _table(["trial", "state", *results, *names, *notes, "seconds"], rows)
+    titles = [note_title(note, names) for note in notes]
+    return _table(["trial", "state", *results, *names, *titles, "seconds"], rows)

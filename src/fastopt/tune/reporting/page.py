@@ -15,7 +15,7 @@ from fastopt.tune.reporting.axes import distinct, full_text, shorten
 from fastopt.tune.reporting.importance import FEWEST
 from fastopt.tune.reporting.order import order_trials
 from fastopt.tune.reporting.plots import Plots
-from fastopt.tune.reporting.table import result_columns
+from fastopt.tune.reporting.table import note_title, result_columns
 from fastopt.tune.space import Space, Trial
 
 __all__ = ["summary", "write_page"]
@@ -228,7 +228,8 @@ def _trials(space: Space, n_objectives: int, ranked: Sequence[Trial], n_best: in
     title = f"The best {len(rows)} trials" if len(ranked) > SHOWN else "Trials by value"
     if n_objectives > 1:
         title = f"Trials, the {n_best} of the front first"
-    header = ["trial", *results, *space.names, *notes, "seconds"]
+    titles = [note_title(note, space.names) for note in notes]
+    header = ["trial", *results, *space.names, *titles, "seconds"]
     return [f"<h2>{title}</h2>", _table(header, rows, "first", n_best)]
 
 

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from fastopt.tune.ledger.encoding import name_strategy
+from fastopt.tune.reporting.table import note_title
 from fastopt.tune.space import Trial
 
 __all__ = ["Feed"]
@@ -87,7 +88,8 @@ class Feed:
         """Objectives and constraints, if any, and the notes."""
         facts = {f"objective_{i}": number for i, number in enumerate(trial.objectives)}
         facts |= {f"constraint_{i}": number for i, number in enumerate(trial.constraints)}
-        return {**facts, **trial.notes}
+        names = self._study.space.names
+        return facts | {note_title(name, names): fact for name, fact in trial.notes.items()}
 
     def _record(self, trial: Trial) -> dict[str, Any]:
         parameters = self._study.space.parameters
