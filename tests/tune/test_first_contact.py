@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import io
+import os
 import re
 import sys
 import types
@@ -66,9 +67,20 @@ def test_what_is_no_path_as_storage():
 
 def test_a_url_as_storage(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    text = message(ValueError, lambda: tune.Study(SMALL, storage=":memory:"))
+    assert "without it a study is in memory" in text
     text = message(ValueError, lambda: tune.Study(SMALL, storage="sqlite:///study.db"))
     assert "storage='study.db'" in text
     assert list(tmp_path.iterdir()) == []
+
+
+def test_bytes_as_storage(tmp_path):
+    path = os.fsencode(tmp_path / "study.db")
+    with tune.Study(SMALL, strategy="grid", storage=path) as study:
+        study.ask()
+        assert study.storage == os.fsdecode(path)
+    assert tune.studies(path) == ["study"]
+    assert len(tune.open(path).trials) == 1
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ class Database:
     ) -> None:
         if path is not None and not isinstance(path, (str, bytes, os.PathLike)):
             raise TypeError(f"storage must be the path of a file or None, got {path!r}")
-        self.path = None if path is None else os.fspath(path)
+        self.path = None if path is None else os.fsdecode(path)
         self._lock_timeout = lock_timeout
         self.access = access
         self._connections: dict[int, sqlite3.Connection] = {}
@@ -273,6 +273,8 @@ def _check_path(path: str, access: Access) -> None:
             f"storage: {path!r} is a URL, needs the path of a file: "
             f"storage={rest.lstrip('/') or 'study.db'!r}"
         )
+    if path == ":memory:" and not os.path.exists(path):  # as SQLite says it
+        raise ValueError("storage: without it a study is in memory; ':memory:' would be a file")
     if os.path.isdir(path):
         raise IsADirectoryError(f"storage: {path} is a folder, needs a file")
     folder = os.path.dirname(os.path.abspath(path))
