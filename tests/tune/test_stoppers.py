@@ -54,6 +54,18 @@ def test_a_study_whose_end_was_reached_before_starts_no_trial(stopper):
     assert len(study.trials) == 2
 
 
+@pytest.mark.parametrize("stopper", [tune.TargetValue(1.0), tune.Patience(1)])
+@pytest.mark.parametrize("of_run", [True, False])
+def test_what_goes_by_the_best_value_is_refused_where_there_are_several_objectives(stopper, of_run):
+    given, later = ([], [stopper]) if of_run else ([stopper], [])
+    study = tune.Study(
+        {"x": tune.Int(0, 9)}, strategy="grid", directions=["minimize"] * 2, callbacks=given
+    )
+    with pytest.raises(TypeError, match=r"callbacks: .*goes by the best value"):
+        study.run(lambda p: (p["x"], 0), callbacks=later)
+    assert study.trials == []
+
+
 def test_before_any_success_no_target_is_reached():
     assert not tune.TargetValue(0.0).is_enough(study_of_values([None]))
 

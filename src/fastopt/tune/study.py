@@ -20,6 +20,7 @@ from fastopt.tune.ledger.results import MISSING, add, tell
 from fastopt.tune.ledger.revisions import correct, delete, invalidate
 from fastopt.tune.ledger.winners import best, dominated_volume, front
 from fastopt.tune.running.loop import Run
+from fastopt.tune.running.stoppers import check_stoppers
 from fastopt.tune.space import Parameter, Result, Space, Trial
 from fastopt.tune.strategies.protocol import Direction, Name, Strategy, check_directions
 
@@ -706,6 +707,7 @@ class Study:
         ({'x': 3}, 5)
         """
         before, everyone = self.callbacks, [*self.callbacks, *check_callbacks(callbacks)]
+        check_stoppers(everyone, len(self.directions))
         run = Run(
             self._ledger,
             partial(notify, everyone, self._warned, self),

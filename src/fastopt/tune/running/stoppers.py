@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from fastopt import _checks
 from fastopt.tune.space.trial import Trial
 
-__all__ = ["Budget", "Patience", "TargetValue"]
+__all__ = ["Budget", "Patience", "TargetValue", "check_stoppers"]
 
 
 class _Stopper:
@@ -29,9 +30,17 @@ class _Stopper:
             study.stop()
 
 
+def check_stoppers(callbacks: Iterable[Any], n_objectives: int) -> None:
+    """Raise TypeError if one of the callbacks could never end a run of so many objectives."""
+    for callback in callbacks:
+        if n_objectives > 1 and isinstance(callback, (TargetValue, Patience)):
+            raise TypeError(
+                f"callbacks: {callback!r} goes by the best value, and the study has several "
+                "directions"
+            )
+
+
 def _best(study: Any) -> Trial | None:
-    if len(study.directions) > 1:
-        raise ValueError("it goes by the best value, and the study has several objectives")
     try:
         return study.best
     except ValueError:  # none has succeeded yet
