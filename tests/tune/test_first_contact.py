@@ -74,6 +74,14 @@ def test_a_url_as_storage(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_trial_in_a_notebook_shows_params_whatever_else_has_their_names():
+    study = tune.Study({"value": tune.Int(3, 3), "x": tune.Categorical([None])}, strategy="grid")
+    study.tell(study.ask(), 1.0, notes={"x": 5, "none": None})
+    rows = re.findall(r"<th>(.*?)</th><td>(.*?)</td>", study.best._repr_html_())
+    shown = [("value", "1.0"), ("value", "3"), ("x", "None"), ("note_x", "5")]
+    assert rows == [("state", "done"), *shown]
+
+
 def test_bytes_as_storage(tmp_path):
     path = os.fsencode(tmp_path / "study.db")
     with tune.Study(SMALL, strategy="grid", storage=path) as study:

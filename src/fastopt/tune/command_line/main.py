@@ -14,7 +14,7 @@ from typing import IO, Any
 from fastopt import tune
 from fastopt.tune.command_line.text import clean, describe, list_studies, list_trials
 from fastopt.tune.ledger.database import spare
-from fastopt.tune.reporting.table import note_title
+from fastopt.tune.space.trial import note_title
 
 __all__ = ["main"]
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from fastopt.tune.ledger.encoding import name_strategy
 from fastopt.tune.reporting.order import order_trials
-from fastopt.tune.reporting.table import note_title, result_columns
-from fastopt.tune.space import Trial
+from fastopt.tune.reporting.table import result_columns
+from fastopt.tune.space.trial import Trial, note_title
 
 __all__ = ["clean", "describe", "list_studies", "list_trials"]
 

@@ -15,8 +15,9 @@ from fastopt.tune.reporting.axes import distinct, full_text, shorten
 from fastopt.tune.reporting.importance import FEWEST
 from fastopt.tune.reporting.order import order_trials
 from fastopt.tune.reporting.plots import Plots
-from fastopt.tune.reporting.table import note_title, result_columns
-from fastopt.tune.space import Space, Trial
+from fastopt.tune.reporting.table import result_columns
+from fastopt.tune.space import Space
+from fastopt.tune.space.trial import Trial, note_title
 
 __all__ = ["summary", "write_page"]
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from fastopt.tune.space.trial import Trial
 
-__all__ = ["note_title", "result_columns", "to_pandas"]
+__all__ = ["result_columns", "to_pandas"]
 
 
 def result_columns(n_objectives: int, trials: Sequence[Trial]) -> dict[str, list[float | None]]:
@@ -23,11 +23,6 @@ def result_columns(n_objectives: int, trials: Sequence[Trial]) -> dict[str, list
             trial.constraints[i] if i < len(trial.constraints) else None for trial in trials
         ]
     return columns
-
-
-def note_title(name: str, parameters: Container[str]) -> str:
-    """What a note is called beside params: ``note_NAME`` if a parameter has its name."""
-    return f"note_{name}" if name in parameters else name
 
 
 def to_pandas(names: Sequence[str], directions: Sequence[str], trials: Sequence[Trial]) -> Any:

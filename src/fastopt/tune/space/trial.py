@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
 from fastopt.tune.space.categorical import copy_containers
 
-__all__ = ["Result", "Trial", "own_values"]
+__all__ = ["Result", "Trial", "note_title", "own_values"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,15 @@ class Result:
 
     value: float | Sequence[float]
     constraints: Sequence[float] = ()
+
+
+def note_title(name: str, parameters: Container[str]) -> str:
+    """What a note is called beside params: ``note_NAME`` if a parameter has its name."""
+    return f"note_{name}" if name in parameters else name
+
+
+def _known(facts: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    return [(name, fact) for name, fact in facts if fact is not None]
 
 
 def _copy_dict(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,19 +125,16 @@ class Trial:
         return self.finished - self.started
 
     def _repr_html_(self) -> str:
-        facts = {
-            "state": self.state,
+        result = {
             "value": self.value,
             "objectives": self.objectives or None,
             "constraints": self.constraints or None,
-            **self.params,
-            **self.notes,
-            "error": self.error,
         }
+        notes = [(note_title(name, self.params), fact) for name, fact in self.notes.items()]
+        facts = [("state", self.state), *_known(result.items()), *self.params.items()]
+        facts += _known([*notes, ("error", self.error)])
         rows = "".join(
-            f"<tr><th>{escape(name)}</th><td>{escape(str(fact))}</td></tr>"
-            for name, fact in facts.items()
-            if fact is not None or name in self.params
+            f"<tr><th>{escape(name)}</th><td>{escape(str(fact))}</td></tr>" for name, fact in facts
         )
         return f"<b>Trial {self.number}</b>\n<table>{rows}</table>"
 

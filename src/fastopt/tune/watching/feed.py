@@ -6,8 +6,7 @@ import math
 from typing import Any
 
 from fastopt.tune.ledger.encoding import name_strategy
-from fastopt.tune.reporting.table import note_title
-from fastopt.tune.space import Trial
+from fastopt.tune.space.trial import Trial, note_title
 
 __all__ = ["Feed"]
 
