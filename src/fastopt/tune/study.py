@@ -662,7 +662,8 @@ class Study:
             Seconds for one trial; when they are over it has failed and the study goes on.
             In a worker the process is killed, with those that it has started. In this process the
             objective is interrupted (in the main thread, and not inside a call into C). In an
-            executor it is only given up.
+            executor it is only given up: its worker stays busy, and for a trial that waits behind
+            it the seconds count from when it was handed to the executor.
         batch : int, optional
             How many trials a batched objective trains at once. Its ``params`` are arrays with one
             value for each trial. It is a generator that yields an array of their
@@ -678,10 +679,10 @@ class Study:
         stopper : object, optional
             The older name of ``scheduler``.
         max_failures : int or None, default 3
-            While no trial of the study has succeeded, the run ends with an error after this many
-            failures, or when all of its trials have failed: such an objective has a fault. Values
-            that are NaN or infinite do not count. None never ends a run. The first failure of a run
-            is warned of in any case.
+            While no trial of the study has succeeded, and none of this run was stopped early, the
+            run ends with an error after this many failures, or when all of its trials have failed:
+            such an objective has a fault. Values that are NaN or infinite do not count. None never
+            ends a run. The first failure of a run is warned of in any case.
         progress : bool, optional
             Show best value, trials done and time left on standard error, by tqdm where it is
             installed. By default on a terminal and in a notebook.
