@@ -219,19 +219,18 @@ cdef class RowList(TensorList):
                                       &options.max_norm)
         self.check_unchanged()
         for i in range(self.count):
-            self.of_rows[i] = self.tensors[i]
-            self.of_rows[i].n //= self.rows
-            self.of_rows[i].position //= self.rows
             grad = <object>PyList_GET_ITEM(grads, i)
-            if grad is None:
-                self.of_rows[i].grad = NULL
-            else:
+            if grad is not None:
                 if type(grad) is Rows:
                     raise TypeError(f"{self.grad_name(i)} must be an array: a population takes no "
                                     "gradients of single rows, got Rows")
                 self.check_grad(i, grad)
-                self.of_rows[i].grad_format = self.tensors[i].grad_format
-                self.of_rows[i].grad = cnp.PyArray_DATA(<cnp.ndarray>grad)
+            # After the check, which notes the format of the gradient in the tensor.
+            self.of_rows[i] = self.tensors[i]
+            self.of_rows[i].n //= self.rows
+            self.of_rows[i].position //= self.rows
+            self.of_rows[i].grad = (NULL if grad is None
+                                    else cnp.PyArray_DATA(<cnp.ndarray>grad))
         norms = None
         if options.clip or options.skip_nonfinite:
             norms = numpy.empty(self.rows)

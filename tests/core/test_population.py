@@ -82,6 +82,21 @@ def test_what_is_kept_beside_narrow_arrays_moves_with_their_rows(dtype, storage,
     assert twins.differing() is None
 
 
+@every_rule
+def test_gradients_may_have_another_format_at_each_step(rule, random):
+    for dtype, formats in (
+        (np.float32, (np.float16, np.float32, np.float16)),
+        (np.float32, (np.float32, np.float16, np.float32)),
+        (np.float16, (np.float32, np.float16, np.float32)),
+    ):
+        arrays = [random.normal(size=(3, *shape)).astype(dtype) for shape in ((5,), (70,))]
+        twins = Twins(rule, arrays, {"lr": 0.01})
+        for format in formats:
+            grads = [grad.astype(format) for grad in gradients(arrays, random)]
+            twins.step(grads, max_norm=0.5)
+            assert twins.differing() is None
+
+
 @pytest.mark.needs("ml_dtypes")
 def test_the_row_that_keeps_most_decides_whether_rounding_to_nearest_can_work():
     def population(beta2):
