@@ -52,7 +52,8 @@ def count_rows(params: list[Any], names: list[str]) -> int:
 def owned(value: Any) -> Any:
     """A hyper-parameter as a population keeps it: nobody else's array, and plain bools.
 
-    One number stays one. Several become an array; several of which some are schedules, a list.
+    One number stays one. Several become an array, of float64 but for flags, so that a number in it
+    may be changed to any other; several of which some are schedules, a list.
     """
     if isinstance(value, np.bool_):
         return bool(value)
@@ -60,6 +61,8 @@ def owned(value: Any) -> Any:
         return list(value)
     if isinstance(value, (list, tuple, np.ndarray)):
         array = np.array(value)
+        if array.dtype.kind in "iuf":
+            array = array.astype(np.float64)
         return array if array.ndim else array.item()
     return value
 
@@ -68,7 +71,8 @@ def of_rows(value: Any, rows: Indices) -> Any:
     """A hyper-parameter of some rows."""
     if isinstance(value, list) and any(map(_checkpoint.is_schedule, value)):
         return [value[row] for row in rows]
-    value = owned(value)
+    if not (isinstance(value, np.ndarray) and value.ndim):
+        value = owned(value)
     return value[rows] if isinstance(value, np.ndarray) else value
 
 

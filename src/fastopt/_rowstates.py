@@ -5,6 +5,7 @@ The counterpart of `_checkpoint`. Everything is verified before the first write.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -93,7 +94,7 @@ def state_dict(
                 {name: value.copy() for name, value in entry.items()}
                 for entry in _checkpoint.state(tensors)
             ],
-            "storage": {**storage._asdict(), "seed": owned(storage.seed)},
+            "storage": {**storage._asdict(), "seed": copy.copy(storage.seed)},
             "skipped_steps": skipped_steps.copy(),
         }
 

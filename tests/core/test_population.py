@@ -240,6 +240,22 @@ def test_hyper_parameters_may_be_changed_between_steps():
     assert weights.ravel().tolist() == [-1.1, -1.5, -0.30000000000000004]
 
 
+def test_a_whole_number_may_be_changed_to_any_other(tmp_path):
+    models = fastopt.Population("sgd", np.zeros((3, 1)), lr=[1, 2, 4], weight_decay=(0, 0, 0))
+    models.hypers["lr"][0] *= 0.5
+    models.hypers["weight_decay"][1] = 0.25
+    assert models.lr.tolist() == [0.5, 2, 4]
+    models.select([1, 2])
+    models.save(tmp_path / "state")
+    models.lr = np.array([1, 2], np.uint8)
+    models.lr[0] *= 0.5
+    assert models.lr.tolist() == [0.5, 2]
+    models.load(tmp_path / "state")
+    models.hypers["lr"][1] *= 0.125
+    assert models.lr.tolist() == [2, 0.5]
+    assert models.hypers["weight_decay"].tolist() == [0.25, 0]
+
+
 @every_rule
 def test_state_dicts_and_files_go_on_with_the_same_bits(rule, random, tmp_path):
     twins = make(rule, random)
