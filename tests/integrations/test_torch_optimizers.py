@@ -104,6 +104,26 @@ def test_a_copy_goes_on_identically(name, how):
     assert_a_copy_goes_on_identically(how, params, optimizer)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_asking_for_a_state_that_is_not_there_changes_nothing(name):
+    """It makes an empty one, as in any defaultdict."""
+    params = make_params()
+    idle = torch.nn.Parameter(torch.ones(3, dtype=torch.float64), requires_grad=False)
+    optimizer = ours(name, [*params, idle], **first_variant(name))
+    run(optimizer, params, 3)
+    assert bool(optimizer.state[idle]) == (name == "Adagrad")
+    for how in ("deepcopy", "pickle"):
+        twin_params, twin = copied(how, params, optimizer)
+        for make in (ours, theirs):
+            other_params = [param.detach().clone().requires_grad_() for param in twin_params]
+            other = make(name, [*other_params, idle.detach()], lr=0.5)
+            other.load_state_dict(copy.deepcopy(twin.state_dict()))
+            run(other, other_params, 2, start=3)
+            assert torch.equal(idle, torch.ones(3, dtype=torch.float64))
+        run(twin, twin_params, 2, start=3)
+        assert_close(twin_params, other_params)
+
+
 def test_state_that_is_changed_between_steps_is_what_is_stepped():
     """Replaced states, counts and parameters: what the pointers that are kept could miss."""
     a, b = make_params(), make_params()

@@ -140,7 +140,8 @@ class ASGD(Stepping, torch.optim.ASGD):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for entry in state["state"].values():  # of a copy, from which torch's wants mu
-            entry.setdefault("mu", a_number(1.0))
+            if entry:
+                entry.setdefault("mu", a_number(1.0))
         super().__setstate__(state)
 
     def state_dict(self) -> dict[str, Any]:
@@ -149,8 +150,9 @@ class ASGD(Stepping, torch.optim.ASGD):
         for group in saved["param_groups"]:
             for number in saved["state"].keys() & set(group["params"]):
                 entry = saved["state"][number]
-                mu = 1 / max(1.0, float(entry["step"]) - float(group["t0"]))
-                saved["state"][number] = {**entry, "mu": a_number(mu)}
+                if entry:  # to ask for the state of a parameter makes an empty one
+                    mu = 1 / max(1.0, float(entry["step"]) - float(group["t0"]))
+                    saved["state"][number] = {**entry, "mu": a_number(mu)}
         return saved
 
 
