@@ -39,6 +39,7 @@ __all__ = [
     "REMAINDER",
     "as_json",
     "flags",
+    "in_order",
     "is_schedule",
     "load",
     "optional_states",
@@ -52,6 +53,7 @@ __all__ = [
     "state_dict",
     "state_names",
     "wide_param",
+    "with_names",
     "with_rates",
     "write_param",
 ]
@@ -65,7 +67,7 @@ REMAINDER = "remainder"
 # What the moving average of a parameter is called there.
 AVERAGE = "ema"
 # Keys that a state_dict has only where they say something.
-_OPTIONAL = ("skipped_steps", "storage", "training")
+_OPTIONAL = ("skipped_steps", "storage", "training", "names")
 
 
 def state_names(rule: Rule, group: Mapping[str, Any]) -> tuple[str, ...]:
@@ -151,6 +153,38 @@ def state_dict(
     if skipped_steps:
         result["skipped_steps"] = skipped_steps
     return result
+
+
+def with_names(found: dict[str, Any], trees: Iterable[Any], names: Sequence[str]) -> dict[str, Any]:
+    """A `state_dict` that says what its arrays are called, where these have keys."""
+    has_keys = any(isinstance(tree, dict) for tree in trees)
+    return {**found, "names": list(names)} if has_keys else found
+
+
+def in_order(
+    found: Any, params: Sequence[NDArray[Any]] | None, names: Sequence[str]
+) -> tuple[Any, Sequence[NDArray[Any]] | None]:
+    """A `state_dict` and parameters in the order of the arrays that are called so.
+
+    A dict may have the same keys in another order. Where the names are others, the order counts.
+    """
+    if not isinstance(found, dict) or "names" not in found:
+        return found, params
+    theirs: Any = found["names"]
+    entries: Any = found.get("state")
+    if not isinstance(theirs, list) or not all(isinstance(name, str) for name in theirs):
+        raise ValueError(f"state_dict['names'] must be a list of strings, got {theirs!r:.80}")
+    places = {name: place for place, name in enumerate(theirs)}
+    lists = [entries] if params is None else [entries, params]
+    if (
+        len(places) != len(theirs)
+        or places.keys() != set(names)
+        or not all(isinstance(each, list) and len(each) == len(theirs) for each in lists)
+    ):
+        return found, params
+    order = [places[name] for name in names]
+    sorted_params = None if params is None else [params[place] for place in order]
+    return {**found, "state": [entries[place] for place in order]}, sorted_params
 
 
 def restore(

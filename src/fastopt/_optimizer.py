@@ -356,8 +356,9 @@ class Optimizer:
         dict
             ``"rule"``; ``"param_groups"``: for each group its hyper-parameters, keys of your own
             and, as ``"params"``, the indices of its parameters; ``"state"``: for each parameter its
-            ``"step"`` and arrays; where steps were skipped, their number as ``"skipped_steps"``.
-            A schedule is replaced by the rate of the last step.
+            ``"step"`` and arrays; where steps were skipped, their number as ``"skipped_steps"``;
+            where parameters are in a dict, what they are called as ``"names"``. A schedule is
+            replaced by the rate of the last step.
 
         Raises
         ------
@@ -376,6 +377,8 @@ class Optimizer:
         found = _checkpoint.state_dict(
             self._rule, self._params.groups, self._tensors, self._stored, self.skipped_steps
         )
+        trees = [group["params"] for group in self._params.groups]
+        found = _checkpoint.with_names(found, trees, self._params.names)
         return found if self._training else {**found, "training": False}
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *, convert: bool = False) -> None:
@@ -385,7 +388,8 @@ class Optimizer:
         ----------
         state_dict : dict
             Of an optimizer of the same class with parameters of the same shapes and dtypes, in the
-            same groups. Where this optimizer has a schedule, the schedule stays. Rounding and seed
+            same groups. Arrays of dicts with the same keys are matched by these, all others by
+            their order. Where this optimizer has a schedule, the schedule stays. Rounding and seed
             are those of the state_dict from then on.
         convert : bool, default False
             Cast arrays of another floating-point dtype; without, they are refused.
@@ -412,6 +416,7 @@ class Optimizer:
 
     def _take_over(self, content: Any, params: Any, convert: bool) -> None:
         training = _averages.training_of(content, self._rule)
+        content, params = _checkpoint.in_order(content, params, self._params.names)
         self.skipped_steps, self._stored = _checkpoint.restore(
             content, self._rule, self._params.groups, self._tensors, self._stored, params, convert
         )

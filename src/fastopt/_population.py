@@ -389,7 +389,7 @@ class Population:
         dict
             ``"rule"``; ``"rows"``: their number; ``"hypers"``: numbers and arrays of K;
             ``"state"``: for each array in order its step counts, ``"step"``, and states;
-            ``"skipped_steps"``.
+            ``"skipped_steps"``; where parameters are in a dict, their ``"names"``.
 
         Examples
         --------
@@ -402,6 +402,7 @@ class Population:
         found = _rowstates.state_dict(
             self.rule, self.hypers, self._tensors, self._stored, self.skipped_steps
         )
+        found = _checkpoint.with_names(found, [self._tree], flatten(self._tree, "params")[1])
         return found if self._training else {**found, "training": False}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -410,7 +411,8 @@ class Population:
         Parameters
         ----------
         state_dict : dict
-            Of a population of the same rule, number of rows, shapes and dtypes. Where a row of this
+            Of a population of the same rule, number of rows, shapes and dtypes. Arrays of dicts
+            with the same keys are matched by these, all others by their order. Where a row of this
             population has a schedule, the schedule stays.
 
         Raises
@@ -422,6 +424,7 @@ class Population:
 
     def _take_over(self, content: Any, params: Any) -> None:
         training = _averages.training_of(content, self.rule)
+        content, params = _checkpoint.in_order(content, params, flatten(self._tree, "params")[1])
         self.hypers, storage, self.skipped_steps = _rowstates.restore(
             content, self.rule, self.hypers, self._tensors, params
         )

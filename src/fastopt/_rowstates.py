@@ -33,8 +33,8 @@ Hypers = dict[str, Any]
 Steps = NDArray[np.int64]
 
 _KEYS = ("rule", "rows", "hypers", "state", "storage", "skipped_steps")
-# Only where it is False
-_OPTIONAL = ("training",)
+# Only where it is False, and where the arrays have keys
+_OPTIONAL = ("training", "names")
 
 
 def initial_values(name: str, hypers: Hypers, count: int) -> NDArray[np.float64]:

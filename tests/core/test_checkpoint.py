@@ -45,6 +45,57 @@ def test_a_file_with_parameters_restores_both(cls, tmp_path):
     assert content(other) == content(opt)
 
 
+def keyed(make, keys):
+    """An optimizer of a dict, a group or a population of it, and its arrays by their keys."""
+    arrays = {key: np.full((2, 2), float(ord(key))) for key in keys}
+    return make(arrays), arrays
+
+
+OF_A_DICT = {
+    "dict": fastopt.Adam,
+    "group": lambda arrays: fastopt.Adam([{"params": arrays}]),
+    "population": lambda arrays: fastopt.Population("adam", arrays),
+}
+
+
+@pytest.mark.parametrize("how", ["file", "state_dict"])
+@pytest.mark.parametrize("make", OF_A_DICT.values(), ids=OF_A_DICT)
+def test_arrays_of_a_dict_are_matched_by_their_keys_whatever_their_order(make, how, tmp_path):
+    def step(opt, arrays):
+        grads = {key: float(ord(key)) * array for key, array in arrays.items()}
+        opt.step([grads] if make is OF_A_DICT["group"] else grads)
+
+    opt, arrays = keyed(make, "abc")
+    step(opt, arrays)
+    other, others = keyed(make, "cab")
+    if how == "file":
+        opt.save(tmp_path / "s", params=True)
+        other.load(tmp_path / "s")
+    else:
+        other.load_state_dict(opt.state_dict())
+        for key, array in others.items():
+            array[...] = arrays[key]
+    step(opt, arrays)
+    step(other, others)
+    for state, key in zip(other.state, "cab", strict=True):
+        assert others[key].tolist() == arrays[key].tolist()
+        assert state["exp_avg"].tolist() == opt.state["abc".index(key)]["exp_avg"].tolist()
+
+
+@pytest.mark.parametrize("make", OF_A_DICT.values(), ids=OF_A_DICT)
+def test_arrays_of_other_keys_are_matched_by_their_order(make, tmp_path):
+    opt, _ = keyed(make, "ab")
+    opt.save(tmp_path / "s", params=True)
+    other, arrays = keyed(make, "bc")
+    other.load(tmp_path / "s")
+    assert [array[0, 0] for array in arrays.values()] == [97, 98]
+    before = {key: value for key, value in opt.state_dict().items() if key != "names"}
+    other.load_state_dict(before)  # as earlier versions have it
+    for names in ("ab", [1, 2]):
+        with pytest.raises(ValueError, match=r"state_dict\['names'\] must be a list of strings"):
+            other.load_state_dict({**before, "names": names})
+
+
 def test_parameters_in_a_file_may_be_left_alone_or_required(tmp_path):
     opt, other = make(), make()
     opt.step(grads())
