@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, overload
@@ -318,7 +318,7 @@ def chain(schedules: Sequence[Callable[[int], float]], boundaries: Sequence[int]
     >>> [round(restarts(t), 3) for t in range(1, 8)]
     [1.0, 0.5, 0.5, 0.427, 0.25, 0.073, 0.0]
     """
-    schedules = tuple(schedules)
+    schedules = _listed("schedules", schedules)
     for i, schedule in enumerate(schedules):
         _callable(f"schedules[{i}]", schedule)
     return _schedule(
@@ -344,7 +344,9 @@ def piecewise(lrs: Sequence[float], boundaries: Sequence[int]) -> Schedule:
     >>> [piecewise([1.0, 0.1], boundaries=[3])(t) for t in (1, 2, 3, 4, 5)]
     [1.0, 1.0, 1.0, 0.1, 0.1]
     """
-    lrs = tuple(_checks.number(f"lrs[{i}]", lr, least=0) for i, lr in enumerate(lrs))
+    lrs = tuple(
+        _checks.number(f"lrs[{i}]", lr, least=0) for i, lr in enumerate(_listed("lrs", lrs))
+    )
     return _schedule(_piecewise, lrs=lrs, boundaries=_boundaries(boundaries, "lrs", lrs))
 
 
@@ -437,7 +439,8 @@ def _boundaries(
     boundaries: Sequence[int], name: str, pieces: tuple[object, ...]
 ) -> tuple[int, ...]:
     checked = tuple(
-        _checks.integer(f"boundaries[{i}]", value, least=0) for i, value in enumerate(boundaries)
+        _checks.integer(f"boundaries[{i}]", value, least=0)
+        for i, value in enumerate(_listed("boundaries", boundaries))
     )
     if len(checked) != len(pieces) - 1:
         raise ValueError(
@@ -448,9 +451,21 @@ def _boundaries(
     return checked
 
 
+def _listed(name: str, values: Any) -> tuple[Any, ...]:
+    """The values in their order, which a dict from steps to rates would not give."""
+    if not isinstance(values, Iterable) or isinstance(values, (Mapping, Set)):
+        hint = (
+            "; rates and the steps at which they end are two lists" if name != "schedules" else ""
+        )
+        raise TypeError(f"{name} must be a list, got {values!r}{hint}")
+    return tuple(values)
+
+
 def _callable(name: str, schedule: object) -> None:
     if not callable(schedule):
-        raise TypeError(f"{name} must be a function of the step, got {schedule!r}")
+        is_number = isinstance(schedule, (int, float))
+        hint = f"; constant({schedule!r}) is one" if is_number else ""
+        raise TypeError(f"{name} must be a function of the step, got {schedule!r}{hint}")
 
 
 def __dir__() -> list[str]:

@@ -3,6 +3,7 @@
 import copy
 import math
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -382,6 +383,26 @@ def test_an_exponential_that_overflows_says_so(schedule):
 
 def test_an_exponential_from_zero_stays_zero():
     assert exponential(0.0, 10.0)(1000) == 0.0
+
+
+@pytest.mark.parametrize("wrong", [0.1, {0: 0.1, 10: 0.01}, {0.1, 0.01}, None])
+def test_what_has_no_order_is_no_list(wrong):
+    for make, name in (
+        (lambda: piecewise(wrong, [10]), "lrs"),
+        (lambda: piecewise([0.1, 0.01], wrong), "boundaries"),
+        (lambda: chain(wrong, [10]), "schedules"),
+        (lambda: chain([constant(1.0)] * 2, wrong), "boundaries"),
+    ):
+        with pytest.raises(TypeError, match=f"^{name} must be a list, got {re.escape(str(wrong))}"):
+            make()
+
+
+def test_a_number_in_place_of_a_schedule_is_told_how_to_become_one():
+    for make, name in ((lambda: warmup(0.1, 5), "schedule"), (lambda: chain([1], []), "schedules")):
+        with pytest.raises(
+            TypeError, match=rf"^{name}.* must be a function.*constant\(.*\) is one"
+        ):
+            make()
 
 
 @pytest.mark.parametrize(
