@@ -18,6 +18,7 @@ from fastopt._copies import (
     restored,
 )
 from fastopt._core import Rows, Rule
+from fastopt._entries import Entry
 from fastopt._groups import ParameterGroups, complete, refuse_unknown
 from fastopt._statefile import File, blaming
 from fastopt._states import tensor_list
@@ -344,9 +345,13 @@ class Optimizer:
 
     @property
     def state(self) -> list[dict[str, Any]]:
-        """For each parameter in order, a dict of its step count and its state arrays themselves."""
+        """For each parameter in order, a dict of its step count and its state arrays themselves.
+
+        The arrays may be written into: ``opt.state[0]["exp_avg"][...] = 0``. The dicts are made
+        anew each time, so what they hold cannot be replaced. `load_state_dict` sets step counts.
+        """
         self._look()
-        return _checkpoint.state(self._tensors)
+        return list(map(Entry, _checkpoint.state(self._tensors)))
 
     def state_dict(self) -> dict[str, Any]:
         """A copy of everything but the parameters, as plain picklable data.

@@ -18,6 +18,7 @@ from fastopt._copies import (
     restored,
 )
 from fastopt._core import Rule
+from fastopt._entries import Entry
 from fastopt._formats import Storage
 from fastopt._groups import refuse_unknown
 from fastopt._optimizer import Grads, Number, Params
@@ -378,8 +379,15 @@ class Population:
 
     @property
     def state(self) -> list[dict[str, Any]]:
-        """For each array in order, a dict of its rows' step counts and its state arrays."""
-        return _checkpoint.state(self._tensors)
+        """For each array in order, a dict of its rows' step counts and its state arrays.
+
+        The arrays of states may be written into. The step counts, and what the dicts hold, cannot
+        be replaced; `load_state_dict` sets them.
+        """
+        found = _checkpoint.state(self._tensors)
+        for entry in found:
+            entry["step"].flags.writeable = False  # a copy
+        return list(map(Entry, found))
 
     def state_dict(self) -> dict[str, Any]:
         """A copy of everything but the parameters, as plain picklable data.

@@ -1,6 +1,11 @@
-"""What the caller changes in param_groups is taken over, or refused by name at the next step."""
+"""What the caller changes in param_groups is taken over, or refused by name at the next step.
+
+What is changed in `state` is taken over or refused at once.
+"""
 
 import collections
+import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -259,3 +264,42 @@ def test_a_learning_rate_that_is_gone_is_asked_for_by_name():
     opt.lr = 0.5
     opt.step(grads)
     assert opt.param_groups[1]["params"].tolist() == [0.5] * 3
+
+
+def adam(population):
+    params = np.ones((3, 2))
+    opt = fastopt.Population("adam", params) if population else fastopt.Adam(params)
+    opt.step(np.ones((3, 2)))
+    return opt
+
+
+@pytest.mark.parametrize("population", [False, True])
+def test_the_arrays_in_state_are_written_into(population):
+    opt = adam(population)
+    opt.state[0]["exp_avg"][...] = 3
+    opt.state[0]["exp_avg"] *= 2
+    assert (opt.state_dict()["state"][0]["exp_avg"] == 6).all()
+
+
+@pytest.mark.parametrize("population", [False, True])
+def test_what_state_holds_cannot_be_replaced(population):
+    opt = adam(population)
+    with pytest.raises(TypeError, match=r"'exp_avg' in state .* write into the array: .*= new"):
+        opt.state[0]["exp_avg"] = np.zeros((3, 2))
+    with pytest.raises(TypeError, match="'step' in state cannot be replaced: load_state_dict"):
+        opt.state[0]["step"] = 0
+    if population:
+        with pytest.raises(ValueError, match="read-only"):
+            opt.state[0]["step"][0] = 0
+    entry = opt.state[0]
+    entry["mine"] = 1
+    assert opt.state[0].keys() == entry.keys() - {"mine"}
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_copies_of_state_are_plain(copied):
+    opt = adam(population=False)
+    (entry,) = copied(opt.state)
+    assert type(entry) is dict
+    entry["exp_avg"] = entry["exp_avg"].tolist()
+    assert entry["exp_avg"] == opt.state[0]["exp_avg"].tolist()
