@@ -9,7 +9,7 @@ import numpy as np
 
 from fastopt import _checkpoint, _checks
 from fastopt._core import Rule, Snapshot
-from fastopt._formats import emas_of
+from fastopt._formats import KEYWORDS, emas_of
 from fastopt._habits import advice
 from fastopt._trees import flatten, map_arrays, match, settled
 
@@ -233,11 +233,16 @@ def _as_python_bools(group: dict[str, Any]) -> None:
 
 
 def refuse_unknown(rule: Rule, given: Mapping[str, Any], allowed: Sequence[str] = ()) -> None:
+    offered = [*rule.class_hypers, *allowed]
     for name in given:
-        if name in rule.class_hypers or name in allowed:
+        if name in offered:
             continue
-        hint = advice(name, rule.class_hypers)
+        hint = (
+            "it is given to the optimizer, for all groups together."
+            if name in KEYWORDS
+            else advice(name, offered)
+        )
         raise TypeError(
             f"{rule.class_name}() got an unexpected keyword argument {name!r}"
-            f"{': ' + hint if hint else '.'} It takes {', '.join(rule.class_hypers)}"
+            f"{': ' + hint if hint else '.'} It takes {', '.join(offered)}"
         )

@@ -9,6 +9,10 @@ __all__ = ["advice"]
 _LR = {"lr": "the learning rate is lr="}
 _TORCH = {"lr": "it is a switch of torch's own; leave it out"}
 _CLIPPING = {"lr": "clipping belongs to the step: opt.step(grads, max_norm=)"}
+_AVERAGE = {
+    "ema": "ema=0.99 keeps 0.99 of the average in each step, and opt.ema has it",
+    "lr": "averages are kept by the classes: ema= of the optimizer",
+}
 
 # For each word sentences, each under the keyword that the optimizer must take for it to be true:
 # the first that it takes counts.
@@ -50,7 +54,11 @@ _HABITS: dict[str, dict[str, str]] = {
     "caution": {"cautious": "it is cautious= here"},
     "slice_p": {"d0": "d is estimated from all elements; leave it out"},
     "fsdp_in_use": {"d0": "d is estimated from the arrays of this optimizer; leave it out"},
+    "use_ema": _AVERAGE,
+    "ema_momentum": _AVERAGE,
+    "ema_decay": _AVERAGE,
     "clipnorm": _CLIPPING,
+    "clip_norm": _CLIPPING,
     "global_clipnorm": _CLIPPING,
     "max_norm": _CLIPPING,
     "grad_scale": {"lr": "scaling belongs to the step: opt.step(grads, grad_scale=)"},

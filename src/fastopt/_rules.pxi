@@ -328,6 +328,9 @@ cdef object call_rule(PyObject *self, PyObject *const *args, Py_ssize_t position
             if i >= needed:
                 continue
             raise TypeError(f"{rule.name}() needs the argument {rule.arrays[i]}")
+        if needed <= i < positional and isinstance(<object>arrays[i], numbers.Real):
+            raise TypeError(f"{rule.arrays[i]} must be a numpy.ndarray, got {<object>arrays[i]!r}; "
+                            "hyper-parameters are keywords, such as lr=")
         formats[i] = check_type(rule.arrays[i], <object>arrays[i])
         check_goes_with(rule.arrays[i], formats[i], formats[0])
         is_mixed = is_mixed or formats[i] != formats[0]

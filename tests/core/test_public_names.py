@@ -84,6 +84,7 @@ def test_create_of_an_unknown_rule_says_which_there_are():
         ("NAG", {"alpha": 0.1}, "the learning rate is lr="),
         ("AdamW", {"wieght_decay": 0.1}, r"did you mean 'weight_decay'\?"),
         ("Adam", {"options": {"lr": 0.1}}, "its entries are keywords here"),
+        ("Adam", {"ema_decay": 0.99}, "ema="),
         ("Adam", {"fused": True}, "every step is one call for all arrays; leave it out"),
     ],
     ids=lambda x: str(x)[:30],
@@ -100,5 +101,27 @@ def test_a_keyword_from_elsewhere_gets_the_sentence_that_helps(name, keywords, s
 
 
 def test_a_keyword_that_nobody_knows_gets_the_list():
-    with pytest.raises(TypeError, match=r"argument 'xyzzy'\. It takes lr, weight_decay"):
+    with pytest.raises(TypeError, match=r"argument 'xyzzy'\. It takes lr, weight_decay.*, ema$"):
         fastopt.SGD(np.zeros(2), lr=0.1, xyzzy=1)
+
+
+@pytest.mark.parametrize("name", ["state_format", "master_weights", "rounding", "seed", "ema"])
+def test_keywords_about_storage_are_suggested_and_only_ema_belongs_to_groups(name):
+    message = rf"argument '{name}s': did you mean '{name}'\?"
+    with pytest.raises(TypeError, match=message):
+        fastopt.Adam(np.zeros(2), **{f"{name}s": None})
+    with pytest.raises(TypeError, match=message):
+        fastopt.Population("adam", np.zeros((2, 2)), **{f"{name}s": None})
+    if name != "ema":
+        with pytest.raises(TypeError, match=rf"argument '{name}': it is given to the optimizer"):
+            fastopt.Adam([{"params": np.zeros(2), name: None}])
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "rmsprop"])
+def test_a_number_in_place_of_an_optional_state_is_told_to_be_a_keyword(name):
+    rule = fastopt.RULES[name]
+    arrays = [np.ones(3) for _ in range(2 + len(rule.states))]
+    first = next(iter(rule.optional))
+    message = rf"^{first} must be a numpy.ndarray, got 0.1; hyper-parameters are keywords"
+    with pytest.raises(TypeError, match=message):
+        getattr(fastopt, name)(*arrays, 0.1, **({} if name == "rmsprop" else {"step": 1}))
