@@ -212,11 +212,12 @@ def _state_format(rule: Rule, value: Any) -> Any:
     _checks.choice("state_format", value, STATE_FORMATS)
     if value == "float16" and rule.squares:
         listed = ", ".join(rule.squares)
+        others = {name: value for name in rule.states if name not in rule.squares}
+        named = f", or name the other states: state_format={others}" if others else ""
         raise ValueError(
             f"state_format='float16' does not suit {listed}: numbers below 3e-8, which squares "
             "of gradients often are, become 0 there, and those above 65504 infinity; take "
-            f"'bfloat16', or name the states that are to have it, as in "
-            f"state_format={{{rule.squares[0]!r}: 'float16'}}"
+            f"'bfloat16'{named}"
         )
     return str(value)
 

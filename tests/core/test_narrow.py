@@ -1,5 +1,6 @@
 """bfloat16 and float16 buffers: the bits of the twin, and what the classes promise about them."""
 
+import ast
 import copy
 import io
 import itertools
@@ -363,7 +364,12 @@ def test_float32_parameters_become_a_bfloat16_and_its_remainder_without_loss():
         (
             lambda f32, b16: fastopt.Adam(f32, state_format="float16"),
             ValueError,
-            "state_format={'exp_avg_sq': 'float16'}",
+            "name the other states: state_format={'exp_avg': 'float16'}",
+        ),
+        (
+            lambda f32, b16: fastopt.Adadelta(f32, state_format="float16"),
+            ValueError,
+            "above 65504 infinity; take 'bfloat16'",
         ),
         (
             lambda f32, b16: fastopt.Adam(f32, state_format="bfloat16", rounding="nearest"),
@@ -428,3 +434,14 @@ def test_states_are_aligned_where_the_parameter_is_aligned_to_less(rows):
     optimizer = fastopt.Population("adam", param) if rows else fastopt.Adam(param)
     optimizer.step(np.ones_like(param))
     assert (param != 0).all()
+
+
+@pytest.mark.parametrize("rule", fastopt.RULES.values(), ids=lambda rule: rule.name)
+def test_float16_is_proposed_for_the_states_that_are_not_of_squares(rule):
+    if not rule.squares:
+        return
+    with pytest.raises(ValueError, match="'float16' does not suit") as caught:
+        fastopt.create(rule.name, np.zeros(5), lr=0.1, state_format="float16")
+    _, _, proposed = str(caught.value).partition("name the other states: state_format=")
+    named = ast.literal_eval(proposed or "{}")
+    assert named == {name: "float16" for name in rule.states if name not in rule.squares}
