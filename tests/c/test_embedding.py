@@ -2,6 +2,7 @@
 
 import ctypes
 import importlib.metadata
+import inspect
 import os
 import re
 import shutil
@@ -235,6 +236,16 @@ def test_exported_signatures_are_those_that_were_promised():
 def test_every_rule_and_dtype_has_its_function_and_its_pinned_signature():
     names = {f"{rule}_{dtype}" for rule in fastopt.RULES for dtype in ("float32", "float64")}
     assert set(signatures()) == set(SIGNATURES) == names | {"status_text"}
+
+
+def test_the_page_names_what_the_functions_lack():
+    declared = Path(fastopt._core.__file__).with_name("_core.pxd").read_text(encoding="utf-8")
+    section = PAGE.read_text(encoding="utf-8").partition("\n## Cython\n")[2].partition("<!--")[0]
+    for name in fastopt.RULES:
+        arguments = re.search(rf" {name}_float64\((.*)\)", declared)[1].replace("*", " ").split(", ")
+        taken = {argument.split()[-1] for argument in arguments}
+        lacked = set(inspect.signature(getattr(fastopt, name)).parameters) - taken
+        assert {word for word in lacked if f"`{word}`" not in section} == set()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
