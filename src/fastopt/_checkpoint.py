@@ -198,6 +198,7 @@ def restore(
 ) -> tuple[int, Storage]:
     """Write a `state_dict`, and parameters if given, into the parts; the count of skipped steps,
     and the storage that is to be: the formats our own, rounding, seed and ema as found."""
+    _refuse_population(found)
     require_keys(found, ("rule", "param_groups", "state"), "state_dict", _OPTIONAL)
     if found["rule"] != rule.name:
         raise ValueError(
@@ -424,6 +425,7 @@ def load(file: File) -> tuple[dict[str, Any], list[NDArray[Any]] | None]:
     """The `state_dict` in a file, and the parameters, if it has them."""
     header, arrays = _statefile.read(file)
     with _statefile.blaming(file):
+        _refuse_population(header)
         require_keys(header, ("rule", "param_groups", "steps"), "the header", _OPTIONAL)
         steps = header.pop("steps")
         if not isinstance(steps, list):
@@ -440,6 +442,11 @@ def load(file: File) -> tuple[dict[str, Any], list[NDArray[Any]] | None]:
             raise ValueError(f"it has {len(params)} of {len(steps)} parameters")
     ordered = [params[index] for index in range(len(steps))] if params else None
     return {**header, "state": entries}, ordered
+
+
+def _refuse_population(found: Any) -> None:
+    if isinstance(found, dict) and "rows" in found:
+        raise ValueError("it is of a population; a fastopt.Population of as many rows loads it")
 
 
 def require_keys(

@@ -128,8 +128,11 @@ cdef int check_type(str name, object array) except -1:
         raise TypeError(f"{name} must be a numpy.ndarray, got {type(array).__name__}{hint}")
     found = format_of_type(<cnp.ndarray>array)
     if found == FO_FORMAT_COUNT:
-        hint = "; view it as ml_dtypes.bfloat16 if it is that" if (
-            (<object>array).dtype == numpy.uint16) else ""
+        hint = ""
+        if (<object>array).dtype == numpy.uint16:
+            hint = "; view it as ml_dtypes.bfloat16 if it is that"
+        elif (<object>array).dtype.kind in "biuf":
+            hint = "; astype makes a copy in one of these, to use in its place from then on"
         raise TypeError(f"{name} must have dtype {format_names()} in native byte order, "
                         f"got {(<object>array).dtype!r}{hint}")
     return found
@@ -149,9 +152,12 @@ cdef inline bint goes_with(int format, int param_format) noexcept:
 
 cdef int check_goes_with(str name, int format, int param_format) except -1:
     if not goes_with(format, param_format):
-        raise TypeError(f"{name} must have the dtype of param, "
-                        f"{text(fo_format_describe(param_format).name)}, "
-                        f"got {text(fo_format_describe(format).name)}; "
+        called = text(fo_format_describe(format).name)
+        its = text(fo_format_describe(param_format).name)
+        if param_format == FO_BFLOAT16 or param_format == FO_FLOAT16:
+            raise TypeError(f"{name} must have dtype float32, bfloat16 or float16, as param is {its}, "
+                            f"got {called}; astype(numpy.float32) makes a copy of that")
+        raise TypeError(f"{name} must have the dtype of param, {its}, got {called}; "
                         "astype(param.dtype) makes a copy of that")
     return 0
 

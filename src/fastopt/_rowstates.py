@@ -108,6 +108,7 @@ def restore(
 ) -> tuple[Hypers, Storage, Steps]:
     """Write a `state_dict`, and parameters if given, into the arrays; the hyper-parameters, storage
     and counts of skipped steps that are to be."""
+    _refuse_one_model(found)
     require_keys(found, _KEYS, "state_dict", _OPTIONAL)
     if found["rule"] != rule.name:
         raise ValueError(
@@ -159,6 +160,11 @@ def restore(
     return new, storage, skipped_steps.copy()
 
 
+def _refuse_one_model(found: Any) -> None:
+    if isinstance(found, dict) and "param_groups" in found:
+        raise ValueError("it is of an optimizer of one model; one of the same class loads it")
+
+
 def _with_schedules(own: Any, found: Any, count: int) -> Any:
     """The learning rates found, but for rows that have a schedule of their own."""
     if not has_schedule(own):
@@ -200,6 +206,7 @@ def load(file: File) -> tuple[dict[str, Any], list[NDArray[Any]] | None]:
     """The `state_dict` in a file, and the parameters, if it has them."""
     header, arrays = _statefile.read(file)
     with _statefile.blaming(file):
+        _refuse_one_model(header)
         wanted = ("rule", "rows", "hypers", "storage", "arrays", "skipped_steps")
         require_keys(header, wanted, "the header of a population", _OPTIONAL)
         count = _checks.integer("arrays", header.pop("arrays"), least=1, most=len(arrays))

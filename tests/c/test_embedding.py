@@ -242,7 +242,9 @@ def test_the_page_names_what_the_functions_lack():
     declared = Path(fastopt._core.__file__).with_name("_core.pxd").read_text(encoding="utf-8")
     section = PAGE.read_text(encoding="utf-8").partition("\n## Cython\n")[2].partition("<!--")[0]
     for name in fastopt.RULES:
-        arguments = re.search(rf" {name}_float64\((.*)\)", declared)[1].replace("*", " ").split(", ")
+        arguments = (
+            re.search(rf" {name}_float64\((.*)\)", declared)[1].replace("*", " ").split(", ")
+        )
         taken = {argument.split()[-1] for argument in arguments}
         lacked = set(inspect.signature(getattr(fastopt, name)).parameters) - taken
         assert {word for word in lacked if f"`{word}`" not in section} == set()

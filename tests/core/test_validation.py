@@ -32,6 +32,8 @@ from cases import (
     step_keyword,
 )
 
+import fastopt
+
 by_name = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 
 
@@ -328,3 +330,18 @@ def test_a_gradient_that_is_not_finite_touches_its_own_element_only(rule):
         # The sign of an infinite gradient is finite, so a rule of signs shows it in its state only.
         written = ("param",) if np.isnan(value) else ("param", *rule.states)
         assert not all(np.isfinite(got[name][2, 1]) for name in written)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint8, bool, ">f4", np.longdouble, complex, object])
+def test_a_dtype_that_a_cast_would_mend_is_told_so(dtype):
+    wrong, right = np.ones(3, dtype), np.ones(3, np.float32)
+    for name, call in (
+        ("param", lambda: fastopt.sgd(wrong, right, lr=0.1)),
+        ("grad", lambda: fastopt.sgd(right, wrong, lr=0.1)),
+        ("params", lambda: fastopt.SGD(wrong, lr=0.1)),
+        ("grads", lambda: fastopt.SGD(right, lr=0.1).step(wrong)),
+    ):
+        with pytest.raises(TypeError, match=rf"^{name} must have dtype float32, .* got ") as caught:
+            call()
+        mends = np.dtype(dtype).kind not in "cO"
+        assert ("astype makes a copy in one of these" in str(caught.value)) is mends
