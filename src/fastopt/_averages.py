@@ -57,7 +57,8 @@ def move(rule: Rule, tensors: TensorList, factors: Sequence[Any]) -> None:
     place = rule.states.index("z_offset")
     if not all(param.flags.writeable for param in tensors.params):
         raise ValueError("params must be writeable, got a read-only array")
-    with tensors:
+    # As in a step, a number that is not finite is no error. One would leave half of this undone.
+    with tensors, np.errstate(all="ignore"):
         for param, states, remainder, factor in zip(
             tensors.params, tensors.states, tensors.remainders, factors, strict=True
         ):

@@ -177,6 +177,25 @@ def test_the_rows_of_a_population_are_averaged_as_if_alone(rule):
     models.step(grads[0])
 
 
+@each_rule
+def test_a_model_that_has_diverged_does_not_keep_the_others_from_their_averages(rule):
+    def averages(*, diverges):
+        params = [np.ones((2, 3)), np.ones((2, 3))]
+        models = fastopt.Population(rule.name, params, lr=0.1)
+        models.step([np.ones((2, 3)), np.ones((2, 3))])
+        models.step([np.ones((2, 3)), np.array([[1.0], [np.inf if diverges else 1]]).repeat(3, 1)])
+        with np.errstate(all="raise"):
+            models.eval()
+            models.train()
+            models.eval()
+        return params
+
+    found = averages(diverges=True)
+    assert np.isnan(found[1][1]).all()
+    for array, expected in zip(found, averages(diverges=False), strict=True):
+        assert array[0].tobytes() == expected[0].tobytes()
+
+
 def test_a_population_of_another_rule_has_no_average():
     with pytest.raises(TypeError, match="sgd keeps no average"):
         fastopt.Population("sgd", np.zeros((2, 1)), lr=0.1).eval()
