@@ -102,7 +102,7 @@ def optuna_cmaes(space, seed, budget):
 
 
 def optuna_auto(space, seed, budget):
-    """OptunaHub's AutoSampler, from a local copy of the registry if OPTUNAHUB_REGISTRY names one."""
+    """OptunaHub's AutoSampler, from a local copy if OPTUNAHUB_REGISTRY says where."""
     import optunahub
 
     name, registry = "samplers/auto_sampler", os.environ.get("OPTUNAHUB_REGISTRY")

@@ -12,6 +12,7 @@ from torch_cases import (
     assert_close,
     assert_equal,
     common,
+    copied,
     first_variant,
     make_params,
     ours,
