@@ -548,7 +548,8 @@ class Study:
     def copy(self, path: str | os.PathLike[str], name: str | None = None) -> None:
         """Write all that the study holds as a study of its own into a file, made if absent.
 
-        A study in memory becomes one in a file by this. Trials that run are queued in the copy.
+        A study in memory becomes one in a file by this. Trials that run are queued in the copy. The
+        folders of trials (:func:`current_trial`) are not copied.
 
         Parameters
         ----------
@@ -565,6 +566,8 @@ class Study:
 
     def rename(self, name: str) -> None:
         """Give the study another name in its file.
+
+        The folders of its trials (:func:`current_trial`) stay where they are, under the old name.
 
         Raises
         ------
