@@ -301,14 +301,19 @@ def test_a_new_lr_while_another_thread_steps_is_for_whole_steps_or_refused():
     worker = threading.Thread(target=work)
     worker.start()
     try:
-        for _ in range(100):
-            with contextlib.suppress(RuntimeError):
+        steps = 0
+        while steps < 100:
+            try:
                 optimizer.step(grad)
+            except RuntimeError:
+                time.sleep(0)  # else it tries again while the other thread is where it was
+                continue
+            steps += 1
             assert len(np.unique(param)) == 1
     finally:
         stop.set()
         worker.join()
-    assert param[0] < 0
+    assert -200 <= param[0] <= -100
 
 
 def test_a_step_without_new_threads_is_serial_and_right():
