@@ -72,6 +72,12 @@ def test_show_lists_the_best_trials_first_and_keeps_control_characters_out(path,
     assert "\x1b" not in out
 
 
+def test_show_takes_no_negative_number_of_trials(path, capsys):
+    with pytest.raises(SystemExit):
+        main(["show", path, "--trials", "-1"])
+    assert "--trials: must be at least 0, got -1" in capsys.readouterr().err
+
+
 def test_best_prints_text_that_reads_back_and_json(path, capsys):
     assert main(["best", path]) == 0
     out = capsys.readouterr().out

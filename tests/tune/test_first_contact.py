@@ -112,6 +112,8 @@ def test_a_method_of_another_library(name, here):
         ("Integer", "tune.Int(low, high)"),
         ("choice", "tune.Categorical(choices)"),
         ("create_study", "tune.Study(space)"),
+        ("Tuner", "tune.Study(space)"),
+        ("ASHAScheduler", "tune.Halving()"),
     ],
 )
 def test_a_name_of_another_librarys_module(name, here):

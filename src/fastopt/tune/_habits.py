@@ -26,6 +26,20 @@ _MODULES = {
     "load_study": "open(path)",
     "fmin": "minimize(objective, space, n_trials)",
     "gp_minimize": "minimize(objective, space, n_trials)",
+    "Tuner": "Study(space)",
+    "run": "minimize(objective, space, n_trials)",
+    "report": "note(name=value); the objective returns its value, or yields one after each epoch",
+    "quniform": "Float(low, high, step=q)",
+    "qrandint": "Int(low, high, step=q)",
+    "grid_search": "Categorical(choices), with strategy='grid' of the study",
+    "ASHAScheduler": "Halving()",
+    "AsyncHyperBandScheduler": "Halving()",
+    "SuccessiveHalvingPruner": "Halving()",
+    "HyperBandScheduler": "Hyperband()",
+    "HyperbandPruner": "Hyperband()",
+    "MedianStoppingRule": "Median()",
+    "MedianPruner": "Median()",
+    "PopulationBasedTraining": "PopulationBased()",
 }
 
 # What a study of Optuna, a search of scikit-learn or a result of scikit-optimize calls it.

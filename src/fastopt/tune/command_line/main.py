@@ -35,6 +35,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"must be at least 0, got {number}")
+    return number
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m fastopt",
@@ -52,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add("studies", _studies, "List the studies in a file.")
     show = add("show", _show, "Show what a study searches, its best trials and its failures.")
-    show.add_argument("--trials", type=int, default=20, metavar="N", help="how many (20)")
+    show.add_argument("--trials", type=_count, default=20, metavar="N", help="how many (20)")
     best = add("best", _best, "Print the best trial's value and params, or those of the front.")
     best.add_argument("--json", action="store_true", help="as JSON")
     report = add("report", _report, "Write one HTML page about a study; needs matplotlib.")
