@@ -119,7 +119,8 @@ typedef struct fo_tensor {
     /* Read and written where the rule carries a number from step to step (STEP_AND in rules.def), or an array of
      * numbers (carried_count of fo_rule_info). In step 1 it is only written. With rows, there is one number or array
      * for each row. Where the rule joins tensors (fo_rule_joins_tensors), it is read from the first of the tensors
-     * with the most steps. It is written for all tensors of the call, also those without a gradient, if not NULL. */
+     * with the most steps; if these are in their first, from a tensor without a gradient whose step is above 1. It
+     * is written for all tensors of the call, also those without a gradient, if not NULL. */
     double *carried;
     /* Stochastic rounding is a function of these and of step, which therefore counts for every rule. seed is
      * any number; position is the place of the first element among all that are stepped with this seed. */

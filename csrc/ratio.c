@@ -157,7 +157,8 @@ static size_t leader_of(const ratio_job *job, fo_rule rule, size_t begin, size_t
     return leader;
 }
 
-/* Notes what the leader carries, for all items of a run that the rule joins. */
+/* Notes what the leader carries, for all items of a run that the rule joins. A leader in its first step carries
+ * nothing yet, but tensors that rest may have gone far. */
 static void begin_run(const ratio_job *job, fo_rule rule, size_t begin, size_t end)
 {
     const size_t leader = leader_of(job, rule, begin, end);
@@ -166,8 +167,9 @@ static void begin_run(const ratio_job *job, fo_rule rule, size_t begin, size_t e
     if (leader == end)
         return;
     job->of(job->context, leader, &it);
-    if (it.tensor.step > 1)
-        memcpy(carried, it.tensor.carried, carried_bytes(rule));
+    const double *last = it.tensor.step > 1 ? it.tensor.carried : it.resting;
+    if (last)
+        memcpy(carried, last, carried_bytes(rule));
     for (size_t i = begin; i < end; i++) {
         job->of(job->context, i, &it);
         if (is_joined(&it) && it.group.rule == rule)

@@ -10,6 +10,9 @@ typedef struct fo_measured {
     fo_tensor tensor; /* of one row, where there are several */
     fo_group group;
     double scale; /* of the gradients, besides the group's own */
+    /* If the rule joins tensors, and this is the tensor's first step: what a tensor carries that has taken steps
+     * before and rests in this one. NULL if there is none. */
+    const double *resting;
 } fo_measured;
 
 typedef void fo_measured_of(const void *context, size_t item, fo_measured *to);

@@ -46,7 +46,9 @@ typedef struct row_call {
     column columns[FO_HYPER_COUNT];
     int column_count;
     const row_tensor *tensors;
-    size_t count;      /* of tensors that have a gradient */
+    size_t count; /* of tensors that have a gradient */
+    const fo_tensor *all;
+    size_t all_count;
     size_t lines;      /* of a row */
     size_t bytes;      /* of all parameters, in the type that they compute in */
     double grad_scale; /* of all rows, where rows has none */
@@ -373,6 +375,19 @@ static fo_status take_norms(const row_call *call, const fo_tensor *tensors, size
     return FO_OK;
 }
 
+/* What a tensor carries in this row that has no gradient and has taken steps, or NULL. */
+static const double *resting_of(const row_call *call, size_t row)
+{
+    const fo_rule_info *info = fo_rule_describe(call->group->rule);
+    for (size_t i = 0; i < call->all_count; i++) {
+        const fo_tensor *tensor = &call->all[i];
+        const uint64_t *step = call->rows->step ? call->rows->step[i] : NULL;
+        if (!tensor->grad && tensor->carried && (step ? step[row] : tensor->step) > 1)
+            return fo_carried(info, tensor, row);
+    }
+    return NULL;
+}
+
 static void measured_of(const void *context, size_t item, fo_measured *to)
 {
     const row_call *call = context;
@@ -381,6 +396,7 @@ static void measured_of(const void *context, size_t item, fo_measured *to)
     to->group = *call->group;
     take_row(&to->group, call, row);
     to->scale = scale_of(call, row);
+    to->resting = to->tensor.step == 1 ? resting_of(call, row) : NULL;
     if (call->skipped && call->skipped[row])
         to->tensor.grad = NULL;
 }
@@ -439,7 +455,11 @@ fo_status fo_step_rows_abi(uint64_t abi, const fo_group *group, const fo_rows *r
         return FO_LEFT_OUT;
     if (!rows->count)
         return FO_OK;
-    row_call call = {.group = group, .rows = rows, .grad_scale = options->grad_scale};
+    row_call call = {.group = group,
+                     .rows = rows,
+                     .all = tensors,
+                     .all_count = tensor_count,
+                     .grad_scale = options->grad_scale};
     note_columns(&call);
     int held = 0;
     status = check_options(options, rows, result);

@@ -247,7 +247,22 @@ static void update_all(const fo_call *call, const fo_tensor *tensors, size_t cou
 typedef struct measured_job {
     const fo_call *call;
     const fo_tensor *tensors;
+    const double *resting[FO_RULE_COUNT];
 } measured_job;
+
+/* For each rule that joins tensors: what one carries that has no gradient and has taken steps. Nothing else of such
+ * tensors has been checked. */
+static void find_resting(measured_job *job, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const fo_tensor *tensor = &job->tensors[i];
+        if (tensor->grad || tensor->group >= job->call->group_count || tensor->step <= 1)
+            continue;
+        const fo_rule rule = job->call->groups[tensor->group].rule;
+        if (fo_kernels[rule]->carry && tensor->carried)
+            job->resting[rule] = tensor->carried;
+    }
+}
 
 static void measured_of(const void *context, size_t i, fo_measured *to)
 {
@@ -257,6 +272,7 @@ static void measured_of(const void *context, size_t i, fo_measured *to)
         return;
     to->group = job->call->groups[to->tensor.group];
     to->scale = job->call->scale;
+    to->resting = job->resting[to->group.rule];
 }
 
 /* Writes what a rule that joins tensors carries into all of them. */
@@ -288,7 +304,8 @@ fo_status fo_update_all(const fo_call *call, const fo_tensor *tensors, size_t co
     fo_measure *const measures = malloc(count * sizeof *measures);
     if (!measures)
         return FO_NO_MEMORY;
-    const measured_job job = {call, tensors};
+    measured_job job = {call, tensors, {NULL}};
+    find_resting(&job, count);
     const fo_status status = fo_take_measures(measured_of, &job, count, count, threads, measures);
     if (status == FO_OK) {
         fo_call with_measures = *call;

@@ -491,16 +491,17 @@ def schedule_free_adamw(
 
 
 @np.errstate(all="ignore")
-def prodigy_together(tensors, d):
+def prodigy_together(tensors, d, goes_on=False):
     """A step of several arrays. `tensors` has the buffers of each, and the keywords of `prodigy`.
 
-    `d` is what all of them carry.
+    `d` is what all of them carry. `goes_on`: also if this is their first step, since others have
+    taken some.
     """
     _, leader = max(tensors, key=lambda each: each[1]["step"])
     beta3 = leader["beta3"] or float(np.sqrt(leader["beta2"]))
     first = leader["d0"]
     before, numerator, most = (float(number) for number in d)
-    if leader["step"] == 1:
+    if leader["step"] == 1 and not goes_on:
         before = numerator = most = 0.0
     before, most = before or first, most or first
     totals, rest = [0.0, 0.0], []

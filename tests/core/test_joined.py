@@ -40,16 +40,17 @@ class Twin:
         self.carried = np.zeros(rule.carried_shape)
 
     def step(self, grads):
-        tensors = []
+        tensors, goes_on = [], False
         for i, (params, keywords) in enumerate(zip(self.groups, self.keywords, strict=True)):
             for k, param in enumerate(params):
                 if grads[i][k] is None:
+                    goes_on |= self.counts[i][k] > 1
                     continue
                 self.counts[i][k] += 1
                 hypers = function_keywords(self.rule, keywords, self.counts[i][k], self.carried)
                 del hypers[self.rule.carried]
                 tensors.append(((param, grads[i][k], *self.states[i][k]), hypers))
-        TOGETHER[self.rule.name](tensors, self.carried)
+        TOGETHER[self.rule.name](tensors, self.carried, goes_on)
 
 
 def flat(groups):
@@ -89,6 +90,28 @@ def test_groups_are_stepped_as_the_twin_steps_them_together(rule, threads):
 
 
 @by_name
+def test_arrays_that_join_later_and_alone_go_on_with_what_is_carried(rule):
+    given = {**class_variants(rule)[0], "lr": 1.0, "d0": 1e-3}
+    ours, theirs = arrays(1), arrays(1)
+    optimizer = class_of(rule)([{"params": params} for params in ours], **given)
+    twin = Twin(rule, theirs, [given] * len(theirs))
+    for t in range(9):
+        grads = descents(theirs, 10 * t)
+        # The first group has four steps of its own, then the others two, then they take turns.
+        for group in (1, 2) if t < 4 or t == 6 else (0,):
+            grads[group] = [None] * len(grads[group])
+        before = twin.carried.copy()
+        optimizer.step(grads)
+        twin.step(grads)
+        for a, b in zip(flat(ours), flat(theirs), strict=True):
+            assert a.tobytes() == b.tobytes()
+        for entry in optimizer.state:
+            assert entry[rule.carried].tobytes() == twin.carried.tobytes()
+        assert twin.carried[0] >= before[0]
+    assert twin.carried[0] > given["d0"]
+
+
+@by_name
 def test_each_row_of_a_population_is_joined_on_its_own(rule):
     rows, sizes = 3, (5000, 9)
     together = [np.stack([numbers(k, n, np.float32) for k in range(rows)]) for n in sizes]
@@ -98,8 +121,11 @@ def test_each_row_of_a_population_is_joined_on_its_own(rule):
     alone = [class_of(rule)(arrays, lr=lr[k], d0=1e-3) for k, arrays in enumerate(apart)]
     for t in range(5):
         grads = [array - np.float32(3) for array in together]
-        if t == 2:
+        # The first array has two steps of its own, then the second begins alone.
+        if t < 2:
             grads[1] = None
+        if t == 2:
+            grads[0] = None
         for k in range(rows):
             alone[k].step([None if grad is None else grad[k].copy() for grad in grads])
         population.step(grads)
