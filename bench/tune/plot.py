@@ -47,15 +47,25 @@ def _draw(panel, cells: Cells, rivals: list[str], colours: dict) -> None:
         if ours:
             panel.fill_between(100 * STAGES, low, high, color=colours[rival], alpha=0.2, lw=0)
         final[rival] = mean[-1]
-    height = -np.inf
-    gap = 0.06 * (len(rivals) - 1)
-    for rival in sorted(rivals, key=final.__getitem__):
-        height = max(final[rival], height + gap)
-        weight = "bold" if rival == OURS else "normal"
-        panel.text(101, height, rival, color=colours[rival], va="center", weight=weight)
+    names = sorted(rivals, key=final.__getitem__)
+    heights = _apart([final[name] for name in names], 0.06 * (len(names) - 1))
+    for name, height in zip(names, heights, strict=True):
+        weight = "bold" if name == OURS else "normal"
+        panel.text(101, height, name, color=colours[name], va="center", weight=weight)
     problems = {problem for problem, _ in cells}
     title = f"{len(rivals)} tuners, {len(problems)} problems, {len(cells)} searches each"
     panel.set_title(title, loc="left")
     panel.set(xlabel="trials, % of the budget", ylabel="mean rank (1 is best)", xlim=(10, 100))
     panel.invert_yaxis()
     panel.spines[["top", "right"]].set_visible(False)
+
+
+def _apart(heights: list[float], gap: float) -> list[float]:
+    """Ascending heights, moved until neighbours are a gap apart; the last one stays."""
+    placed = [heights[0]]
+    for height in heights[1:]:
+        placed.append(max(height, placed[-1] + gap))
+    placed[-1] = heights[-1]
+    for i in range(len(placed) - 2, -1, -1):
+        placed[i] = min(placed[i], placed[i + 1] - gap)
+    return placed
