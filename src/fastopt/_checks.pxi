@@ -120,22 +120,32 @@ cdef int added_format(cnp.ndarray array) noexcept:
     return FO_FORMAT_COUNT
 
 
+# Errors are made by functions of their own, so that what is called for each array stays short.
+
 cdef int check_type(str name, object array) except -1:
     """The format of what must be exactly an ndarray, in native byte order."""
     cdef int found
     if not cnp.PyArray_CheckExact(array):
-        hint = "; numpy.asarray makes a plain view" if isinstance(array, cnp.ndarray) else ""
-        raise TypeError(f"{name} must be a numpy.ndarray, got {type(array).__name__}{hint}")
+        raise no_array(name, array)
     found = format_of_type(<cnp.ndarray>array)
     if found == FO_FORMAT_COUNT:
-        hint = ""
-        if (<object>array).dtype == numpy.uint16:
-            hint = "; view it as ml_dtypes.bfloat16 if it is that"
-        elif (<object>array).dtype.kind in "biuf":
-            hint = "; astype makes a copy in one of these, to use in its place from then on"
-        raise TypeError(f"{name} must have dtype {format_names()} in native byte order, "
-                        f"got {(<object>array).dtype!r}{hint}")
+        raise no_format(name, array)
     return found
+
+
+cdef object no_array(str name, object array):
+    hint = "; numpy.asarray makes a plain view" if isinstance(array, cnp.ndarray) else ""
+    return TypeError(f"{name} must be a numpy.ndarray, got {type(array).__name__}{hint}")
+
+
+cdef object no_format(str name, object array):
+    hint = ""
+    if array.dtype == numpy.uint16:
+        hint = "; view it as ml_dtypes.bfloat16 if it is that"
+    elif array.dtype.kind in "biuf":
+        hint = "; astype makes a copy in one of these, to use in its place from then on"
+    return TypeError(f"{name} must have dtype {format_names()} in native byte order, "
+                     f"got {array.dtype!r}{hint}")
 
 
 cdef int check_state_type(str name, object array) except -1:
@@ -150,16 +160,20 @@ cdef inline bint goes_with(int format, int param_format) noexcept:
     return format != FO_FORMAT_COUNT and (format == FO_FLOAT64) == (param_format == FO_FLOAT64)
 
 
-cdef int check_goes_with(str name, int format, int param_format) except -1:
+cdef inline int check_goes_with(str name, int format, int param_format) except -1:
     if not goes_with(format, param_format):
-        called = text(fo_format_describe(format).name)
-        its = text(fo_format_describe(param_format).name)
-        if param_format == FO_BFLOAT16 or param_format == FO_FLOAT16:
-            raise TypeError(f"{name} must have dtype float32, bfloat16 or float16, as param is {its}, "
-                            f"got {called}; astype(numpy.float32) makes a copy of that")
-        raise TypeError(f"{name} must have the dtype of param, {its}, got {called}; "
-                        "astype(param.dtype) makes a copy of that")
+        raise other_dtype(name, format, param_format)
     return 0
+
+
+cdef object other_dtype(str name, int format, int param_format):
+    called = text(fo_format_describe(format).name)
+    its = text(fo_format_describe(param_format).name)
+    if param_format == FO_BFLOAT16 or param_format == FO_FLOAT16:
+        return TypeError(f"{name} must have dtype float32, bfloat16 or float16, as param is {its}, "
+                         f"got {called}; astype(numpy.float32) makes a copy of that")
+    return TypeError(f"{name} must have the dtype of param, {its}, got {called}; "
+                     "astype(param.dtype) makes a copy of that")
 
 
 cdef int check_squares(Rule rule, const fo_hyper *hyper, int state, int format, str name) except -1:

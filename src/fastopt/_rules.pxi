@@ -249,6 +249,11 @@ cdef fo_status step_one(const fo_group *group, const fo_tensor *tensor, const fo
     return fo_step_sparse(group, 1, tensor, sparse, 1, NULL, result)
 
 
+cdef object no_keyword(str name, object number):
+    return TypeError(f"{name} must be a numpy.ndarray, got {number!r}; "
+                     "hyper-parameters are keywords, such as lr=")
+
+
 cdef object call_rule(PyObject *self, PyObject *const *args, Py_ssize_t positional, PyObject *names):
     """What every function of a rule does: sort the arguments, check them all, take the step."""
     cdef Rule rule = <Rule>self
@@ -329,8 +334,7 @@ cdef object call_rule(PyObject *self, PyObject *const *args, Py_ssize_t position
                 continue
             raise TypeError(f"{rule.name}() needs the argument {rule.arrays[i]}")
         if needed <= i < positional and isinstance(<object>arrays[i], numbers.Real):
-            raise TypeError(f"{rule.arrays[i]} must be a numpy.ndarray, got {<object>arrays[i]!r}; "
-                            "hyper-parameters are keywords, such as lr=")
+            raise no_keyword(rule.arrays[i], <object>arrays[i])
         formats[i] = check_type(rule.arrays[i], <object>arrays[i])
         check_goes_with(rule.arrays[i], formats[i], formats[0])
         is_mixed = is_mixed or formats[i] != formats[0]
