@@ -446,7 +446,10 @@ def load(file: File) -> tuple[dict[str, Any], list[NDArray[Any]] | None]:
 
 def _refuse_population(found: Any) -> None:
     if isinstance(found, dict) and "rows" in found:
-        raise ValueError("it is of a population; a fastopt.Population of as many rows loads it")
+        raise ValueError(
+            "the state does not fit: it is of a population; a fastopt.Population of as many rows "
+            "loads it"
+        )
 
 
 def require_keys(

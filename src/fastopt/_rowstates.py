@@ -162,7 +162,10 @@ def restore(
 
 def _refuse_one_model(found: Any) -> None:
     if isinstance(found, dict) and "param_groups" in found:
-        raise ValueError("it is of an optimizer of one model; one of the same class loads it")
+        raise ValueError(
+            "the state does not fit: it is of an optimizer of one model; one of the same class "
+            "loads it"
+        )
 
 
 def _with_schedules(own: Any, found: Any, count: int) -> Any:
