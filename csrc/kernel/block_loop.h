@@ -5,7 +5,7 @@
 #if !FO_DOUBLE && FO_VOCABULARY == FO_AVX512 && !FO_NARROW_IN_TILES
 #include "kernel/blocks.h"
 
-enum { BLOCK_VECTORS = FO_BLOCK / LANES, BLOCK_STATES = FO_CAT(FO_STATES, FO_KERNEL) };
+enum { BLOCK_VECTORS = FO_BLOCK / LANES };
 
 FO_INLINE int has_squares(int state)
 {
@@ -138,15 +138,15 @@ FO_INLINE void load_states(const fo_block8 *from, int squares, vec *x)
 
 FO_INLINE void load_operands_of_block(operands *group, const fo_stored *from, size_t i)
 {
-    vec x[2 + BLOCK_STATES][BLOCK_VECTORS];
+    vec x[2 + STATES][BLOCK_VECTORS];
     if (from->remainder)
         load_split(from, i, x[0]);
     else
         load_buffer(BLOCK_VECTORS, from, OF_ANY, 0, i, x[0]);
     load_buffer(BLOCK_VECTORS, from, OF_ANY, 1, i, x[1]);
-    for (int b = 2; b < 2 + BLOCK_STATES; b++)
+    for (int b = 2; b < 2 + STATES; b++)
         load_states((const fo_block8 *)from->at[b] + i / FO_BLOCK, has_squares(b - 2), x[b]);
-    for (int b = 0; b < 2 + BLOCK_STATES; b++)
+    for (int b = 0; b < 2 + STATES; b++)
         for (size_t k = 0; k < BLOCK_VECTORS; k++)
             *vector_of(&group[k], b) = x[b][k];
 }
@@ -190,7 +190,7 @@ FO_INLINE void encode_states(const fo_stored *to, size_t i, const __m128i *large
             take_words(&to->draws, word, random);
     }
 #pragma GCC unroll 4
-    for (int b = 0; b < BLOCK_STATES; b++) {
+    for (int b = 0; b < STATES; b++) {
         if (to->is_random)
             take_words(&to->draws, word, random);
         encode((fo_block8 *)to->at[2 + b] + i / FO_BLOCK, has_squares(b), largest[b],
@@ -211,17 +211,17 @@ FO_INLINE int step_block(const setting s, const fo_stored *buffers, size_t i)
     for (int k = 0; k < BLOCK_VECTORS; k++)
         prepare(&group[k], s);
     take_roots(group, (group_plan){BLOCK_VECTORS, 0}, s);
-    vec state[BLOCK_STATES + 1][BLOCK_VECTORS];
+    vec state[STATES + 1][BLOCK_VECTORS];
     for (int k = 0; k < BLOCK_VECTORS; k++) {
         operands x = group[k];
         update_operands(&x, s);
-        for (int b = 0; b < BLOCK_STATES; b++)
+        for (int b = 0; b < STATES; b++)
             state[b][k] = x.state[b];
     }
-    __m128i largest[BLOCK_STATES + 1];
+    __m128i largest[STATES + 1];
     __mmask8 lost = 0;
 #pragma GCC unroll 4
-    for (int b = 0; b < BLOCK_STATES; b++) {
+    for (int b = 0; b < STATES; b++) {
         largest[b] = largest_in(state[b], has_squares(b));
         lost |= _mm_cmpge_epu32_mask(largest[b], _mm_set1_epi32(0x7f800000));
     }
@@ -242,7 +242,7 @@ FO_INLINE int step_block(const setting s, const fo_stored *buffers, size_t i)
 static size_t FO_CAT(in_blocks, FO_ISA)(const fo_loop_call *call, const fo_stored *buffers,
                                         size_t n)
 {
-    if (!BLOCK_STATES)
+    if (!STATES)
         return 0;
     setting s = setting_of(call);
     s.preparation = call->preparation;

@@ -36,18 +36,20 @@ FO_INLINE setting setting_of(const fo_loop_call *call)
     return s;
 }
 
-/* Buffers, those included that may not be there. */
-enum { BUFFERS = 2 + FO_CAT(FO_STATES, FO_KERNEL) + FO_CAT(FO_OPTIONAL_STATES, FO_KERNEL) };
+/* States that are always there, and buffers, those included that may not be. */
+enum {
+    STATES = FO_CAT(FO_STATES, FO_KERNEL),
+    BUFFERS = 2 + STATES + FO_CAT(FO_OPTIONAL_STATES, FO_KERNEL)
+};
 
 FO_INLINE int is_optional(int buffer)
 {
-    return buffer >= 2 + FO_CAT(FO_STATES, FO_KERNEL);
+    return buffer >= 2 + STATES;
 }
 
 FO_INLINE int has_buffer(const setting s, int buffer)
 {
-    const int first = 2 + FO_CAT(FO_STATES, FO_KERNEL);
-    return !is_optional(buffer) || s.optional >> (buffer - first) & 1;
+    return !is_optional(buffer) || s.optional >> (buffer - 2 - STATES) & 1;
 }
 
 FO_INLINE vec load_operand(const setting s, int buffer, int whole, size_t i, size_t count,
@@ -109,7 +111,7 @@ FO_INLINE void prepare(operands *x, const setting s)
 /* Brings the states up to date. */
 FO_INLINE vec take_update(operands *x, const setting s)
 {
-    vec *const first = &x->state[FO_CAT(FO_STATES, FO_KERNEL)];
+    vec *const first = &x->state[STATES];
     vec *const optional[] = {s.optional & 1 ? first : NULL, s.optional & 2 ? first + 1 : NULL};
     x->state[PARAM] = x->p;
     return update(x->g, x->state, optional, s.c);

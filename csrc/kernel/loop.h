@@ -158,7 +158,6 @@ FO_INLINE void run(const setting s, const fo_loop_call *call, size_t n, void *co
  * memory, reading by halves gains nothing where there are states and no roots. */
 FO_INLINE void run_prepared(setting s, const fo_loop_call *call, size_t n, void *const *buffers)
 {
-    enum { STATES = FO_CAT(FO_STATES, FO_KERNEL) };
     const int has_one = FO_ONE_INSTANCE || (FO_DOUBLE && FO_ONE_IN_DOUBLE) ||
                         (FO_ROOT_COST != FO_NO_ROOT && FO_VOCABULARY == FO_SSE2);
     const int has_far = FO_VOCABULARY == FO_AVX512 && (FO_ROOT_COST != FO_NO_ROOT || !STATES);

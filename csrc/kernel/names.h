@@ -150,6 +150,8 @@
 #define factors FO_NAME(factors)
 #undef setting
 #define setting FO_NAME(setting)
+#undef STATES
+#define STATES FO_NAME(STATES)
 #undef BUFFERS
 #define BUFFERS FO_NAME(BUFFERS)
 #undef is_optional
@@ -236,22 +238,24 @@
 #define store_rounded FO_NAME(store_rounded)
 #undef store_buffer
 #define store_buffer FO_NAME(store_buffer)
-#undef store_group
-#define store_group FO_NAME(store_group)
 #undef nans_seen
 #define nans_seen FO_NAME(nans_seen)
 #undef add_nans
 #define add_nans FO_NAME(add_nans)
 #undef any_nan
 #define any_nan FO_NAME(any_nan)
+#undef draw_words
+#define draw_words FO_NAME(draw_words)
+#undef has_nan
+#define has_nan FO_NAME(has_nan)
+#undef store_params
+#define store_params FO_NAME(store_params)
 #undef step_narrow_group
 #define step_narrow_group FO_NAME(step_narrow_group)
 
 /* block_loop.h */
 #undef BLOCK_VECTORS
 #define BLOCK_VECTORS FO_NAME(BLOCK_VECTORS)
-#undef BLOCK_STATES
-#define BLOCK_STATES FO_NAME(BLOCK_STATES)
 #undef has_squares
 #define has_squares FO_NAME(has_squares)
 #undef load_split_pair_in_order

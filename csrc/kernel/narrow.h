@@ -178,7 +178,7 @@ FO_INLINE void spread_halves(fo_storage by, words x, words *random)
 FO_INLINE void round_buffer(int size, fo_storage by, const words *words_of, vec *x)
 {
     for (int k = 0; k < size; k += 2) {
-        words random[2];
+        words random[2] = {{0}};
         if (words_of)
             spread_halves(by, words_of[k / 2], random);
         for (int j = k; j < k + 2; j++)
@@ -220,34 +220,6 @@ FO_INLINE void store_buffer(int size, const fo_stored *to, mixture of, int buffe
     }
 }
 
-FO_INLINE void store_group(operands *group, int size, const setting s, const fo_stored *to,
-                           mixture of, size_t i)
-{
-    words word[FO_NARROW_GROUP / 2] = {{0}};
-    if (to->is_random)
-        for (int k = 0; k < size; k += 2) {
-            const uint32_t place = (to->draws.position + (uint32_t)(i + (size_t)k * LANES)) >> 1;
-            word[k / 2] = first_word(lane_numbers() * FO_FIRST_FACTOR +
-                                         (place * FO_FIRST_FACTOR + to->draws.add),
-                                     to->draws.key);
-        }
-    for (int b = 0; b < BUFFERS; b++) {
-        if (b == 1 || !has_buffer(s, b))
-            continue;
-        vec x[FO_NARROW_GROUP];
-        for (int k = 0; k < size; k++)
-            x[k] = *vector_of(&group[k], b);
-        store_buffer(size, to, of, b, i, word, x);
-    }
-    if (of == OF_ANY && to->copy) {
-        vec x[FO_NARROW_GROUP];
-        for (int k = 0; k < size; k++)
-            x[k] = group[k].p;
-        round_buffer(size, FO_IN_ORDER, NULL, x);
-        store_rounded(size, FO_IN_ORDER, to->copy + i, x);
-    }
-}
-
 /* Whether a vector has a NaN is known from one comparison of two, so that few operations look for what is
  * hardly ever there. */
 #if FO_VOCABULARY == FO_AVX512
@@ -285,9 +257,45 @@ FO_INLINE int any_nan(nans_seen seen)
 }
 #endif
 
-/* Returns 0, and stores nothing, if there is a NaN. */
+/* A vector for each pair. product: that of the first pair's words, as first_word takes it. */
+FO_INLINE void draw_words(int size, const fo_draws *draws, words product, words *word)
+{
+    for (int k = 0; k < size; k += 2)
+        word[k / 2] = first_word(product + (uint32_t)(k / 2 * LANES) * FO_FIRST_FACTOR, draws->key);
+}
+
+FO_INLINE int has_nan(int size, const vec *x)
+{
+    nans_seen nans = {0};
+    for (int k = 0; k < size; k += 2)
+        nans = add_nans(nans, x[k], x[k + 1]);
+    return __builtin_expect(any_nan(nans), 0);
+}
+
+/* word: as in store_buffer. */
+FO_INLINE void store_params(int size, const fo_stored *to, mixture of, size_t i, words *word,
+                            vec *x)
+{
+    const int in_float32 = storage_of(to, of, 0) == FO_IN_FLOAT32;
+    if (in_float32)
+        store_buffer(size, to, of, 0, i, word, x);
+    if (in_float32 && !to->copy)
+        return;
+    if (has_nan(size, x))
+        for (int k = 0; k < size; k++)
+            x[k] = quiet_nans(x[k]);
+    if (in_float32) {
+        round_buffer(size, FO_IN_ORDER, NULL, x);
+        store_rounded(size, FO_IN_ORDER, to->copy + i, x);
+    } else {
+        store_buffer(size, to, of, 0, i, word, x);
+    }
+}
+
+/* Returns 0, and stores nothing, if a state is NaN. Between the roots and the quotients the states are rounded and
+ * stored: work for a core while its divider is busy, as in block_loop.h. */
 FO_INLINE int step_narrow_group(const setting s, int size, const fo_stored *buffers, mixture of,
-                                size_t i)
+                                size_t i, words product)
 {
     operands group[FO_NARROW_GROUP];
     __asm__("" : "+r"(i)); /* as in step_group */
@@ -296,25 +304,51 @@ FO_INLINE int step_narrow_group(const setting s, int size, const fo_stored *buff
         prepare(&group[k], s);
     /* Conversions keep the multipliers busy, so that roots are best left to the divider. */
     take_roots(group, (group_plan){size, 0}, s);
-    for (int k = 0; k < size; k++)
+    vec state[STATES + 1][FO_NARROW_GROUP];
+    for (int k = 0; k < size; k++) {
+        operands x = group[k];
+        update_operands(&x, s);
+        for (int b = 0; b < STATES; b++)
+            state[b][k] = x.state[b];
+    }
+    for (int b = 0; b < STATES; b++)
+        if (has_nan(size, state[b]))
+            return 0;
+    words word[FO_NARROW_GROUP / 2] = {{0}}, word_of_param[FO_NARROW_GROUP / 2] = {{0}};
+    if (buffers->is_random) {
+        draw_words(size, &buffers->draws, product, word);
+        const fo_storage by = storage_of(buffers, of, 0);
+        if (by == FO_INTERLEAVED || by == FO_IN_ORDER)
+            for (int k = 0; k < size / 2; k++) {
+                word_of_param[k] = word[k];
+                word[k] = next_word(word[k]);
+            }
+    }
+    for (int b = 0; b < STATES; b++)
+        store_buffer(size, buffers, of, 2 + b, i, word, state[b]);
+    vec param[FO_NARROW_GROUP];
+    for (int k = 0; k < size; k++) {
+        if (FO_ROOT_COST)
+            __asm__ volatile("" : "+v"(group[k].state[ROOT]));
         update_operands(&group[k], s);
-    nans_seen nans = {0};
-    for (int b = 0; b < BUFFERS; b++)
-        if (b != 1 && has_buffer(s, b))
-            for (int k = 0; k < size; k += 2)
-                nans = add_nans(nans, *vector_of(&group[k], b), *vector_of(&group[k + 1], b));
-    if (__builtin_expect(any_nan(nans), 0))
-        return 0;
-    store_group(group, size, s, buffers, of, i);
+        param[k] = group[k].p;
+    }
+    store_params(size, buffers, of, i, word_of_param, param);
     return 1;
 }
 
 FO_INLINE size_t step_narrow_groups(const setting s, const fo_stored *buffers, mixture of, size_t n)
 {
     const int size = FO_ROOT_COST ? 2 : FO_NARROW_GROUP;
+    words product = {0};
+    if (buffers->is_random)
+        product = lane_numbers() * FO_FIRST_FACTOR +
+                  ((buffers->draws.position >> 1) * FO_FIRST_FACTOR + buffers->draws.add);
     size_t i = 0;
-    while (i + size * LANES <= n && step_narrow_group(s, size, buffers, of, i))
+    while (i + size * LANES <= n && step_narrow_group(s, size, buffers, of, i, product)) {
         i += size * LANES;
+        product += (uint32_t)(size / 2 * LANES) * FO_FIRST_FACTOR;
+    }
     return i;
 }
 
