@@ -24,7 +24,7 @@ from bench.tune import perceptron, sweep
 from bench.tune.perceptron import BATCH, DATA, EPOCHS, HIDDEN
 from bench.tune.results import BUDGET, Training
 
-TOGETHER = 81
+TOGETHER, FIRST = 81, 9
 RANGES = {"lr": (1e-4, 1.0), "weight_decay": (1e-6, 1e-1), "beta1": (0.5, 0.99)}
 
 
@@ -72,7 +72,7 @@ def _study(data, seed, *, strategy="sobol", together=False, halving=True):
         name: tune.Float(low, high, log=name != "beta1") for name, (low, high) in RANGES.items()
     }
     study = tune.Study(space, strategy=strategy, seed=seed)
-    options = {"scheduler": tune.Halving(last=EPOCHS)} if halving else {}
+    options = {"scheduler": tune.Halving(first=FIRST, last=EPOCHS)} if halving else {}
 
     def one(params, clock):
         for loss in _alone(params, data, seed):
@@ -170,6 +170,7 @@ def _sklearn(data, seed):
 
 METHODS = {
     "fastopt, many at once, halving": lambda *given: _study(*given, together=True),
+    "the same, tpe": lambda *given: _study(*given, together=True, strategy="tpe"),
     "the same, bayes": lambda *given: _study(*given, together=True, strategy="bayes"),
     "fastopt, one by one, halving": _study,
     "fastopt, one by one": lambda *given: _study(*given, halving=False),

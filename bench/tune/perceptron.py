@@ -1,7 +1,9 @@
 """A perceptron with one hidden layer in NumPy, alone or in rows, on data that scikit-learn ships.
 
-Arrays of many networks have a leading axis with a row for each; those of one network have none. All
-networks have the same start and the same batches.
+Arrays of many networks have a leading axis with a row for each; those of one network have none. A
+matrix of weights has a row for each output, and activations have a column for each example. So the
+first layers of all networks, whose batches are the same, are multiplied as one matrix. All networks
+have the same start.
 """
 
 from __future__ import annotations
@@ -54,26 +56,28 @@ def weights(data: Data, seed: int, scale: float | np.ndarray = 1.0) -> list[np.n
     rng = np.random.default_rng(seed)
     sizes = [data.inputs.shape[1], HIDDEN, data.targets.shape[1]]
     arrays: list[np.ndarray] = []
-    for rows, columns in itertools.pairwise(sizes):
-        bound = np.sqrt(6 / (rows + columns))
-        for shape in (rows, columns), (1, columns):
-            drawn = rng.uniform(-bound, bound, size=shape)
-            arrays.append(np.multiply.outer(scale, drawn).astype(np.float32))
+    for inputs, outputs in itertools.pairwise(sizes):
+        bound = np.sqrt(6 / (inputs + outputs))
+        for shape in (inputs, outputs), (1, outputs):
+            drawn = rng.uniform(-bound, bound, size=shape).T
+            arrays.append(np.multiply.outer(scale, drawn).astype(np.float32, order="C"))
     return arrays
 
 
 def _forward(arrays, x):
     first, inner_bias, second, outer_bias = arrays
-    hidden = np.maximum(x @ first + inner_bias, np.float32(0))
-    scores = hidden @ second + outer_bias
-    scores -= scores.max(axis=-1, keepdims=True)
-    return hidden, scores - np.log(np.exp(scores).sum(axis=-1, keepdims=True))
+    hidden = (first.reshape(-1, x.shape[1]) @ x.T).reshape(*first.shape[:-1], len(x))
+    hidden += inner_bias
+    np.maximum(hidden, np.float32(0), out=hidden)
+    scores = second @ hidden + outer_bias
+    scores -= scores.max(axis=-2, keepdims=True)
+    return hidden, scores - np.log(np.exp(scores).sum(axis=-2, keepdims=True))
 
 
 def loss(arrays: list[np.ndarray], data: Data) -> np.ndarray:
     """The cross-entropy of each network on the held-out data."""
     _, logarithms = _forward(arrays, data.held_out)
-    return -np.einsum("...ij,ij->...", logarithms, data.held_out_targets) / len(data.held_out)
+    return -np.einsum("...ji,ij->...", logarithms, data.held_out_targets) / len(data.held_out)
 
 
 def train(arrays: list[np.ndarray], optimizer, data: Data, seed: int, epoch: int) -> None:
@@ -83,13 +87,14 @@ def train(arrays: list[np.ndarray], optimizer, data: Data, seed: int, epoch: int
         chosen = order[start : start + BATCH]
         x = data.inputs[chosen]
         hidden, logarithms = _forward(arrays, x)
-        outer = (np.exp(logarithms) - data.targets[chosen]) / np.float32(len(chosen))
-        inner = (outer @ arrays[2].swapaxes(-1, -2)) * (hidden > 0)
+        outer = (np.exp(logarithms) - data.targets[chosen].T) / np.float32(len(chosen))
+        inner = arrays[2].swapaxes(-1, -2) @ outer
+        inner *= hidden > 0
         optimizer.step(
             [
-                np.ascontiguousarray(x.T @ inner),
-                inner.sum(axis=-2, keepdims=True),
-                np.ascontiguousarray(hidden.swapaxes(-1, -2) @ outer),
-                outer.sum(axis=-2, keepdims=True),
+                (inner.reshape(-1, len(chosen)) @ x).reshape(arrays[0].shape),
+                inner.sum(axis=-1, keepdims=True),
+                outer @ hidden.swapaxes(-1, -2),
+                outer.sum(axis=-1, keepdims=True),
             ]
         )
