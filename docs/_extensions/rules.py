@@ -56,7 +56,7 @@ def formulas():
         states = [f"`{name}`" for name in rules[0].states]
         states += [f"`{name}` with `{switch}`" for name, switch in rules[0].optional.items()]
         kept = f"States: {', '.join(states)}." if states else "No states."
-        entries.append("\n".join([f"## {title}", *lines, "", kept, ""]))
+        entries.append("\n".join([f"### {title}", *lines, "", kept, ""]))
     return "\n".join(entries)
 
 
