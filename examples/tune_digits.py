@@ -141,14 +141,13 @@ def train(rule, part, *, lr, schedule="cosine", batch=32, width=64, **hypers):
     images, targets, parts = load_digits()
     rng = np.random.default_rng(0)
     params = network(rng, width)
-    optimizer = RULES[rule][0](params, lr=lr, **hypers)
     steps = parts[part].shape[1] // batch
-    lr_at = SCHEDULES[schedule](lr, EPOCHS * steps)
-    for epoch in range(EPOCHS):
+    lr = SCHEDULES[schedule](lr, EPOCHS * steps)
+    optimizer = RULES[rule][0](params, lr=lr, **hypers)
+    for _ in range(EPOCHS):
         shuffled = rng.permuted(parts[part], axis=1)
         for i in range(steps):
             chosen = shuffled[:, i * batch : (i + 1) * batch]
-            optimizer.lr = lr_at(epoch * steps + i + 1)
             optimizer.step(backward(params, images[chosen], targets[chosen]))
         yield params
 
