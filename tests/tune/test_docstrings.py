@@ -30,7 +30,6 @@ WITHOUT_EXAMPLE = {
     "Moment",
     "Scheduler",
     "SpaceExhausted",
-    "Strategy",
     "Trial",
     "View",
 }

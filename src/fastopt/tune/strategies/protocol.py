@@ -1,23 +1,4 @@
-"""What a strategy is, and what it is shown.
-
-A strategy is any object with ``ask(view) -> params``. It may also have
-
-``tell(view, trial)``
-    called once for every finished trial, in the order in which results arrived, before the next
-    ``ask``; results of other processes and of earlier sessions included. The built-in strategies
-    need none: they read ``view.finished``.
-``check(space)``
-    called before the first trial; raises ValueError if the strategy cannot search that space.
-
-The suggestion must be a pure function of what the view holds (``cache`` excepted): a study that was
-killed and resumed then goes on exactly as an uninterrupted one. ``ask`` raises
-:class:`SpaceExhausted` when there is nothing left to suggest, and :class:`ImprovementSpent` when
-another trial is not worth its cost. A description of the strategy is stored with the study and
-compared on resuming: for a dataclass the options that are not at their defaults, else its ``repr``,
-which should therefore show all options.
-
-``ask`` runs while the study's file is locked: two processes never get the same suggestion.
-"""
+"""What a strategy is, and what it is shown."""
 
 from __future__ import annotations
 
@@ -133,7 +114,49 @@ class View:
 
 
 class Strategy(Protocol):
-    """The one method that every strategy has."""
+    """The one method that every strategy has.
+
+    It may also have these methods.
+
+    ``tell(view, trial)``
+        Called once for every finished trial, in the order in which results arrived, before the next
+        ``ask``; results of other processes and of earlier sessions included. The built-in
+        strategies need none: they read ``view.finished``.
+    ``check(space)``
+        Called before the first trial; raises ValueError if the strategy cannot search that space.
+
+    The suggestion must be a pure function of what the view holds, its ``cache`` excepted: a study
+    that was killed and resumed then goes on exactly as an uninterrupted one. ``ask`` raises
+    :class:`SpaceExhausted` when there is nothing left to suggest, and :class:`ImprovementSpent`
+    when another trial is not worth its cost. It runs while the study's file is locked: two
+    processes never get the same suggestion.
+
+    A description of the strategy is stored with the study and compared on resuming: for a dataclass
+    the options that are not at their defaults, else its ``repr``, which should therefore show all
+    options.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> import numpy as np
+    >>> from fastopt import tune
+    >>> @dataclass(frozen=True)
+    ... class Climb:
+    ...     width: float = 0.2
+    ...
+    ...     def ask(self, view):
+    ...         rng = np.random.default_rng([view.seed, view.number])
+    ...         done = [trial for trial in view.finished if trial.state == "done"]
+    ...         if not done:
+    ...             return view.space.decode(rng.random(len(view.space)))
+    ...         best = min(done, key=lambda trial: trial.value)
+    ...         step = rng.normal(scale=self.width, size=len(view.space))
+    ...         return view.space.decode((view.space.encode(best.params) + step).clip(0, 1))
+    >>> study = tune.Study({"x": tune.Float(-2.0, 2.0)}, strategy=Climb(), seed=0)
+    >>> study.run(lambda params: (params["x"] - 1) ** 2, n_trials=40)
+    >>> study.best_value < 0.01
+    True
+    """
 
     def ask(self, view: View) -> dict[str, Any]:
         """Params of the next trial."""
