@@ -43,6 +43,7 @@ static int fits(const fo_bound_loop *it, const fo_call *call, const fo_tensor *t
            (first->param_format == tensor->param_format &&
             first->grad_format == tensor->grad_format &&
             !memcmp(first->state_format, tensor->state_format, sizeof tensor->state_format) &&
+            fo_optional_of(it->info, first) == fo_optional_of(it->info, tensor) &&
             !first->remainder == !tensor->remainder && !first->copy == !tensor->copy);
 }
 
@@ -122,6 +123,7 @@ void fo_bind(fo_bound_loop *to, const fo_call *call, const fo_tensor *tensor,
     const fo_group *group = &call->groups[tensor->group];
     const fo_rule_info *info = fo_rule_describe(group->rule);
     to->tensor = tensor;
+    to->info = info;
     to->loop = fo_loop_of(group->rule, tensor);
     to->is_narrow = !to->loop;
     if (to->is_narrow) {

@@ -198,7 +198,7 @@ def test_example_builds_with_pkg_config_and_fits(installed, tmp_path):
     assert output.splitlines()[-1].split() == ["fitted", "2.00", "-1.00", "0.50", "3.00"]
 
 
-@pytest.mark.parametrize("name", ["errors.c", "rows.c", "sparse.c"])
+@pytest.mark.parametrize("name", ["errors.c", "groups.c", "rows.c", "sparse.c"])
 @pytest.mark.parametrize("standard", ["c++11", "c++20"])
 def test_header_serves_cplusplus(installed, tmp_path, standard, name):
     program = tmp_path / "program"
