@@ -111,10 +111,10 @@ typedef struct fo_tensor {
     /* Read only where dtype is FO_MIXED. A buffer of float64 goes with buffers of float64 alone. */
     fo_format param_format, grad_format, state_format[FO_MAX_STATES];
     fo_rounding rounding;
-    /* Where param is FO_BFLOAT16, or NULL: how far the float32 parameter is from param, in units of its
-     * last place. With it the step is that of a float32 parameter. Starts at zero. */
+    /* Where dtype is FO_MIXED and param FO_BFLOAT16, or NULL: how far the float32 parameter is from param, in units
+     * of its last place. With it the step is that of a float32 parameter. Starts at zero. */
     int16_t *remainder;
-    /* Where param is FO_FLOAT32, or NULL: gets the bfloat16 nearest to the new parameter. */
+    /* Where dtype is FO_MIXED and param FO_FLOAT32, or NULL: gets the bfloat16 nearest to the new parameter. */
     uint16_t *copy;
     /* Read and written where the rule carries a number from step to step (STEP_AND in rules.def), or an array of
      * numbers (carried_count of fo_rule_info). In step 1 it is only written. With rows, there is one number or array
@@ -171,7 +171,7 @@ typedef enum fo_status {
     FO_BAD_STEP,   /* step outside 1 … 2^53 */
     FO_NO_MEMORY,
     FO_BAD_VERSION,     /* the caller was compiled with the header of another version */
-    FO_BAD_FORMAT,      /* a tensor's buffers have formats that do not go together */
+    FO_BAD_FORMAT,      /* a tensor's buffers, remainder and copy included, do not go together */
     FO_UNREPRESENTABLE, /* a hyper-parameter, or both grad_scale multiplied, is not 0 but becomes 0 or
                          * infinity in the type that the tensor computes in */
     FO_BAD_BUILD,   /* the library was compiled with flags that change floating-point arithmetic */

@@ -99,6 +99,8 @@ static inline int fo_has_blocks(const fo_tensor *tensor)
 /* Whether the tensor's buffers go together. */
 static inline int fo_formats_fit(const fo_tensor *tensor, const fo_rule_info *info)
 {
+    if (tensor->dtype != FO_MIXED && (tensor->remainder || tensor->copy))
+        return 0;
     if (tensor->dtype == FO_FLOAT32 || tensor->dtype == FO_FLOAT64)
         return 1;
     const fo_format param = fo_param_format(tensor);

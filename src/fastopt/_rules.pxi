@@ -210,7 +210,7 @@ def rule_named(name):
 
 
 cdef void set_formats(fo_tensor *tensor, const int *formats, int count) noexcept:
-    """Of param, grad and states; rounded to nearest, and with nothing besides."""
+    """Of param, grad and states; rounded to nearest."""
     cdef int i
     tensor.dtype = FO_MIXED
     tensor.param_format = formats[0]
@@ -218,8 +218,6 @@ cdef void set_formats(fo_tensor *tensor, const int *formats, int count) noexcept
     for i in range(FO_MAX_STATES):
         tensor.state_format[i] = formats[2 + i] if 2 + i < count else FO_FLOAT32
     tensor.rounding = FO_NEAREST
-    tensor.remainder = NULL
-    tensor.copy = NULL
     tensor.seed = tensor.position = 0
 
 
@@ -370,6 +368,8 @@ cdef object call_rule(PyObject *self, PyObject *const *args, Py_ssize_t position
 
     tensor.group = 0
     tensor.average = NULL
+    tensor.remainder = NULL
+    tensor.copy = NULL
     if is_mixed:
         set_formats(&tensor, formats, array_count)
     else:

@@ -360,9 +360,17 @@ static void check_formats(void)
     tensor.param = narrow;
     tensor.param_format = FO_BFLOAT16;
     CHECK(fo_step(&group, 1, &tensor, 1, NULL, NULL) == FO_OK);
+    tensor.dtype = FO_BFLOAT16;
+    CHECK(fo_step(&group, 1, &tensor, 1, NULL, NULL) == FO_BAD_FORMAT);
     tensor.remainder = NULL;
+    tensor.dtype = FO_MIXED;
     tensor.copy = copy;
     CHECK(fo_step(&group, 1, &tensor, 1, NULL, NULL) == FO_BAD_FORMAT);
+    tensor.param = param;
+    tensor.dtype = FO_FLOAT32;
+    CHECK(fo_step(&group, 1, &tensor, 1, NULL, NULL) == FO_BAD_FORMAT);
+    tensor.param = narrow;
+    tensor.dtype = FO_MIXED;
     tensor.copy = NULL;
     tensor.rounding = (fo_rounding)2;
     CHECK(fo_step(&group, 1, &tensor, 1, NULL, NULL) == FO_BAD_FORMAT);
