@@ -24,4 +24,8 @@
                      "no-unsafe-math-optimizations", "signed-zeros", "no-math-errno")
 #endif
 
+/* A function that runs when the library is loaded, and before the constructors of C++ objects: linked with the static
+ * library, these may step. */
+#define FO_WHEN_LOADED __attribute__((constructor(101)))
+
 #endif

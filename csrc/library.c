@@ -112,7 +112,7 @@ static int infinities_are_seen(void)
     return refused && fo_check_hyper(&group, NULL) == FO_BAD_HYPER;
 }
 
-__attribute__((constructor)) static void set_up(void)
+FO_WHEN_LOADED static void set_up(void)
 {
     fo_isa_choose(setting("FASTOPT_ISA"), settings_error, sizeof settings_error);
     fo_set_num_threads(default_threads());

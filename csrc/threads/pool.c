@@ -310,7 +310,7 @@ static void forget_workers(void)
     atomic_store(&pool.working, 0);
 }
 
-__attribute__((constructor)) static void watch_forks(void)
+FO_WHEN_LOADED static void watch_forks(void)
 {
     fo_in_forked_child(forget_workers);
 }

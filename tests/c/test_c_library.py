@@ -299,6 +299,14 @@ def test_lanes_without_an_element_trap_nowhere(installed, tmp_path):
         run([program], FASTOPT_ISA=isa)
 
 
+def test_an_object_of_cplusplus_may_step_before_main(installed, tmp_path):
+    program = tmp_path / "early"
+    library = installed / "lib" / "libfastopt.a"
+    source = PROGRAMS / "early.cpp"
+    run([*CXX, *STRICT, f"-I{installed / 'include'}", source, library, "-o", program, *LINK])
+    assert run([program]) == "no error, 0.5, 7 threads"
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", fastopt.RULES)
 def test_c_library_and_python_give_equal_bits(library, abi, name, dtype):
