@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastopt._blocks import BLOCK8, unpack
-from fastopt._checkpoint import wide_param, write_param
+from fastopt._checkpoint import param_of, wide_param
 from fastopt._core import Rule, TensorList
 
 __all__ = ["has_average", "move", "moved_by", "not_training", "training_of"]
@@ -57,8 +57,9 @@ def move(rule: Rule, tensors: TensorList, factors: Sequence[Any]) -> None:
     place = rule.states.index("z_offset")
     if not all(param.flags.writeable for param in tensors.params):
         raise ValueError("params must be writeable, got a read-only array")
-    # As in a step, a number that is not finite is no error. One would leave half of this undone.
+    # As in a step, a number that is not finite is no error. Others come before the first write.
     with tensors, np.errstate(all="ignore"):
+        points = []
         for param, states, remainder, factor in zip(
             tensors.params, tensors.states, tensors.remainders, factors, strict=True
         ):
@@ -67,7 +68,13 @@ def move(rule: Rule, tensors: TensorList, factors: Sequence[Any]) -> None:
             weight = weight.reshape(weight.shape + (1,) * (wide.ndim - weight.ndim))
             moved = wide + weight * _wide_state(states[place], param)
             # Without a step yet, not even the sign of a zero changes.
-            write_param(param, remainder, np.where(weight == 0, wide, moved), None)
+            points.append(param_of(param, remainder, np.where(weight == 0, wide, moved), None))
+        for param, remainder, (point, rest) in zip(
+            tensors.params, tensors.remainders, points, strict=True
+        ):
+            param[...] = point
+            if remainder is not None:
+                remainder[...] = rest
 
 
 def _wide_state(state: NDArray[Any], param: NDArray[Any]) -> NDArray[Any]:

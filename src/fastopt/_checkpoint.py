@@ -43,6 +43,7 @@ __all__ = [
     "is_schedule",
     "load",
     "optional_states",
+    "param_of",
     "rate",
     "require_keys",
     "require_like",
@@ -55,7 +56,6 @@ __all__ = [
     "wide_param",
     "with_names",
     "with_rates",
-    "write_param",
 ]
 
 Groups = list[dict[str, Any]]
@@ -236,11 +236,24 @@ def restore(
         require_keys(entry, wanted, name, _KEYWORD_OF)
         for key, value in own.items():
             if key != "step" and key in entry:
-                shape = _shape_of(value, tensors.params[index])
+                shape = _shape_of(rule, key, value, tensors.params[index])
                 require_like(entry[key], value, f"{key} of {name}", convert, shape)
     require_params(params, tensors.params, convert)
     _require_writeable(own_state)
     with tensors:
+        # A conversion may still fail, and so comes before the first write.
+        contents = [
+            content
+            for index, (entry, own) in enumerate(zip(found["state"], own_state, strict=True))
+            for content in _contents(
+                rule,
+                entry,
+                own,
+                tensors.params[index],
+                tensors.remainders[index],
+                None if params is None else params[index],
+            )
+        ]
         before = tensors.steps, tensors.seed
         try:
             tensors.seed = storage.seed_of_rounding
@@ -254,20 +267,8 @@ def restore(
             if "ema" in group:
                 group["ema"] = ema
         tensors.ema = emas
-        for index, (entry, own) in enumerate(zip(found["state"], own_state, strict=True)):
-            for name, value in own.items():
-                if name not in ("step", REMAINDER, AVERAGE):
-                    shape = _shape_of(value, tensors.params[index])
-                    _write(value, entry[name], shape, name in rule.squares)
-            write_param(
-                tensors.params[index],
-                tensors.remainders[index],
-                None if params is None else params[index],
-                entry.get(REMAINDER),
-            )
-            if AVERAGE in own:
-                wide = wide_param(tensors.params[index], tensors.remainders[index])
-                _write(own[AVERAGE], entry.get(AVERAGE, wide))
+        for array, content in contents:
+            array[...] = content
     return skipped_steps, own_storage._replace(
         rounding=storage.rounding, seed=storage.seed, ema=default_ema
     )
@@ -283,46 +284,73 @@ def wide_param(param: NDArray[Any], remainder: NDArray[Any] | None) -> NDArray[A
     return param.astype(compute_type(param)) if remainder is None else join(param, remainder)
 
 
-def _shape_of(own: NDArray[Any], param: NDArray[Any]) -> tuple[int, ...]:
+def _shape_of(rule: Rule, name: str, own: NDArray[Any], param: NDArray[Any]) -> tuple[int, ...]:
     """That of an array that has the numbers of a state: of the parameter, or of its rows."""
     per_row = own.dtype != BLOCK8 and own.ndim == 1 and own.shape == param.shape[:1]
-    return own.shape if per_row else param.shape
+    return own.shape if per_row or name == rule.carried else param.shape
 
 
-def _write(
-    to: NDArray[Any], content: NDArray[Any], shape: Sequence[int] = (), squares: bool = False
-) -> None:
-    """Write the content into `to`, converted if the dtypes differ.
+def _contents(
+    rule: Rule,
+    entry: Mapping[str, Any],
+    own: Mapping[str, Any],
+    param: NDArray[Any],
+    remainder: NDArray[Any] | None,
+    content: NDArray[Any] | None,
+) -> list[tuple[NDArray[Any], NDArray[Any]]]:
+    """Arrays of one parameter, each with what is to be written into it: of an entry of a
+    `state_dict`, and the parameter itself if there is a content for it."""
+    found: list[tuple[Any, Any]] = [
+        (
+            value,
+            _converted(
+                value, entry[name], _shape_of(rule, name, value, param), name in rule.squares
+            ),
+        )
+        for name, value in own.items()
+        if name not in ("step", REMAINDER, AVERAGE)
+    ]
+    new, new_remainder = param_of(param, remainder, content, entry.get(REMAINDER))
+    found += [(param, new), (remainder, new_remainder)]
+    if AVERAGE in own:
+        average = entry[AVERAGE] if AVERAGE in entry else wide_param(new, new_remainder)
+        found.append((own[AVERAGE], _converted(own[AVERAGE], average)))
+    return [(array, content) for array, content in found if content is not array]
+
+
+def _converted(
+    own: NDArray[Any], content: NDArray[Any], shape: Sequence[int] = (), squares: bool = False
+) -> NDArray[Any]:
+    """The content in the dtype of our own array.
 
     Where one of the two is in blocks, `shape` is that of their parameter, and `squares` says
     whether these blocks are of squares.
     """
-    if content.dtype == to.dtype:
-        to[...] = content
-        return
+    if content.dtype == own.dtype:
+        return content
     # By way of float32, from which and to which every dtype can be cast.
-    in_blocks = content.dtype == BLOCK8
-    wide = unpack(content, squares, shape) if in_blocks else content.astype(np.float32)
-    to[...] = pack(wide, squares) if to.dtype == BLOCK8 else wide
+    with np.errstate(under="ignore"):
+        in_blocks = content.dtype == BLOCK8
+        wide = unpack(content, squares, shape) if in_blocks else content.astype(np.float32)
+        return pack(wide, squares) if own.dtype == BLOCK8 else wide.astype(own.dtype)
 
 
-def write_param(
+def param_of(
     param: NDArray[Any],
     remainder: NDArray[Any] | None,
     content: NDArray[Any] | None,
     content_remainder: NDArray[Any] | None,
-) -> None:
-    """A parameter, where there is new content, and what is left of it where it has a remainder."""
+) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """What a parameter is to be, and its remainder where it has one: itself without a content."""
     if content is None:
-        if remainder is not None and content_remainder is not None:
-            remainder[...] = content_remainder
-        return
+        is_new = remainder is not None and content_remainder is not None
+        return param, content_remainder if is_new else remainder
     if content_remainder is not None:
         content = join(content, content_remainder)
     if remainder is None:
-        _write(param, content)
-    else:
-        param[...], remainder[...] = split(content.astype(np.float32), param.dtype)
+        return _converted(param, content), None
+    with np.errstate(under="ignore"):
+        return split(content.astype(np.float32), param.dtype)
 
 
 # What is kept beside the states, and the keyword for it.

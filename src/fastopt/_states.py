@@ -146,7 +146,7 @@ def _begin_averages(averages: Sequence[Kept], params: Sequence[NDArray[Any]]) ->
 def _fill(rule: Rule, state: NDArray[Any], value: float, count: int) -> None:
     """Set the first state of one parameter, of `count` elements."""
     dtype = np.dtype(np.float32) if state.dtype == BLOCK8 else state.dtype
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", under="ignore"):
         stored = float(np.asarray(value).astype(dtype))
     if math.isinf(stored) or (value > 0 and stored == 0):
         raise ValueError(
@@ -154,9 +154,9 @@ def _fill(rule: Rule, state: NDArray[Any], value: float, count: int) -> None:
             f"it, got {float(value)!r}"
         )
     if state.dtype == BLOCK8:
-        fill(state, value, rule.states[0] in rule.squares, count)
+        fill(state, stored, rule.states[0] in rule.squares, count)
     else:
-        state[...] = value
+        state[...] = stored
 
 
 def _layouts(

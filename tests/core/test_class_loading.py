@@ -5,7 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
-from cases import RULES, class_of, in_groups
+from cases import RULES, class_of, freeze, in_groups
 from test_class_validation import N_TENSORS, Watched, arrays, by_name
 
 import fastopt
@@ -111,6 +111,37 @@ def test_a_state_dict_of_other_tensors_is_refused(rule):
     state = class_of(rule)(groups, lr=0.1).state_dict()
     watched.refuses(ValueError, "param_groups", lambda: watched.optimizer.load_state_dict(state))
     watched.steps_on()
+
+
+def of_two_arrays(dtype):
+    return [np.ones((2, 3), dtype), np.ones(3, dtype)]
+
+
+def stepped_in_float64(cls, value):
+    optimizer = cls(of_two_arrays(np.float64), lr=0.1)
+    optimizer.step([np.ones((2, 3)), np.full(3, value)])
+    return optimizer.state_dict()
+
+
+def test_a_conversion_that_fails_changes_nothing():
+    other = fastopt.NAdam(of_two_arrays(np.float32), lr=0.3)
+    before = freeze(other.state_dict())
+    too_large = stepped_in_float64(fastopt.NAdam, 1e30)
+    with np.errstate(over="raise"), pytest.raises(FloatingPointError):
+        other.load_state_dict(too_large, convert=True)
+    assert freeze(other.state_dict()) == before
+    misshapen = stepped_in_float64(fastopt.NAdam, 1.0)
+    misshapen["state"][1]["mu_product"] = np.ones(3)
+    with pytest.raises(ValueError, match=r"mu_product of state_dict\['state'\]\[1\] must be"):
+        other.load_state_dict(misshapen, convert=True)
+    assert freeze(other.state_dict()) == before
+
+
+def test_numbers_that_a_conversion_rounds_to_0_are_no_error():
+    other = fastopt.Adagrad(of_two_arrays(np.float32))
+    with np.errstate(all="raise"):
+        other.load_state_dict(stepped_in_float64(fastopt.Adagrad, 1e-30), convert=True)
+    assert not other.state[1]["state_sum"].any()
 
 
 @by_name

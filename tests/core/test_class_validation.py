@@ -365,7 +365,7 @@ def test_what_the_state_cannot_hold_is_no_initial_value(value, state_format):
     options = {"initial_accumulator_value": value, "state_format": state_format}
     message = "initial_accumulator_value must be a number that float32 can hold"
     params = [np.ones((2, 3), np.float32)]
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message), np.errstate(all="raise"):
         fastopt.Adagrad(params, **options)
     with pytest.raises(ValueError, match=message):
         fastopt.Population("adagrad", params, **options)
@@ -375,6 +375,12 @@ def test_what_the_state_cannot_hold_is_no_initial_value(value, state_format):
             optimizer.add_param_group({"params": params})
         assert len(optimizer.param_groups) == len(optimizer.state) == 1
     optimizer.step([np.ones(3)])
+
+
+def test_a_subnormal_initial_value_is_no_error_whatever_the_modes_of_numpy():
+    with np.errstate(all="raise"):
+        optimizer = fastopt.Adagrad(np.ones(3, np.float32), initial_accumulator_value=1e-40)
+    assert optimizer.state[0]["state_sum"].tolist() == [float(np.float32(1e-40))] * 3
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,29 @@ def test_an_optimizer_without_memory_is_refused():
     assert run_code(code) == "True True"
 
 
+@linux_only
+@pytest.mark.own_memory
+@pytest.mark.parametrize("action", ["other.load_state_dict(saved, convert=True)", "opt.eval()"])
+def test_what_needs_memory_for_a_later_array_changes_no_earlier_one(action):
+    code = NO_MORE_MEMORY + (
+        "def arrays(dtype):\n"
+        "    return [np.ones(3, dtype), np.ones(2**22, dtype)]\n"
+        "opt = fastopt.ScheduleFreeSGD(arrays(np.float64), lr=0.1)\n"
+        "for _ in range(2):\n"
+        "    opt.step(arrays(np.float64))\n"
+        "saved = opt.state_dict()\n"
+        "other = fastopt.ScheduleFreeSGD(arrays(np.float32), lr=0.2)\n"
+        "param = opt.param_groups[0]['params'][0]\n"
+        "before = param.copy()\n"
+        "no_more_memory()\n"
+        f"said = refused(lambda: {action})\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (-1, -1))\n"
+        "state = other.state[0]\n"
+        "print(said, (param == before).all(), opt.training, state['z_offset'].any(), other.lr)\n"
+    )
+    assert run_code(code) == "True True True False 0.2"
+
+
 SUBINTERPRETER = """
 try:
     import _interpreters as interpreters
