@@ -324,11 +324,15 @@ cdef class TensorList:
         return n
 
     cdef bint is_unchanged_state(self, cnp.ndarray array, fo_tensor *tensor, int k) noexcept:
+        cdef Py_ssize_t rows, i = tensor - self.tensors
+        cdef cnp.ndarray param
         if tensor.state_format[k] != FO_BLOCK8:
-            if self.sparse[tensor - self.tensors].row_wise:
-                return self.is_unchanged(
-                    array, cnp.PyArray_SIZE(<cnp.ndarray>self.all_rows[tensor - self.tensors]),
-                    tensor.state[k], numpy_types[tensor.state_format[k]])
+            if self.sparse[i].row_wise:
+                param = <cnp.ndarray>PyList_GET_ITEM(self.params, i)
+                rows = cnp.PyArray_SIZE(<cnp.ndarray>PyList_GET_ITEM(self.all_rows, i))
+                return (cnp.PyArray_NDIM(param) > 1 and cnp.PyArray_DIMS(param)[0] == rows
+                        and self.is_unchanged(array, rows, tensor.state[k],
+                                              numpy_types[tensor.state_format[k]]))
             return self.is_unchanged(array, tensor.n, tensor.state[k],
                                      numpy_types[tensor.state_format[k]])
         return (cnp.PyArray_ITEMSIZE(array) == <Py_ssize_t>fo_format_describe(FO_BLOCK8).bytes

@@ -165,6 +165,19 @@ def test_a_state_that_was_made_unfit_is_refused():
     optimizer.step(table())
 
 
+@pytest.mark.filterwarnings("ignore:Setting the shape on a NumPy array:DeprecationWarning")
+def test_a_table_that_was_given_other_rows_is_refused():
+    table = np.zeros((2, 4))
+    optimizer = fastopt.Adagrad(table, lr=0.1, **PER_ROW)
+    optimizer.step(fastopt.Rows(np.array([1]), np.ones((1, 4))))
+    table.shape = (4, 2)
+    for grad in (fastopt.Rows(np.array([3]), np.ones((1, 2))), np.ones((4, 2))):
+        with pytest.raises(ValueError, match=r"state_sum of params must have the shape of params"):
+            optimizer.step(grad)
+    table.shape = (2, 2, 2)
+    optimizer.step(fastopt.Rows(np.array([1]), np.ones((1, 2, 2))))
+
+
 def test_a_row_is_stepped_by_the_root_of_the_mean_of_its_squares():
     param, row_sum = np.zeros((2, 4)), np.zeros(2)
     values = np.array([[3.0, -3.0, 3.0, 3.0]])
