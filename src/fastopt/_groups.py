@@ -144,7 +144,7 @@ class ParameterGroups:
                 if isinstance(tree, dict) and "params" in tree:
                     tree = tree["params"]
                 flat += match(tree, params, f"{name}[{index}]")
-        if self.has_scalars:
+        if self.has_scalars and name == "grads":
             # Arithmetic on an array without dimensions gives a scalar.
             flat = [np.asarray(grad) if isinstance(grad, np.generic) else grad for grad in flat]
         return flat

@@ -170,6 +170,16 @@ def test_a_copy_that_cannot_be_written_or_overlaps_the_gradient_is_refused():
         optimizer.step(both, copies=both)
 
 
+def test_a_number_is_no_copy_of_an_array_without_dimensions():
+    param, kept = np.ones((), np.float32), bfloat16(())
+    optimizer = fastopt.SGD(param, lr=0.5)
+    with pytest.raises(TypeError, match="copies must be a numpy"):
+        optimizer.step(np.float32(1), copies=kept[()])
+    assert param == 1
+    optimizer.step(np.float32(1), copies=kept)
+    assert kept == 0.5
+
+
 def test_copies_belong_to_float32_parameters():
     for param in (np.zeros(4), bfloat16(4)):
         with pytest.raises(TypeError, match="copies must belong to a float32 parameter"):
