@@ -427,12 +427,19 @@ cdef class ExchangeList(TensorList):
         of the step, in place of each parameter's own. None, and no step, if a parameter or a state is
         no longer what or where it was.
         """
+        if self.busy:
+            raise RuntimeError("another thread is in the middle of a step of this optimizer")
+        self.busy = True  # as in a step of arrays
+        try:
+            return self.step_tensors(groups, max_threads, count)
+        finally:
+            self.busy = False
+
+    cdef list step_tensors(self, list groups, int max_threads, int64_t count):
         cdef Py_ssize_t i
         cdef const int64_t *layout = self.layouts
         cdef fo_result result
         cdef list grads = []
-        if self.busy:
-            raise RuntimeError("another thread is in the middle of a step of this optimizer")
         if count < 0 or <uint64_t>count > LAST_STEP:
             raise ValueError(f"the number of a step must be from 1 to 2**53, got {count}")
         self.read_groups(groups)

@@ -301,14 +301,16 @@ class Optimizer:
         if not isinstance(group, dict) or "params" not in group:
             raise TypeError(f"group must be a dict with 'params', got {group!r}")
         self._look()
-        self._build(
-            [*self._params.groups, complete(self._rule, self._defaults, group)],
-            True,
-            self._tensors.states,
-            self._tensors.steps,
-            self._tensors.remainders,
-            self._tensors.averages,
-        )
+        before = self._tensors
+        with before:
+            self._build(
+                [*self._params.groups, complete(self._rule, self._defaults, group)],
+                True,
+                before.states,
+                before.steps,
+                before.remainders,
+                before.averages,
+            )
 
     @property
     def ema(self) -> Any:

@@ -197,14 +197,22 @@ cdef class RowList(TensorList):
              object skip_nonfinite):
         """One step of every row of every array that has a gradient; the rows' norms if they were
         taken, else None."""
+        if self.busy:
+            raise RuntimeError("another thread is in the middle of a step of this population")
+        self.busy = True  # as in a step of an optimizer
+        try:
+            return self.step_rows(grads, hypers, max_norm, grad_scale, skip_nonfinite)
+        finally:
+            self.busy = False
+
+    cdef object step_rows(self, list grads, dict hypers, object max_norm, object grad_scale,
+                          object skip_nonfinite):
         cdef Py_ssize_t i, k
         cdef fo_group group
         cdef fo_rows rows
         cdef fo_options options
         cdef fo_result result
         cdef fo_status status
-        if self.busy:
-            raise RuntimeError("another thread is in the middle of a step of this population")
         if PyList_GET_SIZE(grads) != self.count:
             raise ValueError(f"grads must have {self.count} arrays, one for each parameter, "
                              f"got {len(grads)}")
@@ -241,11 +249,9 @@ cdef class RowList(TensorList):
         if self.elements < RELEASE_GIL_ELEMENTS:
             status = fo_step_rows(&group, &rows, self.of_rows, self.count, &options, &result)
         else:
-            self.busy = True
             held = list(grads)  # the caller may change its own list while others run
             with nogil:
                 status = fo_step_rows(&group, &rows, self.of_rows, self.count, &options, &result)
-            self.busy = False
         if status != FO_OK:
             try:
                 self.raise_row(status, &group, &rows, &options, &result)

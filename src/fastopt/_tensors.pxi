@@ -564,11 +564,20 @@ cdef class TensorList:
         """One step of every tensor that has a gradient; the norm if one was taken, else None. seen is
         a Snapshot of the groups, or None: under the same one they are not read again. copies has an
         array for each tensor, or None, that gets the new parameter in bfloat16."""
+        if self.busy:
+            raise RuntimeError("another thread is in the middle of a step of this optimizer")
+        # While the arguments are read, Python's code may run, and other threads with it.
+        self.busy = True
+        try:
+            return self.step_arrays(grads, groups, seen, max_norm, grad_scale, skip_nonfinite, copies)
+        finally:
+            self.busy = False
+
+    cdef object step_arrays(self, list grads, list groups, object seen, object max_norm,
+                            object grad_scale, object skip_nonfinite, list copies):
         cdef Py_ssize_t i
         cdef fo_options options
         cdef fo_result result
-        if self.busy:
-            raise RuntimeError("another thread is in the middle of a step of this optimizer")
         if PyList_GET_SIZE(grads) != self.count:
             raise ValueError(f"grads must have {self.count} arrays, one for each parameter, "
                              f"got {len(grads)}")
@@ -629,11 +638,9 @@ cdef class TensorList:
         if self.elements < RELEASE_GIL_ELEMENTS:
             status = self.call(options, result)
         else:
-            self.busy = True
             held = list(grads)  # the caller may change its own list while others run
             with nogil:
                 status = self.call(options, result)
-            self.busy = False
         self.skipped = status == FO_OK and result.skipped
         if status != FO_OK or result.skipped:
             for i in range(self.count):

@@ -239,6 +239,53 @@ def test_two_threads_on_one_optimizer_are_serialised_or_refused():
     np.testing.assert_array_equal(param, -float(done))
 
 
+class Number(float):
+    """A number whose reading runs other code, as a switch to another thread may."""
+
+    def __new__(cls, meanwhile):
+        self = super().__new__(cls, 1.0)
+        self.meanwhile = meanwhile
+        return self
+
+    def __float__(self):
+        self.meanwhile()
+        return 1.0
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda param: fastopt.SGD(param, lr=1.0),
+        lambda param: fastopt.Population("sgd", param, lr=1.0),
+    ],
+    ids=["optimizer", "population"],
+)
+def test_a_step_while_the_numbers_of_another_are_read_is_refused(make):
+    param, grad = np.zeros((2, 3)), np.ones((2, 3))
+    optimizer = make(param)
+
+    def step():
+        with pytest.raises(RuntimeError, match="another thread is in the middle of a step"):
+            optimizer.step(grad)
+
+    optimizer.step(grad, grad_scale=Number(step))
+    optimizer.step(grad)
+    assert (param == -2).all()
+
+
+def test_while_a_step_runs_no_group_is_added():
+    param = np.zeros(3)
+    optimizer = fastopt.SGD(param, lr=1.0)
+
+    def add():
+        with pytest.raises(RuntimeError, match="another thread is in the middle of a step"):
+            optimizer.add_param_group({"params": np.zeros(3)})
+
+    optimizer.step(np.ones(3), grad_scale=Number(add))
+    optimizer.step(np.ones(3))
+    assert (param == -2).all()
+
+
 def as_loaded(optimizer, param):
     other = fastopt.Adagrad(np.zeros_like(param))
     other.load_state_dict(optimizer.state_dict())

@@ -280,6 +280,22 @@ def test_a_refused_step_counts_nothing():
     assert counts(optimizer) == [2.0] * 4
 
 
+def test_a_step_while_the_numbers_of_another_are_read_is_refused():
+    params = make_params()
+    optimizer = ours("Adam", params)
+    run(optimizer, params, 1)
+
+    class Number(float):
+        def __float__(self):
+            with pytest.raises(RuntimeError, match="another thread is in the middle of a step"):
+                optimizer.step()
+            return 0.1
+
+    optimizer.param_groups[0]["lr"] = Number(0.1)
+    optimizer.step()
+    assert counts(optimizer) == [2.0] * 4
+
+
 def test_a_count_that_moves_while_a_gradient_is_copied_is_counted_where_it_then_is():
     params = make_params(shapes=[(5,), (3, 4)])
     optimizer = ours("Adam", params)
