@@ -463,7 +463,7 @@ cdef class ExchangeList(TensorList):
         fo_limit_caller(max_threads)
         try:
             self.apply(grads, NULL, &result)
-        except MemoryError:
+        except (MemoryError, ValueError):
             self.uncount_steps()
             raise
         finally:

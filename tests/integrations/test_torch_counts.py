@@ -280,6 +280,17 @@ def test_a_refused_step_counts_nothing():
     assert counts(optimizer) == [2.0] * 4
 
 
+def test_a_step_with_a_number_that_float32_cannot_hold_counts_nothing():
+    params = make_params(torch.float32)
+    optimizer = ours("Adam", params)
+    run(optimizer, params, 2)
+    optimizer.param_groups[0]["eps"] = 1e-50
+    set_grads(params, 3)
+    with pytest.raises(ValueError, match="eps must be a number that float32 can hold"):
+        optimizer.step()
+    assert counts(optimizer) == [2.0] * 4
+
+
 def test_a_step_while_the_numbers_of_another_are_read_is_refused():
     params = make_params()
     optimizer = ours("Adam", params)
