@@ -299,6 +299,25 @@ def test_a_forked_child_opens_its_own_connection(tmp_path):
     assert len(study.trials) == 3
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("end", ["close", "death"])
+def test_the_trials_of_a_forked_child_are_its_own(tmp_path, end):
+    study = tune.Study(SMALL, strategy="grid", storage=tmp_path / "study.db")
+    ours = study.ask()
+    child = os.fork()
+    if child == 0:
+        study.ask()
+        if end == "close":
+            study.close()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    # That of the child is queued again, and ours is not.
+    with tune.Study(SMALL, strategy="grid", storage=tmp_path / "study.db") as other:
+        assert [other.ask().number for _ in range(2)] == [1, 2]
+    assert study.ask().number == 1
+    study.tell(ours, 0.0)
+
+
 def test_the_file_is_plain_sqlite_with_json(tmp_path):
     path = tmp_path / "study.db"
     study = tune.Study(SMALL, strategy="grid", storage=path)

@@ -18,7 +18,7 @@ from fastopt.tune.ledger.database import Access, Database
 from fastopt.tune.ledger.encoding import describe, params_to_json
 from fastopt.tune.ledger.history import History
 from fastopt.tune.ledger.kept import Kept, Outcome
-from fastopt.tune.ledger.liveness import register
+from fastopt.tune.ledger.liveness import Owner
 from fastopt.tune.ledger.reports import Reports
 from fastopt.tune.ledger.restore import pack_space
 from fastopt.tune.ledger.sqlite import Storage
@@ -75,7 +75,7 @@ class Ledger:
             self._check_constraint(initial, "the point of the initial values")
 
         self._lock = threading.RLock()
-        self._owner = register(self)
+        self._owner = Owner(self)
         # The revision of the history that the strategy was shown.
         self._revision = 0
         timeout = _checks.number("lock_timeout", lock_timeout, least=0, most=2e6)
@@ -196,7 +196,7 @@ class Ledger:
             if taken:
                 with self._lock:
                     self._history.refresh()
-                    self.release([n for n in taken if self._history.owners.get(n) == self._owner])
+                    self.release([n for n in self._own() if n in taken])
             raise
         return trials
 
@@ -209,7 +209,7 @@ class Ledger:
         orphans = self._history.orphans()[:count]
         taken += orphans
         for number in orphans:
-            self.storage.claim(connection, number, self._owner)
+            self.storage.claim(connection, number, self._owner.name())
         while not orphans and len(taken) < count:
             try:
                 self._take_new(taken, most, connection)
@@ -227,7 +227,7 @@ class Ledger:
         if params is None:
             params = params_to_json(self.space, self._suggest(number, len(taken)))
         taken.append(number)
-        self.storage.insert(connection, number, params, self._owner, queue_id)
+        self.storage.insert(connection, number, params, self._owner.name(), queue_id)
 
     def _suggest(self, number: int, row: int) -> dict[str, Any]:
         history = self._history
@@ -304,7 +304,7 @@ class Ledger:
             self._history.refresh()
             self._agreement.check(connection)
             number = self._history.next_number()
-            self.storage.insert(connection, number, text, self._owner, None)
+            self.storage.insert(connection, number, text, self._owner.name(), None)
             self.storage.finish(connection, number, *outcome)
             return number
 
@@ -414,10 +414,14 @@ class Ledger:
                 return
             try:
                 self._history.refresh()
-                owners = self._history.owners
-                self.release([n for n, owner in owners.items() if owner == self._owner])
+                self.release(self._own())
             finally:
                 self.storage.close()
+
+    def _own(self) -> list[int]:
+        """The trials that run and were given out by this object in this process."""
+        own = self._owner.name()
+        return [number for number, owner in self._history.owners.items() if owner == own]
 
     def release(self, numbers: Iterable[int]) -> None:
         """Queue those trials again that still run."""

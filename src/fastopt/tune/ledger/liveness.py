@@ -20,7 +20,7 @@ import socket
 import weakref
 from typing import Any
 
-__all__ = ["is_alive", "register", "start_time"]
+__all__ = ["Owner", "is_alive", "register", "start_time"]
 
 # The kernel's flag PF_EXITING, in field 9 of /proc/PID/stat (proc(5)): no code of it runs any more.
 _EXITING = 0x4
@@ -69,6 +69,20 @@ def register(study: Any) -> str:
     token = os.urandom(8).hex()
     _studies[token] = study
     return "|".join([*_here(), str(pid), start_time(pid) or "", token])
+
+
+class Owner:
+    """Who runs the trials that ``study`` gives out; in a forked child it is the child."""
+
+    def __init__(self, study: Any) -> None:
+        self._study = weakref.ref(study)
+        self._process, self._name = os.getpid(), register(study)
+
+    def name(self) -> str:
+        """As the study's file has it."""
+        if self._process != os.getpid():
+            self._process, self._name = os.getpid(), register(self._study())
+        return self._name
 
 
 def is_alive(owner: str | None) -> bool:

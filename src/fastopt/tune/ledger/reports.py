@@ -14,6 +14,7 @@ from typing import Any
 from fastopt.tune.ledger.decider import Decider
 from fastopt.tune.ledger.encoding import lineage_to_json
 from fastopt.tune.ledger.history import History
+from fastopt.tune.ledger.liveness import Owner
 from fastopt.tune.ledger.sqlite import Storage
 from fastopt.tune.ledger.values import plain_notes
 from fastopt.tune.space import Result, Space, Trial
@@ -33,14 +34,14 @@ class Reports:
     space : Space
     storage : Storage
     history : History
-    owner : str
+    owner : Owner
         The values of a trial that is no longer this owner's are not written.
     lock : threading.RLock
         Held while any of these is used.
     """
 
     def __init__(
-        self, space: Space, storage: Storage, history: History, owner: str, lock: threading.RLock
+        self, space: Space, storage: Storage, history: History, owner: Owner, lock: threading.RLock
     ) -> None:
         self._space = space
         self._storage = storage
@@ -94,13 +95,14 @@ class Reports:
         # What other processes have written counts.
         self._history.refresh()
         # One that was queued again may be somebody else's by now.
-        trials = [t for t in trials if self._history.owners.get(t.number) == self._owner]
+        own = self._owner.name()
+        trials = [t for t in trials if self._history.owners.get(t.number) == own]
         decided = decider.decide(trials)
         for trial in trials:
             # A paused trial comes to its rung again if it has to start anew.
             epochs = 0 if decided[trial.number] == "pause" else len(own_values(trial))
             epochs = max(self._history.decided[trial.number], epochs)
-            self._storage.report(connection, trial.number, self._owner, own_values(trial), epochs)
+            self._storage.report(connection, trial.number, own, own_values(trial), epochs)
         going = [trial for trial in trials if decided[trial.number] == "go"]
         for target, source, params in decider.exchange(going):
             trial = self._history.trials[target]
@@ -123,7 +125,7 @@ class Reports:
             number = decider.resume([self._history.trials[n] for n in paused], more)
             if number is not None:
                 values = own_values(self._history.trials[number])
-                self._storage.report(connection, number, self._owner, values, len(values))
+                self._storage.report(connection, number, self._owner.name(), values, len(values))
             return number
 
         with self._lock:
@@ -165,4 +167,4 @@ class Reports:
         for number in self._unwritten:
             values = own_values(self._history.trials[number])
             decided = self._history.decided[number]
-            self._storage.report(connection, number, self._owner, values, decided)
+            self._storage.report(connection, number, self._owner.name(), values, decided)
