@@ -150,6 +150,26 @@ def test_failures_alone_and_then_one_success_bring_no_point_twice(how):
     assert len(keys) == 9
 
 
+@pytest.mark.parametrize("directions", [["minimize"], ["minimize", "maximize"]])
+@pytest.mark.parametrize("how", ["neighbours", "ignore"])
+def test_a_first_success_after_many_failures_is_learnt_from(how, directions):
+    # Beyond 50 trials the kernel is not fitted anew at each, and then all before had failed.
+    def told():
+        study = tune.Study(SQUARE, strategy=tune.Bayes(failures=how), directions=directions)
+        for point in np.linspace(0.0, 1.0, 53):
+            study.add({"a": point, "b": point}, error="no")
+        study.add({"a": 0.5, "b": 0.6}, 1.0 if len(directions) == 1 else [1.0, 1.0])
+        return study
+
+    study, suggested = told(), []
+    for _ in range(2):
+        suggested.append(study.ask().params)
+        study.tell(study.trials[-1], error="no")
+    resumed = told()
+    resumed.add(suggested[0], error="no")
+    assert resumed.ask().params == suggested[1]
+
+
 def test_the_option_is_checked_and_shown_and_part_of_the_file(tmp_path):
     with pytest.raises(ValueError, match="Bayes: failures must be one of"):
         tune.Bayes(failures="drop")

@@ -11,6 +11,7 @@ from fastopt import tune
 from fastopt.tune.command_line.main import main
 from fastopt.tune.fronts.boxes import hypervolume
 from fastopt.tune.fronts.domination import non_dominated
+from fastopt.tune.strategies.bayes.scalars import chebyshev
 from fastopt.tune.watching.feed import Feed
 
 PLANE = {"x": tune.Float(0.0, 1.0), "y": tune.Float(0.0, 1.0)}
@@ -55,6 +56,12 @@ def test_tpe_compares_huge_objectives_as_others():
                 study.tell(trial, (factor * (x + y), factor * (x - x * y)))
         asked.append([trial.params for trial in study.trials])
     assert asked[0] == asked[1]
+
+
+def test_bayes_combines_huge_objectives_as_others():
+    values = np.array([[1.9, -1.9, 0.0, 1.0], [-1.9, 1.9, 1.0, 0.5], [0.5, 1.0, 1.5, 1.0]])
+    weights = np.array([0.4, 0.3, 0.2, 0.1])
+    assert (chebyshev(2.0**1023 * values, weights) == chebyshev(values, weights)).all()
 
 
 @pytest.mark.parametrize("strategy", ["bayes", "tpe"])

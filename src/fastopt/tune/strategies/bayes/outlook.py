@@ -119,7 +119,10 @@ class Outlook:
 
     def _kernel(self, name, fit: Callable):
         """The kernel of the last scheduled refit, from memory if it was fitted in this session."""
-        n = last_refit(len(self.view.finished))
+        finished = self.view.finished
+        # Where all trials up to then have failed, it is fitted at the first that has not.
+        first = next(n for n, trial in enumerate(finished, 1) if trial.state != "failed")
+        n = max(last_refit(len(finished)), first)
         kernels = self.view.cache.setdefault("kernels", {})
         if kernels.get(name, (None, None))[0] != n:
             kernels[name] = n, fit(n)

@@ -30,6 +30,7 @@ def chebyshev(objectives: np.ndarray, weights: np.ndarray) -> np.ndarray:
     there = ~np.isnan(objectives).any(axis=1)
     if not there.any():
         return np.full(len(objectives), np.nan)
+    objectives = 0.5 * objectives  # the difference of two huge values must stay finite
     front = objectives[there][non_dominated(objectives[there])]
     low = front.min(axis=0)
     extent = front.max(axis=0) - low
