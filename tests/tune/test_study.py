@@ -149,6 +149,17 @@ def test_any_finite_real_number_is_a_result(value):
     assert trial.value == np.asarray(value, float).item()
 
 
+@pytest.mark.parametrize("bad", [math.nan, -math.inf, None, "2"])
+def test_told_values_are_finite_numbers_as_yielded_ones(bad):
+    study = tune.Study({"x": tune.Int(1, 9)}, strategy="grid")
+    for end in ({"value": 1.0}, {"value": bad}, {"error": "diverged"}):
+        study.tell(study.ask(), **end, values=[3, np.float32(2.5), bad, 1.0])
+    assert [trial.state for trial in study.trials] == ["failed"] * 3
+    assert [trial.values for trial in study.trials] == [[3.0, 2.5]] * 3
+    assert study.trials[0].error.startswith(f"the value of epoch 2 is {bad!r}")
+    assert study.trials[2].error == "diverged"
+
+
 def test_tell_refuses_what_does_not_run():
     study = make()
     trial = study.ask()

@@ -381,7 +381,8 @@ class Study:
         error : str, optional
             Instead of a value: why the trial failed.
         values : iterable of float, optional
-            The values at each epoch.
+            The values at each epoch. With one that is not a finite number the trial counts as
+            failed, too; it and what comes after it are not kept.
         notes : dict, optional
             Facts for ``trial.notes``: what JSON can hold.
 

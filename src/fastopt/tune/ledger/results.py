@@ -8,7 +8,7 @@ from typing import Any
 
 from fastopt import _checks
 from fastopt.tune.ledger.ledger import Ledger
-from fastopt.tune.ledger.values import plain_notes, read_result
+from fastopt.tune.ledger.values import plain_notes, read_result, read_value
 from fastopt.tune.space import Trial
 
 __all__ = ["MISSING", "add", "tell"]
@@ -27,13 +27,26 @@ def tell(
     """Store a value, or an error if ``value`` is MISSING; the trial, which has ended."""
     if (value is MISSING) is (error is None):
         raise TypeError("tell needs either a value or error=, not both")
-    values = [float(item) for item in values]
+    curve, problem = _read_curve(values)
     if error is not None:
-        return ledger.finish(trial, "failed", None, str(error), values, notes)
+        return ledger.finish(trial, "failed", None, str(error), curve, notes)
     result, reason = read_result(value, len(ledger.directions))
     if reason is not None:
-        return ledger.finish(trial, "failed", None, f"the value is {reason}", values, notes)
-    return ledger.finish(trial, "done", result, None, values, notes)
+        problem = f"the value is {reason}"
+    if problem is not None:
+        return ledger.finish(trial, "failed", None, problem, curve, notes)
+    return ledger.finish(trial, "done", result, None, curve, notes)
+
+
+def _read_curve(values: Iterable[Any]) -> tuple[list[float], str | None]:
+    """The values up to the first that is no finite number, and what is wrong with that one."""
+    curve: list[float] = []
+    for value in values:
+        number, reason = read_value(value)
+        if reason is not None:
+            return curve, f"the value of epoch {len(curve)} is {reason}"
+        curve.append(number)
+    return curve, None
 
 
 def add(
