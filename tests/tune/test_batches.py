@@ -281,6 +281,33 @@ def test_a_batch_that_was_interrupted_comes_again_without_other_trials():
     assert list(map(len, sizes)) == [4, 4, 4, 4]
 
 
+@pytest.mark.parametrize("strategy", ["random", "bayes"])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_of_a_batch_that_was_interrupted_while_it_was_asked_nothing_is_left(
+    tmp_path, strategy, error
+):
+    path = tmp_path / "study.db"
+    broken, whole = (tune.Study(A, strategy=strategy, storage=where) for where in (path, None))
+    insert, calls = broken._ledger.storage.insert, []
+
+    def interrupted(*arguments):
+        calls.append(arguments)
+        if len(calls) == 7:  # the third row of the second batch
+            raise error
+        return insert(*arguments)
+
+    broken._ledger.storage.insert = interrupted
+    broken.run(lambda params: params["a"], 4, batch=4)
+    with pytest.raises(error):
+        broken.run(lambda params: params["a"], 4, batch=4)
+    assert len(broken.trials) == 4
+    broken.run(lambda params: params["a"], 4, batch=4)
+    whole.run(lambda params: params["a"], 8, batch=4)
+    assert fates(broken) == fates(whole)
+    with tune.open(path) as file:
+        assert fates(file) == fates(broken)
+
+
 def test_a_batch_over_its_time_has_failed():
     def objective(params):
         yield params["a"]

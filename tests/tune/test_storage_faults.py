@@ -164,6 +164,22 @@ def test_a_kept_result_of_a_trial_that_was_told_elsewhere_is_warned_of(tmp_path)
     assert one.trials[0].value == 2.0
 
 
+def test_a_kept_result_is_written_by_a_call_that_is_refused_for_another_trial(tmp_path):
+    path = tmp_path / "study.db"
+    study = tune.Study(SMALL, strategy="grid", storage=path, lock_timeout=0.05)
+    first, second = study.ask(), study.ask()
+    study.tell(second, 1.0)
+    other = lock(path)
+    with pytest.raises(TimeoutError):
+        study.tell(first, 0.25)
+    other.close()
+    with pytest.raises(ValueError, match="trial 1 is not running"):
+        study.tell(second, 2.0)
+    with tune.open(path) as file:
+        assert [trial.value for trial in file.trials] == [0.25, 1.0]
+    assert [trial.value for trial in study.trials] == [0.25, 1.0]
+
+
 @pytest.mark.parametrize("wrong", [-1, "1", float("nan")])
 def test_a_lock_timeout_is_checked(wrong):
     with pytest.raises((TypeError, ValueError), match="lock_timeout"):

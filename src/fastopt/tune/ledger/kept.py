@@ -50,16 +50,17 @@ class Kept:
             refused.clear()
             for number, outcome in self._outcomes.items():
                 if not self._storage.finish(connection, number, *outcome):
-                    if number == own:
-                        self._history.refuse(number)
                     refused.append(number)
 
         self._storage.transact(store, durable=True)
         kept, self._outcomes = self._outcomes, {}
         for number in refused:
-            warnings.warn(
-                f"trial {number} does not run any more: what it came to late, {kept[number]!r}, "
-                "is not stored",
-                RuntimeWarning,
-                stacklevel=2,
-            )
+            if number != own:
+                warnings.warn(
+                    f"trial {number} does not run any more: what it came to late, "
+                    f"{kept[number]!r}, is not stored",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+        if own in refused:
+            self._history.refuse(own)

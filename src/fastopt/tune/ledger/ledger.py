@@ -15,7 +15,7 @@ from typing import Any, get_args
 from fastopt import _checks
 from fastopt.tune.ledger.agreement import Agreement, Resume
 from fastopt.tune.ledger.database import Access, Database
-from fastopt.tune.ledger.encoding import describe, params_to_json
+from fastopt.tune.ledger.encoding import describe, params_from_json, params_to_json
 from fastopt.tune.ledger.history import History
 from fastopt.tune.ledger.kept import Kept, Outcome
 from fastopt.tune.ledger.liveness import Owner
@@ -195,6 +195,7 @@ class Ledger:
             # Ctrl-C: no caller gets the trials.
             if taken:
                 with self._lock:
+                    self._driver.forget()
                     self._history.refresh()
                     self.release([n for n in self._own() if n in taken])
             raise
@@ -210,31 +211,41 @@ class Ledger:
         taken += orphans
         for number in orphans:
             self.storage.claim(connection, number, self._owner.name())
-        while not orphans and len(taken) < count:
+        new: list[Trial] = []
+        while not orphans and len(new) < count:
             try:
-                self._take_new(taken, most, connection)
+                trial, queue_id = self._next(new, most)
             except SpaceExhausted:
-                if not taken:
+                if not new:
                     raise
                 return
-            self._history.refresh()
+            taken.append(trial.number)
+            params = params_to_json(self.space, trial.params)
+            self.storage.insert(connection, trial.number, params, self._owner.name(), queue_id)
+            new.append(trial)
 
-    def _take_new(self, taken: list[int], most: int | None, connection: sqlite3.Connection) -> None:
-        number = self._history.next_number()
-        if most is not None and len(self._history.trials) >= most:
+    def _next(self, new: Sequence[Trial], most: int | None) -> tuple[Trial, int | None]:
+        """The trial that comes after those in ``new``, and its place in the queue, if it has one.
+
+        The history does not know ``new``, which may not be stored after all.
+        """
+        number = self._history.next_number() + len(new)
+        if most is not None and len(self._history.trials) + len(new) >= most:
             raise SpaceExhausted(f"the study holds {most} trials, and no more are wanted")
-        queue_id, params = self.storage.next_enqueued() or (None, None)
-        if params is None:
-            params = params_to_json(self.space, self._suggest(number, len(taken)))
-        taken.append(number)
-        self.storage.insert(connection, number, params, self._owner.name(), queue_id)
+        queue_id, text = self.storage.next_enqueued() or (None, None)
+        params = self._suggest(number, new) if text is None else params_from_json(self.space, text)
+        return Trial(number, params), queue_id
 
-    def _suggest(self, number: int, row: int) -> dict[str, Any]:
+    def _suggest(self, number: int, new: Sequence[Trial]) -> dict[str, Any]:
         history = self._history
         if history.revision != self._revision:
             self._revision = history.revision
             self._driver.forget()
-        return self._driver.ask(number, history.finished, history.pending(), history.taken, row)
+        pending = [*history.pending(), *new]
+        taken = history.taken
+        if new:
+            taken = taken | {self.space.key(trial.params) for trial in new}
+        return self._driver.ask(number, history.finished, pending, taken, len(new))
 
     def has_orphans(self) -> bool:
         """Whether trials are queued again."""
