@@ -11,6 +11,7 @@ import pytest
 
 from fastopt import tune
 from fastopt.tune.command_line.main import main
+from fastopt.tune.ledger.sqlite import Storage
 
 SPACE = {
     "lr": tune.Float(1e-4, 1.0, log=True),
@@ -228,6 +229,7 @@ def test_a_table_has_a_column_for_each_parameter_and_note(path, capsys):
         ("value,param_lr,param_n,param_rule,param_beta\n1,9,1,adam,1\n", "line 2.*'lr'"),
         ("value,param_lr,param_n,param_rule,param_beta\n1,1,1,x,\n", "line 2.*'x' is not the text"),
         ("value,param_lr,param_n,param_rule,param_beta\n1,1,1,2.5,\nnan,1,1,2.5,\n", "finite"),
+        ("value,param_lr,param_n,param_rule,param_beta,error\n1,1,1,2.5,,slow\n", "failed trials"),
     ],
 )
 def test_a_table_that_does_not_fit_adds_nothing(tmp_path, path, text, words, capsys):
@@ -239,6 +241,53 @@ def test_a_table_that_does_not_fit_adds_nothing(tmp_path, path, text, words, cap
     assert error.startswith("fastopt: ")
     assert re.search(words, error), error
     assert ended(path) == before
+
+
+def test_trials_with_constraints_that_others_lack_add_nothing(tmp_path, path, capsys):
+    out, other = str(tmp_path / "out.json"), str(tmp_path / "other.db")
+    with tune.open(path) as study:
+        space = study.space
+        params = study.trials[0].params
+    with tune.Study(space, strategy="random", storage=other, name="first") as study:
+        study.add(params, error="the first one has failed")
+        study.add(params, tune.Result(1.0, [0.5]))
+    assert main(["export", other, "--json", out]) == 0
+    before = ended(path)
+    assert main(["import", path, "--json", out]) == 1
+    assert "a result with 1 constraints, needs 0" in capsys.readouterr().err
+    assert ended(path) == before
+
+
+@pytest.mark.parametrize("kind", ["csv", "json"])
+def test_an_import_that_cannot_be_written_to_its_end_adds_nothing(
+    tmp_path, path, kind, monkeypatch, capsys
+):
+    out, before = str(tmp_path / f"out.{kind}"), ended(path)
+    assert main(["export", path, f"--{kind}", out]) == 0
+    finish = Storage.finish
+
+    def full(self, connection, number, *outcome):
+        if number == 40:
+            raise OSError("the disk is full")
+        return finish(self, connection, number, *outcome)
+
+    monkeypatch.setattr(Storage, "finish", full)
+    assert main(["import", path, f"--{kind}", out]) == 1
+    assert "the disk is full" in capsys.readouterr().err
+    assert ended(path) == before
+
+
+@pytest.mark.parametrize("kind", ["csv", "json"])
+def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path, path, kind):
+    out, before = tmp_path / f"out.{kind}", len(ended(path))
+    if kind == "json":
+        assert main(["export", path, "--json", str(out)]) == 0
+        text = out.read_text()
+    else:
+        text = "value,param_lr,param_n,param_rule,param_beta\n1,1,1,2.5,\n"
+    out.write_text(text, encoding="utf-8-sig")
+    assert main(["import", path, f"--{kind}", str(out)]) == 0
+    assert len(ended(path)) > before
 
 
 def test_json_that_is_no_study_is_refused(tmp_path, path, capsys):

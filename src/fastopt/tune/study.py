@@ -16,7 +16,7 @@ from fastopt.tune.ledger.copies import copy_study
 from fastopt.tune.ledger.database import spare
 from fastopt.tune.ledger.encoding import name_strategy
 from fastopt.tune.ledger.ledger import Ledger
-from fastopt.tune.ledger.results import MISSING, add, tell
+from fastopt.tune.ledger.results import MISSING, add, add_all, tell
 from fastopt.tune.ledger.revisions import correct, delete, invalidate
 from fastopt.tune.ledger.winners import best, dominated_volume, front
 from fastopt.tune.running.loop import Run
@@ -482,6 +482,10 @@ class Study:
         trial = add(self._ledger, params, value, state, error, values, notes)
         self._notify("on_trial_end", trial)
         return trial
+
+    def _add_all(self, trials: Iterable[Trial]) -> None:
+        """Add trials of another study that have ended, all or none, in one write."""
+        add_all(self._ledger, trials)
 
     def traceback(self, trial: Trial | int) -> str | None:
         """The traceback of a trial that failed in :meth:`run`, whichever process ran it.

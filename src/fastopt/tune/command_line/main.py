@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.command(options)
     except BrokenPipeError:  # of `… | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (ImportError, OSError, ValueError) as error:
+    except (ImportError, OSError, TypeError, ValueError) as error:
         lines = [clean(line, 2000) for line in str(error).splitlines()]
         print("fastopt:", "\n".join(lines), file=sys.stderr)
         return 1
@@ -130,7 +130,8 @@ def _file(path: str, mode: str) -> Iterator[IO[str]]:
     if path == "-":
         yield sys.stdin if mode == "r" else sys.stdout
         return
-    with open(path, mode, encoding="utf-8", newline="") as file:
+    # Spreadsheets write a byte order mark.
+    with open(path, mode, encoding="utf-8-sig" if mode == "r" else "utf-8", newline="") as file:
         yield file
 
 
@@ -166,22 +167,7 @@ def _import(options: argparse.Namespace) -> None:
 
 
 def _add(study: tune.Study, trials: Sequence[tune.Trial]) -> None:
-    """All or none: what a study would refuse is found before the first is added."""
-    twin = tune.Study(study.space, strategy="random", directions=study.directions)
-    counts = {len(trial.constraints) for trial in trials if trial.state == "done"}
-    for target in (twin, study):
-        for trial in trials:
-            facts: dict[str, Any] = {
-                name: getattr(trial, name) for name in ("state", "error", "values", "notes")
-            }
-            if trial.state != "failed":
-                value: Any = trial.objectives or trial.value
-                facts["value"] = tune.Result(value, trial.constraints)
-            if trial.state != "done" or len(counts) == 1:
-                target.add(trial.params, **facts)
-            else:  # with other constraints than others, as only a correction leaves it
-                added = target.add(trial.params, **{**facts, "state": "stopped"})
-                target.correct(added, facts["value"])
+    study._add_all(trials)
     print(f"{len(trials)} trials added to {clean(study.name, 200)!r}", file=sys.stderr)
 
 

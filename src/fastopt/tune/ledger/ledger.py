@@ -307,22 +307,23 @@ class Ledger:
             "tune.Result(value, constraints=[...])) gives earlier trials theirs"
         )
 
-    def insert(self, params: dict[str, Any], outcome: Outcome) -> Trial:
-        """Store a new trial that has ended."""
-        text = params_to_json(self.space, params)
+    def insert(self, ended: Iterable[tuple[dict[str, Any], Outcome]]) -> list[Trial]:
+        """Store new trials that have ended, params and outcome of each: all of them or none."""
+        rows = [(params_to_json(self.space, params), outcome) for params, outcome in ended]
 
         def write(connection: sqlite3.Connection) -> int:
             self._history.refresh()
             self._agreement.check(connection)
-            number = self._history.next_number()
-            self.storage.insert(connection, number, text, self._owner.name(), None)
-            self.storage.finish(connection, number, *outcome)
-            return number
+            first = self._history.next_number()
+            for number, (text, outcome) in enumerate(rows, first):
+                self.storage.insert(connection, number, text, self._owner.name(), None)
+                self.storage.finish(connection, number, *outcome)
+            return first
 
         with self._lock:
-            number = self.storage.transact(write, durable=True)
+            first = self.storage.transact(write, durable=True)
             self._history.refresh()
-            return self._history.trials[number]
+            return [self._history.trials[first + i] for i in range(len(rows))]
 
     def traceback(self, trial: Trial | int) -> str | None:
         """Where a failed trial raised; None if it did not."""

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fastopt import _checks
+from fastopt.tune.ledger.kept import Outcome
 from fastopt.tune.ledger.ledger import Ledger
 from fastopt.tune.ledger.values import plain_notes, read_result, read_value
-from fastopt.tune.space import Trial
+from fastopt.tune.space import Result, Trial
 
-__all__ = ["MISSING", "add", "tell"]
+__all__ = ["MISSING", "add", "add_all", "tell"]
 
 MISSING = object()
 
@@ -61,6 +62,46 @@ def add(
     """Store a result from elsewhere as a trial of its own."""
     if state is None:
         state = "done" if error is None else "failed"
+    ended = _ended(ledger, params, value, state, error, values, notes)
+    _check_constraints(ledger, [ended[1]])
+    return ledger.insert([ended])[0]
+
+
+def add_all(ledger: Ledger, trials: Iterable[Trial]) -> None:
+    """Store trials of another study that have ended: all of them, or none if one does not fit.
+
+    They may differ in how many constraints they have, as a correction leaves them.
+    """
+    ended = [
+        _ended(
+            ledger,
+            trial.params,
+            MISSING
+            if trial.state == "failed"
+            else Result(trial.objectives or trial.value, trial.constraints),
+            trial.state,
+            trial.error,
+            trial.values,
+            trial.notes,
+        )
+        for trial in trials
+    ]
+    done = [outcome for _, outcome in ended if outcome[0] == "done"]
+    if len({len(result.constraints) for _, result, *_ in done if result is not None}) == 1:
+        _check_constraints(ledger, done)
+    ledger.insert(ended)
+
+
+def _ended(
+    ledger: Ledger,
+    params: Mapping[str, Any],
+    value: Any,
+    state: str,
+    error: str | None,
+    values: Iterable[float],
+    notes: Mapping[str, Any],
+) -> tuple[dict[str, Any], Outcome]:
+    """Params and outcome of a trial, checked."""
     _checks.choice("state", state, ("done", "failed", "stopped"))
     if (state == "failed") is not (value is MISSING):
         raise TypeError("add needs a value, or for a failed trial error= or state='failed'")
@@ -69,12 +110,18 @@ def add(
     result = None
     if value is not MISSING:
         result, reason = read_result(value, len(ledger.directions))
-        if reason is None and state == "done":
-            ledger.finished()  # of other processes too
-            reason = ledger.other_constraints(result)
         if reason is not None:
             raise ValueError(f"add: the value is {reason}")
     facts = json.dumps(plain_notes(notes))
     curve = [_checks.number("values", item) for item in values]
     checked = ledger.check(params, "the added point")
-    return ledger.insert(checked, (state, result, error, curve, facts, None))
+    return checked, (state, result, error, curve, facts, None)
+
+
+def _check_constraints(ledger: Ledger, outcomes: Iterable[Outcome]) -> None:
+    """Raise ValueError if one that is done has not as many as the trials before."""
+    ledger.finished()  # of other processes too
+    for state, result, *_ in outcomes:
+        reason = ledger.other_constraints(result) if state == "done" and result else None
+        if reason is not None:
+            raise ValueError(f"add: the value is {reason}")
