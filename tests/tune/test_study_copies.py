@@ -5,6 +5,7 @@ from study_files import file_of, told
 from tune_objectives import SMALL
 
 from fastopt import tune
+from fastopt.tune.ledger.sqlite import Storage
 
 
 def test_a_copy_holds_all_and_goes_on_by_itself(tmp_path):
@@ -31,6 +32,24 @@ def test_a_copy_holds_all_and_goes_on_by_itself(tmp_path):
     study.copy(source, "twin")
     assert tune.studies(source) == ["file", "twin"]
     assert tune.studies(target) == ["memory", "file"]
+
+
+def test_a_copy_that_cannot_be_written_to_its_end_leaves_no_study(tmp_path, monkeypatch):
+    study = tune.Study(SMALL, strategy="random")
+    told(study, [1.0, 2.0])
+    target, rows = tmp_path / "target.db", Storage.rows
+
+    def with_one_twice(self):
+        found = rows(self)
+        return {**found, "trials": found["trials"] * 2}
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Storage, "rows", with_one_twice)
+        with pytest.raises(OSError, match=r"target\.db"):
+            study.copy(target)
+    assert tune.studies(target) == []
+    study.copy(target)
+    assert len(tune.open(target).trials) == 2
 
 
 def test_a_study_is_renamed(tmp_path):

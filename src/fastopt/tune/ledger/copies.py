@@ -16,9 +16,6 @@ def copy_study(ledger: Ledger, path: str | os.PathLike[str], name: str) -> None:
     description, rows = ledger.contents()
     storage = Storage(Database(path), name)
     try:
-        if name in storage.names():
-            raise ValueError(f"{storage.path} holds a study {name!r} already; give another name")
-        storage.open_study(description, [])
-        storage.write_rows(rows)
+        storage.write_study(description, rows)
     finally:
         storage.close()

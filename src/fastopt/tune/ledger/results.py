@@ -72,20 +72,14 @@ def add_all(ledger: Ledger, trials: Iterable[Trial]) -> None:
 
     They may differ in how many constraints they have, as a correction leaves them.
     """
-    ended = [
-        _ended(
-            ledger,
-            trial.params,
-            MISSING
-            if trial.state == "failed"
-            else Result(trial.objectives or trial.value, trial.constraints),
-            trial.state,
-            trial.error,
-            trial.values,
-            trial.notes,
-        )
-        for trial in trials
-    ]
+    ended = []
+    for trial in trials:
+        value: Any = MISSING
+        if trial.state != "failed":
+            given: Any = trial.objectives or trial.value
+            value = Result(given, trial.constraints)
+        facts = trial.state, trial.error, trial.values, trial.notes
+        ended.append(_ended(ledger, trial.params, value, *facts))
     done = [outcome for _, outcome in ended if outcome[0] == "done"]
     if len({len(result.constraints) for _, result, *_ in done if result is not None}) == 1:
         _check_constraints(ledger, done)

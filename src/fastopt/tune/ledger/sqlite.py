@@ -143,14 +143,24 @@ class Storage:
                 connection.execute("ROLLBACK")
         return found
 
-    def write_rows(self, rows: dict[str, list[dict[str, Any]]]) -> None:
-        """Write what :meth:`rows` gave into this study, which is new; nobody runs its trials."""
+    def write_study(
+        self, description: dict[str, Any], rows: dict[str, list[dict[str, Any]]]
+    ) -> None:
+        """Make the study, which must be new, of what :meth:`rows` gave; nobody runs a trial."""
         version = max((trial["version"] for trial in rows["trials"]), default=0)
 
         def write(connection: sqlite3.Connection) -> None:
+            if self.name in self.names():
+                raise ValueError(
+                    f"{self.path} holds a study {self.name!r} already; give another name"
+                )
+            study = connection.execute(
+                "INSERT INTO studies (name, description, version) VALUES (?, ?, ?)",
+                (self.name, json.dumps(description), version),
+            ).lastrowid
             for table, records in rows.items():
                 for record in records:
-                    record = {**record, "study": self._study}
+                    record = {**record, "study": study}
                     record.pop("id", None)
                     if table == "trials":
                         record["owner"] = None
@@ -159,9 +169,6 @@ class Storage:
                         f"INSERT INTO {table} ({', '.join(record)}) VALUES ({marks})",
                         list(record.values()),
                     )
-            connection.execute(
-                "UPDATE studies SET version = ? WHERE id = ?", (version, self._study)
-            )
 
         self.transact(write, durable=True)
         self.settle()
