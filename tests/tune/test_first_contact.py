@@ -82,8 +82,13 @@ def test_a_trial_in_a_notebook_shows_params_whatever_else_has_their_names():
     assert rows == [("state", "done"), *shown]
 
 
-def test_bytes_as_storage(tmp_path):
-    path = os.fsencode(tmp_path / "study.db")
+# Of these systems only Linux has names that are no text.
+NAMES = [b"study.db", b"a #?%.db", *[b"caf\xe9.db"] * (sys.platform == "linux")]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_bytes_as_storage(tmp_path, name):
+    path = os.path.join(os.fsencode(tmp_path), name)
     with tune.Study(SMALL, strategy="grid", storage=path) as study:
         study.ask()
         assert study.storage == os.fsdecode(path)

@@ -260,6 +260,14 @@ def test_a_distribution_that_is_not_of_scipy_cannot_be_opened(tmp_path):
         tune.open(tmp_path / "study.db")
 
 
+@pytest.mark.parametrize("open_file", [tune.open, tune.studies])
+def test_an_empty_file_is_called_empty(tmp_path, open_file):
+    path = tmp_path / "study.db"
+    path.touch()
+    with unchanged(tmp_path), pytest.raises(ValueError, match=r"study\.db is empty: no study"):
+        open_file(path)
+
+
 def test_of_several_studies_one_is_named(tmp_path):
     path = tmp_path / "study.db"
     with pytest.raises(FileNotFoundError):

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Literal, TypeVar
 from urllib.parse import quote
 
-from fastopt.tune.ledger.schema import check_header, create_tables
+from fastopt.tune.ledger.schema import check_header, create_tables, table_names
 
 __all__ = ["Access", "Database", "spare"]
 
@@ -145,7 +145,7 @@ class Database:
     def _connect(self) -> sqlite3.Connection:
         if self._file is None or self.access == "create":
             return self._connect_to(":memory:" if self._file is None else self._file)
-        uri = f"file:{quote(self._file)}"
+        uri = f"file:{quote(os.fsencode(self._file))}"
         connection = self._connect_to(f"{uri}?mode=rw")
         if self.access == "read":
             try:
@@ -173,6 +173,8 @@ class Database:
     def _prepare(self, connection: sqlite3.Connection) -> None:
         check_header(connection, self.where)
         if self.access == "read":
+            if not table_names(connection):
+                raise ValueError(f"{self.where} is empty: no study has been written to it")
             return
         if self.path is not None:
             self._when_free(connection, "PRAGMA journal_mode=WAL")
