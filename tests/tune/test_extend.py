@@ -1,6 +1,8 @@
 """A study is resumed with a wider space."""
 
+import numpy as np
 import pytest
+import scipy.stats
 from study_files import file_of, square, told, unchanged
 from tune_objectives import SMALL
 
@@ -80,6 +82,34 @@ def test_a_space_that_is_not_wider_is_refused_and_nothing_changes(tmp_path, new,
 def test_resume_is_one_of_its_words():
     with pytest.raises(ValueError, match=r"resume.*'same', 'extend'"):
         tune.Study(SMALL, resume="wider")
+
+
+def test_a_distribution_may_be_written_otherwise_on_resuming(tmp_path):
+    def open_with(*arguments):
+        space = {"x": tune.Float(scipy.stats.norm(*arguments))}
+        return tune.Study(space, strategy="random", storage=tmp_path / "study.db")
+
+    for arguments in ((0, 1), (0.0, 1.0), (np.float64(0), np.int64(1))):
+        open_with(*arguments).close()
+    with pytest.raises(ValueError, match="distribution"):
+        open_with(0, 2)
+    with tune.open(tmp_path / "study.db", writable=True) as opened:
+        opened.ask()
+
+
+def test_a_distribution_that_is_not_of_scipy_is_known_again(tmp_path):
+    class Own:
+        def ppf(self, u):
+            return u
+
+        def cdf(self, x):
+            return x
+
+        def support(self):
+            return 0.0, 1.0
+
+    for _ in range(2):
+        tune.Study({"x": tune.Float(Own())}, storage=tmp_path / "study.db").close()
 
 
 @pytest.mark.parametrize("written", [1, [1], (1,), {1}, range(1, 2)], ids=repr)

@@ -162,7 +162,8 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
 
 
 def _comparable(*descriptions: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The parameters of each, with what their conditions allow as levels.
+    """The parameters of each, with what their conditions allow as levels, and a distribution's
+    arguments as floats.
 
     A condition may be written as a value, a list or a range: ``when={"rule": "adam"}`` and
     ``{"rule": ["adam"]}`` are the same. Files of earlier versions have no levels.
@@ -172,8 +173,15 @@ def _comparable(*descriptions: Mapping[str, Any]) -> list[dict[str, Any]]:
         return spaces
     return [
         {
-            name: {**record, "when": description["restore"]["space"][name]["when"]}
+            name: {**record, **_same_however_written(description["restore"]["space"][name])}
             for name, record in space.items()
         }
         for space, description in zip(spaces, descriptions, strict=True)
     ]
+
+
+def _same_however_written(packed: Mapping[str, Any]) -> dict[str, Any]:
+    same = {"when": packed["when"]}
+    if "name" in packed.get("distribution", ()):  # else it is the text of an object
+        same["distribution"] = packed["distribution"]
+    return same
