@@ -105,6 +105,8 @@ def test_values_are_not_written_to_a_trial_that_another_study_has_taken(tmp_path
 
     def objective(params):
         yield 1.0
+        if taken:
+            return
         other.requeue(0)
         taken.append(other.ask())
         study._ledger.reports._next_writing = 0.0
@@ -113,7 +115,42 @@ def test_values_are_not_written_to_a_trial_that_another_study_has_taken(tmp_path
         other.tell(taken[0], 5.0)
 
     taken, seen = [], []
-    with pytest.raises(ValueError, match="trial 0 is not running"):
+    with pytest.warns(RuntimeWarning, match="trial 0 was queued again and has ended elsewhere"):
         study.run(objective, 1)
     assert seen == [([], [])]
     assert other.trials[0].values == []
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+@pytest.mark.parametrize("generator", [False, True])
+def test_a_trial_that_ends_elsewhere_does_not_end_a_run(tmp_path, generator, deleted):
+    study, other = (open_study(tmp_path / "study.db") for _ in range(2))
+
+    ended = []
+
+    def end_elsewhere():
+        if not ended:
+            other.requeue(0)
+            ended.append(other.ask())
+            other.tell(0, 5.0)
+            if deleted:
+                other.delete(0)
+            assert len(study.trials) == 1 - deleted  # it has noticed
+
+    def returning(params):
+        end_elsewhere()
+        return 1.0
+
+    def yielding(params):
+        yield 3.0
+        end_elsewhere()
+        yield 2.0
+        yield 1.0
+
+    with pytest.warns(RuntimeWarning, match="trial 0 was queued again and has ended elsewhere"):
+        study.run(yielding if generator else returning, 2)
+    with tune.open(tmp_path / "study.db") as file:
+        for seen in (file, study):
+            ends = {trial.number: (trial.value, trial.values) for trial in seen.trials}
+            own = 1.0, [3.0, 2.0, 1.0] if generator else []
+            assert ends == {**({} if deleted else {0: (5.0, [])}), 1: own, 2: own}

@@ -183,6 +183,10 @@ class History:
             raise ValueError(f"trial {number!r} {was}; there are {len(self.trials)}")
         raise ValueError(f"trial {number} is not running, it is {self.trials[number].state}")
 
+    def runs(self, number: int) -> bool:
+        """Whether a trial runs, here or elsewhere, or is queued again."""
+        return number in self.owners
+
     def pending(self) -> list[Trial]:
         """The running trials, by number."""
         return [self.trials[number] for number in sorted(self.owners)]

@@ -309,7 +309,7 @@ class Run:
         task.notes = task.notes if notes is None else notes
         reported, diverged = {}, []
         for trial, loss in zip(task.rows, losses):  # noqa: B905 (a stopped trial has no row)
-            if trial.number in self._running:
+            if trial.number in self._running and not self._has_gone(trial.number):
                 if math.isfinite(loss):
                     reported[trial.number] = loss
                 else:
@@ -374,16 +374,34 @@ class Run:
             outcome.values = task.rows[0].values if task.rows else []
         self._finish(task, outcome)
 
-    def _end(self, number: int, outcome: Outcome) -> None:
-        trial = self._ledger.finish(
-            number,
-            outcome.state,
-            outcome.value,
-            outcome.error,
-            outcome.values,
-            outcome.notes,
-            outcome.traceback,
+    def _has_gone(self, number: int) -> bool:
+        """Whether a trial of this run has been queued again and has ended elsewhere."""
+        if self._ledger.history.runs(number):
+            return False
+        del self._running[number]
+        warnings.warn(
+            f"trial {number} was queued again and has ended elsewhere: what it comes to here is "
+            "not stored",
+            RuntimeWarning,
+            stacklevel=2,
         )
+        return True
+
+    def _end(self, number: int, outcome: Outcome) -> None:
+        try:
+            trial = self._ledger.finish(
+                number,
+                outcome.state,
+                outcome.value,
+                outcome.error,
+                outcome.values,
+                outcome.notes,
+                outcome.traceback,
+            )
+        except ValueError:
+            if self._has_gone(number):
+                return
+            raise
         self._note_end(trial)
         if trial.state != "failed":
             return
