@@ -15,6 +15,7 @@ from study_files import file_of, square, unchanged
 from tune_objectives import SMALL, SPACE, smooth
 
 from fastopt import tune
+from fastopt.tune.command_line.main import main
 from fastopt.tune.ledger.encoding import describe
 from fastopt.tune.ledger.restore import StoredObject, pack_space, unpack_space
 
@@ -95,6 +96,21 @@ def test_choices_come_back_with_their_types(choices):
         return
     back = unpack_space(json.loads(json.dumps(pack_space(space))))
     assert repr(back.parameters["c"].choices) == repr(space.parameters["c"].choices)
+
+
+def test_choices_that_are_scalars_of_numpy_come_back_as_they_were(tmp_path, capsys):
+    path = str(tmp_path / "study.db")
+    choices = [np.int64(3), np.float32(0.1), np.float64("nan"), np.str_("a"), np.bool_(True)]
+    space = {"c": tune.Categorical([*choices, [np.uint8(200)]])}
+    with tune.Study(space, strategy="grid", storage=path) as study:
+        study.run(lambda params: 1.0, 2)
+    with tune.open(path, writable=True) as study:
+        assert repr(study.space) == repr(tune.Space(space))
+        study.run(lambda params: 1.0)
+        assert len(study.trials) == 6
+    tune.Study(space, strategy="grid", storage=path).close()
+    assert main(["best", path, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["params"] == {"c": 3}
 
 
 def test_of_an_object_the_text_comes_back_and_nothing_is_asked(tmp_path):

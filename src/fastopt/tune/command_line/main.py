@@ -101,7 +101,7 @@ def _best(options: argparse.Namespace) -> None:
         found = study.front if several else [study.best]
         if options.json:
             facts = [_facts(trial, several) for trial in found]
-            print(json.dumps(facts if several else facts[0], default=str))
+            print(json.dumps(facts if several else facts[0], default=_plain))
             return
         for i, trial in enumerate(found):
             result = ", ".join(map(repr, trial.objectives)) if several else repr(trial.value)
@@ -110,6 +110,10 @@ def _best(options: argparse.Namespace) -> None:
             for name, value in (*trial.params.items(), *notes):
                 shown = repr(value) if isinstance(value, float) else clean(value, 2000)
                 print(f"{clean(name, 200)} = {shown}")
+
+
+def _plain(choice: Any) -> Any:
+    return choice.item() if hasattr(choice, "item") else str(choice)
 
 
 def _facts(trial: tune.Trial, several: bool) -> dict[str, Any]:

@@ -10,6 +10,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from fastopt.tune.ledger.encoding import name_value
 from fastopt.tune.space import Categorical, Float, Int, Space
 from fastopt.tune.space.levels import Levels
@@ -38,6 +40,8 @@ def _pack(value: Any) -> Any:
         return {kind.__name__: [_pack(item) for item in value]}
     if kind is dict:
         return {"dict": [[_pack(key), _pack(item)] for key, item in value.items()]}
+    if isinstance(value, np.generic) and type(item := value.item()) in (bool, int, float, str):
+        return {"numpy": [value.dtype.str, _pack(item)]}
     text = name_value(value)
     return {"object": text if isinstance(text, str) else repr(text)}
 
@@ -48,6 +52,8 @@ def _unpack(packed: Any) -> Any:
     ((kind, content),) = packed.items()
     if kind == "float":
         return float(content)
+    if kind == "numpy":
+        return np.dtype(content[0]).type(_unpack(content[1]))
     if kind in ("list", "tuple"):
         items = [_unpack(item) for item in content]
         return items if kind == "list" else tuple(items)
