@@ -38,6 +38,13 @@ peer_prodigyopt() {
         "$root"/tests/integrations/test_torch_prodigy*.py
 }
 
+# timm, lion-pytorch: their optimizers that torch lacks, beside ours
+peer_packages() {
+    "$python" -m pip install -q --no-deps --target "$work/packages" timm==1.0.31 lion-pytorch==0.2.5
+    PYTHONPATH=$PYTHONPATH:$work/packages:$root/tests/integrations "$python" "${pytest[@]}" \
+        --rootdir "$root/tools/peers" "$root/tools/peers/test_torch_packages.py"
+}
+
 # Thinc: all of its tests in which an optimizer steps. $1 is a Python that has a Thinc.
 thinc_tests() {
     local tests
@@ -106,7 +113,7 @@ peer_deepspeed() {
         "$package/integrations/deepspeed.py"
 }
 
-[ $# -gt 0 ] || set -- torch prodigyopt thinc optuna sklearn scipy deepspeed
+[ $# -gt 0 ] || set -- torch prodigyopt packages thinc optuna sklearn scipy deepspeed
 for part; do
     echo "==== $part"
     "peer_$part"

@@ -11,9 +11,11 @@ from torch_cases import (
     assert_a_copy_goes_on_identically,
     assert_close,
     assert_equal,
+    assert_hooks_run_around_a_closure,
     common,
     copied,
     first_variant,
+    handed_over,
     make_params,
     ours,
     run,
@@ -68,13 +70,7 @@ def test_shared_flags_are_all_compared():
 def test_training_goes_on_identically_in_the_other_library(name, from_ours):
     keywords = first_variant(name)
     first, second = (ours, theirs) if from_ours else (theirs, ours)
-    a, b = make_params(), make_params()
-    before, straight = first(name, a, **keywords), second(name, b, **keywords)
-    run(before, a, 7)
-    after = second(name, a, lr=0.5)
-    after.load_state_dict(copy.deepcopy(before.state_dict()))
-    run(after, a, 7, start=7)
-    run(straight, b, 14)
+    (_, a), (_, b) = handed_over(name, keywords, first, second)
     assert_close(a, b)
 
 
@@ -352,24 +348,8 @@ def test_schedulers_drive_it(name, scheduler, tensor_lr):
 
 def test_hooks_run_and_the_closure_is_evaluated_with_gradients():
     params = make_params()
-    optimizer = ours("Adam", params)
-    calls = []
-    optimizer.register_step_pre_hook(lambda *_: calls.append("before"))
-    optimizer.register_step_post_hook(lambda *_: calls.append("after"))
-
-    def closure():
-        optimizer.zero_grad()
-        loss = sum((param**2).sum() for param in params)
-        loss.backward()
-        calls.append("closure")
-        return loss
-
-    expected = closure().item()
-    calls.clear()
-    before = copy.deepcopy(params)
-    assert optimizer.step(closure).item() == expected
-    assert calls == ["before", "closure", "after"]
-    assert not torch.equal(params[0], before[0])
+    assert_hooks_run_around_a_closure(ours("Adam", params), params)
+    assert not torch.equal(params[0], make_params()[0])
 
 
 def test_autograd_sees_that_a_saved_parameter_was_changed():

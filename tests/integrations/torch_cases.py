@@ -108,6 +108,37 @@ def assert_a_copy_goes_on_identically(how, params, optimizer):
     return twin_params, twin
 
 
+def handed_over(name, keywords, first, second):
+    """Seven steps of `first`, and seven more of `second` with its state dictionary; and fourteen of
+    `second` alone. Of each, optimizer and parameters."""
+    a, b = make_params(), make_params()
+    before, straight = first(name, a, **keywords), second(name, b, **keywords)
+    run(before, a, 7)
+    after = second(name, a, lr=0.5)
+    after.load_state_dict(copy.deepcopy(before.state_dict()))
+    run(after, a, 7, start=7)
+    run(straight, b, 14)
+    return (after, a), (straight, b)
+
+
+def assert_hooks_run_around_a_closure(optimizer, params):
+    """Which is evaluated with gradients, and whose loss the step returns."""
+    calls = []
+    optimizer.register_step_pre_hook(lambda *_: calls.append("before"))
+    optimizer.register_step_post_hook(lambda *_: calls.append("after"))
+
+    def closure():
+        optimizer.zero_grad()
+        loss = sum((param**2).sum() for param in params)
+        loss.backward()
+        calls.append("closure")
+        return loss
+
+    expected = sum((param**2).sum() for param in params).item()
+    assert optimizer.step(closure).item() == expected
+    assert calls == ["before", "closure", "after"]
+
+
 def make_params(dtype=torch.float64, shapes=((7,), (3, 5), (), (2, 3, 4))):
     generator = torch.Generator().manual_seed(0)
     return [

@@ -3,7 +3,8 @@
 Each class is a subclass of torch's own of the same name. Constructor, schedulers, hooks, groups and
 state dictionaries are torch's; only the arithmetic of `step` is fastopt's. Parameters, gradients
 and states stay torch tensors and are updated in place, without a copy. A state dictionary of either
-can be loaded into the other. `Prodigy`, which torch lacks, is the same for that of prodigyopt.
+can be loaded into the other. `Lion`, which torch lacks, is the same for that of timm, and `Prodigy`
+for that of prodigyopt.
 
 Tensors are in float32, float64, bfloat16 or float16. Narrow parameters are by default stepped as
 torch steps them, with states in their dtype and rounding to nearest. Every class has the further
@@ -12,7 +13,7 @@ other defaults: states for which no format is named have the parameters' dtype, 
 nearest if none of the keywords is given. `Prodigy` has the defaults of `fastopt.Prodigy`. With
 ``state_format="block8"`` a state is a tensor of bytes, with a row for each 64 elements. SGD with
 momentum, Adam, AdamW and NAdam take ``cautious``, that of `fastopt.Adam`, as a keyword and in a
-group.
+group; Lion calls it ``caution``, as timm does.
 
 A parameter must be dense: contiguous, or a permutation of a contiguous tensor such as
 ``channels_last``. A gradient of another layout than its parameter's is copied into that layout
@@ -47,6 +48,7 @@ if not hasattr(torch.Tensor, "__dlpack_c_exchange_api__"):
 
 from fastopt import RULES
 from fastopt._core import Rule
+from fastopt.integrations.torch.packages import Lion
 from fastopt.integrations.torch.prodigy import Prodigy
 from fastopt.integrations.torch.states import a_number
 from fastopt.integrations.torch.stepping import Stepping
@@ -60,6 +62,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Adamax",
+    "Lion",
     "NAdam",
     "Prodigy",
     "RAdam",
@@ -100,6 +103,7 @@ class SGD(Stepping, torch.optim.SGD):
     """
 
     _has_cautious = True
+    _counts = False
 
     def _rule(self, group: Group) -> Rule:
         if group["momentum"] == 0:

@@ -27,21 +27,6 @@ from fastopt.integrations.torch.states import (
 )
 from fastopt.integrations.torch.storage import REMAINDER, refuse_blocks
 
-# The rules whose steps torch counts, of DeepSpeed's also Lion's, and Prodigy
-COUNTED = {
-    "adagrad",
-    "adadelta",
-    "adam",
-    "adamw",
-    "adamax",
-    "asgd",
-    "lion",
-    "nadam",
-    "prodigy",
-    "radam",
-    "rmsprop",
-    "rprop",
-}
 # Types whose objects never change their value
 IMMUTABLE = (int, float, bool, str, type(None))
 
@@ -113,7 +98,7 @@ class Plan:
                 if whole is not param:
                     refuse_blocks(dtypes, name)
                 # Stochastic rounding needs the count of steps, which torch's SGD does not keep.
-                is_counted = rule.name in COUNTED or storage.seed is not None
+                is_counted = optimizer._counts or storage.seed is not None
                 is_new = all(entry.get(state) is None for state in wanted)
                 # SGD's remainder may be all that there is.
                 kept = {
@@ -124,7 +109,7 @@ class Plan:
                 update = usable_copies(param, name, entry, kept, squares_of(rule, wanted))
                 update = taken | update
                 if is_counted:
-                    update = new_counter(name, entry, is_new and rule.name in COUNTED) | update
+                    update = new_counter(name, entry, is_new and optimizer._counts) | update
                 if rule.carried and not rule.joins_arrays:
                     update = new_carried(rule.carried, name, entry, is_new) | update
                 self.params.append(param)

@@ -9,13 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch.optim.optimizer import ParamsT
 
-from fastopt import RULES
 from fastopt._core import Rule
 from fastopt.integrations.torch import blocks
 from fastopt.integrations.torch.groups import number, require
+from fastopt.integrations.torch.packages import Only, Packaged
 from fastopt.integrations.torch.sharded import is_sharded
 from fastopt.integrations.torch.states import Entry, check_tensor
-from fastopt.integrations.torch.stepping import Stepping
 from fastopt.integrations.torch.storage import KEYWORDS, Group
 
 __all__ = ["Prodigy"]
@@ -26,16 +25,10 @@ _CARRIED = ("d", "d_numerator", "d_max")
 _SHARED = ("betas", "beta3", "d0", "d_coef", "growth_rate", "use_bias_correction", "decouple")
 # What prodigyopt writes into the groups at each step, and never reads
 _WRITTEN = ("d_denom", "d_hat")
-# The only values of settings that dictionaries of prodigyopt's earlier versions lack
-_ONLY = {"slice_p": 1, "fsdp_in_use": False}
 _ONE_PROCESS = "fastopt's sums for the estimate are those of one process; prodigyopt has others"
-_REASONS = {
-    "slice_p": "fastopt's sums are over all elements; state_format='bfloat16' saves memory",
-    "fsdp_in_use": _ONE_PROCESS,
-}
 
 
-class Prodigy(Stepping, torch.optim.Optimizer):
+class Prodigy(Packaged, torch.optim.Optimizer):
     """`prodigyopt.Prodigy` with fastopt's step, the equation of `fastopt.Prodigy`.
 
     The step size d is an estimate, one for all groups. After each step every group has it as
@@ -97,6 +90,15 @@ class Prodigy(Stepping, torch.optim.Optimizer):
     """
 
     __module__ = "fastopt.integrations.torch"
+    _rule_name = "prodigy"
+    # Dictionaries of prodigyopt's earlier versions lack these.
+    _only: ClassVar[Only] = {
+        "slice_p": (
+            1,
+            "fastopt's sums are over all elements; state_format='bfloat16' saves memory",
+        ),
+        "fsdp_in_use": (False, _ONE_PROCESS),
+    }
     _default_format: ClassVar[str | None] = "float32"
 
     def __init__(
@@ -144,21 +146,12 @@ class Prodigy(Stepping, torch.optim.Optimizer):
         }
         torch.optim.Optimizer.__init__(self, params, defaults)
 
-    def _rule(self, group: Group) -> Rule:
-        return RULES["prodigy"]
-
-    def _refusals(self, group: Group) -> tuple[str | None, str | None]:
-        return "Prodigy does not support sparse gradients", None
-
     def _is_idle(self, group: Group) -> bool:
         return bool(number(group["lr"]) == 0)
 
     def _hypers(self, rule: Rule, group: Group) -> dict[str, Any]:
         hypers = super()._hypers(rule, group)
         require(group, (*_SHARED, *_CARRIED, "k"))
-        for name, only in _ONLY.items():
-            if group.get(name, only) != only:
-                raise ValueError(f"{name} must be {only}, got {group[name]!r}: {_REASONS[name]}")
         for name in ("eps", "d0", "growth_rate"):
             value = number(group[name])
             if isinstance(value, (int, float)) and not value > 0:

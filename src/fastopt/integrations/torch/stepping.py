@@ -102,6 +102,9 @@ class Stepping:
     def _state_names(self, rule: Rule, group: Group) -> list[str]:
         return state_names(rule, group)
 
+    # Whether each parameter counts its steps, in the state `step`, whatever its rounding
+    _counts: ClassVar[bool] = True
+
     # The format of narrow parameters' states where none is named; None: that of the parameters
     _default_format: ClassVar[str | None] = None
 

@@ -1,0 +1,52 @@
+"""Cases for the tests of the optimizers for torch that torch does not have."""
+
+import ml_dtypes
+import torch
+
+import fastopt
+from fastopt import RULES
+from fastopt.integrations import torch as fast
+
+# Of each class, settings with which its step is that of the package
+CASES = {
+    "Lion": [
+        {"lr": 0.01},
+        {"lr": 0.01, "betas": (0.5, 0.7), "weight_decay": 0.1},
+        {"lr": 0.01, "caution": True, "weight_decay": 0.1},
+        {"lr": 0.01, "maximize": True},
+    ],
+}
+# What a package calls a setting, and fastopt
+NAMES = {"caution": "cautious"}
+
+
+def ours(name, params, **keywords):
+    """An optimizer that trains, which the schedule-free ones have to be told."""
+    optimizer = getattr(fast, name)(params, **keywords)
+    if hasattr(optimizer, "train"):
+        optimizer.train()
+    return optimizer
+
+
+def rule_of(name):
+    return next(rule for rule in RULES.values() if rule.class_name == name)
+
+
+def for_arrays(name, keywords):
+    """The same settings as the keywords of the class for arrays."""
+    settings = {**ours(name, [torch.zeros(1)]).defaults, **keywords}
+    betas = settings.pop("betas", ())
+    settings |= dict(zip(("beta1", "beta2", "beta3"), betas, strict=False))
+    settings = {NAMES.get(key, key): value for key, value in settings.items()}
+    return {key: settings[key] for key in rule_of(name).class_hypers if key in settings}
+
+
+def twin_of(name, arrays, keywords, **storage):
+    return getattr(fastopt, name)(arrays, **for_arrays(name, keywords), **storage)
+
+
+def as_array(tensor):
+    """A copy, of bfloat16 in the type of ml_dtypes, and of blocks in that of fastopt."""
+    if tensor.dtype == torch.bfloat16:
+        return tensor.detach().view(torch.int16).numpy().copy().view(ml_dtypes.bfloat16)
+    return tensor.detach().numpy().copy()

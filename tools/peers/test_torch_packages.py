@@ -1,0 +1,122 @@
+"""Our optimizers for torch that torch does not have, against those of the packages that have them.
+
+Steps agree to within rounding, and each package goes on from the other's state dictionary.
+"""
+
+import copy
+import importlib
+import importlib.util
+import sys
+
+import pytest
+import torch
+from package_cases import CASES, ours
+from torch_cases import assert_close, handed_over, make_params, run, set_grads
+
+# timm's optimizers alone: the package itself imports torchvision, for its models.
+for module in ("timm", "timm.optim"):
+    sys.modules[module] = importlib.util.module_from_spec(importlib.util.find_spec(module))
+
+CLASSES = {
+    "Lion": ("timm.optim.lion", "Lion"),
+}
+# What both groups have, apart from what only one of the packages keeps there
+OURS_ALONE = {"maximize"}
+THEIRS_ALONE = {"max_lr_snapshot"}
+VARIANTS = [
+    pytest.param(name, keywords, id=f"{name}-{keywords}")
+    for name in CLASSES
+    for keywords in CASES[name]
+]
+each_variant = pytest.mark.parametrize(("name", "keywords"), VARIANTS)
+each_name = pytest.mark.parametrize("name", CLASSES)
+
+
+def theirs(name, params, **keywords):
+    module, called = CLASSES[name]
+    optimizer = getattr(importlib.import_module(module), called)(params, **keywords)
+    if hasattr(optimizer, "train"):
+        optimizer.train()
+    return optimizer
+
+
+def assert_agree(own, a, other, b):
+    """Parameters, all states of the package, and what the groups count and carry."""
+    assert_close(a, b)
+    mine, its = own.state_dict(), other.state_dict()
+    assert mine["state"].keys() == its["state"].keys()
+    for index, entry in its["state"].items():
+        for name, value in entry.items():
+            if value is not None:
+                assert_close([mine["state"][index][name]], [value])
+    for group, expected in zip(mine["param_groups"], its["param_groups"], strict=True):
+        for name in expected.keys() - THEIRS_ALONE:
+            value = expected[name]
+            if type(value) is float:
+                value = pytest.approx(value, rel=1e-12)
+            assert group[name] == value, name
+
+
+def test_every_class_with_a_package_is_compared():
+    assert {*CLASSES} == {*CASES}
+
+
+@each_name
+def test_settings_have_the_names_and_defaults_of_the_package(name):
+    param = [torch.zeros(1, requires_grad=True)]
+    own, other = ours(name, param).defaults, theirs(name, param).defaults
+    for setting in other.keys() - THEIRS_ALONE:
+        assert own[setting] == other[setting], setting
+    assert own.keys() - other.keys() <= OURS_ALONE
+
+
+@each_variant
+def test_fifty_steps_agree(name, keywords):
+    a, b = make_params(), make_params()
+    own, other = ours(name, a, **keywords), theirs(name, b, **keywords)
+    run(own, a, 50)
+    run(other, b, 50)
+    assert_agree(own, a, other, b)
+    assert not torch.equal(a[0], make_params()[0])
+
+
+@each_variant
+def test_groups_and_missing_gradients_and_schedules_agree(name, keywords):
+    pair = []
+    for make in (ours, theirs):
+        params = make_params()
+        groups = [{"params": params[:1], "lr": 0.03}, {"params": params[1:2], "weight_decay": 0.02}]
+        optimizer = make(name, groups, **keywords)
+        run(optimizer, params[:2], 5)
+        optimizer.add_param_group({"params": params[2:]})
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 30, eta_min=1e-3)
+        for step in range(5, 25):
+            set_grads(params, step)
+            params[step % 4].grad = None
+            if step < 12:
+                params[3].grad = None
+            optimizer.step()
+            schedule.step()
+        pair += [optimizer, params]
+    assert_agree(*pair)
+
+
+@pytest.mark.parametrize("from_ours", [True, False])
+def test_lion_goes_on_in_lion_pytorch(from_ours):
+    params, straight = make_params(), make_params()
+    optimizers = [ours("Lion", params), importlib.import_module("lion_pytorch").Lion(params)]
+    before, after = optimizers if from_ours else optimizers[::-1]
+    run(before, params, 5)
+    after.load_state_dict(copy.deepcopy(before.state_dict()))
+    run(after, params, 5, start=5)
+    run(ours("Lion", straight), straight, 10)
+    assert_close(params, straight)
+
+
+@pytest.mark.parametrize("from_ours", [True, False])
+@each_variant
+def test_training_goes_on_in_the_other_package(name, keywords, from_ours):
+    first, second = (ours, theirs) if from_ours else (theirs, ours)
+    pairs = handed_over(name, keywords, first, second)
+    (own, mine), (other, its) = pairs[::-1] if from_ours else pairs
+    assert_agree(own, mine, other, its)
