@@ -15,6 +15,16 @@ CASES = {
         {"lr": 0.01, "caution": True, "weight_decay": 0.1},
         {"lr": 0.01, "maximize": True},
     ],
+    "ScheduleFreeAdamW": [
+        {"lr": 0.02},
+        {"lr": 0.02, "warmup_steps": 7, "weight_decay": 0.1},
+        {"lr": 0.02, "betas": (0.6, 0.9), "eps": 1e-3},
+    ],
+    "ScheduleFreeSGD": [
+        {"lr": 0.05},
+        {"lr": 0.05, "warmup_steps": 7, "weight_decay": 0.1},
+        {"lr": 0.05, "momentum": 0.6},
+    ],
 }
 # What a package calls a setting, and fastopt
 NAMES = {"caution": "cautious"}

@@ -6,6 +6,7 @@
 import contextlib
 import copy
 import inspect
+import math
 
 import pytest
 import torch
@@ -46,6 +47,17 @@ WRONG = {
         ({"corrected_weight_decay": True}, "corrected_weight_decay must be False, got True"),
         ({"betas": (0.9, 1.0)}, "beta2 must be"),
         ({"betas": 0.9}, "betas must be two numbers, got 0.9"),
+    ],
+    "ScheduleFreeAdamW": [
+        ({"betas": (0.0, 0.9)}, r"betas\[0\] must be above 0, got 0"),
+        ({"warmup_steps": -1}, "warmup_steps must be"),
+        ({"r": math.inf}, "r must be finite"),
+        ({"weight_lr_power": "2"}, "weight_lr_power must be a number"),
+    ],
+    "ScheduleFreeSGD": [
+        ({"momentum": 0.0}, "momentum must be above 0, got 0"),
+        ({"momentum": 1.0}, "momentum must be"),
+        ({"r": True}, "r must be a number"),
     ],
 }
 each_wrong = pytest.mark.parametrize(

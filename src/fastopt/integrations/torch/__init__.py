@@ -3,8 +3,9 @@
 Each class is a subclass of torch's own of the same name. Constructor, schedulers, hooks, groups and
 state dictionaries are torch's; only the arithmetic of `step` is fastopt's. Parameters, gradients
 and states stay torch tensors and are updated in place, without a copy. A state dictionary of either
-can be loaded into the other. `Lion`, which torch lacks, is the same for that of timm, and `Prodigy`
-for that of prodigyopt.
+can be loaded into the other. Of rules that torch lacks, `Lion` is the same for that of timm,
+`ScheduleFreeAdamW` and `ScheduleFreeSGD` for those of schedulefree, and `Prodigy` for that of
+prodigyopt.
 
 Tensors are in float32, float64, bfloat16 or float16. Narrow parameters are by default stepped as
 torch steps them, with states in their dtype and rounding to nearest. Every class has the further
@@ -50,6 +51,7 @@ from fastopt import RULES
 from fastopt._core import Rule
 from fastopt.integrations.torch.packages import Lion
 from fastopt.integrations.torch.prodigy import Prodigy
+from fastopt.integrations.torch.schedule_free import ScheduleFreeAdamW, ScheduleFreeSGD
 from fastopt.integrations.torch.states import a_number
 from fastopt.integrations.torch.stepping import Stepping
 from fastopt.integrations.torch.storage import Group
@@ -68,6 +70,8 @@ __all__ = [
     "RAdam",
     "RMSprop",
     "Rprop",
+    "ScheduleFreeAdamW",
+    "ScheduleFreeSGD",
     "SparseAdam",
 ]
 

@@ -76,6 +76,16 @@ def _check_cautious(rule: Rule, group: Group) -> None:
         )
 
 
+def count_of(group: Group, name: str) -> int:
+    """How many steps a group has counted."""
+    require(group, [name])
+    count = number(group[name])
+    is_number = isinstance(count, (int, float)) and not isinstance(count, bool)
+    if not (is_number and count >= 0 and count % 1 == 0):
+        raise ValueError(f"{name} must be an integer >= 0, got {group[name]!r}")
+    return int(count)
+
+
 def _numbers(name: str, pair: Any) -> list[Any]:
     numbers = [number(value) for value in pair] if isinstance(pair, Iterable) else []
     if len(numbers) != 2:

@@ -92,17 +92,8 @@ class Lion(Packaged, torch.optim.Optimizer):
     corrected_weight_decay : bool, default False
         Must be False.
     maximize : bool, default False
-    foreach : bool, optional
-        Makes no difference.
-    state_format, master_weights, rounding, seed
+    foreach, state_format, master_weights, rounding, seed
         As in the other classes of this module.
-
-    Raises
-    ------
-    ValueError
-        If a setting is out of range or not supported.
-    TypeError
-        If a parameter is not a strided tensor on the CPU.
 
     Examples
     --------

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from fastopt._core import ExchangeList, Snapshot
-from fastopt.integrations.torch.groups import optional_states, squares_of
+from fastopt.integrations.torch.groups import count_of, optional_states, squares_of
 from fastopt.integrations.torch.sharded import first_place, grad_of, is_sharded, part_of
 from fastopt.integrations.torch.sparse import Rows, rows_of
 from fastopt.integrations.torch.states import (
@@ -59,13 +60,17 @@ class Plan:
         self.params: list[torch.Tensor] = []  # for a DTensor the part that this process holds
         self.parts: list[tuple[torch.Tensor, torch.Tensor]] = []  # DTensors, and these parts
         self.storages = list(map(optimizer._storage, self.rules, self.groups))
+        self.owners: list[int] = []  # the group of each of the parameters
+        # What is carried from step to step by the parameters of a group, an array for each of them
+        self.carried: list[NDArray[np.float64]] = []
         # What is carried from step to step by all parameters together
         joined = {
             rule.carried: np.zeros(rule.carried_shape) for rule in self.rules if rule.joins_arrays
         }
         self.joined = next(iter(joined.values()), None)
-        names, owners, states, steps, counters = [], [], [], [], []
+        names, states, steps, counters = [], [], [], []
         fresh, seeds, positions = [], [], []
+        by_group = optimizer._counted_by_group
         stepped = optimizer._plan.stepped if optimizer._plan else set()
         self.stepped: set[int] = set()
         index, position = -1, 0
@@ -98,7 +103,7 @@ class Plan:
                 if whole is not param:
                     refuse_blocks(dtypes, name)
                 # Stochastic rounding needs the count of steps, which torch's SGD does not keep.
-                is_counted = optimizer._counts or storage.seed is not None
+                is_counted = by_group is None and (optimizer._counts or storage.seed is not None)
                 is_new = all(entry.get(state) is None for state in wanted)
                 # SGD's remainder may be all that there is.
                 kept = {
@@ -110,12 +115,15 @@ class Plan:
                 update = taken | update
                 if is_counted:
                     update = new_counter(name, entry, is_new and optimizer._counts) | update
-                if rule.carried and not rule.joins_arrays:
+                if rule.carried and by_group is not None:
+                    self.carried.append(np.zeros(rule.carried_shape))
+                    entry[rule.carried] = self.carried[-1]
+                elif rule.carried and not rule.joins_arrays:
                     update = new_carried(rule.carried, name, entry, is_new) | update
                 self.params.append(param)
                 self.stepped.add(id(whole))
                 names.append(name)
-                owners.append(owner)
+                self.owners.append(owner)
                 numbers = [rule.carried] if rule.carried else []
                 states.append((entry, update, [*wanted, *numbers], dtypes))
                 # A buffer means that SGD's first step, the one without dampening, is over.
@@ -136,7 +144,7 @@ class Plan:
             self.rules,
             self.params,
             [[entry[name] for name in names] for entry, names, _ in held],
-            owners,
+            self.owners,
             names,
             self.optional,
             SOURCE,
@@ -164,6 +172,14 @@ class Plan:
         ]
         self.tensors.set_refusals(list(map(optimizer._refusals, self.groups)))
         self.tensors.set_idle(list(map(optimizer._is_idle, self.groups)))
+
+    def _tell_counts(self, optimizer: Any) -> None:
+        """Set, for each parameter, what its group counts and carries."""
+        counts = [count_of(group, optimizer._counted_by_group) for group in self.groups]
+        carried = list(map(optimizer._carried, self.groups))
+        self.tensors.steps = [counts[owner] for owner in self.owners]
+        for owner, array in zip(self.owners, self.carried, strict=False):
+            array[...] = carried[owner]
 
     def _keep_states(self) -> None:
         """Put the states that were made for the first step into the optimizer's state."""
@@ -210,6 +226,8 @@ class Plan:
         count = 0
         if self.joined is not None:
             count = optimizer._read_joined(self.joined)
+        elif optimizer._counted_by_group is not None:
+            self._tell_counts(optimizer)
         try:
             stepped = self.tensors.step_params(self.hypers, torch.get_num_threads(), count)
         finally:
@@ -219,6 +237,9 @@ class Plan:
             return False
         if self.joined is not None and stepped:
             optimizer._write_joined(self.joined)
+            self.settings = Snapshot([*self.groups])
+        elif optimizer._counted_by_group is not None:
+            optimizer._count_groups()
             self.settings = Snapshot([*self.groups])
         torch.autograd.graph.increment_version(stepped)
         if self.parts:

@@ -11,7 +11,7 @@ from torch.optim.optimizer import ParamsT
 
 from fastopt._core import Rule
 from fastopt.integrations.torch import blocks
-from fastopt.integrations.torch.groups import number, require
+from fastopt.integrations.torch.groups import count_of, number, require
 from fastopt.integrations.torch.packages import Only, Packaged
 from fastopt.integrations.torch.sharded import is_sharded
 from fastopt.integrations.torch.states import Entry, check_tensor
@@ -200,9 +200,7 @@ class Prodigy(Packaged, torch.optim.Optimizer):
 
     def _read_joined(self, numbers: NDArray[np.float64]) -> int:
         first = self.param_groups[0]
-        count = first["k"]
-        if not isinstance(count, int) or count < 0:
-            raise ValueError(f"k must be an integer >= 0, got {count!r}")
+        count = count_of(first, "k")
         numbers[:] = [number(first[name]) for name in _CARRIED]
         if not count and list(numbers) != [number(first["d0"]), 0, number(first["d0"])]:
             given = {name: first[name] for name in _CARRIED}

@@ -12,7 +12,7 @@ from torch.fx.experimental.proxy_tensor import get_proxy_mode
 from torch.optim.optimizer import ParamsT
 
 from fastopt._core import ExchangeList, Rule, TensorList
-from fastopt.integrations.torch.groups import hypers_of, optional_states, state_names
+from fastopt.integrations.torch.groups import count_of, hypers_of, optional_states, state_names
 from fastopt.integrations.torch.plan import SOURCE, Plan, make_plan
 from fastopt.integrations.torch.sharded import is_sharded, part_of
 from fastopt.integrations.torch.states import Entry, a_number, check_tensor, keep, make_states
@@ -122,6 +122,22 @@ class Stepping:
     def _take_over(self, param: torch.Tensor, name: str, entry: Entry) -> Entry:
         """What a parameter's state lacks because another library left it; None takes away."""
         return {}
+
+    # For a class whose groups count their steps, also those in which a parameter has no gradient
+
+    # The setting that is the count; None: each parameter counts its own
+    _counted_by_group: ClassVar[str | None] = None
+
+    def _carried(self, group: Group) -> float:
+        """The number that the rule carries to the next step, if it carries one."""
+        return 0.0
+
+    def _count_groups(self) -> None:
+        """Count a step, after it."""
+        name = self._counted_by_group
+        for group in self.param_groups:
+            if name is not None:
+                group[name] = count_of(group, name) + 1
 
     # For a rule that joins arrays
 
