@@ -38,10 +38,10 @@ peer_prodigyopt() {
         "$root"/tests/integrations/test_torch_prodigy*.py
 }
 
-# timm, lion-pytorch, schedulefree: their optimizers that torch lacks, beside ours
+# timm, lion-pytorch, schedulefree, pytorch_optimizer: their optimizers that torch lacks, beside ours
 peer_packages() {
     "$python" -m pip install -q --no-deps --target "$work/packages" timm==1.0.31 lion-pytorch==0.2.5 \
-        schedulefree==1.4.1
+        schedulefree==1.4.1 pytorch_optimizer==4.1.0
     PYTHONPATH=$PYTHONPATH:$work/packages:$root/tests/integrations "$python" "${pytest[@]}" \
         --rootdir "$root/tools/peers" "$root/tools/peers/test_torch_packages.py"
 }

@@ -15,6 +15,11 @@ CASES = {
         {"lr": 0.01, "caution": True, "weight_decay": 0.1},
         {"lr": 0.01, "maximize": True},
     ],
+    "AdEMAMix": [
+        {"lr": 0.01},
+        {"lr": 0.01, "betas": (0.5, 0.7, 0.9), "alpha": 2.0, "eps": 1e-3},
+        {"lr": 0.01, "weight_decay": 0.1, "weight_decouple": True, "maximize": True},
+    ],
     "ScheduleFreeAdamW": [
         {"lr": 0.02},
         {"lr": 0.02, "warmup_steps": 7, "weight_decay": 0.1},
@@ -27,7 +32,7 @@ CASES = {
     ],
 }
 # What a package calls a setting, and fastopt
-NAMES = {"caution": "cautious"}
+NAMES = {"alpha": "slow_weight", "caution": "cautious"}
 
 
 def ours(name, params, **keywords):

@@ -8,9 +8,10 @@ import copy
 import inspect
 import math
 
+import numpy as np
 import pytest
 import torch
-from package_cases import CASES, as_array, ours, rule_of, twin_of
+from package_cases import CASES, as_array, for_arrays, ours, rule_of, twin_of
 from torch_cases import (
     assert_a_copy_goes_on_identically,
     assert_equal,
@@ -47,6 +48,18 @@ WRONG = {
         ({"corrected_weight_decay": True}, "corrected_weight_decay must be False, got True"),
         ({"betas": (0.9, 1.0)}, "beta2 must be"),
         ({"betas": 0.9}, "betas must be two numbers, got 0.9"),
+    ],
+    "AdEMAMix": [
+        ({"weight_decay": 0.1, "weight_decouple": False}, "weight_decouple must be True with a"),
+        ({"fixed_decay": True}, "fixed_decay must be False, got True"),
+        ({"betas": (0.9, 0.999)}, "betas must be three numbers, got"),
+        ({"betas": (0.9, 0.999, 1.0)}, "beta3 must be"),
+        ({"alpha": -1.0}, "alpha must be >= 0, got -1.0"),
+        ({"t_alpha_beta3": 0}, "t_alpha_beta3 must be None, or above 0"),
+        (
+            {"t_alpha_beta3": 9, "betas": (0.0, 0.9, 0.99)},
+            r"with betas\[0\] and betas\[2\] between 0 and 1",
+        ),
     ],
     "ScheduleFreeAdamW": [
         ({"betas": (0.0, 0.9)}, r"betas\[0\] must be above 0, got 0"),
@@ -196,6 +209,30 @@ def test_a_parameter_without_gradient_is_left_alone(name, keywords):
         optimizer.step()
         other.step()
     assert_equal(params, [make_params()[0], *alone[1:]])
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if getattr(fast, name)._counted_by_group])
+def test_a_group_counts_the_steps_of_all_its_parameters(name):
+    """Also of one that has no gradient yet, as the packages do."""
+    params, keywords, rule = make_params(), CASES[name][0], rule_of(name)
+    optimizer = ours(name, [{"params": params[:2]}, {"params": params[2:]}], **keywords)
+    for step in range(5):
+        set_grads(params, step)
+        if step < 4:
+            params[0].grad = params[2].grad = params[3].grad = None
+        before = copy.deepcopy(optimizer.param_groups)
+        optimizer.step()
+    hypers = for_arrays(name, keywords)
+    arguments = {key: hypers[key] for key in hypers.keys() & rule.hypers.keys()} | {"step": 5}
+    for param, start in zip(params, make_params(), strict=True):
+        if param is not params[1]:
+            array = as_array(start)
+            if rule.carried:
+                arguments[rule.carried] = np.array(before[0][rule.carried])
+            states = [np.zeros_like(array) for _ in rule.states]
+            rule.function(array, as_array(param.grad), *states, **arguments)
+            assert as_array(param).tobytes() == array.tobytes()
+    assert [group[optimizer._counted_by_group] for group in optimizer.param_groups] == [5, 5]
 
 
 @each_variant

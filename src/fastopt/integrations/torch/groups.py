@@ -52,7 +52,7 @@ def hypers_of(rule: Rule, group: Group, defaults: dict[str, Any]) -> dict[str, A
             hypers[name] = bool(group[name]) if isinstance(default, bool) else number(group[name])
     for pair, own in PAIRS.items():
         if own[0] in hypers:
-            hypers.update(zip(own, _numbers(pair, group[pair]), strict=True))
+            hypers.update(zip(own, numbers(pair, group[pair], 2), strict=True))
     if "decoupled" in hypers:
         hypers["decoupled"] = bool(group.get("decoupled_weight_decay"))
     if group.get("cautious"):
@@ -86,11 +86,14 @@ def count_of(group: Group, name: str) -> int:
     return int(count)
 
 
-def _numbers(name: str, pair: Any) -> list[Any]:
-    numbers = [number(value) for value in pair] if isinstance(pair, Iterable) else []
-    if len(numbers) != 2:
-        raise ValueError(f"{name} must be two numbers, got {pair!r}")
-    return numbers
+def numbers(name: str, values: Any, count: int) -> list[Any]:
+    found = [number(value) for value in values] if isinstance(values, Iterable) else []
+    if len(found) != count:
+        raise ValueError(f"{name} must be {_WRITTEN[count]} numbers, got {values!r}")
+    return found
+
+
+_WRITTEN = {2: "two", 3: "three"}
 
 
 def number(value: Any) -> Any:

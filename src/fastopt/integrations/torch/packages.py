@@ -5,6 +5,7 @@ state dictionaries are interchangeable, and neither package needs the other.
 """
 
 import inspect
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, TypeAlias
 
@@ -14,10 +15,11 @@ from torch.optim.optimizer import ParamsT
 from fastopt import RULES
 from fastopt._core import Rule
 from fastopt._rule_names import RuleName
+from fastopt.integrations.torch.groups import count_of, number, numbers, require
 from fastopt.integrations.torch.stepping import Stepping
 from fastopt.integrations.torch.storage import PARAMETERS, Group
 
-__all__ = ["Lion", "Only", "Packaged", "settings_in"]
+__all__ = ["AdEMAMix", "Lion", "Only", "Packaged", "settings_in"]
 
 # Settings that must have this value, and why
 Only: TypeAlias = Mapping[str, tuple[Any, str]]
@@ -91,8 +93,7 @@ class Lion(Packaged, torch.optim.Optimizer):
         `fastopt.Lion`.
     corrected_weight_decay : bool, default False
         Must be False.
-    maximize : bool, default False
-    foreach, state_format, master_weights, rounding, seed
+    maximize, foreach, state_format, master_weights, rounding, seed
         As in the other classes of this module.
 
     Examples
@@ -129,3 +130,99 @@ class Lion(Packaged, torch.optim.Optimizer):
     def _hypers(self, rule: Rule, group: Group) -> dict[str, Any]:
         cautious = bool(group.get("caution") or group.get("cautious"))
         return super()._hypers(rule, {**group, "cautious": cautious})
+
+
+class _OfPytorchOptimizer(Packaged):
+    """What the classes of pytorch_optimizer share: groups count, and say how weights decay."""
+
+    _counted_by_group = "step"
+
+    def _hypers(self, rule: Rule, group: Group) -> dict[str, Any]:
+        require(group, ("weight_decay", "weight_decouple"))
+        if number(group["weight_decay"]) > 0 and not group["weight_decouple"]:
+            raise ValueError(
+                "weight_decouple must be True with a weight_decay, since fastopt's decay of this "
+                f"rule is decoupled; got {group['weight_decouple']!r}"
+            )
+        return super()._hypers(rule, group)
+
+
+class AdEMAMix(_OfPytorchOptimizer, torch.optim.Optimizer):
+    """`pytorch_optimizer.AdEMAMix` with fastopt's step, the equation of `fastopt.ademamix`.
+
+    As in pytorch_optimizer, each group counts its steps as ``"step"``, and all its parameters are
+    stepped with that count.
+
+    Parameters
+    ----------
+    params : iterable of Tensor, or of dict
+    lr : float, default 1e-3
+    betas : tuple of float, default (0.9, 0.999, 0.9999)
+        For the fast average of gradients, for that of their squares, and for the slow average.
+    weight_decay : float, default 0
+    weight_decouple : bool, default False
+        Must be True if weight_decay is not 0.
+    fixed_decay : bool, default False
+        Must be False.
+    alpha : float, default 5.0
+        The weight of the slow average.
+    t_alpha_beta3 : float, optional
+        In how many steps alpha, and the slow average's beta, rise to their values.
+    eps : float, default 1e-8
+    maximize, foreach, state_format, master_weights, rounding, seed
+        As in the other classes of this module.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fastopt.integrations.torch import AdEMAMix
+    >>> weight = torch.ones(3, requires_grad=True)
+    >>> opt = AdEMAMix([weight], lr=0.25, t_alpha_beta3=1000)
+    >>> weight.sum().backward()
+    >>> opt.step()
+    >>> [round(value, 4) for value in weight.tolist()]
+    [0.7499, 0.7499, 0.7499]
+    """
+
+    __module__ = "fastopt.integrations.torch"
+    _rule_name = "ademamix"
+    _only: ClassVar[Only] = {"fixed_decay": (False, _BY_LR)}
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | torch.Tensor = 1e-3,
+        betas: tuple[float, float, float] = (0.9, 0.999, 0.9999),
+        weight_decay: float = 0.0,
+        weight_decouple: bool = False,
+        fixed_decay: bool = False,
+        alpha: float = 5.0,
+        t_alpha_beta3: float | None = None,
+        eps: float = 1e-8,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        **storage: Any,
+    ) -> None:
+        super().__init__(params, settings_in(locals()) | {"step": 0}, **storage)
+
+    def _is_scheduled(self, group: Group) -> bool:
+        return group.get("t_alpha_beta3") is not None
+
+    def _hypers(self, rule: Rule, group: Group) -> dict[str, Any]:
+        require(group, ("betas", "alpha", "t_alpha_beta3"))
+        beta1, beta2, beta3 = numbers("betas", group["betas"], 3)
+        alpha, steps = number(group["alpha"]), number(group["t_alpha_beta3"])
+        if not alpha >= 0:
+            raise ValueError(f"alpha must be >= 0, got {group['alpha']!r}")
+        if steps is not None:
+            if not (steps > 0 and 0 < beta1 < 1 and 0 < beta3 < 1):
+                raise ValueError(
+                    "t_alpha_beta3 must be None, or above 0 with betas[0] and betas[2] between 0 "
+                    f"and 1; got {steps!r} and {group['betas']!r}"
+                )
+            part = (count_of(group, "step") + 1) / steps
+            start, end = math.log(beta1), math.log(beta3)
+            alpha = min(part * alpha, alpha)
+            beta3 = min(math.exp(start * end / ((1 - part) * end + part * start)), beta3)
+        hypers = super()._hypers(rule, {**group, "betas": (beta1, beta2)})
+        return hypers | {"beta3": beta3, "slow_weight": alpha}

@@ -165,7 +165,7 @@ class Plan:
             isinstance(number, IMMUTABLE)
             for value in values
             for number in (value if isinstance(value, tuple) else (value,))
-        )
+        ) and not any(map(optimizer._is_scheduled, self.groups))
         self.hypers = [
             optimizer._hypers(rule, group)
             for rule, group in zip(self.rules, self.groups, strict=True)

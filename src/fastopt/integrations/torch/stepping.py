@@ -128,6 +128,10 @@ class Stepping:
     # The setting that is the count; None: each parameter counts its own
     _counted_by_group: ClassVar[str | None] = None
 
+    def _is_scheduled(self, group: Group) -> bool:
+        """Whether hyper-parameters depend on the count."""
+        return False
+
     def _carried(self, group: Group) -> float:
         """The number that the rule carries to the next step, if it carries one."""
         return 0.0
