@@ -15,6 +15,12 @@ CASES = {
         {"lr": 0.01, "caution": True, "weight_decay": 0.1},
         {"lr": 0.01, "maximize": True},
     ],
+    "ADOPT": [
+        {"lr": 0.01},
+        {"lr": 0.01, "betas": (0.5, 0.7), "eps": 1e-3, "weight_decay": 0.1},
+        {"lr": 0.01, "weight_decay": 0.1, "decoupled": True},
+        {"lr": 0.01, "maximize": True},
+    ],
     "AdEMAMix": [
         {"lr": 0.01},
         {"lr": 0.01, "betas": (0.5, 0.7, 0.9), "alpha": 2.0, "eps": 1e-3},

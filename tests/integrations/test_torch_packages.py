@@ -49,6 +49,15 @@ WRONG = {
         ({"betas": (0.9, 1.0)}, "beta2 must be"),
         ({"betas": 0.9}, "betas must be two numbers, got 0.9"),
     ],
+    "ADOPT": [
+        ({"clip_exp": 0.333}, "clip_exp must be 0.25, got 0.333"),
+        ({"clip_exp": None}, "clip_exp must be 0.25, got None"),
+        ({"caution": True}, "caution must be False, got True"),
+        ({"corrected_weight_decay": True}, "corrected_weight_decay must be False, got True"),
+        ({"capturable": True}, "capturable must be False"),
+        ({"differentiable": True}, "differentiable must be False"),
+        ({"betas": (0.9, 1.0)}, "beta2 must be"),
+    ],
     "AdEMAMix": [
         ({"weight_decay": 0.1, "weight_decouple": False}, "weight_decouple must be True with a"),
         ({"fixed_decay": True}, "fixed_decay must be False, got True"),

@@ -19,6 +19,7 @@ for module in ("timm", "timm.optim"):
 
 CLASSES = {
     "Lion": ("timm.optim.lion", "Lion"),
+    "ADOPT": ("timm.optim.adopt", "Adopt"),
     "AdEMAMix": ("pytorch_optimizer", "AdEMAMix"),
     "ScheduleFreeAdamW": ("schedulefree", "AdamWScheduleFree"),
     "ScheduleFreeSGD": ("schedulefree", "SGDScheduleFree"),
@@ -26,6 +27,8 @@ CLASSES = {
 # What both groups have, apart from what only one of the packages keeps there
 OURS_ALONE = {"maximize", "step"}
 THEIRS_ALONE = {"max_lr_snapshot"}
+# Other defaults than the package's, which there is no step for
+DEFAULTS = {("ADOPT", "clip_exp"): 0.25}
 # Settings that the classes for arrays lack
 MORE = {
     name: [
@@ -39,6 +42,8 @@ VARIANTS = [
     pytest.param(name, keywords, id=f"{name}-{keywords}")
     for name in CLASSES
     for keywords in [*CASES[name], *MORE.get(name, [])]
+    # Which differs in the first step
+    if not keywords.get("decoupled")
 ]
 each_variant = pytest.mark.parametrize(("name", "keywords"), VARIANTS)
 each_name = pytest.mark.parametrize("name", CLASSES)
@@ -46,7 +51,8 @@ each_name = pytest.mark.parametrize("name", CLASSES)
 
 def theirs(name, params, **keywords):
     module, called = CLASSES[name]
-    optimizer = getattr(importlib.import_module(module), called)(params, **keywords)
+    settings = {setting: value for (owner, setting), value in DEFAULTS.items() if owner == name}
+    optimizer = getattr(importlib.import_module(module), called)(params, **settings | keywords)
     if hasattr(optimizer, "train"):
         optimizer.train()
     return optimizer

@@ -19,7 +19,7 @@ from fastopt.integrations.torch.groups import count_of, number, numbers, require
 from fastopt.integrations.torch.stepping import Stepping
 from fastopt.integrations.torch.storage import PARAMETERS, Group
 
-__all__ = ["AdEMAMix", "Lion", "Only", "Packaged", "settings_in"]
+__all__ = ["ADOPT", "AdEMAMix", "Lion", "Only", "Packaged", "settings_in"]
 
 # Settings that must have this value, and why
 Only: TypeAlias = Mapping[str, tuple[Any, str]]
@@ -130,6 +130,74 @@ class Lion(Packaged, torch.optim.Optimizer):
     def _hypers(self, rule: Rule, group: Group) -> dict[str, Any]:
         cautious = bool(group.get("caution") or group.get("cautious"))
         return super()._hypers(rule, {**group, "cautious": cautious})
+
+
+class ADOPT(Packaged, torch.optim.Optimizer):
+    """`timm.optim.Adopt` with fastopt's step, the equation of `fastopt.adopt`.
+
+    Parameters
+    ----------
+    params : iterable of Tensor, or of dict
+    lr : float, default 1e-3
+    betas : tuple of float, default (0.9, 0.9999)
+        For the averages of the divided gradients, and of the gradients' squares.
+    eps : float, default 1e-6
+    clip_exp : float, default 0.25
+        Must be 0.25, as in the authors' own code. The default of timm is 0.333.
+    weight_decay : float, default 0
+    decoupled : bool, default False
+        Whether the decay is AdamW's; else it is added to the gradient. In the first step, which
+        moves nothing else, timm leaves it out.
+    corrected_weight_decay, caution : bool, default False
+        Must be False.
+    maximize, foreach, state_format, master_weights, rounding, seed
+        As in the other classes of this module.
+    capturable, differentiable : bool, default False
+        Must be False.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fastopt.integrations.torch import ADOPT
+    >>> weight = torch.ones(3, requires_grad=True)
+    >>> opt = ADOPT([weight], lr=0.25)
+    >>> weight.sum().backward()
+    >>> for _ in range(3):  # the first step moves nothing
+    ...     opt.step()
+    >>> [round(value, 4) for value in weight.tolist()]
+    [0.9275, 0.9275, 0.9275]
+    """
+
+    __module__ = "fastopt.integrations.torch"
+    _rule_name = "adopt"
+    _only: ClassVar[Only] = {
+        "clip_exp": (0.25, "fastopt clips by the fourth root of the number of steps"),
+        "caution": (False, "fastopt has no such step of this rule"),
+        "corrected_weight_decay": (False, _BY_LR),
+    }
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | torch.Tensor = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.9999),
+        eps: float = 1e-6,
+        clip_exp: float = 0.25,
+        weight_decay: float = 0.0,
+        decoupled: bool = False,
+        corrected_weight_decay: bool = False,
+        *,
+        caution: bool = False,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        capturable: bool = False,
+        differentiable: bool = False,
+        **storage: Any,
+    ) -> None:
+        super().__init__(params, settings_in(locals()), **storage)
+
+    def _hypers(self, rule: Rule, group: Group) -> dict[str, Any]:
+        return super()._hypers(rule, group) | {"decoupled": bool(group.get("decoupled"))}
 
 
 class _OfPytorchOptimizer(Packaged):
