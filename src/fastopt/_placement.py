@@ -56,7 +56,8 @@ def zeros_in_one_block(layouts: Iterable[Iterable[Layout]]) -> list[list[NDArray
         starts.append([])
         for layout in of_param:
             starts[-1].append(layout.place(end))
-            end = starts[-1][-1] + layout.nbytes
+            # Not even empty ones share an address, by which torch.save tells storages apart.
+            end = starts[-1][-1] + max(layout.nbytes, 1)
     alignment = _PAGE if end >= _LARGE else _CACHE_LINE
     memory = np.zeros(end + alignment, np.uint8)
     block = memory[-memory.ctypes.data % alignment :]

@@ -1,6 +1,7 @@
 """Where fastopt.integrations.torch reads and writes: layouts, aliases, and what it refuses."""
 
 import copy
+import io
 import os
 import weakref
 
@@ -259,6 +260,23 @@ def test_states_lie_as_their_parameters_do_in_storages_of_their_own(name):
             if nbytes:
                 modulus = 4096 if nbytes >= 32768 else 64
                 assert (state.data_ptr() - param.data_ptr()) % modulus == 0
+
+
+@pytest.mark.parametrize("keywords", [{}, {"state_format": {"exp_avg": "bfloat16"}}])
+def test_states_of_empty_parameters_can_be_saved_with_those_of_others(keywords):
+    others = torch.float32 if keywords else torch.float64
+    params = [
+        torch.nn.Parameter(torch.ones(shape, dtype=dtype))
+        for shape, dtype in (((0,), others), ((5,), torch.float32), ((2, 0), others))
+    ]
+    optimizer = ours("Adam", params, **keywords)
+    run(optimizer, params, 2)
+    file = io.BytesIO()
+    torch.save(optimizer.state_dict(), file)
+    file.seek(0)
+    loaded = torch.load(file)["state"]
+    assert [loaded[i]["exp_avg"].shape for i in range(3)] == [(0,), (5,), (2, 0)]
+    assert torch.equal(loaded[1]["exp_avg"], optimizer.state[params[1]]["exp_avg"])
 
 
 def test_states_of_adagrad_can_be_shared_before_the_first_step():
