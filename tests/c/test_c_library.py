@@ -141,6 +141,14 @@ def test_a_rule_that_was_left_out_has_no_loop(only_adam):
     assert {name for name in rules if " t loop_" in members[name]} == {"adam", *ALWAYS}
 
 
+def test_make_compiles_rules_again_where_others_are_chosen(tmp_path):
+    kernel, made = tmp_path / "rules" / "sgd.o", []
+    for rules in ("adam", "adam", "", "sgd"):
+        make(kernel, tmp_path, f"RULES={rules}", "CFLAGS=-O0 -DFO_BASELINE_ONLY")
+        made.append(kernel.stat().st_mtime_ns)
+    assert made[0] == made[1] < made[2] < made[3]
+
+
 def test_make_refuses_a_rule_that_it_does_not_know(tmp_path):
     command = ["make", "-C", CSRC, f"BUILD={tmp_path}", "RULES=adam sdg"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
