@@ -79,3 +79,10 @@ def test_exported_objectives_and_constraints_make_the_same_front():
     assert {trial.feasible for trial in ours.trials} == {True, False}
     assert {t.number for t in theirs.best_trials} == {t.number for t in ours.front}
     assert [t.values for t in theirs.trials] == [t.objectives for t in ours.trials]
+
+
+def test_a_point_in_the_tail_of_a_distribution_is_exported():
+    study = tune.Study({"x": tune.Float(scipy.stats.norm(0, 1))}, strategy="random")
+    study.add({"x": -50.0}, 1.0)
+    study.add({"x": 1e6}, 2.0)
+    assert [trial.params["x"] for trial in to_optuna(study).trials] == [-50.0, 1e6]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -68,19 +69,24 @@ def to_optuna(
     >>> to_optuna(study).best_params
     {'x': 3}
     """
+    seen = study.trials
+    distributions = {
+        name: _distribution(
+            parameter, [trial.params[name] for trial in seen if name in trial.params]
+        )
+        for name, parameter in study.space.parameters.items()
+    }
+    trials = [_trial(trial, distributions) for trial in seen]
     made = optuna.create_study(
         storage=storage,
         study_name=study.name if study_name is None else study_name,
         directions=[optuna.study.StudyDirection[each.upper()] for each in study.directions],
     )
-    distributions = {
-        name: _distribution(parameter) for name, parameter in study.space.parameters.items()
-    }
-    made.add_trials([_trial(trial, distributions) for trial in study.trials])
+    made.add_trials(trials)
     return made
 
 
-def _distribution(parameter: Any) -> BaseDistribution:
+def _distribution(parameter: Any, values: Sequence[Any]) -> BaseDistribution:
     if isinstance(parameter, tune.Categorical):
         return CategoricalDistribution([_choice(choice) for choice in parameter.choices])
     # Not the given bounds: a step may not divide the range, and a distribution may have no end.
@@ -91,6 +97,8 @@ def _distribution(parameter: Any) -> BaseDistribution:
             low, high, log=parameter.log, step=1 if parameter.log else parameter.step
         )
     step = None if parameter.log or parameter.distribution is not None else parameter.step
+    if parameter.distribution is not None:  # the user may have tried points far out in its tails
+        low, high = min(low, *values), max(high, *values)
     return FloatDistribution(low, high, log=parameter.log, step=step)
 
 
