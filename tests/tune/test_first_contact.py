@@ -1,8 +1,10 @@
 """What a newcomer types and sees first: names, messages, notebooks."""
 
 import concurrent.futures
+import copy
 import io
 import os
+import pickle
 import re
 import sys
 import types
@@ -130,6 +132,11 @@ def test_what_other_modules_call_it_exists_here():
     words = {re.match(r"\w+", there)[0] for there in _habits._MODULES.values()}
     assert words <= set(tune.__all__)
     assert not _habits._MODULES.keys() & set(tune.__all__)
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_study_as_something_to_copy(copied):
+    assert "open its file, tune.open(path)" in message(TypeError, lambda: copied(grid()))
 
 
 def test_one_plot_for_all():

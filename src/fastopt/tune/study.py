@@ -181,6 +181,12 @@ class Study:
         def __getattr__(self, name: str) -> Any:
             raise AttributeError(no_attribute(name, dir(type(self))))
 
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            "a Study cannot be copied or pickled, as the objective of workers is: other processes "
+            "open its file, tune.open(path), and study.copy(path) makes another"
+        )
+
     def __enter__(self) -> Self:
         return self
 
