@@ -134,6 +134,23 @@ def test_each_thread_has_its_own_trial():
     assert [trial.notes["seen"] for trial in study.trials] == [0, 1, 2, 3]
 
 
+def test_an_objective_may_change_the_working_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    elsewhere, folders = tmp_path / "elsewhere", []
+    elsewhere.mkdir()
+
+    def objective(params):
+        folders.append(tune.current_trial().folder)
+        monkeypatch.chdir(elsewhere)
+        return params["x"]
+
+    study = tune.Study({"x": tune.Int(0, 1)}, strategy="grid", storage="s.db")
+    study.run(objective)
+    assert folders == [tmp_path / "s.db-trials" / "study" / str(number) for number in (0, 1)]
+    with pytest.raises(ValueError, match="is the file of the study itself"):
+        study.report(tmp_path / "s.db")
+
+
 def test_a_study_in_memory_has_no_folders():
     def objective(params):
         with pytest.raises(RuntimeError, match="storage="):

@@ -802,7 +802,7 @@ class Study:
         """
         from fastopt.tune.reporting.page import write_page
 
-        spare(self.storage, path)
+        spare(self._ledger.storage.file, path)
         write_page(
             path,
             name=self.name,

@@ -43,6 +43,13 @@ class Database:
         Seconds to wait for other processes that write to the file.
     access : {"create", "write", "read"}
         ``"write"`` and ``"read"`` need a file that is there; to ``"read"`` it is never changed.
+
+    Attributes
+    ----------
+    path : str or None
+        As it was given.
+    file : str or None
+        The same whatever the working folder is now.
     """
 
     def __init__(
@@ -58,15 +65,14 @@ class Database:
         self.access = access
         self._connections: dict[int, sqlite3.Connection] = {}
         weakref.finalize(self, _forget, self._connections)
-        # Absolute, since the working folder may change.
-        self._file = None if self.path is None else os.path.abspath(self.path)
+        self.file = None if self.path is None else os.path.abspath(self.path)
         self._place: tuple[int, int] | None = None
         self._open = False
         self._settled = self._settling = 0.0
         if self.path is not None:
             _check_path(self.path, access)
-        if self._file is not None and access == "create":
-            _take_place(self._file)
+        if self.file is not None and access == "create":
+            _take_place(self.file)
         try:
             self._prepare(self.connection())
         except sqlite3.DatabaseError as error:
@@ -94,10 +100,10 @@ class Database:
 
     def _look(self) -> tuple[int, int] | None:
         """Which file is at the path, None if there is none."""
-        if self._file is None:
+        if self.file is None:
             return None
         try:
-            status = os.stat(self._file)
+            status = os.stat(self.file)
         except FileNotFoundError:
             return None
         return status.st_dev, status.st_ino
@@ -108,7 +114,7 @@ class Database:
         SQLite would go on with it: what is written to a deleted file is lost, and to a renamed one
         it could come apart, because its log keeps the old name.
         """
-        if self._file is None or not self._open:
+        if self.file is None or not self._open:
             return
         place = self._look()
         if place is None or (self._place is not None and place != self._place):
@@ -143,9 +149,9 @@ class Database:
         return self._connections[key]
 
     def _connect(self) -> sqlite3.Connection:
-        if self._file is None or self.access == "create":
-            return self._connect_to(":memory:" if self._file is None else self._file)
-        uri = f"file:{quote(os.fsencode(self._file))}"
+        if self.file is None or self.access == "create":
+            return self._connect_to(":memory:" if self.file is None else self.file)
+        uri = f"file:{quote(os.fsencode(self.file))}"
         connection = self._connect_to(f"{uri}?mode=rw")
         if self.access == "read":
             try:
@@ -156,7 +162,7 @@ class Database:
                 # In a folder that cannot be written SQLite has no place for what readers share. A
                 # file that is whole by itself can be read without.
                 is_operational = isinstance(error, sqlite3.OperationalError)
-                if not is_operational or os.path.exists(f"{self._file}-wal"):
+                if not is_operational or os.path.exists(f"{self.file}-wal"):
                     raise
                 connection = self._connect_to(f"{uri}?immutable=1")
         return connection
@@ -242,7 +248,7 @@ class Database:
 
         While another process reads or writes this is left to the next time: nothing waits for it.
         """
-        if self._file is None or self.access == "read":
+        if self.file is None or self.access == "read":
             return
         start = time.monotonic()
         with self.reading() as connection:

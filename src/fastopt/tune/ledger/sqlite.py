@@ -41,7 +41,7 @@ class Storage:
 
     def __init__(self, database: Database, name: str) -> None:
         self.database = database
-        self.path = database.path
+        self.path, self.file = database.path, database.file
         self.transact = database.transact
         self.settle = database.settle
         self.close = database.close

@@ -266,7 +266,7 @@ class Run:
         """What the backend needs to know of a task."""
         limits = {} if self._decisions is None else self._decisions.start(trials)
         params = [trial.params for trial in trials]
-        path, name = self._ledger.storage.path, self._ledger.name
+        path, name = self._ledger.storage.file, self._ledger.name
         of_trials = [(trial.number, folder_of(path, name, trial.number)) for trial in trials]
         if self._batch is not None:
             return stack(self._ledger.space, params), of_trials
