@@ -134,6 +134,31 @@ def test_each_thread_has_its_own_trial():
     assert [trial.notes["seen"] for trial in study.trials] == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("where", ["serial", "threads", "batch"])
+def test_a_generator_that_is_stopped_knows_its_trial_while_it_cleans_up(where):
+    class Stop:
+        def decide(self, moment):
+            return "stop"
+
+        def thresholds(self, moment):
+            return {1: -1.0}
+
+    def objective(params):
+        try:
+            yield params["a"]
+            yield params["a"]
+        finally:
+            cleaned.extend(trial.number for trial in tune.current_trials())
+
+    cleaned = []
+    study = tune.Study(LINE, strategy="grid")
+    with somewhere("serial" if where == "batch" else where) as options:
+        options["batch"] = 2 if where == "batch" else None
+        study.run(objective, 2, scheduler=Stop(), **options)
+    assert [trial.state for trial in study.trials] == ["stopped"] * 2
+    assert sorted(cleaned) == [0, 1]
+
+
 def test_an_objective_may_change_the_working_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     elsewhere, folders = tmp_path / "elsewhere", []
