@@ -230,6 +230,10 @@ def test_a_table_has_a_column_for_each_parameter_and_note(path, capsys):
         ("value,param_lr,param_n,param_rule,param_beta\n1,1,1,x,\n", "line 2.*'x' is not the text"),
         ("value,param_lr,param_n,param_rule,param_beta\n1,1,1,2.5,\nnan,1,1,2.5,\n", "finite"),
         ("value,param_lr,param_n,param_rule,param_beta,error\n1,1,1,2.5,,slow\n", "failed trials"),
+        (
+            "value,param_lr,param_n,param_rule,param_beta,note_a\n1,1,1,2.5,,b\n",
+            "note_a must be JSON",
+        ),
     ],
 )
 def test_a_table_that_does_not_fit_adds_nothing(tmp_path, path, text, words, capsys):

@@ -161,7 +161,7 @@ def _read_row(space: Space, results: list[str], row: Mapping[str, Any]) -> Trial
     }
     params |= _read_empty(space, params)
     notes = {
-        name.removeprefix("note_"): json.loads(cell)
+        name.removeprefix("note_"): _read_note(name, cell)
         for name, cell in row.items()
         if name and name.startswith("note_") and cell
     }
@@ -175,6 +175,15 @@ def _read_row(space: Space, results: list[str], row: Mapping[str, Any]) -> Trial
         objectives=numbers if len(results) > 1 else [],
         constraints=_read_constraints(row),
     )
+
+
+def _read_note(column: str, cell: str) -> Any:
+    try:
+        return json.loads(cell)
+    except ValueError:
+        raise ValueError(
+            f"{column} must be JSON, in which text stands in quotes, got {cell!r}"
+        ) from None
 
 
 def _read_constraints(row: Mapping[str, Any]) -> list[float]:
