@@ -221,8 +221,9 @@ def note(**notes: Any) -> None:
     """Keep facts about the trial that the calling objective runs as, in ``trial.notes``.
 
     They are stored with the trial's result, also where it fails or is stopped, and do not influence
-    the search. In a batched objective each fact is a list or an array with an entry for each row
-    that there is now, like the losses.
+    the search. Of a trial whose time is over or whose worker dies, those are stored that it had
+    when it last yielded. In a batched objective each fact is a list or an array with an entry for
+    each row that there is now, like the losses.
 
     Parameters
     ----------
