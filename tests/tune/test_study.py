@@ -160,6 +160,17 @@ def test_told_values_are_finite_numbers_as_yielded_ones(bad):
     assert study.trials[2].error == "diverged"
 
 
+def test_a_reason_with_a_file_name_that_is_no_text_is_stored(tmp_path):
+    with tune.Study(SMALL, strategy="grid", storage=tmp_path / "study.db") as study:
+        study.tell(study.ask(), error="no such file: caf\udce9.npz")
+        study.tell(study.ask(), 1.0)
+        study.invalidate(1, "caf\udce9.npz is damaged")
+        study.add({"a": 1, "b": "x"}, error="caf\udce9")
+        reasons = [trial.error for trial in study.trials]
+    wanted = ["no such file: caf\\udce9.npz", "caf\\udce9.npz is damaged", "caf\\udce9"]
+    assert reasons == wanted
+
+
 def test_tell_refuses_what_does_not_run():
     study = make()
     trial = study.ask()

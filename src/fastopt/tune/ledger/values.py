@@ -131,7 +131,9 @@ def _listed(value: Any) -> Any:
 
 
 def cut(text: str) -> str:
-    """A text of others, which may be megabytes, with its middle left out."""
+    """A text of others as it can be stored: of megabytes the middle is left out."""
+    # A lone surrogate (from a file name, say) is no text.
+    text = text.encode("utf-8", "backslashreplace").decode()
     if len(text) <= LONGEST:
         return text
     return f"{text[: LONGEST // 2]} … {text[-LONGEST // 2 + 3 :]}"

@@ -65,8 +65,7 @@ def explain(error: BaseException) -> str:
         text = str(error)
     except Exception:
         text = "(no message)"
-    # A lone surrogate (from a file name, say) cannot be stored.
-    text = cut(text.encode("utf-8", "backslashreplace").decode())
+    text = cut(text)
     line = f"{type(error).__name__}: {text}" if text else type(error).__name__
     frames = traceback.extract_tb(error.__traceback__)
     own = os.path.dirname(os.path.abspath(__file__))
@@ -79,7 +78,7 @@ def trace(error: BaseException) -> str:
     """The traceback below our own frame, its end if it is long."""
     below = error.__traceback__ and error.__traceback__.tb_next
     text = "".join(traceback.format_exception(type(error), error, below))
-    return cut(text.encode("utf-8", "backslashreplace").decode())
+    return cut(text)
 
 
 def evaluate(objective: Objective, params: dict[str, Any]) -> Steps:
