@@ -180,6 +180,35 @@ def test_a_kept_result_is_written_by_a_call_that_is_refused_for_another_trial(tm
     assert [trial.value for trial in study.trials] == [0.25, 1.0]
 
 
+def test_an_ask_that_a_full_disk_has_undone_is_made_again(tmp_path, monkeypatch):
+    study = tune.Study(SMALL, strategy="random", storage=tmp_path / "study.db")
+    study.run(small, 2)
+    database = study._ledger.storage.database
+    connection = database.connection()
+
+    class Full:
+        def execute(self, statement, *arguments):
+            if statement == "COMMIT":
+                raise sqlite3.OperationalError("database or disk is full")
+            return connection.execute(statement, *arguments)
+
+        def __getattr__(self, name):
+            return getattr(connection, name)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(database, "connection", Full)
+        with pytest.raises(OSError, match="disk is full"):
+            study.ask()
+    assert len(study.trials) == 2
+    # Another process is given the number and the point.
+    with tune.Study(SMALL, strategy="random", storage=tmp_path / "study.db") as other:
+        taken = other.ask()
+        assert taken.number == 2
+        other.tell(taken, 5.0)
+    assert study.trials[2].params == taken.params
+    assert study.ask().number == 3
+
+
 @pytest.mark.parametrize("wrong", [-1, "1", float("nan")])
 def test_a_lock_timeout_is_checked(wrong):
     with pytest.raises((TypeError, ValueError), match="lock_timeout"):
