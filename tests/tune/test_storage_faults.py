@@ -1,5 +1,6 @@
 """Files that no study can use: each is a clear error that names the file, and nothing changes."""
 
+import contextlib
 import os
 import re
 import sqlite3
@@ -207,6 +208,17 @@ def test_an_ask_that_a_full_disk_has_undone_is_made_again(tmp_path, monkeypatch)
         other.tell(taken, 5.0)
     assert study.trials[2].params == taken.params
     assert study.ask().number == 3
+
+
+def test_a_file_that_lacks_a_trial_goes_on(tmp_path):
+    path = tmp_path / "study.db"
+    with tune.Study(SMALL, strategy="random", storage=path) as study:
+        study.run(small, 3)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("DELETE FROM trials WHERE number = 1")
+    with tune.Study(SMALL, strategy="random", storage=path) as study:
+        study.run(small, 2)
+        assert [trial.number for trial in study.trials] == [0, 2, 3, 4]
 
 
 @pytest.mark.parametrize("wrong", [-1, "1", float("nan")])

@@ -48,6 +48,7 @@ class History:
         self._signs = [1.0 if direction == "minimize" else -1.0 for direction in directions]
         self._storage = storage
         self._version = 0
+        self._next_number = 0
         self.trials: dict[int, Trial] = {}
         self.finished: list[Trial] = []
         self.owners: dict[int, str | None] = {}
@@ -89,6 +90,7 @@ class History:
         constraints: str,
         version: int,
     ) -> None:
+        self._next_number = max(self._next_number, number + 1)
         trial = self.trials.get(number)
         if state == "deleted":
             self._delete(number, trial)
@@ -169,7 +171,7 @@ class History:
 
     def next_number(self) -> int:
         """The number of the next new trial; that of a deleted one is not given again."""
-        return len(self.trials) + len(self.deleted)
+        return self._next_number
 
     def _rank(self, trial: Trial) -> tuple[float, int]:
         assert trial.value is not None  # it is done
