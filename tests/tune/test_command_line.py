@@ -282,6 +282,17 @@ def test_an_import_that_cannot_be_written_to_its_end_adds_nothing(
 
 
 @pytest.mark.parametrize("kind", ["csv", "json"])
+def test_a_long_list_in_a_note_is_imported(tmp_path, kind):
+    path, out = str(tmp_path / "study.db"), str(tmp_path / f"out.{kind}")
+    with tune.Study({"x": tune.Int(1, 9)}, strategy="grid", storage=path) as study:
+        study.add({"x": 1}, 1.0, notes={"curve": [0.123456789] * 20_000})
+    assert main(["export", path, f"--{kind}", out]) == 0
+    assert main(["import", path, f"--{kind}", out]) == 0
+    first, second = ended(path)
+    assert first == second
+
+
+@pytest.mark.parametrize("kind", ["csv", "json"])
 def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path, path, kind):
     out, before = tmp_path / f"out.{kind}", len(ended(path))
     if kind == "json":

@@ -16,6 +16,8 @@ __all__ = ["read_csv", "read_json", "write_csv", "write_json"]
 
 FORMAT = "fastopt study"
 VERSION = 1
+# Python's limit of 131,072 characters is less than a list in a note may have.
+LONGEST_CELL = 2**31 - 1
 # Of a trial as JSON, besides its params.
 FIELDS = ("number", "state", "value", "error", "values", "notes", "started", "finished")
 # The same, left out where they are empty, as in the files of earlier versions.
@@ -132,6 +134,7 @@ def read_csv(space: Space, n_objectives: int, file: IO[str]) -> Iterator[Trial]:
         For a column that is missing, or a cell that is not of its parameter or the text of two
         choices; it names the line.
     """
+    csv.field_size_limit(LONGEST_CELL)
     reader = csv.DictReader(file)
     header = reader.fieldnames or []
     results = [*result_columns(n_objectives, [])]
