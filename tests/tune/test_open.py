@@ -245,6 +245,15 @@ def test_what_a_file_cannot_hold_is_not_asked_for(tmp_path, options, word):
             study.ask()
 
 
+def test_a_study_that_had_a_constraint_once_is_not_asked_without_it(tmp_path):
+    path = tmp_path / "study.db"
+    for constraint in (None, lambda params: params["a"] > 2, None):
+        tune.Study(SMALL, strategy="random", storage=path, constraint=constraint).close()
+    study = tune.open(path, writable=True)
+    with pytest.raises(ValueError, match="the study has a constraint of its program's"):
+        study.ask()
+
+
 def test_a_file_that_does_not_hold_its_space_says_so_until_a_study_has_stored_it(tmp_path):
     path = tmp_path / "study.db"
     file_of(path)

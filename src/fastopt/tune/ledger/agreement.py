@@ -64,7 +64,10 @@ class Agreement:
                 f"{self._storage.path}, study {self._storage.name!r}, was started differently and "
                 "cannot be resumed so:\n  " + "\n  ".join(lines)
             )
-        elif "restore" not in there:  # a file of an earlier version
+        elif (
+            "restore" not in there or there["restore"]["constraint"] < here["restore"]["constraint"]
+        ):
+            # A file of an earlier version, or a study that was begun without the constraint.
             self._storage.transact(partial(self._storage.describe, description=here))
         seed: int = here["seed"]
         return seed
