@@ -26,6 +26,11 @@ CASES = {
         {"lr": 0.01, "betas": (0.5, 0.7, 0.9), "alpha": 2.0, "eps": 1e-3},
         {"lr": 0.01, "weight_decay": 0.1, "weight_decouple": True, "maximize": True},
     ],
+    "StableAdamW": [
+        {"lr": 0.01},
+        {"lr": 0.01, "betas": (0.5, 0.7), "eps": 1e-3, "weight_decay": 0.1},
+        {"lr": 0.01, "weight_decay": 0.0, "weight_decouple": False, "maximize": True},
+    ],
     "ScheduleFreeAdamW": [
         {"lr": 0.02},
         {"lr": 0.02, "warmup_steps": 7, "weight_decay": 0.1},

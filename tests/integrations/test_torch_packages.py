@@ -70,6 +70,11 @@ WRONG = {
             r"with betas\[0\] and betas\[2\] between 0 and 1",
         ),
     ],
+    "StableAdamW": [
+        ({"weight_decouple": False}, "weight_decouple must be True with a weight_decay"),
+        ({"betas": (0.9, 1.0)}, "beta2 must be"),
+        ({"eps": -1.0}, "eps must be"),
+    ],
     "ScheduleFreeAdamW": [
         ({"betas": (0.0, 0.9)}, r"betas\[0\] must be above 0, got 0"),
         ({"warmup_steps": -1}, "warmup_steps must be"),
@@ -338,6 +343,13 @@ def test_parts_of_parameters_are_stepped_unless_the_step_depends_on_the_whole(na
             whole._fsdp_flattened = True  # so FSDP marks its own
             with pytest.raises(ValueError, match="must be whole"):
                 ours(name, [param])
+        params = make_params(torch.float32)
+        optimizer = ours(name, params)
+        run(optimizer, params, 1)
+        optimizer.param_groups[0]["params"][1] = sharded
+        sharded.grad = torch.ones_like(sharded)
+        with pytest.raises(ValueError, match="must be whole"):
+            optimizer.step()
         return
     optimizers = [ours(name, [param]) for param in (sharded, whole)]
     for _ in range(3):

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from fastopt._core import Rule
-from fastopt.integrations.torch.sharded import is_sharded
+from fastopt.integrations.torch.sharded import is_part, is_sharded
 from fastopt.integrations.torch.storage import TORCH_STATES, Group
 
 # Of rules' hyper-parameters that torch has in pairs
@@ -55,6 +55,11 @@ def hypers_of(rule: Rule, group: Group, defaults: dict[str, Any]) -> dict[str, A
             hypers.update(zip(own, numbers(pair, group[pair], 2), strict=True))
     if "decoupled" in hypers:
         hypers["decoupled"] = bool(group.get("decoupled_weight_decay"))
+    if rule.takes_norms and any(map(is_part, group["params"])):
+        raise ValueError(
+            f"params must be whole for {rule.name}, whose step depends on norms of each; got one "
+            "that is sharded"
+        )
     if group.get("cautious"):
         _check_cautious(rule, group)
     if "cautious" in hypers:

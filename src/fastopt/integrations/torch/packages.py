@@ -19,7 +19,7 @@ from fastopt.integrations.torch.groups import count_of, number, numbers, require
 from fastopt.integrations.torch.stepping import Stepping
 from fastopt.integrations.torch.storage import PARAMETERS, Group
 
-__all__ = ["ADOPT", "AdEMAMix", "Lion", "Only", "Packaged", "settings_in"]
+__all__ = ["ADOPT", "AdEMAMix", "Lion", "Only", "Packaged", "StableAdamW", "settings_in"]
 
 # Settings that must have this value, and why
 Only: TypeAlias = Mapping[str, tuple[Any, str]]
@@ -294,3 +294,54 @@ class AdEMAMix(_OfPytorchOptimizer, torch.optim.Optimizer):
             beta3 = min(math.exp(start * end / ((1 - part) * end + part * start)), beta3)
         hypers = super()._hypers(rule, {**group, "betas": (beta1, beta2)})
         return hypers | {"beta3": beta3, "slow_weight": alpha}
+
+
+class StableAdamW(_OfPytorchOptimizer, torch.optim.Optimizer):
+    """`pytorch_optimizer.StableAdamW` with fastopt's step, the equation of `fastopt.stableadamw`.
+
+    Each group counts its steps, as `AdEMAMix` does.
+
+    Parameters
+    ----------
+    params : iterable of Tensor, or of dict
+        A parameter must be whole, since its step depends on a mean over all its elements.
+    lr : float, default 1e-3
+    betas : tuple of float, default (0.9, 0.99)
+    kahan_sum : bool, default True
+        Makes no difference: ``master_weights`` is what keeps small updates of bfloat16.
+    weight_decay : float, default 0.01
+    weight_decouple : bool, default True
+        As in `AdEMAMix`.
+    eps : float, default 1e-8
+    maximize, foreach, state_format, master_weights, rounding, seed
+        As in the other classes of this module.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fastopt.integrations.torch import StableAdamW
+    >>> weight = torch.ones(2, requires_grad=True)
+    >>> weight.grad = torch.tensor([1.0, -3.0])
+    >>> opt = StableAdamW([weight], lr=0.25, weight_decay=0.0)
+    >>> opt.step()
+    >>> [round(value, 6) for value in weight.tolist()]
+    [0.75, 1.25]
+    """
+
+    __module__ = "fastopt.integrations.torch"
+    _rule_name = "stableadamw"
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | torch.Tensor = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.99),
+        kahan_sum: bool = True,
+        weight_decay: float = 1e-2,
+        weight_decouple: bool = True,
+        eps: float = 1e-8,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        **storage: Any,
+    ) -> None:
+        super().__init__(params, settings_in(locals()) | {"step": 0}, **storage)

@@ -13,7 +13,7 @@ from fastopt._core import Rule
 from fastopt.integrations.torch import blocks
 from fastopt.integrations.torch.groups import count_of, number, require
 from fastopt.integrations.torch.packages import Only, Packaged
-from fastopt.integrations.torch.sharded import is_sharded
+from fastopt.integrations.torch.sharded import is_part
 from fastopt.integrations.torch.states import Entry, check_tensor
 from fastopt.integrations.torch.storage import KEYWORDS, Group
 
@@ -242,7 +242,7 @@ class Prodigy(Packaged, torch.optim.Optimizer):
 
 
 def _refuse_parts(param: Any, name: str) -> None:
-    if is_sharded(param) or hasattr(param, "_fsdp_flattened"):
+    if is_part(param):
         raise ValueError(
             f"{name} must be a whole parameter, got one that is sharded: {_ONE_PROCESS}"
         )

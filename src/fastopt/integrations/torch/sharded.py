@@ -5,11 +5,16 @@ from typing import Any
 
 import torch
 
-__all__ = ["first_place", "grad_of", "is_sharded", "part_of", "whole_of"]
+__all__ = ["first_place", "grad_of", "is_part", "is_sharded", "part_of", "whole_of"]
 
 
 def is_sharded(tensor: Any) -> bool:
     return hasattr(tensor, "to_local") and hasattr(tensor, "placements")
+
+
+def is_part(tensor: Any) -> bool:
+    """Whether this process holds a part of it, as a DTensor or as a flat parameter of FSDP's."""
+    return is_sharded(tensor) or hasattr(tensor, "_fsdp_flattened")
 
 
 def part_of(tensor: Any) -> Any:
