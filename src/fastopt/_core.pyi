@@ -175,7 +175,11 @@ class ExchangeList(TensorList):
     @counters.setter
     def counters(self, tensors: list[Any]) -> None: ...
     def step_params(
-        self, groups: list[dict[str, Any]], max_threads: int = 0, count: int = 0
+        self,
+        groups: list[dict[str, Any]],
+        max_threads: int = 0,
+        count: int = 0,
+        grad_scale: float = 1.0,
     ) -> list[Any] | None: ...
 
 @final

@@ -420,26 +420,31 @@ cdef class ExchangeList(TensorList):
         self.tensors[i].grad = view.data if view.data != NULL else <char *>self.tensors
         return 0
 
-    def step_params(self, list groups not None, int max_threads=0, int64_t count=0):
+    def step_params(self, list groups not None, int max_threads=0, int64_t count=0,
+                    double grad_scale=1.0):
         """One step of every parameter that has a gradient; a list of those parameters.
 
         It uses `max_threads` threads at most, if that is not 0. A `count` other than 0 is the number
-        of the step, in place of each parameter's own. None, and no step, if a parameter or a state is
-        no longer what or where it was.
+        of the step, in place of each parameter's own. Gradients are multiplied by `grad_scale`. None,
+        and no step, if a parameter or a state is no longer what or where it was.
         """
         if self.busy:
             raise RuntimeError("another thread is in the middle of a step of this optimizer")
         self.busy = True  # as in a step of arrays
         try:
-            return self.step_tensors(groups, max_threads, count)
+            return self.step_tensors(groups, max_threads, count, grad_scale)
         finally:
             self.busy = False
 
-    cdef list step_tensors(self, list groups, int max_threads, int64_t count):
+    cdef list step_tensors(self, list groups, int max_threads, int64_t count, double grad_scale):
         cdef Py_ssize_t i
         cdef const int64_t *layout = self.layouts
+        cdef fo_options options
         cdef fo_result result
         cdef list grads = []
+        options.grad_scale = grad_scale
+        options.clip = options.skip_nonfinite = False
+        options.max_norm = 0
         if count < 0 or <uint64_t>count > LAST_STEP:
             raise ValueError(f"the number of a step must be from 1 to 2**53, got {count}")
         self.read_groups(groups)
@@ -462,8 +467,8 @@ cdef class ExchangeList(TensorList):
                     self.tensors[i].step = count
         fo_limit_caller(max_threads)
         try:
-            self.apply(grads, NULL, &result)
-        except (MemoryError, ValueError):
+            self.apply(grads, &options, &result)
+        except Exception:
             self.uncount_steps()
             raise
         finally:

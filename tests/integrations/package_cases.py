@@ -31,6 +31,12 @@ CASES = {
         {"lr": 0.01, "betas": (0.5, 0.7), "eps": 1e-3, "weight_decay": 0.1},
         {"lr": 0.01, "weight_decay": 0.0, "weight_decouple": False, "maximize": True},
     ],
+    "LAMB": [
+        {"lr": 0.01, "max_grad_norm": None},
+        {"lr": 0.01, "max_grad_norm": None, "betas": (0.5, 0.7), "eps": 1e-3},
+        {"lr": 0.01, "max_grad_norm": None, "weight_decay": 0.0},
+        {"lr": 0.01, "max_grad_norm": None, "weight_decay": 0.0, "always_adapt": True},
+    ],
     "ScheduleFreeAdamW": [
         {"lr": 0.02},
         {"lr": 0.02, "warmup_steps": 7, "weight_decay": 0.1},
@@ -64,6 +70,8 @@ def for_arrays(name, keywords):
     betas = settings.pop("betas", ())
     settings |= dict(zip(("beta1", "beta2", "beta3"), betas, strict=False))
     settings = {NAMES.get(key, key): value for key, value in settings.items()}
+    if "always_adapt" in settings:
+        settings["adapt"] = settings["always_adapt"] or settings["weight_decay"] != 0
     return {key: settings[key] for key in rule_of(name).class_hypers if key in settings}
 
 

@@ -75,6 +75,15 @@ WRONG = {
         ({"betas": (0.9, 1.0)}, "beta2 must be"),
         ({"eps": -1.0}, "eps must be"),
     ],
+    "LAMB": [
+        ({"bias_correction": False}, "bias_correction must be True, got False"),
+        ({"grad_averaging": False}, "grad_averaging must be True, got False"),
+        ({"trust_clip": True}, "trust_clip must be False, got True"),
+        ({"caution": True}, "caution must be False, got True"),
+        ({"decoupled_decay": True}, "decoupled_decay must be False, got True"),
+        ({"corrected_weight_decay": True}, "corrected_weight_decay must be False, got True"),
+        ({"max_grad_norm": -1.0}, "max_grad_norm must be (None or >= 0|the same in all groups)"),
+    ],
     "ScheduleFreeAdamW": [
         ({"betas": (0.0, 0.9)}, r"betas\[0\] must be above 0, got 0"),
         ({"warmup_steps": -1}, "warmup_steps must be"),
@@ -377,6 +386,42 @@ def test_the_signature_has_the_keywords_of_all_classes_at_its_end(name):
     assert [parameters[each] for each in added] == [torch_s[each] for each in added]
     assert inspect.Parameter.empty not in [each.annotation for each in parameters.values()]
     assert getattr(fast, name).__module__ == "fastopt.integrations.torch"
+
+
+# LAMB
+
+
+def test_gradients_are_scaled_down_to_the_norm_and_left_as_they_are():
+    for most in (1.0, 0.2, 1e3):
+        params = make_params()
+        arrays = [as_array(param) for param in params]
+        groups = [{"params": params[:1]}, {"params": params[1:]}]
+        optimizer = ours("LAMB", groups, lr=0.01, max_grad_norm=most)
+        twin = twin_of("LAMB", arrays, {"lr": 0.01})
+        for step in range(3):
+            set_grads(params, step)
+            grads = [as_array(param.grad) for param in params]
+            norm = float(torch.nn.utils.get_total_norm([param.grad for param in params]))
+            optimizer.step()
+            twin.step(grads, grad_scale=min(1.0, most / norm))
+            for param, array, grad in zip(params, arrays, grads, strict=True):
+                assert as_array(param).tobytes() == array.tobytes()
+                assert as_array(param.grad).tobytes() == grad.tobytes()
+
+
+def test_a_gradient_that_is_not_finite_is_that_of_its_parameter_alone():
+    params = make_params()
+    optimizer = ours("LAMB", params)
+    set_grads(params, 0)
+    params[1].grad[0, 0] = math.inf
+    optimizer.step()
+    assert [bool(param.isfinite().all()) for param in params] == [True, False, True, True]
+
+
+def test_a_norm_is_that_of_all_groups():
+    params = make_params()
+    with pytest.raises(ValueError, match="max_grad_norm must be the same in all groups"):
+        ours("LAMB", [{"params": params[:1]}, {"params": params[1:], "max_grad_norm": 2.0}])
 
 
 # Lion

@@ -19,11 +19,12 @@ from fastopt.integrations.torch.groups import count_of, number, numbers, require
 from fastopt.integrations.torch.stepping import Stepping
 from fastopt.integrations.torch.storage import PARAMETERS, Group
 
-__all__ = ["ADOPT", "AdEMAMix", "Lion", "Only", "Packaged", "StableAdamW", "settings_in"]
+__all__ = ["ADOPT", "LAMB", "AdEMAMix", "Lion", "Only", "Packaged", "StableAdamW", "settings_in"]
 
 # Settings that must have this value, and why
 Only: TypeAlias = Mapping[str, tuple[Any, str]]
 
+_NOT_CAUTIOUS = "fastopt has no such step of this rule"
 _BY_LR = "fastopt's decay is by lr alone; a schedule of weight_decay in the groups gives the same"
 
 
@@ -37,6 +38,9 @@ class Packaged(Stepping):
     _rule_name: ClassVar[RuleName]
 
     _only: ClassVar[Only] = {}
+
+    # Settings that are the same in all groups
+    _shared: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -57,6 +61,14 @@ class Packaged(Stepping):
         for name, (only, reason) in self._only.items():
             if group.get(name, only) != only:
                 raise ValueError(f"{name} must be {only}, got {group[name]!r}: {reason}")
+        require(group, self._shared)
+        first = self.param_groups[0]
+        for name in self._shared:
+            if group is not first and _plain(group[name]) != _plain(first.get(name)):
+                raise ValueError(
+                    f"{name} must be the same in all groups, which are stepped with one; got "
+                    f"{first.get(name)!r} and {group[name]!r}"
+                )
         return super()._hypers(rule, group)
 
     def _restore_formats(self, loaded: dict[str, Any], known: list[Group]) -> None:
@@ -65,6 +77,12 @@ class Packaged(Stepping):
         for group, before in zip(self.param_groups, known, strict=True):
             for name in self.defaults.keys() & before.keys():
                 group.setdefault(name, before[name])
+
+
+def _plain(value: Any) -> Any:
+    """A setting that can be compared: numbers for tensors, a tuple for a list."""
+    value = number(value)
+    return tuple(map(number, value)) if isinstance(value, (list, tuple)) else value
 
 
 def settings_in(names: Mapping[str, Any]) -> dict[str, Any]:
@@ -172,7 +190,7 @@ class ADOPT(Packaged, torch.optim.Optimizer):
     _rule_name = "adopt"
     _only: ClassVar[Only] = {
         "clip_exp": (0.25, "fastopt clips by the fourth root of the number of steps"),
-        "caution": (False, "fastopt has no such step of this rule"),
+        "caution": (False, _NOT_CAUTIOUS),
         "corrected_weight_decay": (False, _BY_LR),
     }
 
@@ -313,6 +331,7 @@ class StableAdamW(_OfPytorchOptimizer, torch.optim.Optimizer):
     weight_decouple : bool, default True
         As in `AdEMAMix`.
     eps : float, default 1e-8
+        Also the least root by which a gradient is divided for that mean.
     maximize, foreach, state_format, master_weights, rounding, seed
         As in the other classes of this module.
 
@@ -345,3 +364,102 @@ class StableAdamW(_OfPytorchOptimizer, torch.optim.Optimizer):
         **storage: Any,
     ) -> None:
         super().__init__(params, settings_in(locals()) | {"step": 0}, **storage)
+
+
+class LAMB(Packaged, torch.optim.Optimizer):
+    """`timm.optim.Lamb` with fastopt's step, the equation of `fastopt.lamb`.
+
+    As in timm, each group counts its steps as ``"step"``, and all its parameters are stepped with
+    that count.
+
+    Parameters
+    ----------
+    params : iterable of Tensor, or of dict
+        A parameter must be whole, since its step depends on norms over all its elements.
+    lr : float, default 1e-3
+    bias_correction : bool, default True
+        Must be True.
+    betas : tuple of float, default (0.9, 0.999)
+    eps : float, default 1e-6
+    weight_decay : float, default 0.01
+        Multiplied by the trust ratio, too.
+    grad_averaging : bool, default True
+        Must be True.
+    max_grad_norm : float, optional, default 1.0
+        The most that the norm of all gradients together may be, else they are scaled down for the
+        step; None: they are left as they are. It is the same for all groups.
+    trust_clip : bool, default False
+        Must be False.
+    always_adapt : bool, default False
+        Whether a trust ratio is taken in a group without weight_decay, too.
+    caution, decoupled_decay, corrected_weight_decay : bool, default False
+        Must be False.
+    foreach, state_format, master_weights, rounding, seed
+        As in the other classes of this module.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fastopt.integrations.torch import LAMB
+    >>> weight = torch.full((4,), 2.0, requires_grad=True)
+    >>> weight.sum().backward()
+    >>> opt = LAMB([weight], lr=0.25, weight_decay=0.0, always_adapt=True)
+    >>> opt.step()
+    >>> [round(value, 4) for value in weight.tolist()]
+    [1.5, 1.5, 1.5, 1.5]
+    """
+
+    __module__ = "fastopt.integrations.torch"
+    _rule_name = "lamb"
+    _counted_by_group = "step"
+    _shared = ("max_grad_norm",)
+    _only: ClassVar[Only] = {
+        "bias_correction": (True, "fastopt's averages are corrected"),
+        "grad_averaging": (True, "fastopt's averages are such"),
+        "trust_clip": (False, "fastopt's trust ratio has no bound"),
+        "caution": (False, _NOT_CAUTIOUS),
+        "decoupled_decay": (False, "fastopt's decay is multiplied by the trust ratio"),
+        "corrected_weight_decay": (False, _BY_LR),
+    }
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | torch.Tensor = 1e-3,
+        bias_correction: bool = True,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-6,
+        weight_decay: float = 0.01,
+        grad_averaging: bool = True,
+        max_grad_norm: float | None = 1.0,
+        trust_clip: bool = False,
+        always_adapt: bool = False,
+        caution: bool = False,
+        decoupled_decay: bool = False,
+        corrected_weight_decay: bool = False,
+        foreach: bool | None = None,
+        **storage: Any,
+    ) -> None:
+        super().__init__(params, settings_in(locals()) | {"step": 0}, **storage)
+
+    def _hypers(self, rule: Rule, group: Group) -> dict[str, Any]:
+        hypers = super()._hypers(rule, group)
+        most = number(group["max_grad_norm"])
+        if most is not None and not most >= 0:
+            raise ValueError(f"max_grad_norm must be None or >= 0, got {group['max_grad_norm']!r}")
+        return hypers | {"adapt": _adapts(group)}
+
+    def _grad_scale(self) -> float:
+        most = number(self.param_groups[0]["max_grad_norm"])
+        if most is None:
+            return 1.0
+        grads = [param.grad for group in self.param_groups for param in group["params"]]
+        # A step says what is wrong with the others.
+        taken = [grad for grad in grads if grad is not None and grad.layout is torch.strided]
+        norm = float(torch.nn.utils.get_total_norm(taken))
+        return most / norm if most < norm < math.inf else 1.0
+
+
+def _adapts(group: Group) -> bool:
+    """Whether a trust ratio is taken: timm takes none where weights do not decay."""
+    return bool(number(group["weight_decay"]) != 0 or group.get("always_adapt"))

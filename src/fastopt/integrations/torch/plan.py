@@ -229,7 +229,9 @@ class Plan:
         elif optimizer._counted_by_group is not None:
             self._tell_counts(optimizer)
         try:
-            stepped = self.tensors.step_params(self.hypers, torch.get_num_threads(), count)
+            stepped = self.tensors.step_params(
+                self.hypers, torch.get_num_threads(), count, optimizer._grad_scale()
+            )
         finally:
             for _, part in self.parts:
                 part.grad = None

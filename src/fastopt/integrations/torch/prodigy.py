@@ -21,8 +21,6 @@ __all__ = ["Prodigy"]
 
 # What the groups carry from step to step, in the order of the rule's array
 _CARRIED = ("d", "d_numerator", "d_max")
-# prodigyopt reads these from the first group, and steps all groups with them.
-_SHARED = ("betas", "beta3", "d0", "d_coef", "growth_rate", "use_bias_correction", "decouple")
 # What prodigyopt writes into the groups at each step, and never reads
 _WRITTEN = ("d_denom", "d_hat")
 _ONE_PROCESS = "fastopt's sums for the estimate are those of one process; prodigyopt has others"
@@ -99,6 +97,8 @@ class Prodigy(Packaged, torch.optim.Optimizer):
         ),
         "fsdp_in_use": (False, _ONE_PROCESS),
     }
+    # prodigyopt reads these from the first group, and steps all groups with them.
+    _shared = ("betas", "beta3", "d0", "d_coef", "growth_rate", "use_bias_correction", "decouple")
     _default_format: ClassVar[str | None] = "float32"
 
     def __init__(
@@ -151,7 +151,7 @@ class Prodigy(Packaged, torch.optim.Optimizer):
 
     def _hypers(self, rule: Rule, group: Group) -> dict[str, Any]:
         hypers = super()._hypers(rule, group)
-        require(group, (*_SHARED, *_CARRIED, "k"))
+        require(group, (*_CARRIED, "k"))
         for name in ("eps", "d0", "growth_rate"):
             value = number(group[name])
             if isinstance(value, (int, float)) and not value > 0:
@@ -168,13 +168,6 @@ class Prodigy(Packaged, torch.optim.Optimizer):
             raise ValueError("beta3 must be above 0, or None for the root of betas[1]; got 0")
         if hypers["growth_rate"] == math.inf:
             hypers["growth_rate"] = 0.0
-        first = self.param_groups[0]
-        for name in _SHARED:
-            if _plain(group[name]) != _plain(first.get(name)):
-                raise ValueError(
-                    f"{name} must be the same in all groups, since d is estimated over all of "
-                    f"them; got {first.get(name)!r} and {group[name]!r}"
-                )
         return hypers | {"decoupled": bool(group["decouple"])}
 
     def _take_over(self, param: torch.Tensor, name: str, entry: Entry) -> Entry:
@@ -246,12 +239,6 @@ def _refuse_parts(param: Any, name: str) -> None:
         raise ValueError(
             f"{name} must be a whole parameter, got one that is sharded: {_ONE_PROCESS}"
         )
-
-
-def _plain(value: Any) -> Any:
-    """A setting that can be compared: numbers for tensors, a tuple for a list."""
-    value = number(value)
-    return tuple(map(number, value)) if isinstance(value, (list, tuple)) else value
 
 
 @torch.no_grad()

@@ -123,6 +123,10 @@ class Stepping:
         """What a parameter's state lacks because another library left it; None takes away."""
         return {}
 
+    def _grad_scale(self) -> float:
+        """By what the gradients of a step are multiplied."""
+        return 1.0
+
     # For a class whose groups count their steps, also those in which a parameter has no gradient
 
     # The setting that is the count; None: each parameter counts its own
