@@ -37,6 +37,11 @@ CASES = {
         {"lr": 0.01, "max_grad_norm": None, "weight_decay": 0.0},
         {"lr": 0.01, "max_grad_norm": None, "weight_decay": 0.0, "always_adapt": True},
     ],
+    "LARS": [
+        {"lr": 0.01},
+        {"lr": 1.0, "momentum": 0.9, "weight_decay": 0.1, "trust_coeff": 0.02},
+        {"lr": 1.0, "momentum": 0.5, "always_adapt": True, "eps": 1e-3, "trust_coeff": 0.02},
+    ],
     "ScheduleFreeAdamW": [
         {"lr": 0.02},
         {"lr": 0.02, "warmup_steps": 7, "weight_decay": 0.1},
@@ -49,7 +54,7 @@ CASES = {
     ],
 }
 # What a package calls a setting, and fastopt
-NAMES = {"alpha": "slow_weight", "caution": "cautious"}
+NAMES = {"alpha": "slow_weight", "caution": "cautious", "trust_coeff": "trust_coefficient"}
 
 
 def ours(name, params, **keywords):

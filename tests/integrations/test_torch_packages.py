@@ -84,6 +84,13 @@ WRONG = {
         ({"corrected_weight_decay": True}, "corrected_weight_decay must be False, got True"),
         ({"max_grad_norm": -1.0}, "max_grad_norm must be (None or >= 0|the same in all groups)"),
     ],
+    "LARS": [
+        ({"dampening": 0.1}, "dampening must be 0, got 0.1"),
+        ({"nesterov": True}, "nesterov must be False, got True"),
+        ({"trust_clip": True}, "trust_clip must be False, got True"),
+        ({"trust_coeff": -1.0}, "trust_coeff must be >= 0, got -1.0"),
+        ({"momentum": 1.0}, "momentum must be"),
+    ],
     "ScheduleFreeAdamW": [
         ({"betas": (0.0, 0.9)}, r"betas\[0\] must be above 0, got 0"),
         ({"warmup_steps": -1}, "warmup_steps must be"),
@@ -117,8 +124,11 @@ def not_warned_yet(monkeypatch):
     monkeypatch.setattr(storage, "_warned", {"loss"})
 
 
-def states_of(optimizer, param, rule):
-    return [as_array(optimizer.state[param][name]) for name in rule.states]
+def states_of(optimizer, param):
+    """In the order of the rule."""
+    (group, *_) = optimizer.param_groups
+    names = optimizer._state_names(optimizer._rule(group), group)
+    return [optimizer.state[param][name] for name in names]
 
 
 @contextlib.contextmanager
@@ -159,19 +169,18 @@ def test_the_bits_are_those_of_the_class_for_arrays(name, keywords, dtype, way):
         twin.step([grads[:2], grads[2:]])
     for param, array, entry in zip(params, arrays, twin.state, strict=True):
         assert as_array(param).tobytes() == array.tobytes()
-        for own, state in zip(states_of(optimizer, param, rule), rule.states, strict=True):
-            assert own.tobytes() == entry[state].tobytes()
+        for own, state in zip(states_of(optimizer, param), rule.states, strict=True):
+            assert as_array(own).tobytes() == entry[state].tobytes()
     assert not torch.equal(params[0], make_params(dtype)[0])
 
 
 @each_name
 def test_by_default_narrow_states_have_the_dtype_of_their_parameters(name):
-    rule = rule_of(name)
     for dtype in (torch.bfloat16, torch.float16):
         params = make_params(dtype)
         optimizer = ours(name, params, rounding="nearest")
         run(optimizer, params, 3)
-        found = {optimizer.state[param][state].dtype for param in params for state in rule.states}
+        found = {state.dtype for param in params for state in states_of(optimizer, param)}
         assert found == {dtype}
         assert all(param.isfinite().all() for param in params)
 
@@ -298,10 +307,8 @@ def test_what_a_dictionary_lacks_stays_as_it_is(name):
     run(optimizer, params, 1)
     assert optimizer.param_groups[0]["state_format"] == "bfloat16"
     assert optimizer.param_groups[0].get("foreach") is optimizer.defaults.get("foreach")
-    for param in params:
-        assert {optimizer.state[param][each].dtype for each in rule_of(name).states} == {
-            torch.bfloat16
-        }
+    found = {state.dtype for param in params for state in states_of(optimizer, param)}
+    assert found == {torch.bfloat16}
 
 
 # what is refused
@@ -422,6 +429,30 @@ def test_a_norm_is_that_of_all_groups():
     params = make_params()
     with pytest.raises(ValueError, match="max_grad_norm must be the same in all groups"):
         ours("LAMB", [{"params": params[:1]}, {"params": params[1:], "max_grad_norm": 2.0}])
+
+
+# LARS
+
+
+def test_the_velocity_has_a_format_by_its_name():
+    params = make_params(torch.float32)
+    optimizer = ours("LARS", params, state_format={"velocity": "bfloat16"})
+    run(optimizer, params, 2)
+    assert {optimizer.state[param]["velocity"].dtype for param in params} == {torch.bfloat16}
+    with pytest.raises(ValueError, match="state_format"):
+        ours("LARS", params, state_format={"speed": "bfloat16"})
+
+
+def test_a_buffer_without_the_rate_is_refused():
+    params = make_params()
+    optimizer = ours("LARS", params, momentum=0.9)
+    run(optimizer, params, 2)
+    saved = copy.deepcopy(optimizer.state_dict())
+    for entry in saved["state"].values():
+        entry["momentum_buffer"] = entry.pop("velocity")
+    optimizer.load_state_dict(saved)
+    with refused(params, optimizer, ValueError, r"params\[0\] must not have 'momentum_buffer'"):
+        optimizer.step()
 
 
 # Lion

@@ -23,6 +23,7 @@ CLASSES = {
     "AdEMAMix": ("pytorch_optimizer", "AdEMAMix"),
     "StableAdamW": ("pytorch_optimizer", "StableAdamW"),
     "LAMB": ("timm.optim.lamb", "Lamb"),
+    "LARS": ("timm.optim.lars", "Lars"),
     "ScheduleFreeAdamW": ("schedulefree", "AdamWScheduleFree"),
     "ScheduleFreeSGD": ("schedulefree", "SGDScheduleFree"),
 }
@@ -45,8 +46,8 @@ VARIANTS = [
     pytest.param(name, keywords, id=f"{name}-{keywords}")
     for name in CLASSES
     for keywords in [*CASES[name], *MORE.get(name, [])]
-    # Which differs in the first step
-    if not keywords.get("decoupled")
+    # The former differs in the first step, and LARS where the rate changes.
+    if not keywords.get("decoupled") and name != "LARS"
 ]
 each_variant = pytest.mark.parametrize(("name", "keywords"), VARIANTS)
 each_name = pytest.mark.parametrize("name", CLASSES)
@@ -100,6 +101,15 @@ def test_fifty_steps_agree(name, keywords):
     run(other, b, 50)
     assert_agree(own, a, other, b)
     assert not torch.equal(a[0], make_params()[0])
+
+
+@pytest.mark.parametrize("keywords", CASES["LARS"])
+def test_lars_agrees_as_long_as_the_rate_is_constant(keywords):
+    a, b = make_params(), make_params()
+    for make, params in ((ours, a), (theirs, b)):
+        groups = [{"params": params[:2]}, {"params": params[2:], "lr": 0.03}]
+        run(make("LARS", groups, **keywords), params, 50)
+    assert_close(a, b)
 
 
 @each_variant

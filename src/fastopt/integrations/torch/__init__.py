@@ -5,7 +5,8 @@ state dictionaries are torch's; only the arithmetic of `step` is fastopt's. Para
 and states stay torch tensors and are updated in place, without a copy. A state dictionary of either
 can be loaded into the other. Of rules that torch lacks, `Lion`, `ADOPT` and `LAMB` are the same for
 those of timm, `AdEMAMix` and `StableAdamW` for those of pytorch_optimizer, `ScheduleFreeAdamW` and
-`ScheduleFreeSGD` for those of schedulefree, and `Prodigy` for that of prodigyopt.
+`ScheduleFreeSGD` for those of schedulefree, and `Prodigy` for that of prodigyopt. `LARS` has the
+settings of timm's, and states of its own.
 
 Tensors are in float32, float64, bfloat16 or float16. Narrow parameters are by default stepped as
 torch steps them, with states in their dtype and rounding to nearest. Every class has the further
@@ -49,7 +50,7 @@ if not hasattr(torch.Tensor, "__dlpack_c_exchange_api__"):
 
 from fastopt import RULES
 from fastopt._core import Rule
-from fastopt.integrations.torch.packages import ADOPT, LAMB, AdEMAMix, Lion, StableAdamW
+from fastopt.integrations.torch.packages import ADOPT, LAMB, LARS, AdEMAMix, Lion, StableAdamW
 from fastopt.integrations.torch.prodigy import Prodigy
 from fastopt.integrations.torch.schedule_free import ScheduleFreeAdamW, ScheduleFreeSGD
 from fastopt.integrations.torch.states import a_number
@@ -60,6 +61,7 @@ __all__ = [
     "ADOPT",
     "ASGD",
     "LAMB",
+    "LARS",
     "SGD",
     "AdEMAMix",
     "Adadelta",

@@ -1,7 +1,7 @@
 """Optimizers that torch does not have, in the form of the packages that have them.
 
-A class takes the settings of its package's class, under their names, and keeps the same states. So
-state dictionaries are interchangeable, and neither package needs the other.
+A class takes the settings of its package's class, under their names, and but for LARS it keeps the
+same states. So state dictionaries are interchangeable, and neither package needs the other.
 """
 
 import inspect
@@ -16,15 +16,27 @@ from fastopt import RULES
 from fastopt._core import Rule
 from fastopt._rule_names import RuleName
 from fastopt.integrations.torch.groups import count_of, number, numbers, require
+from fastopt.integrations.torch.states import Entry
 from fastopt.integrations.torch.stepping import Stepping
 from fastopt.integrations.torch.storage import PARAMETERS, Group
 
-__all__ = ["ADOPT", "LAMB", "AdEMAMix", "Lion", "Only", "Packaged", "StableAdamW", "settings_in"]
+__all__ = [
+    "ADOPT",
+    "LAMB",
+    "LARS",
+    "AdEMAMix",
+    "Lion",
+    "Only",
+    "Packaged",
+    "StableAdamW",
+    "settings_in",
+]
 
 # Settings that must have this value, and why
 Only: TypeAlias = Mapping[str, tuple[Any, str]]
 
-_NOT_CAUTIOUS = "fastopt has no such step of this rule"
+_NO_STEP = "fastopt has no such step of this rule"
+_NO_BOUND = "fastopt's trust ratio has no bound"
 _BY_LR = "fastopt's decay is by lr alone; a schedule of weight_decay in the groups gives the same"
 
 
@@ -190,7 +202,7 @@ class ADOPT(Packaged, torch.optim.Optimizer):
     _rule_name = "adopt"
     _only: ClassVar[Only] = {
         "clip_exp": (0.25, "fastopt clips by the fourth root of the number of steps"),
-        "caution": (False, _NOT_CAUTIOUS),
+        "caution": (False, _NO_STEP),
         "corrected_weight_decay": (False, _BY_LR),
     }
 
@@ -297,9 +309,7 @@ class AdEMAMix(_OfPytorchOptimizer, torch.optim.Optimizer):
     def _hypers(self, rule: Rule, group: Group) -> dict[str, Any]:
         require(group, ("betas", "alpha", "t_alpha_beta3"))
         beta1, beta2, beta3 = numbers("betas", group["betas"], 3)
-        alpha, steps = number(group["alpha"]), number(group["t_alpha_beta3"])
-        if not alpha >= 0:
-            raise ValueError(f"alpha must be >= 0, got {group['alpha']!r}")
+        alpha, steps = _nonnegative(group, "alpha"), number(group["t_alpha_beta3"])
         if steps is not None:
             if not (steps > 0 and 0 < beta1 < 1 and 0 < beta3 < 1):
                 raise ValueError(
@@ -416,8 +426,8 @@ class LAMB(Packaged, torch.optim.Optimizer):
     _only: ClassVar[Only] = {
         "bias_correction": (True, "fastopt's averages are corrected"),
         "grad_averaging": (True, "fastopt's averages are such"),
-        "trust_clip": (False, "fastopt's trust ratio has no bound"),
-        "caution": (False, _NOT_CAUTIOUS),
+        "trust_clip": (False, _NO_BOUND),
+        "caution": (False, _NO_STEP),
         "decoupled_decay": (False, "fastopt's decay is multiplied by the trust ratio"),
         "corrected_weight_decay": (False, _BY_LR),
     }
@@ -458,6 +468,101 @@ class LAMB(Packaged, torch.optim.Optimizer):
         taken = [grad for grad in grads if grad is not None and grad.layout is torch.strided]
         norm = float(torch.nn.utils.get_total_norm(taken))
         return most / norm if most < norm < math.inf else 1.0
+
+
+class LARS(Packaged, torch.optim.Optimizer):
+    """LARS with the settings of `timm.optim.Lars` and fastopt's step, that of `fastopt.lars`.
+
+    As in the paper the learning rate goes into what is kept from step to step, the state
+    ``"velocity"``. timm multiplies its ``"momentum_buffer"`` by it, which is the same as long as it
+    is constant. So state dictionaries are not interchangeable.
+
+    Parameters
+    ----------
+    params : iterable of Tensor, or of dict
+        A parameter must be whole, since its step depends on norms over all its elements.
+    lr : float, default 1.0
+    momentum : float, default 0
+    dampening : float, default 0
+        Must be 0.
+    weight_decay : float, default 0
+    nesterov : bool, default False
+        Must be False.
+    trust_coeff : float, default 0.001
+        The trust ratio is multiplied by it.
+    eps : float, default 1e-8
+        Added to the divisor of the trust ratio.
+    trust_clip : bool, default False
+        Must be False.
+    always_adapt : bool, default False
+        As in `LAMB`.
+    foreach, state_format, master_weights, rounding, seed
+        As in the other classes of this module.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fastopt.integrations.torch import LARS
+    >>> weight = torch.full((4,), 2.0, requires_grad=True)
+    >>> weight.sum().backward()
+    >>> opt = LARS([weight], lr=10.0, trust_coeff=0.01, always_adapt=True)
+    >>> opt.step()
+    >>> [round(value, 4) for value in weight.tolist()]
+    [1.8, 1.8, 1.8, 1.8]
+    """
+
+    __module__ = "fastopt.integrations.torch"
+    _rule_name = "lars"
+    _counts = False
+    _only: ClassVar[Only] = {
+        "dampening": (0, _NO_STEP),
+        "nesterov": (False, _NO_STEP),
+        "trust_clip": (False, _NO_BOUND),
+    }
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | torch.Tensor = 1.0,
+        momentum: float = 0,
+        dampening: float = 0,
+        weight_decay: float = 0,
+        nesterov: bool = False,
+        trust_coeff: float = 0.001,
+        eps: float = 1e-8,
+        trust_clip: bool = False,
+        always_adapt: bool = False,
+        foreach: bool | None = None,
+        **storage: Any,
+    ) -> None:
+        super().__init__(params, settings_in(locals()), **storage)
+
+    def _state_names(self, rule: Rule, group: Group) -> list[str]:
+        return ["velocity"]
+
+    def _take_over(self, param: torch.Tensor, name: str, entry: Entry) -> Entry:
+        if entry.get("momentum_buffer") is not None:
+            raise ValueError(
+                f"the state of {name} must not have 'momentum_buffer', which lacks the learning "
+                "rate that fastopt's 'velocity' has; go on in timm, or begin with another optimizer"
+            )
+        return {}
+
+    def _hypers(self, rule: Rule, group: Group) -> dict[str, Any]:
+        hypers = super()._hypers(rule, group)
+        require(group, ["trust_coeff"])
+        return hypers | {
+            "trust_coefficient": _nonnegative(group, "trust_coeff"),
+            "adapt": _adapts(group),
+        }
+
+
+def _nonnegative(group: Group, name: str) -> Any:
+    """A setting that the rule calls otherwise, so that an error has the name of the group."""
+    value = number(group[name])
+    if not value >= 0:
+        raise ValueError(f"{name} must be >= 0, got {group[name]!r}")
+    return value
 
 
 def _adapts(group: Group) -> bool:

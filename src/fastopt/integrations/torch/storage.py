@@ -17,6 +17,10 @@ Group: TypeAlias = dict[str, Any]
 
 # torch's names of states, where they differ from the rules'
 TORCH_STATES = {"state_sum": "sum", "param_avg": "ax"}
+# The rules' names of states, where others are given them here; velocity is that of LARS
+_OWN_STATES = {theirs: own for own, theirs in TORCH_STATES.items()} | {
+    "velocity": "momentum_buffer"
+}
 # What stands beside the states as a tensor of one number; mu is ASGD's, and follows from the step
 NUMBERS = {"step", "mu", *(rule.carried for rule in RULES.values() if rule.carried)}
 # What a bfloat16 parameter's remainder is called beside its states
@@ -71,9 +75,9 @@ class Storage:
         if given["rounding"] is None:
             given["rounding"] = "stochastic" if changed else "nearest"
         if isinstance(given["state_format"], Mapping):
-            names = {theirs: own for own, theirs in TORCH_STATES.items()}
             given["state_format"] = {
-                names.get(name, name): format for name, format in given["state_format"].items()
+                _OWN_STATES.get(name, name): format
+                for name, format in given["state_format"].items()
             }
         self._stored = _formats.from_keywords(rule, given)
         chosen = self._stored.state_format
@@ -102,8 +106,7 @@ class Storage:
     ) -> dict[str, torch.dtype]:
         """The dtype of each state of a parameter, of its remainder too if it has one."""
         format = FORMATS[param.dtype]
-        names = {state: own for own, state in TORCH_STATES.items()}
-        wanted = [names.get(state, state) for state in states]
+        wanted = [_OWN_STATES.get(state, state) for state in states]
         chosen = self._stored.formats(wanted, format, name, default=self._default or format)
         dtypes = {state: STATE_DTYPES[chosen] for state, chosen in zip(states, chosen, strict=True)}
         if self._stored.has_remainder(format, name):
