@@ -35,14 +35,14 @@ def test_eval_gives_the_average_of_the_steps_by_their_squared_rates(rule):
     optimizer = class_of(rule)(param, **KEYWORDS)
     total, weights = np.zeros(7), 0.0
     for step in range(1, 9):
-        # The average has the z of before each step in it.
+        optimizer.step(param + numbers(10 + step, 7, np.float64))
         z = param + optimizer.state[0]["z_offset"]
         weight = (0.05 * min(1, step / 3)) ** 2
         total, weights = total + weight * z, weights + weight
-        optimizer.step(param + numbers(10 + step, 7, np.float64))
     average = param + (1 - 1 / 0.9) * optimizer.state[0]["z_offset"]
     optimizer.eval()
     np.testing.assert_array_equal(param, average)
+    np.testing.assert_allclose(param, total / weights, rtol=1e-12)
     assert float(optimizer.state[0]["weight_sum"]) == pytest.approx(weights, rel=1e-14)
 
 
