@@ -7,6 +7,16 @@
  * object. */
 #define FO_NAME(name) FO_CAT(name, FO_CAT(FO_ISA, FO_COMPUTE))
 #define FO_INLINE static inline __attribute__((always_inline, unused))
+/* What a FO_WHOLE function calls becomes a part of it, and a FO_PART function is called by these alone. GCC compiles an
+ * always_inline function for itself too, before it copies it to where it is called: if large ones call each other, it
+ * compiles all of it many times. Parts are copied once. Clang's flatten goes only one call deep. */
+#if defined(__clang__)
+#define FO_PART FO_INLINE
+#define FO_WHOLE static __attribute__((noinline))
+#else
+#define FO_PART static inline __attribute__((unused))
+#define FO_WHOLE static __attribute__((noinline, flatten))
+#endif
 
 #if defined(__x86_64__)
 /* GCC reads the header twice as fast without the options of build.h, which it notes at each function. They

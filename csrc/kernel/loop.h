@@ -56,7 +56,7 @@ FO_INLINE void take_roots(operands *group, group_plan plan, const setting s)
 }
 
 /* The first count lanes of one vector, or all of them. */
-FO_INLINE void step_first(const setting s, size_t i, size_t count, void *const *buffers)
+FO_PART void step_first(const setting s, size_t i, size_t count, void *const *buffers)
 {
     operands x;
     load_operands(&x, s, 0, i, count, buffers);
@@ -68,7 +68,7 @@ FO_INLINE void step_first(const setting s, size_t i, size_t count, void *const *
 
 /* One group. Everything is loaded before anything is stored: with 4 KiB aliasing, a load whose address
  * equals a recent store's modulo 4096 stalls until that store is done. */
-FO_INLINE void step_group(const setting s, group_plan plan, size_t i, void *const *buffers)
+FO_PART void step_group(const setting s, group_plan plan, size_t i, void *const *buffers)
 {
     enum { MOST = 4 };
     operands group[MOST];
@@ -97,8 +97,8 @@ FO_INLINE void step_group(const setting s, group_plan plan, size_t i, void *cons
 /* Whole groups from element i up to n. With a burst, in two places in turn, burst bytes of param
  * at each: while one place waits at the start of a page, or for lines that are not there yet, hardware
  * prefetchers get ahead at the other. Returns the next element. */
-FO_INLINE size_t step_groups(const setting s, group_plan plan, size_t burst_bytes, size_t i,
-                             size_t n, void *const *buffers)
+FO_PART size_t step_groups(const setting s, group_plan plan, size_t burst_bytes, size_t i, size_t n,
+                           void *const *buffers)
 {
     const size_t size = (size_t)plan.size * LANES;
     size_t burst = n, half = 0, middle = i;
@@ -123,7 +123,7 @@ FO_INLINE size_t step_groups(const setting s, group_plan plan, size_t burst_byte
     }
 }
 
-FO_INLINE void run(const setting s, const fo_loop_call *call, size_t n, void *const *all_buffers)
+FO_PART void run(const setting s, const fo_loop_call *call, size_t n, void *const *all_buffers)
 {
     /* Copied, or a compiler reads them again after each store. */
     void *buffers[2 + FO_MAX_STATES];
@@ -156,7 +156,7 @@ FO_INLINE void run(const setting s, const fo_loop_call *call, size_t n, void *co
  * the others. From memory its factors of 1 cost nothing; nor does one of them where no roots are multiplied,
  * since the multipliers are idle there. With SSE2 the divider is so slow that both cost next to nothing. From
  * memory, reading by halves gains nothing where there are states and no roots. */
-FO_INLINE void run_prepared(setting s, const fo_loop_call *call, size_t n, void *const *buffers)
+FO_PART void run_prepared(setting s, const fo_loop_call *call, size_t n, void *const *buffers)
 {
     const int has_one = FO_ONE_INSTANCE || (FO_DOUBLE && FO_ONE_IN_DOUBLE) ||
                         (FO_ROOT_COST != FO_NO_ROOT && FO_VOCABULARY == FO_SSE2);
@@ -182,8 +182,8 @@ FO_INLINE void run_prepared(setting s, const fo_loop_call *call, size_t n, void 
 #include "kernel/masked.h"
 #endif
 
-static void FO_NAME(loop)(const fo_loop_call *call, unsigned optional, size_t n,
-                          void *const *buffers)
+FO_WHOLE void FO_NAME(loop)(const fo_loop_call *call, unsigned optional, size_t n,
+                            void *const *buffers)
 {
 #if FO_CAUTIOUS
     if (call->preparation == FO_MASKED) {

@@ -9,7 +9,7 @@ FO_INLINE vec where_they_agree(vec u, vec g, scalar number)
 }
 
 /* to: gets the mask, and nothing else is written. Or NULL: a step is taken. */
-FO_INLINE void mask_all(const setting s, scalar weight, size_t n, void *const *buffers, scalar *to)
+FO_PART void mask_all(const setting s, scalar weight, size_t n, void *const *buffers, scalar *to)
 {
     for (size_t i = 0, count; i < n; i += count) {
         count = n - i < LANES ? n - i : LANES;
@@ -29,8 +29,8 @@ FO_INLINE void mask_all(const setting s, scalar weight, size_t n, void *const *b
 }
 
 /* The mask goes to *to, as the term of a rule that takes norms does. */
-static void FO_NAME(masked)(const fo_loop_call *call, unsigned optional, size_t n,
-                            void *const *buffers, void *const *to)
+FO_WHOLE void FO_NAME(masked)(const fo_loop_call *call, unsigned optional, size_t n,
+                              void *const *buffers, void *const *to)
 {
     setting s = setting_of(call);
     if (FO_CAT(FO_OPTIONAL_STATES, FO_KERNEL) && optional) {

@@ -1,8 +1,8 @@
 /* What a rule's norms are sums over, for one instruction set and compute type. */
 
 /* Buffers that no term needs are loaded by nobody: a masked load is nothing that a compiler keeps. */
-FO_INLINE void take_first_terms(const setting s, size_t i, size_t count, void *const *buffers,
-                                void *const *to)
+FO_PART void take_first_terms(const setting s, size_t i, size_t count, void *const *buffers,
+                              void *const *to)
 {
     operands x;
     vec terms[FO_TERMS];
@@ -19,8 +19,8 @@ FO_INLINE void take_first_terms(const setting s, size_t i, size_t count, void *c
         store_first_native((scalar *)to[k] + i, terms[k], count);
 }
 
-static void FO_NAME(terms)(const fo_loop_call *call, FO_UNUSED unsigned optional, size_t n,
-                           void *const *buffers, void *const *to)
+FO_WHOLE void FO_NAME(terms)(const fo_loop_call *call, FO_UNUSED unsigned optional, size_t n,
+                             void *const *buffers, void *const *to)
 {
     setting s = {.preparation = FO_GRAD_PREPARED};
     for (int k = 0; k < COEFFICIENTS; k++)
