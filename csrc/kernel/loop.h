@@ -152,39 +152,24 @@ FO_PART void run(const setting s, const fo_loop_call *call, size_t n, void *cons
     }
 }
 
-/* As a setting of constants, for each preparation that is worth an instance of run. FO_GRAD_PREPARED includes
- * the others. From memory its factors of 1 cost nothing; nor does one of them where no roots are multiplied,
- * since the multipliers are idle there. With SSE2 the divider is so slow that both cost next to nothing. From
- * memory, reading by halves gains nothing where there are states and no roots. */
-FO_PART void run_prepared(setting s, const fo_loop_call *call, size_t n, void *const *buffers)
-{
-    const int has_one = FO_ONE_INSTANCE || (FO_DOUBLE && FO_ONE_IN_DOUBLE) ||
-                        (FO_ROOT_COST != FO_NO_ROOT && FO_VOCABULARY == FO_SSE2);
-    const int has_far = FO_VOCABULARY == FO_AVX512 && (FO_ROOT_COST != FO_NO_ROOT || !STATES);
-    if (has_far && call->from_memory) {
-        s.from_memory = 1;
-        s.preparation = FO_GRAD_PREPARED;
-        run(s, call, n, buffers);
-    } else if (!has_one && call->preparation == FO_AS_GIVEN) {
-        s.preparation = FO_AS_GIVEN;
-        run(s, call, n, buffers);
-    } else if (!has_one && FO_ROOT_COST != FO_NO_ROOT && FO_HAS_MULTIPLIED_ROOT &&
-               call->preparation == FO_PARAM_DECAYED) {
-        s.preparation = FO_PARAM_DECAYED;
-        run(s, call, n, buffers);
-    } else {
-        s.preparation = FO_GRAD_PREPARED;
-        run(s, call, n, buffers);
-    }
-}
-
 #if FO_CAUTIOUS
 #include "kernel/masked.h"
 #endif
 
+/* Each call of run is an instance of it. FO_GRAD_PREPARED includes the other preparations. From memory its factors of 1
+ * cost nothing; nor does one of them where no roots are multiplied, since the multipliers are idle there. With SSE2 the
+ * divider is so slow that both cost next to nothing. From memory, reading by halves gains nothing where there are
+ * states and no roots. Optional states have only one instance, since they are seldom used. */
 FO_WHOLE void FO_NAME(loop)(const fo_loop_call *call, unsigned optional, size_t n,
                             void *const *buffers)
 {
+    enum {
+        OPTIONAL_STATES = FO_CAT(FO_OPTIONAL_STATES, FO_KERNEL),
+        HAS_ONE = FO_ONE_INSTANCE || (FO_DOUBLE && FO_ONE_IN_DOUBLE) ||
+                  (FO_ROOT_COST != FO_NO_ROOT && FO_VOCABULARY == FO_SSE2),
+        HAS_FAR = FO_VOCABULARY == FO_AVX512 && (FO_ROOT_COST != FO_NO_ROOT || !STATES),
+        HAS_DECAYED = !HAS_ONE && FO_ROOT_COST != FO_NO_ROOT && FO_HAS_MULTIPLIED_ROOT
+    };
 #if FO_CAUTIOUS
     if (call->preparation == FO_MASKED) {
         FO_NAME(masked)(call, optional, n, buffers, NULL);
@@ -192,25 +177,26 @@ FO_WHOLE void FO_NAME(loop)(const fo_loop_call *call, unsigned optional, size_t 
     }
 #endif
     setting s = setting_of(call);
-    enum { OPTIONAL_STATES = FO_CAT(FO_OPTIONAL_STATES, FO_KERNEL) };
-    if (OPTIONAL_STATES == 1 && optional == 1) {
+    if (OPTIONAL_STATES > 0 && optional == 1) {
         s.optional = 1;
-        run_prepared(s, call, n, buffers);
-    } else if (OPTIONAL_STATES == 2 && optional) {
-        /* Each of these combinations of optional states has only one instance. */
-        if (optional == 1) {
-            s.optional = 1;
-            run(s, call, n, buffers);
-        } else if (optional == 2) {
-            s.optional = 2;
-            run(s, call, n, buffers);
-        } else {
-            s.optional = 3;
-            run(s, call, n, buffers);
-        }
+        run(s, call, n, buffers);
+    } else if (OPTIONAL_STATES > 1 && optional == 2) {
+        s.optional = 2;
+        run(s, call, n, buffers);
+    } else if (OPTIONAL_STATES > 1 && optional == 3) {
+        s.optional = 3;
+        run(s, call, n, buffers);
+    } else if (HAS_FAR && call->from_memory) {
+        s.from_memory = 1;
+        run(s, call, n, buffers);
+    } else if (!HAS_ONE && call->preparation == FO_AS_GIVEN) {
+        s.preparation = FO_AS_GIVEN;
+        run(s, call, n, buffers);
+    } else if (HAS_DECAYED && call->preparation == FO_PARAM_DECAYED) {
+        s.preparation = FO_PARAM_DECAYED;
+        run(s, call, n, buffers);
     } else {
-        s.optional = 0;
-        run_prepared(s, call, n, buffers);
+        run(s, call, n, buffers);
     }
 }
 

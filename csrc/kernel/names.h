@@ -190,8 +190,6 @@
 #define step_groups FO_NAME(step_groups)
 #undef run
 #define run FO_NAME(run)
-#undef run_prepared
-#define run_prepared FO_NAME(run_prepared)
 
 /* masked.h */
 #undef where_they_agree
