@@ -126,14 +126,19 @@ FO_INLINE void narrow_buffer(fo_format format, char *to, const uint16_t *random,
 FO_INLINE void narrow_blocks(int squares, fo_block8 *to, const uint16_t *random, const float *from,
                              size_t n)
 {
-    const size_t whole = n / FO_BLOCK, rest = n % FO_BLOCK;
-    for (size_t i = 0; i < whole; i++)
-        store_block(&to[i], squares, random ? random + i * FO_BLOCK : NULL, from + i * FO_BLOCK);
-    if (rest) {
-        float last[FO_BLOCK] = {0};
-        __builtin_memcpy(last, from + whole * FO_BLOCK, rest * sizeof *last);
-        store_block(&to[whole], squares, random ? random + whole * FO_BLOCK : NULL, last);
-        __builtin_memset(to[whole].codes + rest, 0, FO_BLOCK - rest);
+    for (size_t i = 0; i < n; i += FO_BLOCK) {
+        fo_block8 *const block = &to[i / FO_BLOCK];
+        const size_t count = n - i < FO_BLOCK ? n - i : FO_BLOCK;
+        float last[FO_BLOCK];
+        const float *x = from + i;
+        if (count < FO_BLOCK) {
+            __builtin_memset(last, 0, sizeof last);
+            __builtin_memcpy(last, x, count * sizeof *last);
+            x = last;
+        }
+        store_block(block, squares, random ? random + i : NULL, x);
+        if (count < FO_BLOCK)
+            __builtin_memset(block->codes + count, 0, FO_BLOCK - count);
     }
 }
 
