@@ -330,7 +330,8 @@ FO_INLINE void add_whole(wide *to, const void *numbers, size_t begin, size_t end
 }
 
 /* n < ACCUMULATORS. */
-FO_INLINE void add_rest(double *accumulators, const scalar *grad, size_t n, int squared)
+static __attribute__((noinline)) void add_rest(double *accumulators, const scalar *grad, size_t n,
+                                               int squared)
 {
     for (size_t i = 0; i < n; i += LANES) {
         const size_t count = n - i < LANES ? n - i : LANES;
@@ -340,9 +341,10 @@ FO_INLINE void add_rest(double *accumulators, const scalar *grad, size_t n, int 
     }
 }
 
-/* Adds the squares of the numbers from begin up to end, fewer than ACCUMULATORS, and then the accumulators. */
-FO_INLINE double add_up(const wide *sums, const void *numbers, size_t begin, size_t end,
-                        int are_halves)
+/* Adds the squares of the numbers from begin up to end, fewer than ACCUMULATORS, and then the accumulators. Not a part
+ * of its callers, since it is called once for a block. */
+static __attribute__((noinline)) double add_up(const wide *sums, const void *numbers, size_t begin,
+                                               size_t end, int are_halves)
 {
     double lanes[ACCUMULATORS];
     float converted[ACCUMULATORS];
