@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
+from types import GeneratorType
 from typing import Any
 from urllib.parse import quote
 
@@ -133,6 +134,11 @@ class _Steps(Within):
 
     def send(self, answer: Any) -> Any:
         return self._call(self._run.send, answer)
+
+    def __del__(self) -> None:
+        # One that is stopped may clean up, for which its trial must be known as before.
+        if isinstance(self._run, GeneratorType) and self._run.gi_frame is not None:
+            self._call(self._run.close)
 
 
 def within(
