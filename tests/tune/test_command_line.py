@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 import re
 import subprocess
@@ -100,6 +101,18 @@ def test_an_imported_study_goes_on_with_the_space_of_the_program_that_made_it(tm
         assert len(study.trials) == 30
     assert main(["import", path, "--json", out]) == 0  # into the study that was exported
     assert len(ended(path)) == 60
+
+
+def test_best_prints_json_that_every_program_reads(tmp_path, capsys):
+    path = str(tmp_path / "study.db")
+    with tune.Study({"x": tune.Categorical([math.inf])}, storage=path) as study:
+        study.tell(study.ask(), 1.0, notes={"losses": [2.0, math.nan]})
+    assert main(["best", path, "--json"]) == 0
+    out = capsys.readouterr().out
+    assert "NaN" not in out
+    assert "Infinity" not in out
+    found = json.loads(out)
+    assert (found["params"], found["notes"]) == ({"x": None}, {"losses": [2.0, None]})
 
 
 @pytest.mark.parametrize("command", ["best", "show"])

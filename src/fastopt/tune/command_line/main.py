@@ -101,7 +101,9 @@ def _best(options: argparse.Namespace) -> None:
         found = study.front if several else [study.best]
         if options.json:
             facts = [_facts(trial, several) for trial in found]
-            print(json.dumps(facts if several else facts[0], default=_plain))
+            text = json.dumps(facts if several else facts[0], default=_plain)
+            # Other programs read no NaN and no infinities, which notes and choices may be.
+            print(json.dumps(json.loads(text, parse_constant=lambda name: None)))
             return
         for i, trial in enumerate(found):
             result = ", ".join(map(repr, trial.objectives)) if several else repr(trial.value)
