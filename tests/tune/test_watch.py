@@ -76,6 +76,11 @@ def test_the_feed_gives_everything_once_and_then_what_has_changed():
     study.delete(0)
     second = feed.since(first["token"])
     assert {t["number"]: t.get("state") for t in second["trials"]} == {1: "done", 0: None}
+    study.invalidate(1, "wrong data")
+    third = feed.since(second["token"])
+    study.invalidate(1, "no data")
+    (last,) = feed.since(third["token"])["trials"]
+    assert last["error"] == "no data"
     # A page that starts now gets each trial once, as it is.
     assert [t["number"] for t in feed.since(0)["trials"]].count(1) == 1
 

@@ -66,7 +66,7 @@ class Feed:
         """The trials that have changed after ``token``, and the next token."""
         trials = {trial.number: trial for trial in self._study.trials}
         for number, trial in trials.items():
-            result = (trial.value, *trial.objectives, *trial.constraints)
+            result = (trial.value, *trial.objectives, *trial.constraints, trial.error)
             shown = (trial.state, result, len(trial.values), trial.started, len(trial.notes))
             if self._shown.get(number) != shown:
                 self._shown[number] = shown
