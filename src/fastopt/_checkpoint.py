@@ -510,7 +510,11 @@ def require_like(
     """
     if not isinstance(array, np.ndarray):
         raise ValueError(f"{name} must be a numpy.ndarray, got {type(array).__name__}")
-    can_convert = _is_float(array) and _is_float(own) and _has_shape(array, shape or own.shape)
+    can_convert = (
+        _is_float(array)
+        and _is_float(own)
+        and _has_shape(array, own.shape if shape is None else shape)
+    )
     if convert and can_convert:
         return
     if array.shape != own.shape or array.dtype != own.dtype:
