@@ -49,8 +49,8 @@ class _ScheduleFree(Packaged):
 
     def add_param_group(self, param_group: Group) -> None:
         """Add a group to the optimizer, in the mode in which the first one is."""
-        for first in self.param_groups[:1]:
-            param_group.setdefault("train_mode", first["train_mode"])
+        if self.param_groups and isinstance(param_group, dict):
+            param_group.setdefault("train_mode", self.param_groups[0]["train_mode"])
         super().add_param_group(param_group)
 
     # the weights of the steps
@@ -120,6 +120,8 @@ class _ScheduleFree(Packaged):
         for param, parts, taken, factor in moves:
             _go(part_of(param), parts, factor if training else -factor)
             keep(self.state[param], taken, param)
+            # Autograd sees the change of a DTensor's part only so.
+            torch.autograd.graph.increment_version(param)
         for group in self.param_groups:
             group["train_mode"] = training
 
