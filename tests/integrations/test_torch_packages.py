@@ -244,7 +244,27 @@ def test_a_parameter_without_gradient_is_left_alone(name, keywords):
     assert_equal(params, [make_params()[0], *alone[1:]])
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if getattr(fast, name)._counted_by_group])
+each_that_counts_by_group = pytest.mark.parametrize(
+    "name", [name for name in CASES if getattr(fast, name)._counted_by_group]
+)
+
+
+@each_that_counts_by_group
+def test_what_another_thread_steps_with_is_left_alone(name):
+    params = make_params()
+    optimizer = ours(name, params)
+    run(optimizer, params, 2)
+    optimizer.param_groups[0][optimizer._counted_by_group] = 40
+    tensors = optimizer._plan.tensors
+    before = copy.deepcopy((tensors.steps, optimizer._plan.carried))
+    with tensors, pytest.raises(RuntimeError, match="another thread is in the middle of a step"):
+        optimizer.step()
+    assert (tensors.steps, optimizer._plan.carried) == before
+    optimizer.step()
+    assert set(tensors.steps) == {41}
+
+
+@each_that_counts_by_group
 def test_a_group_counts_the_steps_of_all_its_parameters(name):
     """Also of one that has no gradient yet, as the packages do."""
     params, keywords, rule = make_params(), CASES[name][0], rule_of(name)

@@ -37,7 +37,7 @@ Only: TypeAlias = Mapping[str, tuple[Any, str]]
 
 _NO_STEP = "fastopt has no such step of this rule"
 _NO_BOUND = "fastopt's trust ratio has no bound"
-_BY_LR = "fastopt's decay is by lr alone; a schedule of weight_decay in the groups gives the same"
+_BY_LR = "fastopt's decay is lr*weight_decay; set another weight_decay in the group for another one"
 
 
 class Packaged(Stepping):

@@ -177,9 +177,10 @@ class Plan:
         """Set, for each parameter, what its group counts and carries."""
         counts = [count_of(group, optimizer._counted_by_group) for group in self.groups]
         carried = list(map(optimizer._carried, self.groups))
-        self.tensors.steps = [counts[owner] for owner in self.owners]
-        for owner, array in zip(self.owners, self.carried, strict=False):
-            array[...] = carried[owner]
+        with self.tensors:  # no other thread is in the middle of a step with them
+            self.tensors.steps = [counts[owner] for owner in self.owners]
+            for owner, array in zip(self.owners, self.carried, strict=False):
+                array[...] = carried[owner]
 
     def _keep_states(self) -> None:
         """Put the states that were made for the first step into the optimizer's state."""
