@@ -281,6 +281,17 @@ def test_callbacks_see_everything_in_order():
     assert recorder.events == [*expected, "end"]
 
 
+def test_a_callback_that_raises_is_warned_of_whatever_others_have_done_before():
+    class Bad:
+        def on_study_start(self, study):
+            raise KeyError("oops")
+
+    study = make()
+    for _ in range(30):  # of which some get the address of an earlier one
+        with pytest.warns(RuntimeWarning, match="oops"):
+            study.run(two_epochs, 0, callbacks=[Bad()])
+
+
 def test_a_callback_that_raises_is_warned_of_once_and_stops_nothing():
     class Bad(Recorder):
         def on_report(self, *arguments):

@@ -151,7 +151,7 @@ class Study:
 
     def _begin(self, callbacks: list[Any]) -> None:
         self.callbacks = callbacks
-        self._warned: set[int] = set()
+        self._warned: list[Any] = []
         self._stop = threading.Event()
 
     @classmethod

@@ -39,7 +39,7 @@ def check_callbacks(callbacks: Any) -> list[Any]:
 
 
 def notify(
-    callbacks: Iterable[Any], warned: set[int], study: Any, event: str, *arguments: Any
+    callbacks: Iterable[Any], warned: list[Any], study: Any, event: str, *arguments: Any
 ) -> None:
     """Call ``event`` of the study on every callback that has it.
 
@@ -53,8 +53,8 @@ def notify(
         try:
             method(study, *arguments)
         except Exception as error:
-            if id(callback) not in warned:
-                warned.add(id(callback))
+            if not any(callback is known for known in warned):
+                warned.append(callback)
                 warnings.warn(
                     f"callback {callback!r} failed in {event}, the study goes on: {error!r}",
                     RuntimeWarning,
