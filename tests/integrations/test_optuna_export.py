@@ -83,6 +83,7 @@ def test_exported_objectives_and_constraints_make_the_same_front():
 
 def test_a_point_in_the_tail_of_a_distribution_is_exported():
     study = tune.Study({"x": tune.Float(scipy.stats.norm(0, 1))}, strategy="random")
+    assert to_optuna(study).trials == []
     study.add({"x": -50.0}, 1.0)
     study.add({"x": 1e6}, 2.0)
     assert [trial.params["x"] for trial in to_optuna(study).trials] == [-50.0, 1e6]

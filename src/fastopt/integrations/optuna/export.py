@@ -98,7 +98,7 @@ def _distribution(parameter: Any, values: Sequence[Any]) -> BaseDistribution:
         )
     step = None if parameter.log or parameter.distribution is not None else parameter.step
     if parameter.distribution is not None:  # the user may have tried points far out in its tails
-        low, high = min(low, *values), max(high, *values)
+        low, high = min([low, *values]), max([high, *values])
     return FloatDistribution(low, high, log=parameter.log, step=step)
 
 
