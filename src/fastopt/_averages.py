@@ -7,14 +7,14 @@ steps have reached. The average lies on the other side of the parameter, at a di
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastopt._blocks import BLOCK8, unpack
-from fastopt._checkpoint import param_of, wide_param
+from fastopt._checkpoint import param_of, wide_param, write
 from fastopt._core import Rule, TensorList
 
 __all__ = ["has_average", "move", "moved_by", "not_training", "training_of"]
@@ -52,14 +52,17 @@ def moved_by(rule: Rule, hypers: Mapping[str, Any], training: bool) -> Any:
     return back if training else -back
 
 
-def move(rule: Rule, tensors: TensorList, factors: Sequence[Any]) -> None:
-    """Move each parameter by a factor of its z_offset: a number, or one for each row."""
+def move(rule: Rule, tensors: TensorList, factors: Sequence[Any], note: Callable[[], None]) -> None:
+    """Move each parameter by a factor of its z_offset: a number, or one for each row.
+
+    `note` is called before the first write, when nothing can fail any more.
+    """
     place = rule.states.index("z_offset")
     if not all(param.flags.writeable for param in tensors.params):
         raise ValueError("params must be writeable, got a read-only array")
     # As in a step, a number that is not finite is no error. Others come before the first write.
     with tensors, np.errstate(all="ignore"):
-        points = []
+        arrays, contents = [], []
         for param, states, remainder, factor in zip(
             tensors.params, tensors.states, tensors.remainders, factors, strict=True
         ):
@@ -68,13 +71,11 @@ def move(rule: Rule, tensors: TensorList, factors: Sequence[Any]) -> None:
             weight = weight.reshape(weight.shape + (1,) * (wide.ndim - weight.ndim))
             moved = wide + weight * _wide_state(states[place], param)
             # Without a step yet, not even the sign of a zero changes.
-            points.append(param_of(param, remainder, np.where(weight == 0, wide, moved), None))
-        for param, remainder, (point, rest) in zip(
-            tensors.params, tensors.remainders, points, strict=True
-        ):
-            param[...] = point
-            if remainder is not None:
-                remainder[...] = rest
+            point, rest = param_of(param, remainder, np.where(weight == 0, wide, moved), None)
+            arrays += [param] if remainder is None else [param, remainder]
+            contents += [point] if rest is None else [point, rest]
+        note()
+        write(arrays, contents)
 
 
 def _wide_state(state: NDArray[Any], param: NDArray[Any]) -> NDArray[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -284,8 +285,8 @@ class Population:
         if training != self._training:
             factor = _averages.moved_by(self.rule, self.hypers, training)
             factors = [np.where(steps, factor, 0.0) for steps in self._tensors.steps]
-            _averages.move(self.rule, self._tensors, factors)
-            self._training = training
+            note = partial(setattr, self, "_training", training)
+            _averages.move(self.rule, self._tensors, factors, note)
 
     # Which rows there are.
 
@@ -341,9 +342,8 @@ class Population:
             except BaseException:
                 self._stored = storage
                 raise
-            for array, rows_of_it in zip(arrays, moved, strict=True):
-                array[first] = rows_of_it
             self.skipped_steps = self.skipped_steps[chosen]
+            _checkpoint.write(arrays, moved, first)
         return self.params
 
     def copy_rows(self, source: Any, target: Any) -> None:

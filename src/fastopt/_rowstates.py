@@ -63,11 +63,10 @@ def copy_rows(tensors: RowList, source: NDArray[np.intp], target: NDArray[np.int
         if not all(array.flags.writeable for array in arrays):
             raise ValueError("params must be writeable, got a read-only array")
         copied = [array[source] for array in arrays]
-        for array, rows in zip(arrays, copied, strict=True):
-            array[target] = rows
         steps = tensors.steps
         steps[:, target] = steps[:, source]
         tensors.steps = steps
+        _checkpoint.write(arrays, copied, target)
 
 
 def state_dict(
@@ -149,14 +148,13 @@ def restore(
             tensors.steps, tensors.seeds = before
             raise ValueError(f"state_dict does not fit: {error}") from error
         new["lr"] = _with_schedules(hypers["lr"], new["lr"], tensors.rows)
-        for entry, mine in zip(found["state"], own, strict=True):
-            for name, value in mine.items():
-                if name != "step":
-                    value[...] = entry[name]
         if storage.ema is not None and tensors.ema != [None]:
             tensors.ema = [storage.ema]
-        for param, content in zip(tensors.params, params or (), strict=False):
-            param[...] = content
+        names = [(index, name) for index, mine in enumerate(own) for name in mine if name != "step"]
+        _checkpoint.write(
+            [*(own[index][name] for index, name in names), *(tensors.params if params else ())],
+            [*(found["state"][index][name] for index, name in names), *(params or ())],
+        )
     return new, storage, skipped_steps.copy()
 
 

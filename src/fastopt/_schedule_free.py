@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from fastopt._averages import move, moved_by
 from fastopt._optimizer import Optimizer
 from fastopt._trees import flatten
@@ -75,5 +77,5 @@ class ScheduleFree(Optimizer):
             self._rule,
             self._tensors,
             [factor if step else 0.0 for factor, step in zip(factors, steps, strict=True)],
+            partial(setattr, self, "_training", training),
         )
-        self._training = training
