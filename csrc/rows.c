@@ -349,7 +349,7 @@ static fo_status note_tensors(row_call *call, row_tensor *to, const fo_tensor *t
 
 /* Norms of all rows, which rows are skipped, and by what the gradients of the others are scaled. */
 static fo_status take_norms(const row_call *call, const fo_tensor *tensors, size_t count,
-                            const fo_options *options, int threads, double *scale,
+                            const fo_options *options, int threads, double *scale, double *norms,
                             unsigned char *skipped, fo_result *result)
 {
     const fo_rows *rows = call->rows;
@@ -367,10 +367,7 @@ static fo_status take_norms(const row_call *call, const fo_tensor *tensors, size
         scale[row] = grad_scale;
         if (options->clip && isfinite(max_norm))
             scale[row] *= fo_clip_factor(norm, max_norm);
-        if (rows->norm)
-            rows->norm[row] = norm;
-        if (rows->skipped)
-            rows->skipped[row] = skipped[row];
+        norms[row] = norm;
     }
     return FO_OK;
 }
@@ -470,17 +467,21 @@ fo_status fo_step_rows_abi(uint64_t abi, const fo_group *group, const fo_rows *r
 
     /* One block of memory: the tensors, and what norms need. */
     const int with_norms = options->clip || options->skip_nonfinite;
-    const size_t for_norms = with_norms ? rows->count * (sizeof(double) + 1) : 0;
+    const size_t for_norms = with_norms ? rows->count * (2 * sizeof(double) + 1) : 0;
     row_tensor *noted = malloc((tensor_count + 1) * sizeof *noted + for_norms);
     if (!noted)
         return FO_NO_MEMORY;
     call.tensors = noted;
     status = note_tensors(&call, noted, tensors, tensor_count, held, result);
     const int threads = status == FO_OK ? fo_engage_threads(call.bytes) : 1;
+    double *norms = NULL;
+    unsigned char *skipped = NULL;
     if (status == FO_OK && with_norms) {
-        double *scale = (double *)(noted + tensor_count + 1);
-        unsigned char *skipped = (unsigned char *)(scale + rows->count);
-        status = take_norms(&call, tensors, tensor_count, options, threads, scale, skipped, result);
+        double *const scale = (double *)(noted + tensor_count + 1);
+        norms = scale + rows->count;
+        skipped = (unsigned char *)(norms + rows->count);
+        status = take_norms(&call, tensors, tensor_count, options, threads, scale, norms, skipped,
+                            result);
         call.scale = scale;
         call.skipped = result->skipped ? skipped : NULL;
     }
@@ -488,8 +489,12 @@ fo_status fo_step_rows_abi(uint64_t abi, const fo_group *group, const fo_rows *r
     if (status == FO_OK)
         status = take_measures(&call, threads, &measures);
     if (status == FO_OK) {
-        for (size_t row = 0; !with_norms && rows->skipped && row < rows->count; row++)
-            rows->skipped[row] = 0;
+        for (size_t row = 0; row < rows->count; row++) {
+            if (rows->norm && norms)
+                rows->norm[row] = norms[row];
+            if (rows->skipped)
+                rows->skipped[row] = skipped && skipped[row];
+        }
         fo_parallel(threads, rows->count * call.lines, FO_CHUNK_LINES, update_lines, &call);
         if (fo_rule_describe(group->rule)->carried)
             carry(&call, tensors, tensor_count);

@@ -307,6 +307,14 @@ def test_lanes_without_an_element_trap_nowhere(installed, tmp_path):
         run([program], FASTOPT_ISA=isa)
 
 
+def test_a_step_without_memory_writes_nothing(installed, tmp_path):
+    program = tmp_path / "memory"
+    library = installed / "lib" / "libfastopt.a"
+    flags = [*STRICT, f"-I{installed / 'include'}", "-Wl,--wrap=malloc", "-Wl,--wrap=calloc"]
+    run([*CC, *flags, PROGRAMS / "memory.c", library, "-o", program, *LINK])
+    run([program])
+
+
 def test_an_object_of_cplusplus_may_step_before_main(installed, tmp_path):
     program = tmp_path / "early"
     library = installed / "lib" / "libfastopt.a"
