@@ -126,19 +126,25 @@ FO_INLINE void narrow_buffer(fo_format format, char *to, const uint16_t *random,
 FO_INLINE void narrow_blocks(int squares, fo_block8 *to, const uint16_t *random, const float *from,
                              size_t n)
 {
-    for (size_t i = 0; i < n; i += FO_BLOCK) {
-        fo_block8 *const block = &to[i / FO_BLOCK];
-        const size_t count = n - i < FO_BLOCK ? n - i : FO_BLOCK;
-        float last[FO_BLOCK];
-        const float *x = from + i;
-        if (count < FO_BLOCK) {
+    float last[FO_BLOCK];
+    while (n) {
+        /* The whole blocks, or the part of one that is left. */
+        const size_t blocks = n < FO_BLOCK ? 1 : n / FO_BLOCK;
+        const float *x = from;
+        if (n < FO_BLOCK) {
             __builtin_memset(last, 0, sizeof last);
-            __builtin_memcpy(last, x, count * sizeof *last);
-            x = last;
+            x = __builtin_memcpy(last, from, n * sizeof *last);
         }
-        store_block(block, squares, random ? random + i : NULL, x);
-        if (count < FO_BLOCK)
-            __builtin_memset(block->codes + count, 0, FO_BLOCK - count);
+        for (size_t k = 0; k < blocks; k++)
+            store_block(&to[k], squares, random ? random + k * FO_BLOCK : NULL, x + k * FO_BLOCK);
+        if (n < FO_BLOCK) {
+            __builtin_memset(to->codes + n, 0, FO_BLOCK - n);
+            return;
+        }
+        to += blocks;
+        from += blocks * FO_BLOCK;
+        random = random ? random + blocks * FO_BLOCK : NULL;
+        n -= blocks * FO_BLOCK;
     }
 }
 
