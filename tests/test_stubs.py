@@ -39,8 +39,9 @@ ALLOWED = [
     r"fastopt\.integrations\.sklearn(\.\w+)?\.\w*SearchCV(\.(__init__|set_fit_request))?",
     r"fastopt\.integrations\.threadpoolctl\.FastoptController",
     r"fastopt\.tune\.reporting\.figure\.Figure\.set",
-    # A signature that is made at run time: that of torch's class, and the further keywords.
-    r"fastopt\.integrations\.torch\.\w+\.__init__",
+    # A signature that is made at run time: that of torch's class or the package's, and the further
+    # keywords.
+    r"fastopt\.integrations\.torch(\.\w+)?\.\w+\.__init__",
 ]
 
 RIGHT = """

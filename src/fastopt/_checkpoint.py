@@ -357,11 +357,22 @@ def param_of(
         is_new = remainder is not None and content_remainder is not None
         return param, content_remainder if is_new else remainder
     if content_remainder is not None:
+        _require_remainder(content_remainder, content)
         content = join(content, content_remainder)
     if remainder is None:
         return _converted(param, content), None
     with np.errstate(under="ignore"):
         return split(content.astype(np.float32), param.dtype)
+
+
+def _require_remainder(remainder: NDArray[Any], param: NDArray[Any]) -> None:
+    of_bfloat16 = name_of_dtype(param.dtype) == "bfloat16"
+    if not of_bfloat16 or remainder.dtype != np.int16 or remainder.shape != param.shape:
+        raise ValueError(
+            "a remainder must be int16 beside a bfloat16 parameter of its shape, got "
+            f"{remainder.dtype} of {remainder.shape} beside {name_of_dtype(param.dtype)} of "
+            f"{param.shape}"
+        )
 
 
 # What is kept beside the states, and the keyword for it.

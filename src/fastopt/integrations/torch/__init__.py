@@ -50,12 +50,13 @@ if not hasattr(torch.Tensor, "__dlpack_c_exchange_api__"):
 
 from fastopt import RULES
 from fastopt._core import Rule
-from fastopt.integrations.torch.packages import ADOPT, LAMB, LARS, AdEMAMix, Lion, StableAdamW
 from fastopt.integrations.torch.prodigy import Prodigy
+from fastopt.integrations.torch.pytorch_optimizer import AdEMAMix, StableAdamW
 from fastopt.integrations.torch.schedule_free import ScheduleFreeAdamW, ScheduleFreeSGD
 from fastopt.integrations.torch.states import a_number
 from fastopt.integrations.torch.stepping import Stepping
 from fastopt.integrations.torch.storage import Group
+from fastopt.integrations.torch.timm import ADOPT, LAMB, LARS, Lion
 
 __all__ = [
     "ADOPT",
