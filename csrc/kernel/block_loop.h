@@ -231,7 +231,7 @@ FO_INLINE int step_block(const setting s, const fo_stored *buffers, size_t i)
     vec param[BLOCK_VECTORS];
     for (int k = 0; k < BLOCK_VECTORS; k++) {
         if (FO_ROOT_COST)
-            __asm__ volatile("" : "+v"(group[k].state[ROOT]));
+            hide_value(&group[k].state[ROOT]);
         update_operands(&group[k], s);
         param[k] = group[k].p;
     }

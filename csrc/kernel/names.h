@@ -242,6 +242,8 @@
 #define add_nans FO_NAME(add_nans)
 #undef any_nan
 #define any_nan FO_NAME(any_nan)
+#undef hide_value
+#define hide_value FO_NAME(hide_value)
 #undef draw_words
 #define draw_words FO_NAME(draw_words)
 #undef has_nan

@@ -257,6 +257,16 @@ FO_INLINE int any_nan(nans_seen seen)
 }
 #endif
 
+/* Compilers take x for a new value, so that nothing that follows from it is computed earlier. */
+FO_INLINE void hide_value(vec *x)
+{
+#if FO_VOCABULARY == FO_NEON
+    __asm__ volatile("" : "+w"(*x));
+#else
+    __asm__ volatile("" : "+v"(*x));
+#endif
+}
+
 /* A vector for each pair. product: that of the first pair's words, as first_word takes it. */
 FO_INLINE void draw_words(int size, const fo_draws *draws, words product, words *word)
 {
@@ -329,7 +339,7 @@ FO_INLINE int step_narrow_group(const setting s, int size, const fo_stored *buff
     vec param[FO_NARROW_GROUP];
     for (int k = 0; k < size; k++) {
         if (FO_ROOT_COST)
-            __asm__ volatile("" : "+v"(group[k].state[ROOT]));
+            hide_value(&group[k].state[ROOT]);
         update_operands(&group[k], s);
         param[k] = group[k].p;
     }
