@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastopt._blocks import BLOCK8, unpack
-from fastopt._checkpoint import param_of, wide_param, write
+from fastopt._contents import param_of, wide_param, write
 from fastopt._core import Rule, TensorList
 
 __all__ = ["has_average", "move", "moved_by", "not_training", "training_of"]

@@ -9,29 +9,17 @@ from __future__ import annotations
 import json
 import math
 import numbers
-import operator
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import repeat
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastopt import _checks, _statefile
-from fastopt._blocks import BLOCK8, pack, shape_of, unpack
+from fastopt._blocks import BLOCK8
+from fastopt._contents import converted, param_of, require_like, require_params, wide_param, write
 from fastopt._core import Rule, TensorList
-from fastopt._formats import (
-    DEFAULT,
-    KEYWORDS,
-    STATE_FORMATS,
-    Storage,
-    compute_type,
-    emas_of,
-    from_keywords,
-    join,
-    name_of_dtype,
-    split,
-)
+from fastopt._formats import DEFAULT, KEYWORDS, Storage, emas_of, from_keywords
 from fastopt._statefile import File
 from fastopt._trees import flatten
 
@@ -45,20 +33,15 @@ __all__ = [
     "is_schedule",
     "load",
     "optional_states",
-    "param_of",
     "rate",
     "require_keys",
-    "require_like",
-    "require_params",
     "restore",
     "save",
     "state",
     "state_dict",
     "state_names",
-    "wide_param",
     "with_names",
     "with_rates",
-    "write",
 ]
 
 Groups = list[dict[str, Any]]
@@ -248,7 +231,7 @@ def restore(
         contents = [
             content
             for index, (entry, own) in enumerate(zip(found["state"], own_state, strict=True))
-            for content in _contents(
+            for content in _to_write(
                 rule,
                 entry,
                 own,
@@ -281,27 +264,13 @@ def _ema_to_be(found: float | None, own: float | None) -> float | None:
     return own if found is None or own is None else found
 
 
-def wide_param(param: NDArray[Any], remainder: NDArray[Any] | None) -> NDArray[Any]:
-    """A parameter in the type that it computes in."""
-    return param.astype(compute_type(param)) if remainder is None else join(param, remainder)
-
-
-def write(arrays: Sequence[Any], contents: Sequence[Any], place: Any = ...) -> None:
-    """Write a content into each array, at the same place of all.
-
-    In one call into C, so that Ctrl-C, which Python looks for between its own instructions, comes
-    before the first write or after the last.
-    """
-    list(map(operator.setitem, arrays, repeat(place), contents))
-
-
 def _shape_of(rule: Rule, name: str, own: NDArray[Any], param: NDArray[Any]) -> tuple[int, ...]:
     """That of an array that has the numbers of a state: of the parameter, or of its rows."""
     per_row = own.dtype != BLOCK8 and own.ndim == 1 and own.shape == param.shape[:1]
     return own.shape if per_row or name == rule.carried else param.shape
 
 
-def _contents(
+def _to_write(
     rule: Rule,
     entry: Mapping[str, Any],
     own: Mapping[str, Any],
@@ -314,7 +283,7 @@ def _contents(
     found: list[tuple[Any, Any]] = [
         (
             value,
-            _converted(
+            converted(
                 value, entry[name], _shape_of(rule, name, value, param), name in rule.squares
             ),
         )
@@ -325,54 +294,8 @@ def _contents(
     found += [(param, new), (remainder, new_remainder)]
     if AVERAGE in own:
         average = entry[AVERAGE] if AVERAGE in entry else wide_param(new, new_remainder)
-        found.append((own[AVERAGE], _converted(own[AVERAGE], average)))
+        found.append((own[AVERAGE], converted(own[AVERAGE], average)))
     return [(array, content) for array, content in found if content is not array]
-
-
-def _converted(
-    own: NDArray[Any], content: NDArray[Any], shape: Sequence[int] = (), squares: bool = False
-) -> NDArray[Any]:
-    """The content in the dtype of our own array.
-
-    Where one of the two is in blocks, `shape` is that of their parameter, and `squares` says
-    whether these blocks are of squares.
-    """
-    if content.dtype == own.dtype:
-        return content
-    # By way of float32, from which and to which every dtype can be cast.
-    with np.errstate(under="ignore"):
-        in_blocks = content.dtype == BLOCK8
-        wide = unpack(content, squares, shape) if in_blocks else content.astype(np.float32)
-        return pack(wide, squares) if own.dtype == BLOCK8 else wide.astype(own.dtype)
-
-
-def param_of(
-    param: NDArray[Any],
-    remainder: NDArray[Any] | None,
-    content: NDArray[Any] | None,
-    content_remainder: NDArray[Any] | None,
-) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """What a parameter is to be, and its remainder where it has one: itself without a content."""
-    if content is None:
-        is_new = remainder is not None and content_remainder is not None
-        return param, content_remainder if is_new else remainder
-    if content_remainder is not None:
-        _require_remainder(content_remainder, content)
-        content = join(content, content_remainder)
-    if remainder is None:
-        return _converted(param, content), None
-    with np.errstate(under="ignore"):
-        return split(content.astype(np.float32), param.dtype)
-
-
-def _require_remainder(remainder: NDArray[Any], param: NDArray[Any]) -> None:
-    of_bfloat16 = name_of_dtype(param.dtype) == "bfloat16"
-    if not of_bfloat16 or remainder.dtype != np.int16 or remainder.shape != param.shape:
-        raise ValueError(
-            "a remainder must be int16 beside a bfloat16 parameter of its shape, got "
-            f"{remainder.dtype} of {remainder.shape} beside {name_of_dtype(param.dtype)} of "
-            f"{param.shape}"
-        )
 
 
 # What is kept beside the states, and the keyword for it.
@@ -437,19 +360,6 @@ def _require_initial_value(rule: Rule, group: Mapping[str, Any], name: str) -> N
         if rule.initial_value not in group:
             raise ValueError(f"{name} must have {rule.initial_value!r}")
         _checks.number(rule.initial_value, group[rule.initial_value], least=0)
-
-
-def require_params(
-    found: Sequence[NDArray[Any]] | None, own: Sequence[NDArray[Any]], convert: bool = False
-) -> None:
-    if found is None:
-        return
-    if len(found) != len(own):
-        raise ValueError(f"there are {len(found)} parameters, this optimizer has {len(own)}")
-    for index, (array, param) in enumerate(zip(found, own, strict=True)):
-        require_like(array, param, f"parameter {index}", convert)
-        if not param.flags.writeable:
-            raise ValueError(f"parameter {index} of this optimizer is read-only")
 
 
 def save(file: File, content: Mapping[str, Any], params: Iterable[NDArray[Any]] = ()) -> None:
@@ -517,42 +427,6 @@ def require_keys(
             return
     what = sorted(map(str, found)) if isinstance(found, dict) else type(found).__name__
     raise ValueError(f"{name} must be a dict with the keys {wanted}, got {what}")
-
-
-def require_like(
-    array: Any,
-    own: NDArray[Any],
-    name: str,
-    convert: bool = False,
-    shape: tuple[int, ...] | None = None,
-) -> None:
-    """Raise if an array cannot stand for our own.
-
-    For a state, which may be in blocks, `shape` is that of its parameter.
-    """
-    if not isinstance(array, np.ndarray):
-        raise ValueError(f"{name} must be a numpy.ndarray, got {type(array).__name__}")
-    can_convert = (
-        _is_float(array)
-        and _is_float(own)
-        and _has_shape(array, own.shape if shape is None else shape)
-    )
-    if convert and can_convert:
-        return
-    if array.shape != own.shape or array.dtype != own.dtype:
-        hint = "; convert=True casts" if can_convert else ""
-        raise ValueError(
-            f"{name} must be {name_of_dtype(own.dtype)} of shape {own.shape}, "
-            f"got {name_of_dtype(array.dtype)} of {array.shape}{hint}"
-        )
-
-
-def _is_float(array: NDArray[Any]) -> bool:
-    return name_of_dtype(array.dtype) in ("float64", *STATE_FORMATS)
-
-
-def _has_shape(array: NDArray[Any], shape: tuple[int, ...]) -> bool:
-    return array.shape == (shape_of(shape) if array.dtype == BLOCK8 else shape)
 
 
 def as_json(value: Any, name: str) -> Any:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fastopt import _averages, _checkpoint, _checks, _formats, _rowstates
 from fastopt._classes import rule_of
+from fastopt._contents import write
 from fastopt._copies import (
     attributes_of_subclasses,
     copy_deeply,
@@ -343,7 +344,7 @@ class Population:
                 self._stored = storage
                 raise
             self.skipped_steps = self.skipped_steps[chosen]
-            _checkpoint.write(arrays, moved, first)
+            write(arrays, moved, first)
         return self.params
 
     def copy_rows(self, source: Any, target: Any) -> None:

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastopt import _checkpoint, _checks, _statefile
-from fastopt._checkpoint import PARAM, require_keys, require_like, require_params
+from fastopt._checkpoint import PARAM, require_keys
+from fastopt._contents import require_like, require_params, write
 from fastopt._core import RowList, Rule
 from fastopt._formats import KEYWORDS, Storage
 from fastopt._rows import has_schedule, of_rows, owned, plain, rates, seeds_of, storage_of
@@ -66,7 +67,7 @@ def copy_rows(tensors: RowList, source: NDArray[np.intp], target: NDArray[np.int
         steps = tensors.steps
         steps[:, target] = steps[:, source]
         tensors.steps = steps
-        _checkpoint.write(arrays, copied, target)
+        write(arrays, copied, target)
 
 
 def state_dict(
@@ -151,7 +152,7 @@ def restore(
         if storage.ema is not None and tensors.ema != [None]:
             tensors.ema = [storage.ema]
         names = [(index, name) for index, mine in enumerate(own) for name in mine if name != "step"]
-        _checkpoint.write(
+        write(
             [*(own[index][name] for index, name in names), *(tensors.params if params else ())],
             [*(found["state"][index][name] for index, name in names), *(params or ())],
         )
