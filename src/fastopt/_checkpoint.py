@@ -20,6 +20,7 @@ from fastopt._blocks import BLOCK8
 from fastopt._contents import converted, param_of, require_like, require_params, wide_param, write
 from fastopt._core import Rule, TensorList
 from fastopt._formats import DEFAULT, KEYWORDS, Storage, emas_of, from_keywords
+from fastopt._groups import is_schedule, rate, with_rates
 from fastopt._statefile import File
 from fastopt._trees import flatten
 
@@ -28,20 +29,14 @@ __all__ = [
     "PARAM",
     "REMAINDER",
     "as_json",
-    "flags",
     "in_order",
-    "is_schedule",
     "load",
-    "optional_states",
-    "rate",
     "require_keys",
     "restore",
     "save",
     "state",
     "state_dict",
-    "state_names",
     "with_names",
-    "with_rates",
 ]
 
 Groups = list[dict[str, Any]]
@@ -54,46 +49,6 @@ REMAINDER = "remainder"
 AVERAGE = "ema"
 # Keys that a state_dict has only where they say something.
 _OPTIONAL = ("skipped_steps", "storage", "training", "names")
-
-
-def state_names(rule: Rule, group: Mapping[str, Any]) -> tuple[str, ...]:
-    """The names of the states of the parameters of a group that are shaped like them."""
-    present = (name for name, switch in rule.optional.items() if np.any(group[switch]))
-    return (*rule.states, *present)
-
-
-def flags(rule: Rule) -> list[str]:
-    """The keywords of the class that switch a state on and are nothing else."""
-    return [name for name in rule.optional.values() if name not in rule.hypers]
-
-
-def optional_states(rule: Rule, group: Mapping[str, Any]) -> int:
-    """The set of the optional states of a group, in bits."""
-    return sum(1 << k for k, name in enumerate(rule.optional.values()) if np.any(group[name]))
-
-
-def is_schedule(lr: Any) -> bool:
-    """Whether a learning rate is a function of the step."""
-    return callable(lr) and not isinstance(lr, type)
-
-
-def rate(lr: Any, step: int) -> Any:
-    """The learning rate of a step: the number itself, or what the schedule gives."""
-    if not is_schedule(lr):
-        return lr
-    value = lr(step)
-    # Schedules of other libraries give arrays without dimensions.
-    if getattr(value, "shape", None) == () and hasattr(value, "item"):
-        value = value.item()
-    return _checks.number(f"lr({step})", value, least=0)
-
-
-def with_rates(groups: Groups, step: int) -> list[dict[str, Any]]:
-    """The groups with the rates of a step in place of schedules."""
-    return [
-        {**group, "lr": rate(group["lr"], step)} if "lr" in group else dict(group)
-        for group in groups
-    ]
 
 
 def state(tensors: TensorList) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Parameter groups: dicts of arrays and hyper-parameters, which the caller may edit."""
+"""Parameter groups, which the caller may edit: arrays, hyper-parameters, the rate of a step."""
 
 from __future__ import annotations
 
@@ -7,13 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from fastopt import _checkpoint, _checks
+from fastopt import _checks
 from fastopt._core import Rule, Snapshot
 from fastopt._formats import KEYWORDS, emas_of
 from fastopt._habits import advice
 from fastopt._trees import flatten, map_arrays, match, settled
 
-__all__ = ["ParameterGroups", "complete", "refuse_unknown"]
+__all__ = [
+    "ParameterGroups",
+    "complete",
+    "flags",
+    "is_schedule",
+    "rate",
+    "refuse_unknown",
+    "with_rates",
+]
 
 # Keys of a group that torch's schedulers and users know; a step does not read them.
 _NOTES = ("name", "initial_lr")
@@ -101,7 +109,7 @@ class ParameterGroups:
         self._trees = trees
         self._containers = Snapshot(containers)
         self.seen = Snapshot([groups, *groups, *containers])
-        self.scheduled = any(_checkpoint.is_schedule(group.get("lr")) for group in groups)
+        self.scheduled = any(is_schedule(group.get("lr")) for group in groups)
         # The usual shapes of gradients need no tree walked.
         is_plain = not self.grouped and not self.has_scalars
         self.takes_list = is_plain and isinstance(trees[0], list)
@@ -150,6 +158,35 @@ class ParameterGroups:
         return flat
 
 
+def is_schedule(lr: Any) -> bool:
+    """Whether a learning rate is a function of the step."""
+    return callable(lr) and not isinstance(lr, type)
+
+
+def rate(lr: Any, step: int) -> Any:
+    """The learning rate of a step: the number itself, or what the schedule gives."""
+    if not is_schedule(lr):
+        return lr
+    value = lr(step)
+    # Schedules of other libraries give arrays without dimensions.
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+        value = value.item()
+    return _checks.number(f"lr({step})", value, least=0)
+
+
+def with_rates(groups: Sequence[Mapping[str, Any]], step: int) -> list[dict[str, Any]]:
+    """The groups with the rates of a step in place of schedules."""
+    return [
+        {**group, "lr": rate(group["lr"], step)} if "lr" in group else dict(group)
+        for group in groups
+    ]
+
+
+def flags(rule: Rule) -> list[str]:
+    """The keywords of the class that switch a state on and are nothing else."""
+    return [name for name in rule.optional.values() if name not in rule.hypers]
+
+
 def complete(rule: Rule, defaults: Mapping[str, Any], group: Mapping[str, Any]) -> dict[str, Any]:
     """A group with all its hyper-parameters, in the order of the table."""
     given = {**defaults, **group}
@@ -159,7 +196,7 @@ def complete(rule: Rule, defaults: Mapping[str, Any], group: Mapping[str, Any]) 
         if given[name] is None:
             raise TypeError(f"{rule.class_name}() needs the keyword argument {name}")
     _as_python_bools(given)
-    for name in _checkpoint.flags(rule):
+    for name in flags(rule):
         _checks.flag(name, given[name])
     if rule.initial_value is not None:
         _checks.number(rule.initial_value, given[rule.initial_value], least=0)

@@ -19,7 +19,7 @@ from fastopt._copies import (
 )
 from fastopt._core import Rows, Rule
 from fastopt._entries import Entry
-from fastopt._groups import ParameterGroups, complete, refuse_unknown
+from fastopt._groups import ParameterGroups, complete, rate, refuse_unknown, with_rates
 from fastopt._statefile import File, blaming
 from fastopt._states import tensor_list
 from fastopt._trees import is_groups, settled, without_memmaps
@@ -230,7 +230,7 @@ class Optimizer:
             copies = params.flat_grads(copies, "copies")
         groups = params.groups
         if params.scheduled:
-            groups = _checkpoint.with_rates(groups, max(tensors.steps) + 1)
+            groups = with_rates(groups, max(tensors.steps) + 1)
         seen = None if params.scheduled else params.seen
         if skip_nonfinite is not False:
             skip_nonfinite = _checks.flag("skip_nonfinite", skip_nonfinite)
@@ -266,7 +266,7 @@ class Optimizer:
         for index, group in enumerate(self._params.groups):
             if "lr" not in group:
                 raise ValueError(f"param_groups[{index}] must have 'lr'")
-        first, *others = [_checkpoint.rate(group["lr"], step) for group in self._params.groups]
+        first, *others = [rate(group["lr"], step) for group in self._params.groups]
         if any(other != first for other in others):
             raise ValueError("the groups have different lr; read them from param_groups")
         return first
@@ -274,7 +274,7 @@ class Optimizer:
     @lr.setter
     def lr(self, value: Rate) -> None:
         self._look()
-        number = _checkpoint.rate(value, max(self._tensors.steps) + 1)
+        number = rate(value, max(self._tensors.steps) + 1)
         with self._tensors:
             self._tensors.check([{**group, "lr": number} for group in self._params.groups])
         for group in self._params.groups:

@@ -22,7 +22,7 @@ from fastopt._copies import (
 from fastopt._core import Rule
 from fastopt._entries import Entry
 from fastopt._formats import Storage
-from fastopt._groups import refuse_unknown
+from fastopt._groups import flags, refuse_unknown
 from fastopt._optimizer import Grads, Number, Params
 from fastopt._rows import count_rows, has_schedule, indices, of_rows, owned, rates, storage_of
 from fastopt._rule_names import RuleName
@@ -109,7 +109,7 @@ class Population:
         for name, value in given.items():
             if value is None:
                 raise TypeError(f"Population({self.rule.name!r}) needs the keyword argument {name}")
-        for name in _checkpoint.flags(self.rule):
+        for name in flags(self.rule):
             _checks.flag(name, given[name])
         tree = settled(params)
         if is_groups(tree):

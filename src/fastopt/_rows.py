@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastopt import _checkpoint, _checks
+from fastopt import _checks
 from fastopt._core import Rule
 from fastopt._formats import Storage, from_keywords
+from fastopt._groups import is_schedule, rate
 
 __all__ = [
     "count_rows",
@@ -57,7 +58,7 @@ def owned(value: Any) -> Any:
     """
     if isinstance(value, np.bool_):
         return bool(value)
-    if isinstance(value, (list, tuple)) and any(map(_checkpoint.is_schedule, value)):
+    if isinstance(value, (list, tuple)) and any(map(is_schedule, value)):
         return list(value)
     if isinstance(value, (list, tuple, np.ndarray)):
         array = np.array(value)
@@ -69,7 +70,7 @@ def owned(value: Any) -> Any:
 
 def of_rows(value: Any, rows: Indices) -> Any:
     """A hyper-parameter of some rows."""
-    if isinstance(value, list) and any(map(_checkpoint.is_schedule, value)):
+    if isinstance(value, list) and any(map(is_schedule, value)):
         return [value[row] for row in rows]
     if not (isinstance(value, np.ndarray) and value.ndim):
         value = owned(value)
@@ -79,9 +80,7 @@ def of_rows(value: Any, rows: Indices) -> Any:
 def has_schedule(lr: Any) -> bool:
     if type(lr) in (float, np.ndarray):
         return False
-    return _checkpoint.is_schedule(lr) or (
-        isinstance(lr, (list, tuple)) and any(map(_checkpoint.is_schedule, lr))
-    )
+    return is_schedule(lr) or (isinstance(lr, (list, tuple)) and any(map(is_schedule, lr)))
 
 
 def rates(lr: Any, steps: NDArray[np.int64]) -> Any:
@@ -89,8 +88,8 @@ def rates(lr: Any, steps: NDArray[np.int64]) -> Any:
 
     A schedule is asked once for each number of a step.
     """
-    if _checkpoint.is_schedule(lr):
-        by_step = {step: _checkpoint.rate(lr, step) for step in dict.fromkeys(steps.tolist())}
+    if is_schedule(lr):
+        by_step = {step: rate(lr, step) for step in dict.fromkeys(steps.tolist())}
         if len(by_step) == 1:
             return by_step[int(steps[0])]
         return np.array([by_step[step] for step in steps.tolist()])
@@ -98,7 +97,7 @@ def rates(lr: Any, steps: NDArray[np.int64]) -> Any:
         return lr
     if len(lr) != len(steps):
         raise ValueError(f"lr must have {len(steps)} rates, one for each row, got {len(lr)}")
-    numbers = [_checkpoint.rate(one, step) for one, step in zip(lr, steps.tolist(), strict=True)]
+    numbers = [rate(one, step) for one, step in zip(lr, steps.tolist(), strict=True)]
     return np.array(numbers)
 
 

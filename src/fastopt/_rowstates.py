@@ -17,6 +17,7 @@ from fastopt._checkpoint import PARAM, require_keys
 from fastopt._contents import require_like, require_params, write
 from fastopt._core import RowList, Rule
 from fastopt._formats import KEYWORDS, Storage
+from fastopt._groups import is_schedule
 from fastopt._rows import has_schedule, of_rows, owned, plain, rates, seeds_of, storage_of
 from fastopt._statefile import File
 
@@ -171,13 +172,12 @@ def _with_schedules(own: Any, found: Any, count: int) -> Any:
     """The learning rates found, but for rows that have a schedule of their own."""
     if not has_schedule(own):
         return found
-    if _checkpoint.is_schedule(own):
+    if is_schedule(own):
         return own
     rows = [of_rows(found, np.array([row])) for row in range(count)]
     numbers = [value.item() if isinstance(value, np.ndarray) else value for value in rows]
     return [
-        mine if _checkpoint.is_schedule(mine) else number
-        for mine, number in zip(own, numbers, strict=True)
+        mine if is_schedule(mine) else number for mine, number in zip(own, numbers, strict=True)
     ]
 
 

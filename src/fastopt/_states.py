@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastopt._blocks import BLOCK8, fill
-from fastopt._checkpoint import optional_states, state_names, with_rates
 from fastopt._core import RowList, Rule, TensorList
 from fastopt._formats import Storage, compute_type
-from fastopt._groups import ParameterGroups
+from fastopt._groups import ParameterGroups, with_rates
 from fastopt._placement import Layout, zeros_in_one_block
 from fastopt._rows import count_rows, rates, seeds_of
 from fastopt._rowstates import initial_values
@@ -54,7 +53,7 @@ def tensor_list(
         all_states,
         owners,
         names,
-        [optional_states(rule, group) for group in groups],
+        [_optional_states(rule, group) for group in groups],
         read_only=read_only,
         remainders=[*remainders, *map(storage.remainder, params[new], names[new])],
         seed=storage.seed_of_rounding,
@@ -103,7 +102,7 @@ def row_list(
         states,
         [0] * len(params),
         names,
-        [optional_states(rule, hypers)],
+        [_optional_states(rule, hypers)],
         read_only=read_only,
         remainders=remainders,
         seed=None if seeds is None else int(seeds[0]),
@@ -123,6 +122,17 @@ def row_list(
     if steps is not None:
         tensors.steps = steps
     return tensors
+
+
+def _state_names(rule: Rule, group: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names of the states of the parameters of a group that are shaped like them."""
+    present = (name for name, switch in rule.optional.items() if np.any(group[switch]))
+    return (*rule.states, *present)
+
+
+def _optional_states(rule: Rule, group: Mapping[str, Any]) -> int:
+    """The set of the optional states of a group, in bits."""
+    return sum(1 << k for k, name in enumerate(rule.optional.values()) if np.any(group[name]))
 
 
 def _new_averages(params: Arrays, shares: Sequence[float | None]) -> list[Kept]:
@@ -168,7 +178,7 @@ def _layouts(
     rows: int | None = None,
 ) -> list[Layout]:
     """The layouts of the states of one parameter; last that of what the rule carries."""
-    layouts = storage.layouts(state_names(rule, group), param, called, rows)
+    layouts = storage.layouts(_state_names(rule, group), param, called, rows)
     if rule.carried is not None:
         shape = rule.carried_shape if rows is None else (rows, *rule.carried_shape)
         layouts.append(Layout(param.ctypes.data, shape, np.dtype(np.float64)))
