@@ -1,4 +1,4 @@
-"""What an optimizer remembers, as plain data and as a file, and how both are taken back.
+"""What an optimizer remembers, as plain data, and how that is taken back.
 
 Functions of the parts of an optimizer: its rule, its groups, and the `TensorList` that holds arrays
 and step counts. Everything is verified before the first write.
@@ -6,34 +6,27 @@ and step counts. Everything is verified before the first write.
 
 from __future__ import annotations
 
-import json
-import math
-import numbers
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from fastopt import _checks, _statefile
+from fastopt import _checks
 from fastopt._blocks import BLOCK8
 from fastopt._contents import converted, param_of, require_like, require_params, wide_param, write
 from fastopt._core import Rule, TensorList
 from fastopt._formats import DEFAULT, KEYWORDS, Storage, emas_of, from_keywords
 from fastopt._groups import is_schedule, rate, with_rates
-from fastopt._statefile import File
 from fastopt._trees import flatten
 
 __all__ = [
     "AVERAGE",
-    "PARAM",
+    "OPTIONAL",
     "REMAINDER",
-    "as_json",
     "in_order",
-    "load",
+    "refuse_population",
     "require_keys",
     "restore",
-    "save",
     "state",
     "state_dict",
     "with_names",
@@ -41,14 +34,12 @@ __all__ = [
 
 Groups = list[dict[str, Any]]
 
-# What a parameter is called in a file, where the states have their own names.
-PARAM = "param"
 # What a bfloat16 parameter's remainder is called beside its states.
 REMAINDER = "remainder"
 # What the moving average of a parameter is called there.
 AVERAGE = "ema"
 # Keys that a state_dict has only where they say something.
-_OPTIONAL = ("skipped_steps", "storage", "training", "names")
+OPTIONAL = ("skipped_steps", "storage", "training", "names")
 
 
 def state(tensors: TensorList) -> list[dict[str, Any]]:
@@ -139,8 +130,8 @@ def restore(
 ) -> tuple[int, Storage]:
     """Write a `state_dict`, and parameters if given, into the parts; the count of skipped steps,
     and the storage that is to be: the formats our own, rounding, seed and ema as found."""
-    _refuse_population(found)
-    require_keys(found, ("rule", "param_groups", "state"), "state_dict", _OPTIONAL)
+    refuse_population(found)
+    require_keys(found, ("rule", "param_groups", "state"), "state_dict", OPTIONAL)
     if found["rule"] != rule.name:
         raise ValueError(
             f"state_dict is of the rule {found['rule']!r}, this optimizer is {rule.name!r}"
@@ -317,49 +308,7 @@ def _require_initial_value(rule: Rule, group: Mapping[str, Any], name: str) -> N
         _checks.number(rule.initial_value, group[rule.initial_value], least=0)
 
 
-def save(file: File, content: Mapping[str, Any], params: Iterable[NDArray[Any]] = ()) -> None:
-    """Write a `state_dict`, and parameters if given, as one state file."""
-    arrays = {
-        f"{index}/{name}": value
-        for index, entry in enumerate(content["state"])
-        for name, value in entry.items()
-        if name != "step"
-    }
-    arrays.update((f"{index}/{PARAM}", param) for index, param in enumerate(params))
-    groups = [
-        {name: as_json(value, f"param_groups[{i}][{name!r}]") for name, value in group.items()}
-        for i, group in enumerate(content["param_groups"])
-    ]
-    steps = [entry["step"] for entry in content["state"]]
-    header = {"rule": content["rule"], "param_groups": groups, "steps": steps}
-    header.update((key, content[key]) for key in _OPTIONAL if key in content)
-    _statefile.write(file, header, arrays)
-
-
-def load(file: File) -> tuple[dict[str, Any], list[NDArray[Any]] | None]:
-    """The `state_dict` in a file, and the parameters, if it has them."""
-    header, arrays = _statefile.read(file)
-    with _statefile.blaming(file):
-        _refuse_population(header)
-        require_keys(header, ("rule", "param_groups", "steps"), "the header", _OPTIONAL)
-        steps = header.pop("steps")
-        if not isinstance(steps, list):
-            raise ValueError(f"steps must be a list, got {steps!r:.80}")
-        entries: list[dict[str, Any]] = [{"step": step} for step in steps]
-        params: dict[int, NDArray[Any]] = {}
-        for key, array in arrays.items():
-            number, _, name = key.partition("/")
-            if name == PARAM:
-                params[int(number)] = array
-            else:
-                entries[int(number)][name] = array
-        if params and sorted(params) != list(range(len(steps))):
-            raise ValueError(f"it has {len(params)} of {len(steps)} parameters")
-    ordered = [params[index] for index in range(len(steps))] if params else None
-    return {**header, "state": entries}, ordered
-
-
-def _refuse_population(found: Any) -> None:
+def refuse_population(found: Any) -> None:
     if isinstance(found, dict) and "rows" in found:
         raise ValueError(
             "the state does not fit: it is of a population; a fastopt.Population of as many rows "
@@ -382,22 +331,3 @@ def require_keys(
             return
     what = sorted(map(str, found)) if isinstance(found, dict) else type(found).__name__
     raise ValueError(f"{name} must be a dict with the keys {wanted}, got {what}")
-
-
-def as_json(value: Any, name: str) -> Any:
-    """Any real number as the one that a step takes it for; all else must be what JSON knows."""
-    if isinstance(value, (bool, np.bool_)):
-        return bool(value)
-    if isinstance(value, numbers.Integral):
-        return int(value)
-    if isinstance(value, numbers.Real) and math.isfinite(value):
-        return float(value)
-    try:
-        if json.loads(json.dumps(value, allow_nan=False)) == value:
-            return value
-    except (TypeError, ValueError, RecursionError):
-        pass
-    raise TypeError(
-        f"{name} cannot be kept in a file, got {value!r}; numbers, strings, None, and lists and "
-        "dicts of these can"
-    )

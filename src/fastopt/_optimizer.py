@@ -20,6 +20,7 @@ from fastopt._copies import (
 from fastopt._core import Rows, Rule
 from fastopt._entries import Entry
 from fastopt._groups import ParameterGroups, complete, rate, refuse_unknown, with_rates
+from fastopt._saving import load_optimizer, save_optimizer
 from fastopt._statefile import File, blaming
 from fastopt._states import tensor_list
 from fastopt._trees import is_groups, settled, without_memmaps
@@ -469,7 +470,7 @@ class Optimizer:
         """
         _checks.flag("params", params)
         content = self.state_dict()
-        _checkpoint.save(file, content, self._tensors.params if params else ())
+        save_optimizer(file, content, self._tensors.params if params else ())
 
     def load(self, file: File, *, params: bool | None = None, convert: bool = False) -> None:
         """Go on from a file that `save` wrote.
@@ -494,7 +495,7 @@ class Optimizer:
             _checks.flag("params", params)
         _checks.flag("convert", convert)
         self._look()
-        content, arrays = _checkpoint.load(file)
+        content, arrays = load_optimizer(file)
         with blaming(file):
             if params and arrays is None:
                 raise ValueError("it was saved without params=True")

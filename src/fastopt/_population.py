@@ -26,6 +26,7 @@ from fastopt._groups import flags, refuse_unknown
 from fastopt._optimizer import Grads, Number, Params
 from fastopt._rows import count_rows, has_schedule, indices, of_rows, owned, rates, storage_of
 from fastopt._rule_names import RuleName
+from fastopt._saving import load_population, save_population
 from fastopt._statefile import File, blaming
 from fastopt._states import row_list
 from fastopt._trees import flatten, is_groups, map_arrays, match, settled, without_memmaps
@@ -465,7 +466,7 @@ class Population:
         (array([0.1, 0.2, 0.3]), True)
         """
         _checks.flag("params", params)
-        _rowstates.save(file, self.state_dict(), self._tensors.params if params else ())
+        save_population(file, self.state_dict(), self._tensors.params if params else ())
 
     def load(self, file: File, *, params: bool | None = None) -> None:
         """Go on from a file that `save` wrote, as `fastopt.Optimizer.load` does.
@@ -486,7 +487,7 @@ class Population:
         """
         if params is not None:
             _checks.flag("params", params)
-        content, arrays = _rowstates.load(file)
+        content, arrays = load_population(file)
         with blaming(file):
             if params and arrays is None:
                 raise ValueError("it was saved without params=True")

@@ -1,4 +1,4 @@
-"""What a population remembers, as plain data and as a file, and how both are taken back.
+"""What a population remembers, as plain data, and how that is taken back.
 
 The counterpart of `_checkpoint`. Everything is verified before the first write.
 """
@@ -6,27 +6,26 @@ The counterpart of `_checkpoint`. Everything is verified before the first write.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastopt import _checkpoint, _checks, _statefile
-from fastopt._checkpoint import PARAM, require_keys
+from fastopt import _checkpoint, _checks
+from fastopt._checkpoint import require_keys
 from fastopt._contents import require_like, require_params, write
 from fastopt._core import RowList, Rule
 from fastopt._formats import KEYWORDS, Storage
 from fastopt._groups import is_schedule
-from fastopt._rows import has_schedule, of_rows, owned, plain, rates, seeds_of, storage_of
-from fastopt._statefile import File
+from fastopt._rows import has_schedule, of_rows, owned, rates, seeds_of, storage_of
 
 __all__ = [
+    "OPTIONAL",
     "copy_rows",
     "initial_values",
-    "load",
+    "refuse_one_model",
     "restore",
-    "save",
     "state_dict",
     "written_arrays",
 ]
@@ -36,7 +35,7 @@ Steps = NDArray[np.int64]
 
 _KEYS = ("rule", "rows", "hypers", "state", "storage", "skipped_steps")
 # Only where it is False, and where the arrays have keys
-_OPTIONAL = ("training", "names")
+OPTIONAL = ("training", "names")
 
 
 def initial_values(name: str, hypers: Hypers, count: int) -> NDArray[np.float64]:
@@ -109,8 +108,8 @@ def restore(
 ) -> tuple[Hypers, Storage, Steps]:
     """Write a `state_dict`, and parameters if given, into the arrays; the hyper-parameters, storage
     and counts of skipped steps that are to be."""
-    _refuse_one_model(found)
-    require_keys(found, _KEYS, "state_dict", _OPTIONAL)
+    refuse_one_model(found)
+    require_keys(found, _KEYS, "state_dict", OPTIONAL)
     if found["rule"] != rule.name:
         raise ValueError(
             f"state_dict is of the rule {found['rule']!r}, this population is {rule.name!r}"
@@ -160,7 +159,7 @@ def restore(
     return new, storage, skipped_steps.copy()
 
 
-def _refuse_one_model(found: Any) -> None:
+def refuse_one_model(found: Any) -> None:
     if isinstance(found, dict) and "param_groups" in found:
         raise ValueError(
             "the state does not fit: it is of an optimizer of one model; one of the same class "
@@ -179,45 +178,3 @@ def _with_schedules(own: Any, found: Any, count: int) -> Any:
     return [
         mine if is_schedule(mine) else number for mine, number in zip(own, numbers, strict=True)
     ]
-
-
-def save(file: File, content: Mapping[str, Any], params: Iterable[NDArray[Any]] = ()) -> None:
-    """Write a `state_dict`, and parameters if given, as one state file."""
-    arrays = {
-        f"{index}/{name}": value
-        for index, entry in enumerate(content["state"])
-        for name, value in entry.items()
-    }
-    arrays.update((f"{index}/{PARAM}", param) for index, param in enumerate(params))
-    header = {
-        "rule": content["rule"],
-        "rows": content["rows"],
-        "hypers": {
-            name: _checkpoint.as_json(plain(value), f"hypers[{name!r}]")
-            for name, value in content["hypers"].items()
-        },
-        "storage": {name: plain(value) for name, value in content["storage"].items()},
-        "arrays": len(content["state"]),
-        "skipped_steps": content["skipped_steps"].tolist(),
-    }
-    header.update((key, content[key]) for key in _OPTIONAL if key in content)
-    _statefile.write(file, header, arrays)
-
-
-def load(file: File) -> tuple[dict[str, Any], list[NDArray[Any]] | None]:
-    """The `state_dict` in a file, and the parameters, if it has them."""
-    header, arrays = _statefile.read(file)
-    with _statefile.blaming(file):
-        _refuse_one_model(header)
-        wanted = ("rule", "rows", "hypers", "storage", "arrays", "skipped_steps")
-        require_keys(header, wanted, "the header of a population", _OPTIONAL)
-        count = _checks.integer("arrays", header.pop("arrays"), least=1, most=len(arrays))
-        entries: list[dict[str, Any]] = [{} for _ in range(count)]
-        for key, array in arrays.items():
-            number, _, name = key.partition("/")
-            entries[int(number)][name] = array
-        params = [entry.pop(PARAM) for entry in entries if PARAM in entry]
-        if params and len(params) != count:
-            raise ValueError(f"it has {len(params)} of {count} parameters")
-        skipped_steps = np.array(header["skipped_steps"])
-    return {**header, "state": entries, "skipped_steps": skipped_steps}, params or None
