@@ -49,6 +49,7 @@ include "_sparse.pxi"      # Rows: gradients of some rows only
 include "_rules.pxi"       # Rule, and the function of each rule
 include "_hypers.pxi"      # a parameter group's hyper-parameters
 include "_intervals.pxi"   # which buffers overlap
+include "_buffers.pxi"     # BufferList: parameters and states in memory, and their step
 include "_tensors.pxi"     # TensorList: many arrays in one call
 include "_population.pxi"  # RowList: many models in one call
 include "_dlpack.pxi"      # what a framework's tensor says of its memory

@@ -25,7 +25,7 @@ cdef void write_number(const counter *place, double number) noexcept:
         (<float *>place.data)[0] = <float>number
 
 
-cdef class ExchangeList(TensorList):
+cdef class ExchangeList(BufferList):
     """Tensors with their states, where the framework keeps each tensor's gradient in ``grad``.
 
     A tensor must be dense: its elements fill a block of memory in whatever order. The states have
@@ -57,9 +57,11 @@ cdef class ExchangeList(TensorList):
     cdef list idle           # for each group, whether it is left alone
     cdef list lenient        # for each group, whether squares may be stored whatever the rounding
 
-    def __cinit__(self, rules, params, states, groups, names, optional, tuple source not None,
-                  *, remainders=None):
+    def __cinit__(self, list rules not None, list params not None, list states not None,
+                  list groups not None, list names not None, list optional not None,
+                  tuple source not None, *, list remainders=None):
         cdef fo_exchange *exchange
+        self.hold(rules, params, states, groups, names, optional, remainders)
         self.lenient = [False] * self.group_count
         self.refused = [(None, None)] * self.group_count
         self.idle = [False] * self.group_count
@@ -76,6 +78,7 @@ cdef class ExchangeList(TensorList):
         self.numbers = <double *>calloc(self.count + 1, sizeof(double))
         if not (self.ndims and self.places and self.numbers):
             raise MemoryError
+        self.attach()
 
     def __dealloc__(self):
         free(self.layouts)
@@ -130,7 +133,7 @@ cdef class ExchangeList(TensorList):
         return 0
 
     cdef int check_narrow(self, Py_ssize_t group, const fo_hyper *hyper) except -1:
-        return 0 if self.lenient[group] else TensorList.check_narrow(self, group, hyper)
+        return 0 if self.lenient[group] else BufferList.check_narrow(self, group, hyper)
 
     cdef bint find_number(self, object tensor, counter *place) noexcept:
         """Note where a tensor of one number is; false if it is none on the CPU."""

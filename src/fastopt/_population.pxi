@@ -15,10 +15,7 @@ cdef class RowList(TensorList):
     cdef const uint64_t **counts_of
     cdef double *columns               # K numbers for each hyper-parameter, and for two options
 
-    def __cinit__(self, list rules not None, list params not None, list states not None,
-                  list groups not None, list names not None, list optional not None,
-                  object source=None, bint read_only=False, list remainders=None,
-                  object seed=None, list averages=None, list ema=None):
+    def __cinit__(self, list rules, list params, *others, object seed=None, **keywords):
         cdef Py_ssize_t i
         self.rows = params[0].shape[0]
         self.skipped_rows = numpy.zeros(self.rows, numpy.bool_)
