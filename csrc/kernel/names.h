@@ -285,7 +285,7 @@
 #undef step_block
 #define step_block FO_NAME(step_block)
 
-/* norm.c */
+/* sums.h */
 #undef add_square
 #define add_square FO_NAME(add_square)
 #undef add_whole
