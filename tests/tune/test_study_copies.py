@@ -37,19 +37,32 @@ def test_a_copy_holds_all_and_goes_on_by_itself(tmp_path):
 def test_a_copy_that_cannot_be_written_to_its_end_leaves_no_study(tmp_path, monkeypatch):
     study = tune.Study(SMALL, strategy="random")
     told(study, [1.0, 2.0])
-    target, rows = tmp_path / "target.db", Storage.rows
+    target, contents = tmp_path / "target.db", Storage.contents
 
     def with_one_twice(self):
-        found = rows(self)
-        return {**found, "trials": found["trials"] * 2}
+        description, found = contents(self)
+        return description, {**found, "trials": found["trials"] * 2}
 
     with monkeypatch.context() as patched:
-        patched.setattr(Storage, "rows", with_one_twice)
+        patched.setattr(Storage, "contents", with_one_twice)
         with pytest.raises(OSError, match=r"target\.db"):
             study.copy(target)
     assert tune.studies(target) == []
     study.copy(target)
     assert len(tune.open(target).trials) == 2
+
+
+def test_a_copy_has_the_space_to_which_another_process_has_extended_the_study(tmp_path):
+    source, target = tmp_path / "source.db", tmp_path / "target.db"
+    study = tune.Study({"x": tune.Int(0, 9)}, strategy="random", storage=source)
+    told(study, [1.0, 2.0])
+    wider = {"x": tune.Int(0, 99), "y": tune.Float(0.0, 1.0, initial=0.5)}
+    with tune.Study(wider, strategy="random", storage=source, resume="extend") as extended:
+        told(extended, [0.0])
+        study.copy(target)
+        with tune.open(target) as copied:
+            assert [t.params for t in copied.trials] == [t.params for t in extended.trials]
+            assert repr(copied.space) == repr(extended.space)
 
 
 def test_a_study_is_renamed(tmp_path):

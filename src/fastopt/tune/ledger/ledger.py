@@ -370,11 +370,11 @@ class Ledger:
             self.storage.rename(name)
             self.name = name
 
-    def contents(self) -> tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]:
+    def contents(self) -> tuple[str, dict[str, list[dict[str, Any]]]]:
         """The description and all rows of the study."""
         with self._lock:
             self._kept.write()
-            return self._agreement.description, self.storage.rows()
+            return self.storage.contents()
 
     def notes(self) -> dict[str, Any]:
         """What :meth:`note` has kept."""

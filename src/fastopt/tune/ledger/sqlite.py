@@ -125,12 +125,13 @@ class Storage:
         self.transact(write, durable=True)
         self.name = name
 
-    def rows(self) -> dict[str, list[dict[str, Any]]]:
-        """All that the study has in the tables, by table."""
+    def contents(self) -> tuple[str, dict[str, list[dict[str, Any]]]]:
+        """The description, and all that the study has in the other tables, by table."""
         found: dict[str, list[dict[str, Any]]] = {}
         with self.database.reading() as connection:
             connection.execute("BEGIN")  # one reading of all tables
             try:
+                description = self.description(connection)
                 for table in ("trials", "queue", "notes", "tracebacks"):
                     if table not in table_names(connection):
                         continue  # opened for reading, and of an earlier version
@@ -141,12 +142,10 @@ class Storage:
                     found[table] = [dict(zip(names, row, strict=True)) for row in cursor]
             finally:
                 connection.execute("ROLLBACK")
-        return found
+        return description, found
 
-    def write_study(
-        self, description: dict[str, Any], rows: dict[str, list[dict[str, Any]]]
-    ) -> None:
-        """Make the study, which must be new, of what :meth:`rows` gave; nobody runs a trial."""
+    def write_study(self, description: str, rows: dict[str, list[dict[str, Any]]]) -> None:
+        """Make the study, which must be new, of what :meth:`contents` gave; nobody runs a trial."""
         version = max((trial["version"] for trial in rows["trials"]), default=0)
 
         def write(connection: sqlite3.Connection) -> None:
@@ -156,7 +155,7 @@ class Storage:
                 )
             study = connection.execute(
                 "INSERT INTO studies (name, description, version) VALUES (?, ?, ?)",
-                (self.name, json.dumps(description), version),
+                (self.name, description, version),
             ).lastrowid
             for table, records in rows.items():
                 for record in records:
