@@ -43,8 +43,9 @@ def test_a_space_is_widened_on_resuming(tmp_path):
     # The new space is the study's from now on.
     with tune.Study(new, strategy="random", storage=path) as study:
         assert len(study.trials) == 44
-    with pytest.raises(ValueError, match="has been extended by another process"):
-        stale.ask()
+    for refused in (stale.ask, lambda: stale.enqueue({"x": 0.5, "n": 4, "rule": "adam"})):
+        with pytest.raises(ValueError, match="has been extended by another process"):
+            refused()
 
 
 @pytest.mark.parametrize(

@@ -413,9 +413,14 @@ class Ledger:
 
     def enqueue(self, params: Mapping[str, Any]) -> None:
         """Add a point to the queue."""
-        checked = self.check(params, "the enqueued point")
+        text = params_to_json(self.space, self.check(params, "the enqueued point"))
+
+        def write(connection: sqlite3.Connection) -> None:
+            self._agreement.check(connection)
+            self.storage.enqueue(connection, text)
+
         with self._lock:
-            self.storage.enqueue(params_to_json(self.space, checked))
+            self.storage.transact(write)
             self._history.refresh()
 
     def close(self) -> None:

@@ -200,11 +200,6 @@ class Storage:
             ).fetchone()
         return None if row is None else row[0]
 
-    def enqueue(self, params: str) -> None:
-        """Add a point to the queue."""
-        insert = "INSERT INTO queue (study, params) VALUES (?, ?)"
-        self.transact(lambda connection: connection.execute(insert, (self._study, params)))
-
     def _next_version(self, connection: sqlite3.Connection) -> int:
         connection.execute("UPDATE studies SET version = version + 1 WHERE id = ?", (self._study,))
         (version,) = connection.execute(
@@ -260,6 +255,11 @@ class Storage:
                 number,
             ),
         )
+
+    def enqueue(self, connection: sqlite3.Connection, params: str) -> None:
+        """Add a point to the queue."""
+        insert = "INSERT INTO queue (study, params) VALUES (?, ?)"
+        connection.execute(insert, (self._study, params))
 
     def note(self, connection: sqlite3.Connection, key: str, content: str) -> None:
         """Write a note, in place of an earlier one of that key."""
