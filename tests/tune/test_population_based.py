@@ -129,6 +129,20 @@ def test_interrupted_and_resumed_it_is_the_same(tmp_path, n):
         assert fates(study) == fates(whole)
 
 
+def test_changed_params_are_points_of_the_space_to_which_the_study_is_extended(tmp_path):
+    path = tmp_path / "study.db"
+    with run(Training(), storage=path) as study:
+        before = [trial.lineage for trial in study.trials]
+    wider = {**SPACE, "layers": tune.Int(1, 4, initial=2)}
+    with tune.Study(wider, strategy="random", storage=path, resume="extend") as study:
+        after = [trial.lineage for trial in study.trials]
+    assert any(before)
+    assert after == [
+        [{**change, "params": {**change["params"], "layers": 2}} for change in lineage]
+        for lineage in before
+    ]
+
+
 def test_workers_do_the_same():
     here, there = run(Training()), tune.Study(SPACE, strategy="random")
     there.run(Training(), 8, batch=8, n_jobs=2, scheduler=SCHEDULER)

@@ -224,14 +224,23 @@ class Storage:
         )
 
     def rewrite_params(self, connection: sqlite3.Connection, rewrite: Callable[[str], str]) -> None:
-        """Apply a function to the params of all trials and of all points in the queue."""
-        for table, key in (("trials", "number"), ("queue", "id")):
+        """Apply a function to the params of all trials, what became of them, and the queue's."""
+
+        def rewrite_lineage(text: str) -> str:
+            lineage = json.loads(text)
+            return json.dumps([{**c, "params": rewrite(c["params"])} for c in lineage])
+
+        for table, key, column, change in (
+            ("trials", "number", "params", rewrite),
+            ("trials", "number", "lineage", rewrite_lineage),
+            ("queue", "id", "params", rewrite),
+        ):
             rows = connection.execute(
-                f"SELECT {key}, params FROM {table} WHERE study = ?", (self._study,)
+                f"SELECT {key}, {column} FROM {table} WHERE study = ?", (self._study,)
             ).fetchall()
             connection.executemany(
-                f"UPDATE {table} SET params = ? WHERE study = ? AND {key} = ?",
-                [(rewrite(params), self._study, place) for place, params in rows],
+                f"UPDATE {table} SET {column} = ? WHERE study = ? AND {key} = ?",
+                [(change(text), self._study, place) for place, text in rows],
             )
 
     def revise(
