@@ -349,6 +349,20 @@ class LaterMiddle(Middle):
 LaterMiddle.__name__ = LaterMiddle.__qualname__ = "Middle"
 
 
+def test_the_order_of_a_set_among_the_choices_does_not_matter(tmp_path):
+    def open_with(*order):
+        choices = [set(order), (frozenset(i + 1 for i in order), "a"), {"key": [set(order)]}]
+        space = {"x": tune.Categorical(choices)}
+        return tune.Study(space, strategy="grid", storage=tmp_path / "study.db")
+
+    assert repr({0, 8}) != repr({8, 0})  # as of texts, whose hashes are drawn for each process
+    with open_with(0, 8) as study:
+        study.run(lambda params: 1.0, 1)
+    assert open_with(8, 0).best_params == {"x": {0, 8}}
+    with pytest.raises(ValueError, match=r"\{0, 8\}.* there, .*\{0, 16\}.* here"):
+        open_with(0, 16)
+
+
 def test_a_study_opens_when_its_strategy_has_got_another_option(tmp_path):
     storage = tmp_path / "study.db"
     space = {"x": tune.Float(0.0, 1.0)}

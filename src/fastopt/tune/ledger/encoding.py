@@ -66,6 +66,24 @@ def lineage_from_json(space: Space, text: str) -> list[dict[str, Any]]:
     return [{**c, "params": params_from_json(space, c["params"])} for c in json.loads(text)]
 
 
+class _Text(str):
+    """A text that is its own repr."""
+
+    __repr__ = str.__str__
+
+
+def _ordered(value: Any) -> Any:
+    """``value`` with texts in place of its sets, which each process orders in its own way."""
+    if type(value) in (set, frozenset) and value:
+        text = ", ".join(sorted(repr(_ordered(item)) for item in value))
+        return _Text(f"{{{text}}}" if type(value) is set else f"frozenset({{{text}}})")
+    if type(value) is dict:
+        return {_ordered(key): _ordered(item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(map(_ordered, value))
+    return value
+
+
 def name_value(value: Any) -> Any:
     """JSON for a value that is only ever compared: the same in every process."""
     if _is_plain(value):
@@ -74,7 +92,7 @@ def name_value(value: Any) -> Any:
         return [name_value(item) for item in value]
     if hasattr(value, "__qualname__"):
         return f"{value.__module__}.{value.__qualname__}"
-    text = repr(value)
+    text = repr(_ordered(value))
     # The default repr holds an address, which no other process shares.
     return f"{type(value).__module__}.{type(value).__qualname__}" if " at 0x" in text else text
 
