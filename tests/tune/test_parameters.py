@@ -153,6 +153,7 @@ def test_choices_may_be_any_objects():
     for i, choice in enumerate(choices):
         assert parameter.index(choice) == i
         assert parameter.value(i) is choice
+    assert repr(tune.Categorical([array, 1], initial=array)).endswith("initial=array([0, 1, 2]))")
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,8 @@ def show(parameter: Any) -> str:
     given = [
         f"{field.name}={value!r}" if field.kw_only else repr(value)
         for field in fields(parameter)
-        if (value := getattr(parameter, field.name)) != field.default
+        if (value := getattr(parameter, field.name)) is not field.default
+        and (field.default is None or value != field.default)
     ]
     return f"{type(parameter).__name__}({', '.join(given)})"
 
