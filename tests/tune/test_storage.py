@@ -349,6 +349,14 @@ class LaterMiddle(Middle):
 LaterMiddle.__name__ = LaterMiddle.__qualname__ = "Middle"
 
 
+def test_flags_in_place_of_numbers_are_other_choices(tmp_path):
+    path = tmp_path / "study.db"
+    tune.Study({"x": tune.Categorical([0, 1])}, storage=path).close()
+    with pytest.raises(ValueError, match=r"choices=\[0, 1\].* there, .*choices=\[False, True\]"):
+        tune.Study({"x": tune.Categorical([False, True])}, storage=path)
+    tune.Study({"x": tune.Categorical([0.0, 1.0])}, storage=path).close()
+
+
 def test_the_order_of_a_set_among_the_choices_does_not_matter(tmp_path):
     def open_with(*order):
         choices = [set(order), (frozenset(i + 1 for i in order), "a"), {"key": [set(order)]}]

@@ -199,7 +199,11 @@ def _comparable(*descriptions: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _same_however_written(packed: Mapping[str, Any]) -> dict[str, Any]:
-    same = {"when": packed["when"]}
+    same = {
+        "when": packed["when"],
+        # True equals 1, but is another choice.
+        "flags": [isinstance(choice, bool) for choice in packed.get("choices", ())],
+    }
     if "name" in packed.get("distribution", ()):  # else it is the text of an object
         same["distribution"] = packed["distribution"]
     return same
