@@ -245,6 +245,17 @@ def test_a_fit_that_fails_later_has_the_score_of_an_error_from_then_on():
     assert set(results["mean_test_score"][results["n_resources"] > 1]) == {-1.0}
 
 
+def test_a_fit_that_fails_has_the_score_of_an_error_by_each_of_several_metrics():
+    options = {"scoring": ["r2", "neg_max_error"], "refit": "r2", "return_train_score": True}
+    with pytest.warns(match="2 fits failed"):
+        fitted = search({"fails_after": [0, math.inf]}, error_score=-9.0, **options).fit(*DATA)
+    results = fitted.cv_results_
+    failed = results["param_fails_after"] == 0
+    for metric in ("test_r2", "test_neg_max_error", "train_r2", "train_neg_max_error"):
+        assert results[f"mean_{metric}"][failed].tolist() == [-9.0]
+    assert fitted.best_params_["fails_after"] == math.inf
+
+
 @pytest.mark.filterwarnings("ignore:One or more of the test scores are non-finite")
 def test_a_fit_that_fails_between_two_rungs_leaves_the_others_alone():
     space = {"level": [0.0, 1.0, 2.0], "fails_after": [1, math.inf]}

@@ -102,11 +102,14 @@ def _train_on(
         scores.append(score(x_test, y_test, test))
         times["fit_time"] += trained - started
         times["score_time"] += time.perf_counter() - trained
-    scores += [data.error_score] * (epochs - len(scores))
+    # As scikit-learn has it: of several metrics a number for each.
+    metrics = getattr(data.scorer, "_scorers", None)
+    failed = data.error_score if metrics is None else dict.fromkeys(metrics, data.error_score)
+    scores += [failed] * (epochs - len(scores))
     record = {"fit_error": fold.error, "test_scores": scores[-1], **times}
     record["n_test_samples"] = _num_samples(x_test)
     if data.return_train_score:
-        record["train_scores"] = data.error_score if fold.error else score(x, y, train)
+        record["train_scores"] = failed if fold.error else score(x, y, train)
     return fold, scores, record
 
 
