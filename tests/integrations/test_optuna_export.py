@@ -87,3 +87,9 @@ def test_a_point_in_the_tail_of_a_distribution_is_exported():
     study.add({"x": -50.0}, 1.0)
     study.add({"x": 1e6}, 2.0)
     assert [trial.params["x"] for trial in to_optuna(study).trials] == [-50.0, 1e6]
+
+
+def test_a_point_of_a_fine_grid_is_exported():
+    study = tune.Study({"x": tune.Float(0.0, 1e6, step=0.001)}, strategy="random")
+    study.add({"x": 863178.923}, 1.0)
+    assert to_optuna(study).best_params == {"x": 863178.923}

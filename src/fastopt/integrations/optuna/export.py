@@ -99,7 +99,11 @@ def _distribution(parameter: Any, values: Sequence[Any]) -> BaseDistribution:
     step = None if parameter.log or parameter.distribution is not None else parameter.step
     if parameter.distribution is not None:  # the user may have tried points far out in its tails
         low, high = min([low, *values]), max([high, *values])
-    return FloatDistribution(low, high, log=parameter.log, step=step)
+    made = FloatDistribution(low, high, log=parameter.log, step=step)
+    if not all(map(made._contains, values)):
+        # To Optuna a decimal is beside its grid if the step is small and it has many digits.
+        made = FloatDistribution(low, high)
+    return made
 
 
 def _choice(choice: Any) -> Any:
