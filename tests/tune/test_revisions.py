@@ -35,6 +35,18 @@ def test_a_value_is_corrected_a_trial_invalidated_another_deleted(tmp_path):
     assert other.trials[0].error is None
 
 
+@pytest.mark.filterwarnings("ignore:trial 0 failed")
+def test_a_correction_takes_the_traceback_away():
+    study = tune.Study({"x": tune.Int(0, 4)}, strategy="grid")
+    study.run(lambda params: 1 / params["x"])
+    study.invalidate(0, "a division")
+    assert "ZeroDivisionError" in study.traceback(0)
+    study.correct(0, 9.0)
+    assert study.traceback(0) is None
+    study.invalidate(0, "the data were wrong")
+    assert study.traceback(0) is None
+
+
 @pytest.mark.parametrize("strategy", ["tpe", "bayes", "random"])
 def test_after_a_revision_a_study_goes_on_as_a_resumed_one(tmp_path, strategy):
     path = tmp_path / "study.db"

@@ -264,6 +264,10 @@ class Storage:
                 number,
             ),
         )
+        if state != "failed":
+            connection.execute(
+                "DELETE FROM tracebacks WHERE study = ? AND number = ?", (self._study, number)
+            )
 
     def enqueue(self, connection: sqlite3.Connection, params: str) -> None:
         """Add a point to the queue."""
