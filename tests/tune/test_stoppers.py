@@ -40,9 +40,10 @@ def test_patience_counts_failures_but_not_before_the_first_success():
 
 
 def test_a_run_ends_when_the_objective_has_taken_its_budget():
-    study = study_of_values([1.0, 2.0])
-    for trial, seconds in zip(study.trials, (3.0, 4.0), strict=True):
-        trial.started, trial.finished = 0.0, seconds
+    study = study_of_values([1.0, 2.0, 3.0])
+    # During the last one the clock is set back.
+    for trial, (started, finished) in zip(study.trials, [(0, 3), (0, 4), (9, 2)], strict=True):
+        trial.started, trial.finished = float(started), float(finished)
     assert tune.Budget(7.0).is_enough(study)
     assert not tune.Budget(7.1).is_enough(study)
 

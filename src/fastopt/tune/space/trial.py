@@ -122,7 +122,7 @@ class Trial:
         """How long the trial took; None while it runs."""
         if self.started is None or self.finished is None:
             return None
-        return self.finished - self.started
+        return max(0.0, self.finished - self.started)  # a clock may be set back
 
     def _repr_html_(self) -> str:
         result = {
