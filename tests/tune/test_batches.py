@@ -195,6 +195,8 @@ def test_params_are_arrays_of_fixed_kinds():
         "name": tune.Categorical(["sgd", "adam"]),
         "size": tune.Categorical([1, 2.5]),
         "any": tune.Categorical(objects),
+        "large": tune.Categorical([2**53 + 1, 0.5]),
+        "null": tune.Categorical(["a", "a\0"]),
         "beta": tune.Float(0.0, 1.0, when={"name": "adam"}),
         "k": tune.Int(0, 3, when={"name": "adam"}),
         "how": tune.Categorical(["x", "y"], when={"name": "adam"}),
@@ -212,7 +214,7 @@ def test_params_are_arrays_of_fixed_kinds():
 
     study = tune.Study(space, strategy="random")
     study.run(objective, 16, batch=16)
-    assert "".join(kinds[name] for name in space) == "fibUfOffO"
+    assert "".join(kinds[name] for name in space) == "fibUfOOOffO"
     assert {"adam", "sgd"} == {trial.params["name"] for trial in study.trials}
 
 

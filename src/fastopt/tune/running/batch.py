@@ -24,8 +24,12 @@ def _kind(parameter: Any) -> Any:
     if isinstance(parameter, Categorical):
         kinds = {type(choice) for choice in parameter.choices}
         plain = kinds <= {int, float} or kinds in ({bool}, {str})
-        whole = plain and parameter.when is None
-        return np.array(list(parameter.choices)).dtype if whole else object
+        if not plain or parameter.when is not None:
+            return object
+        column = np.array(parameter.choices)
+        # 2**53 + 1 is no float, for one, and NumPy's texts end in no null character.
+        same = zip(column.tolist(), parameter.choices, strict=True)
+        return column.dtype if all(a == b or b != b for a, b in same) else object
     return np.int64 if isinstance(parameter, Int) and parameter.when is None else np.float64
 
 
