@@ -244,6 +244,19 @@ def test_foreach_and_fused_make_no_difference(keywords):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_parameters_on_the_cpu_are_stepped_whatever_torch_s_default_device_is(name):
+    a, b = make_params(), make_params()
+    run(ours(name, a, **first_variant(name)), a, 2)
+    with torch.device("meta"):
+        optimizer = ours(name, b, **first_variant(name))
+    for number in range(2):
+        set_grads(b, number)
+        with torch.device("meta"):
+            optimizer.step()
+    assert_equal(a, b)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_states_lie_as_their_parameters_do_in_storages_of_their_own(name):
     params = make_params(shapes=[(3,), (0,), (100, 100), (4, 3, 20, 50)])
     params[3].data = params[3].data.to(memory_format=torch.channels_last)

@@ -237,7 +237,7 @@ class Stepping:
             checked.add(param.dtype)
             # Tensors without elements, for the questions whether the dtypes can hold the numbers
             # and whether the rounding suits the states
-            empty = torch.empty(0, dtype=param.dtype)
+            empty = torch.empty(0, dtype=param.dtype, device="cpu")
             (states,) = zeros([empty], [dtypes])
             states.pop(REMAINDER, None)
             carried = []
@@ -251,7 +251,10 @@ class Stepping:
 
     @torch.no_grad()
     def _move_states(self) -> None:
-        """Have the states that torch's constructor made, Adagrad's, where those of a step are."""
+        """Have the states that torch's constructor made, Adagrad's, where those of a step are.
+
+        The count is made anew, too: torch's is on its default device.
+        """
         fresh: list[tuple[torch.Tensor, dict[str, Any], dict[str, torch.dtype], Group]] = []
         owners = []
         for group in self.param_groups:
@@ -260,7 +263,7 @@ class Stepping:
                     rule = self._rule(group)
                     states = self._state_names(rule, group)
                     dtypes = self._storage(rule, group).dtypes(param, "params", states)
-                    fresh.append((part_of(param), {}, dtypes, group))
+                    fresh.append((part_of(param), {"step": a_number(0.0)}, dtypes, group))
                     owners.append(param)
         make_states(fresh)
         for param, (_, made, _, _) in zip(owners, fresh, strict=True):
