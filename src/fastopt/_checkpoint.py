@@ -22,7 +22,9 @@ from fastopt._trees import flatten
 __all__ = [
     "AVERAGE",
     "OPTIONAL",
+    "PARAM",
     "REMAINDER",
+    "copied_state",
     "in_order",
     "refuse_population",
     "require_keys",
@@ -34,6 +36,8 @@ __all__ = [
 
 Groups = list[dict[str, Any]]
 
+# What a parameter is called in a file, where the states have their own names.
+PARAM = "param"
 # What a bfloat16 parameter's remainder is called beside its states.
 REMAINDER = "remainder"
 # What the moving average of a parameter is called there.
@@ -58,27 +62,40 @@ def state(tensors: TensorList) -> list[dict[str, Any]]:
     ]
 
 
+def copied_state(tensors: TensorList, params: bool) -> list[dict[str, Any]]:
+    """The `state`, copied; with the parameters, if wanted."""
+    copied = [
+        {name: value if name == "step" else value.copy() for name, value in entry.items()}
+        for entry in state(tensors)
+    ]
+    for entry, param in zip(copied, tensors.params if params else (), strict=params):
+        entry[PARAM] = param.copy()
+    return copied
+
+
 def state_dict(
-    rule: Rule, groups: Groups, tensors: TensorList, storage: Storage, skipped_steps: int
+    rule: Rule,
+    groups: Groups,
+    tensors: TensorList,
+    storage: Storage,
+    skipped_steps: int,
+    params: bool,
 ) -> dict[str, Any]:
-    """Everything but the parameters, copied. A schedule is replaced by its latest rate.
+    """Everything, copied: the parameters, too, in the entries if wanted. A schedule is replaced by
+    its latest rate. The caller keeps the steps of other threads out.
 
     Hyper-parameters that could not be loaded are refused, so that no file holds any.
     """
     numbered, start = [], 0
-    with tensors:
-        step = max(1, *tensors.steps)
-        for group in with_rates(groups, step):
-            count = len(flatten(group["params"], "")[0])
-            numbered.append({**group, "params": list(range(start, start + count))})
-            start += count
-        tensors.check(numbered)
-        for index, group in enumerate(numbered):
-            _require_initial_value(rule, group, f"param_groups[{index}]")
-        entries = [
-            {name: value if name == "step" else value.copy() for name, value in entry.items()}
-            for entry in state(tensors)
-        ]
+    step = max(1, *tensors.steps)
+    for group in with_rates(groups, step):
+        count = len(flatten(group["params"], "")[0])
+        numbered.append({**group, "params": list(range(start, start + count))})
+        start += count
+    tensors.check(numbered)
+    for index, group in enumerate(numbered):
+        _require_initial_value(rule, group, f"param_groups[{index}]")
+    entries = copied_state(tensors, params)
     result: dict[str, Any] = {"rule": rule.name, "param_groups": numbered, "state": entries}
     if storage != DEFAULT:
         result["storage"] = storage._asdict()

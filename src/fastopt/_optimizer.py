@@ -381,13 +381,19 @@ class Optimizer:
         >>> opt.state_dict()["state"]
         [{'step': 0, 'momentum_buffer': array([0., 0.])}]
         """
+        return self._content(params=False)
+
+    def _content(self, params: bool) -> dict[str, Any]:
+        """The `state_dict`, whose entries have the parameters, too, if wanted: all of one step."""
         self._look()
-        found = _checkpoint.state_dict(
-            self._rule, self._params.groups, self._tensors, self._stored, self.skipped_steps
-        )
-        trees = [group["params"] for group in self._params.groups]
-        found = _checkpoint.with_names(found, trees, self._params.names)
-        return found if self._training else {**found, "training": False}
+        groups, tensors = self._params.groups, self._tensors
+        with tensors:
+            found = _checkpoint.state_dict(
+                self._rule, groups, tensors, self._stored, self.skipped_steps, params
+            )
+            trees = [group["params"] for group in groups]
+            found = _checkpoint.with_names(found, trees, self._params.names)
+            return found if self._training else {**found, "training": False}
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *, convert: bool = False) -> None:
         """Go on from where `state_dict` was taken. The parameters are not part of it.
@@ -468,9 +474,7 @@ class Optimizer:
         >>> other.state[0]["step"], bool((other.param_groups[0]["params"] == weights).all())
         (1, True)
         """
-        _checks.flag("params", params)
-        content = self.state_dict()
-        save_optimizer(file, content, self._tensors.params if params else ())
+        save_optimizer(file, self._content(_checks.flag("params", params)))
 
     def load(self, file: File, *, params: bool | None = None, convert: bool = False) -> None:
         """Go on from a file that `save` wrote.

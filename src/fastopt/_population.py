@@ -409,11 +409,17 @@ class Population:
         >>> models.state_dict()["state"][0]["step"]
         array([0, 0])
         """
-        found = _rowstates.state_dict(
-            self.rule, self.hypers, self._tensors, self._stored, self.skipped_steps
-        )
-        found = _checkpoint.with_names(found, [self._tree], flatten(self._tree, "params")[1])
-        return found if self._training else {**found, "training": False}
+        return self._content(params=False)
+
+    def _content(self, params: bool) -> dict[str, Any]:
+        """The `state_dict`, whose entries have the parameters, too, if wanted: all of one step."""
+        tensors = self._tensors
+        with tensors:
+            found = _rowstates.state_dict(
+                self.rule, self.hypers, tensors, self._stored, self.skipped_steps, params
+            )
+            found = _checkpoint.with_names(found, [self._tree], flatten(self._tree, "params")[1])
+            return found if self._training else {**found, "training": False}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Go on from where `state_dict` was taken. The parameters are not part of it.
@@ -465,8 +471,7 @@ class Population:
         >>> other.lr, bool((other.params == weights).all())
         (array([0.1, 0.2, 0.3]), True)
         """
-        _checks.flag("params", params)
-        save_population(file, self.state_dict(), self._tensors.params if params else ())
+        save_population(file, self._content(_checks.flag("params", params)))
 
     def load(self, file: File, *, params: bool | None = None) -> None:
         """Go on from a file that `save` wrote, as `fastopt.Optimizer.load` does.

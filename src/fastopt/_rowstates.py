@@ -71,32 +71,34 @@ def copy_rows(tensors: RowList, source: NDArray[np.intp], target: NDArray[np.int
 
 
 def state_dict(
-    rule: Rule, hypers: Hypers, tensors: RowList, storage: Storage, skipped_steps: Steps
+    rule: Rule,
+    hypers: Hypers,
+    tensors: RowList,
+    storage: Storage,
+    skipped_steps: Steps,
+    params: bool,
 ) -> dict[str, Any]:
-    """Everything but the parameters, copied. A schedule is replaced by its latest rates.
+    """Everything, copied: the parameters, too, in the entries if wanted. A schedule is replaced by
+    its latest rates. The caller keeps the steps of other threads out.
 
     Hyper-parameters that could not be loaded are refused, so that no file holds any.
     """
-    with tensors:
-        for name in rule.class_hypers:
-            if name not in hypers:
-                raise ValueError(f"hypers must have {name!r}")
-        lr = rates(hypers["lr"], np.maximum(tensors.last_steps, 1))
-        hypers = {**hypers, "lr": lr}
-        tensors.check(hypers)
-        if rule.initial_value is not None:
-            initial_values(rule.initial_value, hypers, tensors.rows)
-        return {
-            "rule": rule.name,
-            "rows": tensors.rows,
-            "hypers": {name: owned(value) for name, value in hypers.items()},
-            "state": [
-                {name: value.copy() for name, value in entry.items()}
-                for entry in _checkpoint.state(tensors)
-            ],
-            "storage": {**storage._asdict(), "seed": copy.copy(storage.seed)},
-            "skipped_steps": skipped_steps.copy(),
-        }
+    for name in rule.class_hypers:
+        if name not in hypers:
+            raise ValueError(f"hypers must have {name!r}")
+    lr = rates(hypers["lr"], np.maximum(tensors.last_steps, 1))
+    hypers = {**hypers, "lr": lr}
+    tensors.check(hypers)
+    if rule.initial_value is not None:
+        initial_values(rule.initial_value, hypers, tensors.rows)
+    return {
+        "rule": rule.name,
+        "rows": tensors.rows,
+        "hypers": {name: owned(value) for name, value in hypers.items()},
+        "state": _checkpoint.copied_state(tensors, params),
+        "storage": {**storage._asdict(), "seed": copy.copy(storage.seed)},
+        "skipped_steps": skipped_steps.copy(),
+    }
 
 
 def restore(

@@ -16,20 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastopt import _checkpoint, _checks, _rowstates, _statefile
-from fastopt._checkpoint import require_keys
+from fastopt._checkpoint import PARAM, require_keys
 from fastopt._rows import plain
 from fastopt._statefile import File
 
 __all__ = ["load_optimizer", "load_population", "save_optimizer", "save_population"]
 
-# What a parameter is called, where the states have their own names.
-_PARAM = "param"
 
-
-def save_optimizer(
-    file: File, content: Mapping[str, Any], params: Iterable[NDArray[Any]] = ()
-) -> None:
-    """Write the `state_dict` of an optimizer, and parameters if given."""
+def save_optimizer(file: File, content: Mapping[str, Any]) -> None:
+    """Write the `state_dict` of an optimizer, and the parameters if its entries have them."""
     arrays = [
         {name: value for name, value in entry.items() if name != "step"}
         for entry in content["state"]
@@ -41,7 +36,7 @@ def save_optimizer(
     steps = [entry["step"] for entry in content["state"]]
     header = {"rule": content["rule"], "param_groups": groups, "steps": steps}
     header.update((key, content[key]) for key in _checkpoint.OPTIONAL if key in content)
-    _statefile.write(file, header, _named(arrays, params))
+    _statefile.write(file, header, _named(arrays))
 
 
 def load_optimizer(file: File) -> tuple[dict[str, Any], list[NDArray[Any]] | None]:
@@ -58,7 +53,7 @@ def load_optimizer(file: File) -> tuple[dict[str, Any], list[NDArray[Any]] | Non
         params: dict[int, NDArray[Any]] = {}
         for key, array in arrays.items():
             number, _, name = key.partition("/")
-            if name == _PARAM:
+            if name == PARAM:
                 params[int(number)] = array
             else:
                 entries[int(number)][name] = array
@@ -68,10 +63,8 @@ def load_optimizer(file: File) -> tuple[dict[str, Any], list[NDArray[Any]] | Non
     return {**header, "state": entries}, ordered
 
 
-def save_population(
-    file: File, content: Mapping[str, Any], params: Iterable[NDArray[Any]] = ()
-) -> None:
-    """Write the `state_dict` of a population, and parameters if given."""
+def save_population(file: File, content: Mapping[str, Any]) -> None:
+    """Write the `state_dict` of a population, and the parameters if its entries have them."""
     header = {
         "rule": content["rule"],
         "rows": content["rows"],
@@ -84,7 +77,7 @@ def save_population(
         "skipped_steps": content["skipped_steps"].tolist(),
     }
     header.update((key, content[key]) for key in _rowstates.OPTIONAL if key in content)
-    _statefile.write(file, header, _named(content["state"], params))
+    _statefile.write(file, header, _named(content["state"]))
 
 
 def load_population(file: File) -> tuple[dict[str, Any], list[NDArray[Any]] | None]:
@@ -99,24 +92,20 @@ def load_population(file: File) -> tuple[dict[str, Any], list[NDArray[Any]] | No
         for key, array in arrays.items():
             number, _, name = key.partition("/")
             entries[int(number)][name] = array
-        params = [entry.pop(_PARAM) for entry in entries if _PARAM in entry]
+        params = [entry.pop(PARAM) for entry in entries if PARAM in entry]
         if params and len(params) != count:
             raise ValueError(f"it has {len(params)} of {count} parameters")
         skipped_steps = np.array(header["skipped_steps"])
     return {**header, "state": entries, "skipped_steps": skipped_steps}, params or None
 
 
-def _named(
-    entries: Iterable[Mapping[str, NDArray[Any]]], params: Iterable[NDArray[Any]]
-) -> dict[str, NDArray[Any]]:
+def _named(entries: Iterable[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
     """The arrays by what they are called in the file."""
-    arrays = {
+    return {
         f"{index}/{name}": value
         for index, entry in enumerate(entries)
         for name, value in entry.items()
     }
-    arrays.update((f"{index}/{_PARAM}", param) for index, param in enumerate(params))
-    return arrays
 
 
 def _as_json(value: Any, name: str) -> Any:

@@ -33,6 +33,32 @@ def content(opt):
 # the parameters in the file
 
 
+@pytest.mark.parametrize(
+    "begin",
+    [fastopt.Momentum, lambda params, lr: fastopt.Population("momentum", params, lr=lr)],
+    ids=["optimizer", "population"],
+)
+def test_a_step_while_a_file_is_written_is_in_none_of_its_arrays(begin):
+    class Slow(io.BytesIO):
+        """While it is written, the parameters are stepped."""
+
+        def write(self, data):
+            opt.step(np.ones((2, 100_000)))
+            return super().write(data)
+
+    params, loaded = np.zeros((2, 2, 100_000))
+    opt, other = begin(params, lr=1.0), begin(loaded, lr=1.0)
+    opt.step(np.ones((2, 100_000)))
+    with Slow() as file:
+        opt.save(file, params=True)
+        file.seek(0)
+        other.load(file)
+    assert np.unique(other.state[0]["step"]).tolist() == [1]
+    assert (other.state[0]["momentum_buffer"] == 1).all()
+    assert (loaded == -1).all()
+    assert (params < -1).all()
+
+
 @pytest.mark.parametrize("cls", CLASSES)
 def test_a_file_with_parameters_restores_both(cls, tmp_path):
     opt, other = make(cls), make(cls)
