@@ -6,6 +6,7 @@ that overlap with the backward pass) is not tested here.
 
 import copy
 import os
+import pickle
 import sys
 
 import deepspeed
@@ -144,6 +145,24 @@ def test_training_goes_on_in_the_other_optimizer(own, other, keywords, from_ours
     run(straight, expected, 2 * STEPS)
     for a, b in zip(params, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [copy.deepcopy, lambda thing: pickle.loads(pickle.dumps(thing))],
+    ids=["copy", "pickle"],
+)
+@pytest.mark.parametrize(("own", "other", "keywords"), PAIRS)
+def test_a_copy_takes_the_steps_of_the_original(own, other, keywords, copied):
+    params = make_params()
+    optimizer = own(params, **keywords)
+    run(optimizer, params, STEPS)
+    twin, its_params = copied((optimizer, params))
+    assert twin.fp32_optimizer_states
+    run(optimizer, params, STEPS, start=STEPS)
+    run(twin, its_params, STEPS, start=STEPS)
+    for a, b in zip(params, its_params, strict=True):
+        assert torch.equal(a, b)
 
 
 def test_what_there_is_no_step_for_is_refused():

@@ -45,6 +45,12 @@ class _Offloaded(Stepping):
         self._given = {"state_format": state_format, **storage}
         torch.optim.Optimizer.__init__(self, model_params, defaults)  # type: ignore[arg-type]
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: of the settings, torch's has those that groups have."""
+        own = {"adam_w_mode", "fp32_optimizer_states"} & vars(self).keys()
+        state: dict[str, Any] = super().__getstate__()  # type: ignore[misc]
+        return state | {name: getattr(self, name) for name in own}
+
     def state_dict(self) -> dict[str, Any]:
         """As DeepSpeed's, with step counts that are numbers."""
         result = super().state_dict()  # type: ignore[misc]
