@@ -15,13 +15,13 @@ FO_INLINE group_plan plan_of(const setting s)
 {
     static const group_plan plans[][2][2] = {
         /*              float: as given, scaled    double: as given, scaled */
-        [FO_LIGHT] = {{{4, 2}, {4, 2}}, {{3, 2}, {4, 2}}},
+        [FO_LIGHT] = {{{4, 2}, {4, 2}}, {{3, 2}, {3, 2}}},
         [FO_MODERATE] = {{{3, 1}, {4, 1}}, {{4, 2}, {4, 2}}},
         [FO_HEAVY] = {{{4, 1}, {4, 1}}, {{4, 2}, {4, 2}}},
     };
     const int scaled = s.preparation == FO_GRAD_PREPARED;
     if (!FO_ROOT_COST)
-        return (group_plan){4, 0};
+        return (group_plan){FO_VOCABULARY == FO_SSE2 ? 2 : 4, 0};
     /* From memory, the divider is not the bottleneck, and prefetchers follow small groups better. */
     if (!FO_HAS_MULTIPLIED_ROOT || s.from_memory)
         return (group_plan){2, 0};
@@ -157,16 +157,15 @@ FO_PART void run(const setting s, const fo_loop_call *call, size_t n, void *cons
 #endif
 
 /* Each call of run is an instance of it. FO_GRAD_PREPARED includes the other preparations. From memory its factors of 1
- * cost nothing; nor does one of them where no roots are multiplied, since the multipliers are idle there. With SSE2 the
- * divider is so slow that both cost next to nothing. From memory, reading by halves gains nothing where there are
- * states and no roots. Optional states have only one instance, since they are seldom used. */
+ * cost nothing; nor does one of them where no roots are multiplied, since the multipliers are idle there. SSE2 has one
+ * instance and short groups, since hardly a CPU is left that has nothing wider. From memory, reading by halves gains
+ * nothing where there are states and no roots. Optional states have only one instance, since they are seldom used. */
 FO_WHOLE void FO_NAME(loop)(const fo_loop_call *call, unsigned optional, size_t n,
                             void *const *buffers)
 {
     enum {
         OPTIONAL_STATES = FO_CAT(FO_OPTIONAL_STATES, FO_KERNEL),
-        HAS_ONE = FO_ONE_INSTANCE || (FO_DOUBLE && FO_ONE_IN_DOUBLE) ||
-                  (FO_ROOT_COST != FO_NO_ROOT && FO_VOCABULARY == FO_SSE2),
+        HAS_ONE = FO_ONE_INSTANCE || (FO_DOUBLE && FO_ONE_IN_DOUBLE) || FO_VOCABULARY == FO_SSE2,
         HAS_FAR = FO_VOCABULARY == FO_AVX512 && (FO_ROOT_COST != FO_NO_ROOT || !STATES),
         HAS_DECAYED = !HAS_ONE && FO_ROOT_COST != FO_NO_ROOT && FO_HAS_MULTIPLIED_ROOT
     };

@@ -27,6 +27,7 @@ static void coefficients(const fo_hyper *hyper, FO_UNUSED uint64_t step, double 
 #define FO_KERNEL adadelta
 #define FO_FILE "rules/adadelta.c"
 #define FO_ROOT_COST FO_HEAVY
+#define FO_ONE_IN_DOUBLE 1
 #include "kernel/rule.h"
 
 #else

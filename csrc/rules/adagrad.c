@@ -23,6 +23,7 @@ static void coefficients(const fo_hyper *hyper, FO_UNUSED uint64_t step, double 
 #define FO_ALWAYS 1 /* For the test of library.c. */
 #define FO_FILE "rules/adagrad.c"
 #define FO_ROOT_COST FO_LIGHT
+#define FO_ONE_IN_DOUBLE 1
 #include "kernel/rule.h"
 
 #else

@@ -30,6 +30,7 @@ static void coefficients(const fo_hyper *hyper, FO_UNUSED uint64_t step, double 
 #define FO_KERNEL rmsprop
 #define FO_FILE "rules/rmsprop.c"
 #define FO_ROOT_COST FO_LIGHT
+#define FO_ONE_IN_DOUBLE 1
 #include "kernel/rule.h"
 
 #else
