@@ -7,6 +7,7 @@
 #include "step.h"
 
 #include "average.h"
+#include "check.h"
 #include "hyper.h"
 #include "narrow.h"
 #include "norm.h"

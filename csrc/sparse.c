@@ -9,6 +9,7 @@
 #include "sparse.h"
 
 #include "average.h"
+#include "check.h"
 #include "convert.h"
 #include "row_wise.h"
 #include "threads/pool.h"

@@ -41,11 +41,6 @@ static inline size_t fo_element_at_line(const fo_tensor *tensor, size_t line)
     return element - before < tensor->n ? element - before : tensor->n;
 }
 
-static inline int fo_is_step_of(const fo_rule_info *info, uint64_t step)
-{
-    return step <= (uint64_t)1 << 53 && (step || !info->needs_step);
-}
-
 /* Where a step begins: a caller that cannot be served is refused, options that are NULL become the defaults,
  * a result that is NULL becomes own, and the result is cleared. */
 static inline fo_status fo_begin_step(uint64_t abi, const fo_options **options, fo_result **result,
@@ -109,11 +104,6 @@ void fo_bind(fo_bound_loop *to, const fo_call *call, const fo_tensor *tensor,
 void fo_update_elements(const fo_bound_loop *it, const fo_call *call, const fo_tensor *tensor,
                         size_t begin, size_t end);
 
-/* Options, groups, and the tensors that have a gradient. *bytes as in fo_call. */
-fo_status fo_check_step(const fo_group *groups, size_t group_count, const fo_tensor *tensors,
-                        size_t tensor_count, const fo_options *options, fo_result *result,
-                        size_t *bytes);
-
 /* The gradients' norm where the options ask for it, whether the step is skipped, and, in call, by what the
  * gradients are scaled. FO_OK or FO_NO_MEMORY. */
 fo_status fo_take_norm(fo_call *call, const fo_tensor *tensors, size_t count,
@@ -137,8 +127,5 @@ void fo_carry(const fo_group *group, uint64_t step, double *carried, const fo_me
 
 /* The loop for the formats of a tensor's buffers, or NULL if there is none: then narrow.h steps them. */
 fo_loop *fo_loop_of(fo_rule rule, const fo_tensor *tensor);
-
-fo_status fo_check_tensor(const fo_group *groups, size_t group_count, const fo_tensor *tensor,
-                          int *is_double);
 
 #endif
