@@ -14,13 +14,8 @@
 
 enum { TILE = FO_TILE, CACHE_LINE = 64, BUFFERS = 2 + FO_MAX_STATES };
 /* Where two places are worked on in turn: elements of a burst, which are whole groups, of mixtures with float32 and of
- * 16 bits alone; and the least distance, which is shorter in tests. */
-enum { BURST = 384, BURST_OF_HALVES = 640 };
-#ifdef FO_LEAST_APART
-enum { LEAST_APART = FO_LEAST_APART / sizeof(float) };
-#else
-enum { LEAST_APART = 1 << 14 };
-#endif
+ * 16 bits alone; and the least distance. */
+enum { BURST = 384, BURST_OF_HALVES = 640, LEAST_APART = FO_LEAST_APART / sizeof(float) };
 
 typedef struct combination {
     fo_format param, grad, state;

@@ -74,6 +74,12 @@ typedef struct fo_loop_call {
     int from_memory;    /* the buffers are larger than all caches */
 } fo_loop_call;
 
+/* Bytes, in the type that is computed in, between two places that are worth working on in turn. Tests have them
+ * closer. */
+#ifndef FO_LEAST_APART
+#define FO_LEAST_APART (1 << 16)
+#endif
+
 /* optional: bit k if the k-th optional state is there. buffers: param, grad, states; what is not there is not
  * read. */
 typedef void fo_loop(const fo_loop_call *call, unsigned optional, size_t n, void *const *buffers);

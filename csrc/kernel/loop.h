@@ -89,11 +89,6 @@ FO_PART void step_group(const setting s, group_plan plan, size_t i, void *const 
         store_operands(&group[k], s, 1, (size_t)k * LANES, LANES, at);
 }
 
-/* Bytes of a buffer between two places that are worth working on in turn. Tests have them closer. */
-#ifndef FO_LEAST_APART
-#define FO_LEAST_APART (1 << 16)
-#endif
-
 /* Whole groups from element i up to n. With a burst, in two places in turn, burst bytes of param
  * at each: while one place waits at the start of a page, or for lines that are not there yet, hardware
  * prefetchers get ahead at the other. Returns the next element. */
