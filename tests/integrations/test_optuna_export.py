@@ -93,3 +93,12 @@ def test_a_point_of_a_fine_grid_is_exported():
     study = tune.Study({"x": tune.Float(0.0, 1e6, step=0.001)}, strategy="random")
     study.add({"x": 863178.923}, 1.0)
     assert to_optuna(study).best_params == {"x": 863178.923}
+
+
+def test_choices_that_optuna_takes_for_equal_are_kept_apart(tmp_path):
+    study = tune.Study({"x": tune.Categorical([1, True, "(2,)", (2,)])}, strategy="grid")
+    study.run(lambda params: float(params["x"] is True))
+    theirs = to_optuna(study, f"sqlite:///{tmp_path}/optuna.db")
+    assert [trial.params["x"] for trial in theirs.trials] == [
+        "0: 1", "1: True", "2: '(2,)'", "3: (2,)"
+    ]  # fmt: skip

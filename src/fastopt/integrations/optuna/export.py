@@ -55,8 +55,9 @@ def to_optuna(
     Notes
     -----
     Notes and the reason of a failure become user attributes. Values by epoch become intermediate
-    values. Choices that Optuna cannot store are written as their ``repr``. If trials have been
-    deleted, Optuna numbers the others anew.
+    values. Choices that Optuna cannot store are written as their ``repr``, and choices that it
+    takes for equal, such as 1 and True, as their place and ``repr``. If trials have been deleted,
+    Optuna numbers the others anew.
 
     Examples
     --------
@@ -76,7 +77,7 @@ def to_optuna(
         )
         for name, parameter in study.space.parameters.items()
     }
-    trials = [_trial(trial, distributions) for trial in seen]
+    trials = [_trial(trial, study.space, distributions) for trial in seen]
     made = optuna.create_study(
         storage=storage,
         study_name=study.name if study_name is None else study_name,
@@ -88,7 +89,7 @@ def to_optuna(
 
 def _distribution(parameter: Any, values: Sequence[Any]) -> BaseDistribution:
     if isinstance(parameter, tune.Categorical):
-        return CategoricalDistribution([_choice(choice) for choice in parameter.choices])
+        return CategoricalDistribution(_choices(parameter.choices))
     # Not the given bounds: a step may not divide the range, and a distribution may have no end.
     low, high = parameter.from_unit(0.0), parameter.from_unit(1.0)
     if isinstance(parameter, tune.Int):
@@ -106,15 +107,23 @@ def _distribution(parameter: Any, values: Sequence[Any]) -> BaseDistribution:
     return made
 
 
-def _choice(choice: Any) -> Any:
-    return choice if type(choice) in PLAIN else repr(choice)
+def _choices(choices: Sequence[Any]) -> list[Any]:
+    """What Optuna stores for each choice."""
+    stored = [choice if type(choice) in PLAIN else repr(choice) for choice in choices]
+    if len(set(stored)) == len(stored):
+        return stored
+    # To Optuna True is 1, and a text may be the repr of another choice.
+    return [f"{place}: {choice!r}" for place, choice in enumerate(choices)]
 
 
-def _trial(trial: tune.Trial, distributions: dict[str, BaseDistribution]) -> FrozenTrial:
-    params = {
-        name: _choice(value) if isinstance(distributions[name], CategoricalDistribution) else value
-        for name, value in trial.params.items()
-    }
+def _trial(
+    trial: tune.Trial, space: tune.Space, distributions: dict[str, BaseDistribution]
+) -> FrozenTrial:
+    params = trial.params
+    for name, value in params.items():
+        distribution = distributions[name]
+        if isinstance(distribution, CategoricalDistribution):
+            params[name] = distribution.choices[space.parameters[name].index(value)]
     attributes = dict(trial.notes)
     if trial.error is not None:
         attributes["error"] = trial.error
