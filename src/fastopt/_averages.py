@@ -7,7 +7,8 @@ steps have reached. The average lies on the other side of the parameter, at a di
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -52,10 +53,10 @@ def moved_by(rule: Rule, hypers: Mapping[str, Any], training: bool) -> Any:
     return back if training else -back
 
 
-def move(rule: Rule, tensors: TensorList, factors: Sequence[Any], note: Callable[[], None]) -> None:
+def move(rule: Rule, tensors: TensorList, factors: Sequence[Any], note: partial[None]) -> None:
     """Move each parameter by a factor of its z_offset: a number, or one for each row.
 
-    `note` is called before the first write, when nothing can fail any more.
+    `note` is called together with the writes, when nothing can fail any more.
     """
     place = rule.states.index("z_offset")
     if not all(param.flags.writeable for param in tensors.params):
@@ -74,8 +75,7 @@ def move(rule: Rule, tensors: TensorList, factors: Sequence[Any], note: Callable
             point, rest = param_of(param, remainder, np.where(weight == 0, wide, moved), None)
             arrays += [param] if remainder is None else [param, remainder]
             contents += [point] if rest is None else [point, rest]
-        note()
-        write(arrays, contents)
+        write(arrays, contents, [note])
 
 
 def _wide_state(state: NDArray[Any], param: NDArray[Any]) -> NDArray[Any]:

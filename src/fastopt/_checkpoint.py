@@ -6,7 +6,9 @@ and step counts. Everything is verified before the first write.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from itertools import repeat
 from typing import Any
 
 from numpy.typing import NDArray
@@ -142,11 +144,15 @@ def restore(
     groups: Groups,
     tensors: TensorList,
     own_storage: Storage,
+    notes: Callable[[int, Storage], Iterable[partial[None]]],
     params: Sequence[NDArray[Any]] | None = None,
     convert: bool = False,
-) -> tuple[int, Storage]:
-    """Write a `state_dict`, and parameters if given, into the parts; the count of skipped steps,
-    and the storage that is to be: the formats our own, rounding, seed and ema as found."""
+) -> None:
+    """Write a `state_dict`, and parameters if given, into the parts.
+
+    `notes` has the calls by which the optimizer keeps the count of skipped steps, and the storage
+    that is to be: the formats our own, rounding, seed and ema as found.
+    """
     refuse_population(found)
     require_keys(found, ("rule", "param_groups", "state"), "state_dict", OPTIONAL)
     if found["rule"] != rule.name:
@@ -207,19 +213,26 @@ def restore(
         try:
             tensors.seed = storage.seed_of_rounding
             tensors.check([{**group, "lr": rate(group["lr"], 1)} for group in new_groups])
-            tensors.steps = [entry["step"] for entry in found["state"]]
+            tensors.steps = steps = [entry["step"] for entry in found["state"]]
         except (TypeError, ValueError) as error:
-            tensors.steps, tensors.seed = before
             raise ValueError(f"state_dict does not fit: {error}") from error
+        finally:
+            tensors.steps, tensors.seed = before
         for group, new, ema in zip(groups, new_groups, emas, strict=True):
-            group.update(new)
-            if "ema" in group:
-                group["ema"] = ema
-        tensors.ema = emas
-        write([array for array, _ in contents], [content for _, content in contents])
-    return skipped_steps, own_storage._replace(
-        rounding=storage.rounding, seed=storage.seed, ema=default_ema
-    )
+            if "ema" in group or "ema" in new:
+                new["ema"] = ema
+        to_be = own_storage._replace(rounding=storage.rounding, seed=storage.seed, ema=default_ema)
+        write(
+            [array for array, _ in contents],
+            [content for _, content in contents],
+            [
+                partial(setattr, tensors, "steps", steps),
+                partial(setattr, tensors, "seed", storage.seed_of_rounding),
+                *map(partial, repeat(dict.update), groups, new_groups),
+                partial(setattr, tensors, "ema", emas),
+                *notes(skipped_steps, to_be),
+            ],
+        )
 
 
 def _ema_to_be(found: float | None, own: float | None) -> float | None:

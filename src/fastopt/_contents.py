@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
-from itertools import repeat
+from collections.abc import Iterable, Sequence
+from functools import partial
+from itertools import chain, repeat
 from typing import Any
 
 import numpy as np
@@ -116,10 +117,16 @@ def converted(
         return pack(wide, squares) if own.dtype == BLOCK8 else wide.astype(own.dtype)
 
 
-def write(arrays: Sequence[Any], contents: Sequence[Any], place: Any = ...) -> None:
-    """Write a content into each array, at the same place of all.
+def write(
+    arrays: Sequence[Any],
+    contents: Sequence[Any],
+    notes: Iterable[partial[None]],
+    place: Any = ...,
+) -> None:
+    """Write a content into each array, at the same place of all, after the calls in notes.
 
-    In one call into C, so that Ctrl-C, which Python looks for between its own instructions, comes
-    before the first write or after the last.
+    All in one call into C, so that Ctrl-C, which Python looks for between its own instructions,
+    comes before the first write or after the last. What the notes call is not written in Python.
     """
-    list(map(operator.setitem, arrays, repeat(place), contents))
+    writes = map(operator.setitem, arrays, repeat(place), contents)
+    list(chain(map(partial.__call__, notes), writes))

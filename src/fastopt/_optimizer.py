@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence, ValuesView
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
@@ -431,11 +432,19 @@ class Optimizer:
     def _take_over(self, content: Any, params: Any, convert: bool) -> None:
         training = _averages.training_of(content, self._rule)
         content, params = _checkpoint.in_order(content, params, self._params.names)
-        self.skipped_steps, self._stored = _checkpoint.restore(
-            content, self._rule, self._params.groups, self._tensors, self._stored, params, convert
+
+        def notes(skipped_steps: int, stored: _formats.Storage) -> list[partial[None]]:
+            return [
+                partial(setattr, self, "skipped_steps", skipped_steps),
+                partial(setattr, self, "_stored", stored),
+                partial(setattr, self, "_training", training),
+                partial(setattr, self._params, "default_ema", stored.ema),
+            ]
+
+        groups, tensors = self._params.groups, self._tensors
+        _checkpoint.restore(
+            content, self._rule, groups, tensors, self._stored, notes, params, convert
         )
-        self._params.default_ema = self._stored.ema
-        self._training = training
 
     def save(self, file: File, *, params: bool = False) -> None:
         """Write the state to a file: atomically, and so that it is on the disk on return.

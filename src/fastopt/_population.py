@@ -324,28 +324,35 @@ class Population:
         chosen = indices("rows", rows, len(self), distinct=True)
         if not len(chosen):
             raise ValueError("rows must name at least one row, got none")
-        with self._tensors:
-            before = self._tensors
+        before, storage = self._tensors, self._stored
+        with before:
             arrays = _rowstates.written_arrays(before)
             moved = [array[chosen] for array in arrays]
             first = slice(len(chosen))
-            storage = self._stored
-            self._stored = storage._replace(seed=of_rows(storage.seed, chosen))
-            try:
-                # The views are checked before anything is written into them.
-                self._build(
-                    map_arrays(lambda array: array[first], self._tree),
-                    {name: of_rows(value, chosen) for name, value in self.hypers.items()},
-                    [[state[first] for state in states] for states in before.states],
-                    [None if array is None else array[first] for array in before.remainders],
-                    before.steps[:, chosen],
-                    [None if array is None else array[first] for array in before.averages],
-                )
-            except BaseException:
-                self._stored = storage
-                raise
-            self.skipped_steps = self.skipped_steps[chosen]
-            write(arrays, moved, first)
+            tree = map_arrays(lambda array: array[first], self._tree)
+            hypers = {name: of_rows(value, chosen) for name, value in self.hypers.items()}
+            storage = storage._replace(seed=of_rows(storage.seed, chosen))
+            # The views are checked before anything is written into them.
+            tensors = row_list(
+                self.rule,
+                storage,
+                tree,
+                hypers,
+                [[state[first] for state in states] for states in before.states],
+                [None if array is None else array[first] for array in before.remainders],
+                before.steps[:, chosen],
+                [None if array is None else array[first] for array in before.averages],
+            )
+            new = {
+                "_tensors": tensors,
+                "_tree": tree,
+                "_stored": storage,
+                "hypers": hypers,
+                "skipped_steps": self.skipped_steps[chosen],
+            }
+            with tensors:
+                notes = [partial(setattr, self, name, value) for name, value in new.items()]
+                write(arrays, moved, notes, first)
         return self.params
 
     def copy_rows(self, source: Any, target: Any) -> None:
@@ -441,12 +448,18 @@ class Population:
     def _take_over(self, content: Any, params: Any) -> None:
         training = _averages.training_of(content, self.rule)
         content, params = _checkpoint.in_order(content, params, flatten(self._tree, "params")[1])
-        self.hypers, storage, self.skipped_steps = _rowstates.restore(
-            content, self.rule, self.hypers, self._tensors, params
-        )
-        (ema,) = self._tensors.ema
-        self._stored = self._stored._replace(rounding=storage.rounding, seed=storage.seed, ema=ema)
-        self._training = training
+        formats = {name: getattr(self._stored, name) for name in ("state_format", "master_weights")}
+
+        def notes(hypers: Any, storage: Storage, skipped_steps: Any) -> list[partial[None]]:
+            new = {
+                "hypers": hypers,
+                "skipped_steps": skipped_steps,
+                "_stored": storage._replace(**formats),
+                "_training": training,
+            }
+            return [partial(setattr, self, name, value) for name, value in new.items()]
+
+        _rowstates.restore(content, self.rule, self.hypers, self._tensors, notes, params)
 
     def save(self, file: File, *, params: bool = False) -> None:
         """Write the state to a file, as `fastopt.Optimizer.save` does.

@@ -6,7 +6,8 @@ The counterpart of `_checkpoint`. Everything is verified before the first write.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -66,8 +67,7 @@ def copy_rows(tensors: RowList, source: NDArray[np.intp], target: NDArray[np.int
         copied = [array[source] for array in arrays]
         steps = tensors.steps
         steps[:, target] = steps[:, source]
-        tensors.steps = steps
-        write(arrays, copied, target)
+        write(arrays, copied, [partial(setattr, tensors, "steps", steps)], target)
 
 
 def state_dict(
@@ -106,10 +106,14 @@ def restore(
     rule: Rule,
     hypers: Hypers,
     tensors: RowList,
+    notes: Callable[[Hypers, Storage, Steps], Iterable[partial[None]]],
     params: Sequence[NDArray[Any]] | None = None,
-) -> tuple[Hypers, Storage, Steps]:
-    """Write a `state_dict`, and parameters if given, into the arrays; the hyper-parameters, storage
-    and counts of skipped steps that are to be."""
+) -> None:
+    """Write a `state_dict`, and parameters if given, into the arrays.
+
+    `notes` has the calls by which the population keeps the hyper-parameters, storage and counts of
+    skipped steps that are to be.
+    """
     refuse_one_model(found)
     require_keys(found, _KEYS, "state_dict", OPTIONAL)
     if found["rule"] != rule.name:
@@ -146,19 +150,26 @@ def restore(
             tensors.check(new)
             if rule.initial_value is not None:
                 initial_values(rule.initial_value, new, tensors.rows)
-            tensors.steps = np.array([entry["step"] for entry in found["state"]])
+            tensors.steps = steps = np.array([entry["step"] for entry in found["state"]])
         except (TypeError, ValueError) as error:
-            tensors.steps, tensors.seeds = before
             raise ValueError(f"state_dict does not fit: {error}") from error
+        finally:
+            tensors.steps, tensors.seeds = before
         new["lr"] = _with_schedules(hypers["lr"], new["lr"], tensors.rows)
-        if storage.ema is not None and tensors.ema != [None]:
-            tensors.ema = [storage.ema]
+        if storage.ema is None or tensors.ema == [None]:
+            storage = storage._replace(ema=tensors.ema[0])
         names = [(index, name) for index, mine in enumerate(own) for name in mine if name != "step"]
         write(
             [*(own[index][name] for index, name in names), *(tensors.params if params else ())],
             [*(found["state"][index][name] for index, name in names), *(params or ())],
+            [
+                # First, since NumPy checks them in Python
+                partial(setattr, tensors, "steps", steps),
+                partial(setattr, tensors, "seeds", seeds_of(storage, tensors.rows)),
+                partial(setattr, tensors, "ema", [storage.ema]),
+                *notes(new, storage, skipped_steps.copy()),
+            ],
         )
-    return new, storage, skipped_steps.copy()
 
 
 def refuse_one_model(found: Any) -> None:

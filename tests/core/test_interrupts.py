@@ -2,6 +2,7 @@
 and others are not.
 """
 
+import os
 import sys
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import fastopt
 
 COUNT = 3
+PACKAGE = os.path.dirname(fastopt.__file__)
 
 
 def arrays():
@@ -79,3 +81,44 @@ def test_no_instruction_runs_while_some_arrays_are_written(make, action_of, writ
         sys.settrace(None)
     counts.add(sum(not np.array_equal(*pair) for pair in zip(watched, before, strict=True)))
     assert counts == {0, COUNT}
+
+
+def content(optimizer, params):
+    """All that an optimizer is, for comparisons."""
+    found = [vars(optimizer).get("hypers"), optimizer.skipped_steps, optimizer._stored]
+    if hasattr(optimizer, "param_groups"):
+        found.append([{**group, "params": None} for group in optimizer.param_groups])
+    return repr((found, optimizer._training, optimizer.lr, optimizer.state, params))
+
+
+class Interruption(BaseException):
+    pass
+
+
+@pytest.mark.parametrize(("make", "action_of", "written"), ACTIONS.values(), ids=ACTIONS)
+def test_an_action_that_is_interrupted_is_done_or_has_changed_nothing(make, action_of, written):
+    seen = []
+    while not seen or seen[-1] is not None:
+        params, optimizer = trained(make)
+        action = action_of(optimizer)
+        before = content(optimizer, params)
+        places = iter(range(len(seen)))
+
+        def look(frame, event, argument, left=places):
+            # Where Python looks for Ctrl-C: at the beginning of a function, and after a call
+            is_ours = frame.f_code.co_filename.startswith(PACKAGE)
+            if is_ours and event != "c_call" and next(left, None) is None:
+                raise Interruption
+
+        sys.setprofile(look)
+        try:
+            action()
+            sys.setprofile(None)
+            seen.append(None)
+        except Interruption:
+            seen.append(content(optimizer, params))
+        finally:
+            sys.setprofile(None)
+    done = content(optimizer, params)
+    assert done != before
+    assert {before} <= {*seen} - {None} <= {before, done}
