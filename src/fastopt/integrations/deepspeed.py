@@ -48,8 +48,8 @@ class _Offloaded(Stepping):
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles: of the settings, torch's has those that groups have."""
         own = {"adam_w_mode", "fp32_optimizer_states"} & vars(self).keys()
-        state: dict[str, Any] = super().__getstate__()  # type: ignore[misc]
-        return state | {name: getattr(self, name) for name in own}
+        state: Any = super().__getstate__()
+        return {**state, **{name: getattr(self, name) for name in own}}
 
     def state_dict(self) -> dict[str, Any]:
         """As DeepSpeed's, with step counts that are numbers."""
