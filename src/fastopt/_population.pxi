@@ -8,7 +8,7 @@ cdef class RowList(TensorList):
     """
 
     cdef readonly Py_ssize_t rows
-    cdef readonly object skipped_rows  # of the last step; an array of K bools
+    cdef public object skipped_rows  # of the last step; an array of K bools
     cdef cnp.ndarray row_seeds         # K numbers of 64 bits
     cdef fo_tensor *of_rows            # the tensors, with the elements of a single row
     cdef uint64_t *counts              # for each array those of its rows

@@ -343,6 +343,7 @@ class Population:
                 before.steps[:, chosen],
                 [None if array is None else array[first] for array in before.averages],
             )
+            tensors.skipped_rows = before.skipped_rows[chosen]
             new = {
                 "_tensors": tensors,
                 "_tree": tree,

@@ -198,6 +198,14 @@ def test_select_moves_rows_and_their_states_to_the_front(rule, random):
     assert twins.differing() is None
 
 
+def test_select_keeps_which_rows_were_skipped():
+    models = fastopt.Population("sgd", np.zeros((3, 1)), lr=1.0)
+    models.step(np.array([[np.nan], [1.0], [np.inf]]), skip_nonfinite=True)
+    models.select([1, 2])
+    assert models.skipped.tolist() == [False, True]
+    assert models.skipped_steps.tolist() == [0, 1]
+
+
 def test_select_takes_a_mask_and_returns_the_structure_of_the_parameters():
     arrays = {"w": np.arange(6.0).reshape(3, 2), "b": np.arange(3.0)}
     models = fastopt.Population("sgd", arrays, lr=[0.1, 0.2, 0.3])
