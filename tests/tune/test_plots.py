@@ -79,6 +79,66 @@ def test_a_single_trial_can_be_drawn(name):
     assert_all_trials_are_shown(study)
 
 
+@needs_matplotlib
+def test_trials_and_epochs_are_counted_in_whole_numbers():
+    study = tune.Study({"x": tune.Float(0.0, 1.0), "y": tune.Int(1, 3)}, seed=0)
+    study.tell(study.ask(), 0.5, values=[0.5])
+    history, curves = study.plot.history().axes[0], study.plot.curves().axes[0]
+    for axes, number in ((history, 0), (curves, 1)):
+        low, high = axes.get_xlim()
+        assert [tick for tick in axes.get_xticks() if low <= tick <= high] == [number]
+    bar = study.plot.slices().axes[-1]
+    assert bar.get_yticks().tolist() == [0.0, 1.0]
+    assert bar.get_ylim() == (0.0, 1.0)
+
+
+@needs_matplotlib
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ([7.0], {1.0: "7"}),
+        ([2.0, 2.0, 2.0, 2.0], {1.0: "2"}),
+        ([0.0, 0.0, 0.0, 3.0], {1.0: "0", 0.0: "3"}),
+        ([1.0, 4.0, 2.0], {1.0: "1", 0.5: "2", 0.0: "4"}),
+    ],
+)
+def test_values_are_named_where_lines_end(values, named):
+    study = tune.Study({"x": tune.Float(0.0, 1.0)}, strategy="sobol")
+    for value in values:
+        study.tell(study.ask(), value)
+    axes = study.plot.parallel().axes[0]
+    labels = {text.xy[1]: text.get_text() for text in axes.texts if text.xy[0] == 1}
+    assert labels == named
+    assert named.keys() <= {line.get_ydata()[-1] for line in axes.lines if line.get_marker() == "o"}
+
+
+@needs_matplotlib
+@pytest.mark.parametrize("value", [0.3, 0.0, -5.0])
+def test_equal_results_are_one_level_and_leave_nothing_to_explain(value):
+    study = tune.Study({"x": tune.Float(0.0, 1.0), "y": tune.Int(1, 3)}, strategy="random")
+    study.run(lambda params: value, 20)
+    bar = study.plot.contour().axes[1]
+    (label,) = bar.get_yticklabels()
+    assert float(label.get_text().replace("\N{MINUS SIGN}", "-")) == value
+    assert [bar.get_width() for bar in study.plot.importance().axes[0].patches] == [0.0] * 3
+
+
+@needs_matplotlib
+def test_a_contour_of_few_trials_is_of_the_first_parameters():
+    study = tune.Study({name: tune.Float(0.0, 1.0) for name in "abc"}, strategy="sobol")
+    study.run(lambda params: params["c"], 7)
+    axes = study.plot.contour().axes[0]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("a", "b")
+
+
+@needs_matplotlib
+def test_curves_are_drawn_before_a_trial_has_succeeded():
+    study = tune.Study({"x": tune.Float(0.0, 1.0)}, strategy="sobol")
+    study.tell(study.ask(), error="no", values=[3.0, 2.0])
+    (line,) = study.plot.curves().axes[0].lines
+    assert line.get_ydata().tolist() == [3.0, 2.0]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_nothing_to_plot_is_said(name):
     study = tune.Study(SPACE, strategy="random")
@@ -233,7 +293,13 @@ def test_importance_is_drawn_with_its_intervals():
     axes = study.plot.importance().axes[0]
     (lines,) = axes.collections
     drawn = [segment[:, 0] for segment in lines.get_segments()]
-    assert np.allclose(drawn, list(study.importance_intervals().values()))
+    intervals = list(study.importance_intervals().values())
+    assert np.allclose(drawn, intervals)
+    labels = [text.get_text() for text in axes.texts]
+    low, high = intervals[0]
+    assert f"{low:.0%}" != f"{high:.0%}"
+    assert labels[0] == f"{study.importance()['a']:.0%} ({low:.0%} to {high:.0%})"
+    assert labels[-1].endswith("%")
     assert not study.plot.importance(with_intervals=False).axes[0].collections
 
 

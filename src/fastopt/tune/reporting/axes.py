@@ -19,6 +19,7 @@ __all__ = [
     "POINT",
     "TEXT",
     "clean",
+    "count_along",
     "distinct",
     "full_text",
     "label_of",
@@ -66,6 +67,11 @@ def clean(axes: Any) -> None:
     axes.tick_params(colors=TEXT, labelsize=9, length=3)
     axes.xaxis.label.set_color(TEXT)
     axes.yaxis.label.set_color(TEXT)
+
+
+def count_along(axis: Any) -> None:
+    """Ticks at whole numbers only, also around a single one."""
+    axis.get_major_locator().set_params(integer=True, min_n_ticks=1)
 
 
 def use_log(values: np.ndarray) -> bool:

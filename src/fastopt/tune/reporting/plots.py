@@ -22,6 +22,7 @@ from fastopt.tune.reporting.axes import (
     POINT,
     TEXT,
     clean,
+    count_along,
     label_of,
     new_axes,
     power_of_ten,
@@ -33,7 +34,7 @@ from fastopt.tune.reporting.axes import (
 )
 from fastopt.tune.reporting.coordinates import label_axis, positions, ticks
 from fastopt.tune.reporting.front import draw_front
-from fastopt.tune.reporting.importance import importance, intervals
+from fastopt.tune.reporting.importance import FEWEST, importance, intervals
 from fastopt.tune.reporting.surrogate import local_average
 from fastopt.tune.reporting.surrogate import surface as process_surface
 from fastopt.tune.space import Space, Trial
@@ -73,10 +74,13 @@ class Plots:
             "slices(), contour(), importance(), front()"
         )
 
-    def _done(self) -> list[Trial]:
+    def _of_one_objective(self) -> Sequence[Trial]:
         if len(self._directions) > 1:
             raise ValueError("this picture is of one objective; study.plot.front() shows several")
-        done = [trial for trial in self._trials() if trial.state == "done"]
+        return self._trials()
+
+    def _done(self) -> list[Trial]:
+        done = [trial for trial in self._of_one_objective() if trial.state == "done"]
         if not done:
             raise ValueError("there is nothing to plot: no trial has succeeded yet")
         return done
@@ -164,7 +168,7 @@ class Plots:
                 textcoords="offset points", va="center", fontsize=9, annotation_clip=False,
             )  # fmt: skip
         axes.set(xlabel="trial", ylabel=label_of("value", unit))
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        count_along(axes.xaxis)
         axes.legend(
             loc="lower right", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=9, ncols=5,
             labelcolor=TEXT, handletextpad=0.3, columnspacing=1.2,
@@ -187,12 +191,12 @@ class Plots:
         that came so far went on, unless there are too many such epochs to be told apart. The axis
         of the epochs is logarithmic if the first of them is early in the longest curve.
         """
-        done = self._done()
-        drawn = [trial for trial in self._trials() if trial.values]
+        drawn = [trial for trial in self._of_one_objective() if trial.values]
+        done = self._done() if not drawn else [t for t in self._trials() if t.state == "done"]
         if not drawn:
             raise ValueError("there are no curves to plot: the objective yields no values")
         axes = new_axes(7.0, 4.2)[0, 0] if axes is None else axes
-        first = done[self._best(done)].number
+        first = done[self._best(done)].number if done else None
         faint = max(0.2, min(0.55, 20.0 / len(drawn)))
         every = np.concatenate([trial.values for trial in drawn])
         unit = unit_of(every)
@@ -208,7 +212,7 @@ class Plots:
                 markevery=[-1], markersize=3.5, markerfacecolor="none", markeredgewidth=0.9,
             )  # fmt: skip
         axes.set(xlabel="epoch", ylabel=label_of("value", unit))
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        count_along(axes.xaxis)
         clean(axes)
         self._mark_rungs(axes, drawn)
         return axes.figure
@@ -272,15 +276,11 @@ class Plots:
                     bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.8},
                 )  # fmt: skip
         axes.axvline(len(names), color=FAINT, lw=1, zorder=1)
-        values = [trial.value for trial in done if trial.value is not None]
-        ordered = sorted(values, key=lambda value: self._sign * value)
-        for height, value in (
-            (1.0, ordered[0]),
-            (0.5, ordered[len(ordered) // 2]),
-            (0.0, ordered[-1]),
-        ):
+        ordered = np.argsort(goodness, kind="stable")
+        named = {goodness[i]: done[i].value for i in ordered[[0, len(done) // 2, -1]]}
+        for rank, value in named.items():
             axes.annotate(
-                shorten(value), (len(names), height), xytext=(6, 0), textcoords="offset points",
+                shorten(value), (len(names), 1.0 - rank), xytext=(6, 0), textcoords="offset points",
                 va="center", fontsize=8, color=TEXT, annotation_clip=False,
             )  # fmt: skip
         axes.set_xticks(range(len(names) + 1), [*titles(names), "value\n(by rank)"])
@@ -296,13 +296,14 @@ class Plots:
         """Value over each parameter, one panel each; dark points came late, the best is red."""
         done = self._done()
         names = self._space.names
-        rows = -(-len(names) // 4)
+        rows = 2 if len(names) == 4 else -(-len(names) // 4)
         columns = -(-len(names) // rows)
         panels = new_axes(2.6 * columns + 0.8, 2.5 * rows + 0.3, columns, rows)
         values = np.array([trial.value for trial in done])
         unit = unit_of(values)
         values = values / unit
         numbers = [trial.number for trial in done]
+        last = max(1, *numbers)
         best, labels = self._best(done), titles(names)
         for i, axes in enumerate(panels.flat):
             if i >= len(names):
@@ -311,7 +312,7 @@ class Plots:
             units = positions(done, names[i], self._space.parameters[names[i]])
             self._show_range(axes, values)
             drawn = axes.scatter(
-                units, values, s=16, c=numbers, cmap="Blues", vmin=-0.6 * max(numbers) - 1,
+                units, values, s=16, c=numbers, cmap="Blues", vmin=-0.6 * last - 1, vmax=last,
                 alpha=0.85, linewidths=0,
             )  # fmt: skip
             axes.scatter(units[best], values[best], s=55, color=BEST, edgecolors="white", zorder=3)
@@ -326,13 +327,15 @@ class Plots:
         bar = panels.flat[0].figure.colorbar(drawn, ax=panels, shrink=0.8, aspect=30, pad=0.01)
         bar.set_label("trial", color=TEXT, fontsize=9)
         bar.outline.set_visible(False)
-        bar.ax.set_ylim(0, max(1, *numbers))
+        bar.ax.set_ylim(0, last)
+        count_along(bar.ax.yaxis)
         bar.ax.tick_params(colors=TEXT, labelsize=8, length=2)
         return panels.flat[0].figure
 
     def contour(self, x: str | None = None, y: str | None = None, axes: Any = None) -> Any:
         """The value over two parameters, by default the most important that a trial has together.
 
+        With fewer than eight trials these are the first of the space.
         It is the mean of the Gaussian process of :meth:`Study.importance`, averaged over all other
         parameters; blank where one of the two is inactive. Where that process is not trusted, for
         it has too few trials or does not predict them, it is a local average of the trials
@@ -367,7 +370,11 @@ class Plots:
             surface = local_average(points, heights, places)
             label = f"{label_of('value', unit)}, local average"
         colors = COLORS if self._sign > 0 else COLORS + "_r"
-        drawn = axes.contourf(places, places, surface, levels=14, cmap=colors, alpha=0.9)
+        low, high = np.nanmin(surface), np.nanmax(surface)
+        level = high - low <= 1e-9 * max(abs(low), abs(high))  # but for rounding errors
+        room = 0.1 * abs(high) or 0.1
+        levels = [low - room, high + room] if level else 14
+        drawn = axes.contourf(places, places, surface, levels=levels, cmap=colors, alpha=0.9)
         axes.scatter(*points.T, s=14, color="white", edgecolors=TEXT, linewidths=0.5)
         best = self._best(done)
         axes.scatter(*points[best], s=90, color=BEST, edgecolors="white", zorder=3)
@@ -376,6 +383,8 @@ class Plots:
         label_axis(axes.yaxis, labels[y], self._space.parameters[y])
         axes.set(xlim=(0, 1), ylim=(0, 1))
         bar = axes.figure.colorbar(drawn, ax=axes, aspect=30, pad=0.02)
+        if level:
+            bar.set_ticks([low])
         if log:
             bar.formatter = lambda height, _: power_of_ten(height)
         bar.update_ticks()
@@ -387,7 +396,8 @@ class Plots:
 
     def _pair(self, done: list[Trial], x: str | None, y: str | None) -> tuple[str, str]:
         """The most important parameters, of which one may be given, that a trial has together."""
-        names = list(importance(self._space, done))
+        enough = len(done) >= FEWEST
+        names = list(importance(self._space, done)) if enough else self._space.names
         pairs: Iterable[tuple[str, str]] = combinations(names, 2)
         if x is not None or y is not None:
             others = [name for name in names if name not in (x, y)]
@@ -415,24 +425,25 @@ class Plots:
             done = sum(trial.state == "done" for trial in trials)
             with_intervals = done * len(self._space) <= INTERVALS_UP_TO
         axes = new_axes(6.0, 0.42 * len(shares) + 1.3)[0, 0] if axes is None else axes
-        rest = max(0.0, 1.0 - sum(shares.values()))
+        rest = max(0.0, 1.0 - sum(shares.values())) if any(shares.values()) else 0.0
         names = [*shares, "in combination"]
         widths = [*shares.values(), rest]
         axes.barh(range(len(names)), widths, color=[LINE] * len(shares) + [FAINT], height=0.62)
-        ends = list(widths)
+        ends, labels = list(widths), [f"{width:.0%}" for width in widths]
         if with_intervals:
-            bounds = intervals(self._space, trials, objective)
-            lows, highs = zip(*(bounds[name] for name in shares), strict=True)
+            lows, highs = zip(*intervals(self._space, trials, objective).values(), strict=True)
             axes.hlines(range(len(shares)), lows, highs, color=TEXT, lw=1.4)
             ends = [max(*each) for each in zip(widths, [*highs, rest], strict=True)]
-        for place, (width, end) in enumerate(zip(widths, ends, strict=True)):
+            for i, (low, high) in enumerate(zip(lows, highs, strict=True)):
+                labels[i] += f" ({low:.0%} to {high:.0%})" if f"{low:.0%}" != f"{high:.0%}" else ""
+        for place, (label, end) in enumerate(zip(labels, ends, strict=True)):
             axes.annotate(
-                f"{width:.0%}", (end, place), xytext=(4, 0), textcoords="offset points",
+                label, (end, place), xytext=(4, 0), textcoords="offset points",
                 va="center", fontsize=9, color=TEXT,
             )  # fmt: skip
         axes.set_yticks(range(len(names)), titles(names, 30))
         axes.invert_yaxis()
-        axes.set_xlim(0, max(ends) * 1.12)
+        axes.set_xlim(0, max(ends) * 1.12 or 1.0)
         axes.set_xlabel("share of the variance of the results")
         axes.xaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
         clean(axes)
