@@ -13,7 +13,7 @@
  * slow_weight is their alpha. The slow average s has no bias correction, and weight decay is decoupled. Their
  * schedules of alpha and beta3 are the caller's: both may be changed in param_groups between steps.
  *
- * When to use it: in place of AdamW in long runs of tens of thousands of steps, for a third state. */
+ * When to use it: in place of AdamW in long runs of tens of thousands of steps, at the cost of a third state. */
 #ifndef FO_FORMULA
 
 #include "kernel/kernel.h"

@@ -1,14 +1,14 @@
 /* Gradient descent with momentum.
  *
- *     b = mu*b + (1-dampening)*g
+ *     b = momentum*b + (1-dampening)*g
  *     p = p - lr*b
  *
  * B. T. Polyak, "Some methods of speeding up the convergence of iteration methods", 1964, in the
  * variables of torch: the buffer holds a sum of gradients, not of steps. Where the steps are counted,
  * the first is taken without dampening, as torch does.
  *
- * When to use it: for convolutional networks, the custom there, with a schedule of lr; and where one state
- * is all that fits. */
+ * When to use it: for convolutional networks, where it is the custom, with a schedule of lr; and where only
+ * one state fits. */
 #ifndef FO_FORMULA
 
 #include "kernel/kernel.h"

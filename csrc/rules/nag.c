@@ -1,10 +1,10 @@
 /* Nesterov's accelerated gradient.
  *
- *     b = mu*b + g
- *     p = p - lr*(g + mu*b)
+ *     b = momentum*b + g
+ *     p = p - lr*(g + momentum*b)
  *
  * Y. Nesterov, 1983, as I. Sutskever et al. (ICML 2013) write it, in the variables of the look-ahead
- * point: the classical form takes the gradient at p - mu*v, and p here is that point.
+ * point: the classical form takes the gradient at p - momentum*v, and p here is that point.
  *
  * When to use it: in place of Momentum where that overshoots. */
 #ifndef FO_FORMULA

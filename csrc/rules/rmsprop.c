@@ -4,7 +4,7 @@
  *     p = p - (lr*g)/(sqrt(v) + eps), or with eps_inside p = p - (lr*g)/sqrt(v + eps)
  *
  *     centered: a = alpha*a + (1-alpha)*g, and max(v - a*a, 0) stands for v under the root
- *     with momentum mu: b = mu*b + g/d, where d is the denominator above, and p = p - lr*b
+ *     with momentum: b = momentum*b + g/d, where d is the denominator above, and p = p - lr*b
  *
  * G. Hinton, "Neural networks for machine learning", lecture 6e, 2012; eps outside the root as in
  * torch, inside as in Keras. Centred: A. Graves, "Generating sequences with recurrent neural networks",

@@ -2,8 +2,8 @@
  *
  *     p = p - lr*g
  *
- * When to use it: as a baseline. It keeps no state, so it costs least, and fits models that are so large or so
- * many that a state does not. */
+ * When to use it: as a baseline. It keeps no state, so it costs least, and suits models that are too large or
+ * too many for a state. */
 #ifndef FO_FORMULA
 
 #include "kernel/kernel.h"

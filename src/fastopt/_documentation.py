@@ -154,7 +154,8 @@ def _parameter(rule: Rule, name: str, value: object) -> str:
 
 def _opening(kernel: str) -> tuple[str, str]:
     title, _, body = FORMULAS[kernel].partition("\n")
-    return title, f"For every element, with `t` the number of the step::\n{body}\n"
+    head = "For every element `p` of the parameter and `g` of its gradient, at step `t`"
+    return title, f"{head}::\n{body}\n"
 
 
 def _section(title: str, body: str) -> str:
