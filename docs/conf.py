@@ -25,6 +25,7 @@ default_role = "code"
 myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
+autodoc_preserve_defaults = True
 numpydoc_show_class_members = False
 
 html_theme = "furo"
@@ -34,6 +35,8 @@ html_theme_options = {
     "light_css_variables": {"code-font-size": "73%"},
     "dark_css_variables": {"code-font-size": "73%"},
 }
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]
 html_copy_source = False
 html_show_sourcelink = False
 html_show_copyright = False
