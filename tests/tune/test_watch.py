@@ -12,10 +12,12 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from fastopt import tune
+from fastopt.tune import watching
 from fastopt.tune.watching.feed import Feed
 from fastopt.tune.watching.server import make_server
 
@@ -83,6 +85,15 @@ def test_the_feed_gives_everything_once_and_then_what_has_changed():
     assert last["error"] == "no data"
     # A page that starts now gets each trial once, as it is.
     assert [t["number"] for t in feed.since(0)["trials"]].count(1) == 1
+
+
+def test_numbers_are_written_as_in_the_pictures():
+    study = tune.Study({"lr": tune.Float(1e-5, 1e-1, log=True)}, seed=0)
+    study.enqueue({"lr": 2.5e-5})
+    study.tell(study.ask(), 1.0)
+    feed = Feed(study)
+    assert [text for _, text in feed.about()["parameters"][0]["ticks"]] == ["1e-5", "0.001", "0.1"]
+    assert feed.since(0)["trials"][0]["params"] == {"lr": "2.5e-5"}
 
 
 def test_a_note_with_the_name_of_a_parameter_does_not_stand_for_it():
@@ -182,11 +193,13 @@ def browser():
     return None
 
 
-def dump(port, width):
+def dump(address, width=1200):
     """The page as the browser has made it, after it has asked a few times."""
+    if browser() is None:
+        pytest.fail("needs chromium: apt-get install chromium")
     command = [
         browser(), "--headless", "--no-sandbox", "--disable-gpu", f"--window-size={width},2000",
-        "--virtual-time-budget=4000", "--dump-dom", f"http://127.0.0.1:{port}/",
+        "--virtual-time-budget=4000", "--dump-dom", address,
     ]  # fmt: skip
     result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     return result.stdout
@@ -195,10 +208,8 @@ def dump(port, width):
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [1200, 500])
 def test_a_browser_shows_the_study_and_runs_nothing_of_its_texts(path, width):
-    if browser() is None:
-        pytest.fail("needs chromium: apt-get install chromium")
     with serving(path) as port:
-        page = dump(port, width)
+        page = dump(f"http://127.0.0.1:{port}/", width)
         with tune.open(path) as study:
             best = study.best
     assert "<title>demo &lt;img" in page
@@ -208,6 +219,41 @@ def test_a_browser_shows_the_study_and_runs_nothing_of_its_texts(path, width):
     assert page.count("<canvas") == 2 + len(SPACE)
     assert "as of " in page
     assert "No answer" not in page
+    assert len(re.findall(r"<section[^>]* hidden", page)) == 0
+
+
+@pytest.mark.slow
+def test_a_browser_shows_no_empty_pictures(tmp_path):
+    path = str(tmp_path / "study.db")
+    with tune.Study(SPACE, strategy="random", storage=path) as study:
+        study.tell(study.ask(), error="no")
+    with serving(path) as port:
+        page = dump(f"http://127.0.0.1:{port}/")
+    for name in ("best", "history-section", "curve-section", "slice-section"):
+        assert re.search(rf'<section id="{name}" hidden', page)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("countTicks(26, 1).map(([_, text]) => text)", ["10", "20"]),
+        ("countTicks(3, 1)", [[0, "1"], [1 / 3, "2"], [2 / 3, "3"], [1, "4"]]),
+        ("valueScale([1, 1.1, 2]).share(2)", 1),  # of three values none is left out
+        ("[0, 0.0035305].map((v) => valueScale([v, v]).ticks)", [[0], [0.00353]]),
+    ],
+)
+def test_axes_in_a_browser_begin_at_one_epoch_and_hold_few_and_equal_values(
+    tmp_path, expression, expected
+):
+    script = Path(watching.__file__).with_name("watch.js").as_uri()
+    page = tmp_path / "page.html"
+    page.write_text(
+        f'<title></title><p id="status"></p><script src="{script}"></script><script>'
+        f'about = {{direction: "minimize"}}; document.title = JSON.stringify({expression})</script>'
+    )
+    (title,) = re.findall(r"<title>(.*)</title>", dump(page.as_uri()))
+    assert json.loads(title) == expected
 
 
 def test_it_is_started_from_the_command_line_and_ended_by_ctrl_c(path):

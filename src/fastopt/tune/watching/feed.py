@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from fastopt.tune.ledger.encoding import name_strategy
+from fastopt.tune.reporting.axes import shorten
 from fastopt.tune.space.trial import Trial, note_title
 
 __all__ = ["Feed"]
@@ -17,7 +18,7 @@ MOST_TICKS = 6
 
 
 def _shorten(value: Any) -> str:
-    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    text = shorten(value, 4) if isinstance(value, float) else str(value)
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 

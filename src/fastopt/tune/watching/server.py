@@ -52,11 +52,11 @@ PAGE = """<!doctype html>
 <header><h1>{name}</h1><p id="facts"></p></header>
 <main>
 <section id="best" hidden></section>
-<section><h2>Best so far</h2><canvas id="history" role="img"
+<section id="history-section"><h2>Value of each trial</h2><canvas id="history" role="img"
  aria-label="Value of each trial and the best so far"></canvas></section>
-<section id="curve-section" hidden><h2>Learning curves</h2><canvas id="curves" role="img"
+<section id="curve-section" hidden><h2>Learning curves, by epoch</h2><canvas id="curves" role="img"
  aria-label="What each trial yielded, by epoch"></canvas></section>
-<section><h2>Each parameter</h2><div id="slices"></div></section>
+<section id="slice-section"><h2>Each parameter</h2><div id="slices"></div></section>
 <section><h2>Running</h2><div id="running" class="wide"></div></section>
 <section><h2>Best trials</h2><div id="ranked" class="wide"></div></section>
 <section id="failure-section" hidden>

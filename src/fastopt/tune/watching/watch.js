@@ -5,6 +5,7 @@
 const PAUSE = 1000; // milliseconds between two questions
 const SHOWN = 20; // rows of a table
 const MOST_CURVES = 200; // the newest learning curves that are drawn
+const VALUED = ["done", "stopped", "infeasible"]; // states of trials that the history shows by value
 
 const trials = new Map(); // by number
 let about = null;
@@ -52,7 +53,9 @@ function valueScale(values) {
   const high = Math.max(best * sign(), worst * sign());
   const log = low > 0 && high > 50 * low;
   if (!log) {
-    const most = ordered[Math.floor(0.9 * (ordered.length - 1))];
+    const at = 0.9 * (ordered.length - 1);
+    const [under, over] = [ordered[Math.floor(at)], ordered[Math.ceil(at)]];
+    const most = under + (at % 1) * (over - under);
     const limit = most + 2 * (most - best);
     if (limit > most) worst = Math.min(worst, limit);
   }
@@ -65,7 +68,8 @@ function valueScale(values) {
     const every = Math.max(1, Math.ceil((b - a) / 5));
     for (let e = Math.ceil(a); e <= b; e += every) ticks.push(10 ** e);
   }
-  if (ticks.length < 2) {
+  if (from === to) ticks.push(Number(from.toPrecision(3)));
+  else if (ticks.length < 2) {
     ticks.length = 0;
     const rough = (to - from) / 4 || 1;
     const power = 10 ** Math.floor(Math.log10(rough));
@@ -99,12 +103,15 @@ function drawAxes(area, scale, xTicks) {
   }
 }
 
-function countTicks(last) {
+// Whole numbers from the first to the last, which is drawn `last` steps after it.
+function countTicks(last, first = 0) {
   const rough = Math.max(1, last / 5);
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= rough);
   const ticks = [];
-  for (let i = 0; i <= last; i += step) ticks.push([last ? i / last : 0, String(i)]);
+  for (let i = 0; i <= last + first; i += step) {
+    if (i >= first) ticks.push([last ? (i - first) / last : 0, String(i)]);
+  }
   return ticks;
 }
 
@@ -113,14 +120,15 @@ function drawHistory(done, best) {
   const { pen, left, right, bottom } = area;
   const last = Math.max(1, ...[...trials.keys()].slice(-1));
   const x = (number) => left + (number / last) * (right - left);
-  drawAxes(area, valueScale(done.map((t) => t.value)), countTicks(last));
+  const values = [...trials.values()].filter((t) => VALUED.includes(t.state)).map((t) => t.value);
+  drawAxes(area, valueScale(values.filter((v) => v !== null)), countTicks(last));
   pen.fillStyle = colour("--point");
   for (const trial of trials.values()) {
     if (trial.state === "done") pen.fillRect(x(trial.number) - 2, area.y(trial.value) - 2, 4, 4);
   }
   pen.strokeStyle = colour("--point");
   for (const trial of trials.values()) {
-    if (["stopped", "infeasible"].includes(trial.state) && trial.value !== null) {
+    if (trial.state !== "done" && VALUED.includes(trial.state) && trial.value !== null) {
       pen.strokeRect(x(trial.number) - 2, area.y(trial.value) - 2, 4, 4);
     }
     if (trial.state === "failed") {
@@ -159,7 +167,7 @@ function drawCurves(best) {
   const area = prepare(element("curves"));
   const { pen, left, right } = area;
   const last = Math.max(1, ...drawn.map((t) => t.values.length - 1));
-  drawAxes(area, valueScale(values), countTicks(last));
+  drawAxes(area, valueScale(values), countTicks(last, 1));
   drawn.sort((a, b) => (a === best) - (b === best));
   for (const trial of drawn) {
     pen.strokeStyle = trial === best ? colour("--best") : colour("--point");
@@ -277,6 +285,7 @@ function show() {
   const done = all.filter((t) => t.state === "done");
   let best = null;
   for (const t of done) if (best === null || sign() * t.value < sign() * best.value) best = t;
+  for (const id of ["history-section", "slice-section"]) element(id).hidden = !best;
   if (best) {
     showBest(best);
     drawHistory(done, best);
