@@ -203,6 +203,7 @@ def main():
     for name in ("trials", "seeds", "epochs"):
         if getattr(options, name) < 1:
             parser.error(f"--{name} must be at least 1, got {getattr(options, name)}")
+    options.output.mkdir(parents=True, exist_ok=True)
     start, rules = time.perf_counter(), list(fastopt.RULES)
     # Too large a learning rate overflows. Its value is infinite or NaN then, and is not chosen.
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):

@@ -130,6 +130,7 @@ def _course(axes, trials):
         lowest = min(lowest, band[0].min())
     _log_losses(axes, ticks=(1, 1.5, 2, 3, 5, 7))
     axes.set(title="The search: best so far", xlabel="trials", ylabel="validation loss")
+    axes.xaxis.get_major_locator().set_params(integer=True)
     # The first trials are luck, and what matters is at the bottom.
     axes.set(xlim=(1, None), ylim=(0.9 * lowest, 6 * lowest))
     axes.legend(title="mean over the rules,\nits standard error", alignment="left")

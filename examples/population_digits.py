@@ -205,7 +205,8 @@ def main():
             numbers = f"{losses[-1, best]:>10.4f}{rates[best]:>10.2g}{seconds:>10.2f}{alone:>10.2f}"
             print(f"{rule:<10}{numbers}  {'yes' if same else 'no'}", flush=True)
     draw(curves, rates, options.output)
-    print(f"\nalone: one network after another, from some of them. The picture: {options.output}")
+    print("\nalone: one network after another, estimated from twelve.", end=" ")
+    print(f"The picture: {options.output}")
 
 
 if __name__ == "__main__":
