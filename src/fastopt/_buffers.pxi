@@ -230,6 +230,8 @@ cdef class BufferList:
                     break
             if not changed:
                 continue
+            # To read a number may run Python's code, which can change the list.
+            groups = list(groups)
             fresh = read_group(rule, f"param_groups[{i}]", group, self.optional[i], &scratch)
             self.check_narrow(i, &scratch.hyper)
             self.groups[i] = scratch

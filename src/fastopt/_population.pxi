@@ -210,9 +210,6 @@ cdef class RowList(TensorList):
         cdef fo_options options
         cdef fo_result result
         cdef fo_status status
-        if PyList_GET_SIZE(grads) != self.count:
-            raise ValueError(f"grads must have {self.count} arrays, one for each parameter, "
-                             f"got {len(grads)}")
         self.read_hypers(hypers, &group, &rows)
         options.skip_nonfinite = <int>to_double("skip_nonfinite", skip_nonfinite, FO_FLAG)
         options.clip = max_norm is not None
@@ -223,6 +220,10 @@ cdef class RowList(TensorList):
             rows.max_norm = self.read("max_norm", max_norm, FO_NONNEGATIVE, FO_HYPER_COUNT + 1,
                                       &options.max_norm)
         self.check_unchanged()
+        # As in a step of an optimizer
+        if PyList_GET_SIZE(grads) != self.count:
+            raise ValueError(f"grads must have {self.count} arrays, one for each parameter, "
+                             f"got {len(grads)}")
         for i in range(self.count):
             grad = <object>PyList_GET_ITEM(grads, i)
             if grad is not None:

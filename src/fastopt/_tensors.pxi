@@ -321,9 +321,6 @@ cdef class TensorList(BufferList):
         cdef Py_ssize_t i
         cdef fo_options options
         cdef fo_result result
-        if PyList_GET_SIZE(grads) != self.count:
-            raise ValueError(f"grads must have {self.count} arrays, one for each parameter, "
-                             f"got {len(grads)}")
         options.grad_scale = to_double("grad_scale", grad_scale, FO_FINITE)
         options.clip = max_norm is not None
         options.max_norm = to_double("max_norm", max_norm, FO_NONNEGATIVE) if options.clip else 0.0
@@ -338,6 +335,10 @@ cdef class TensorList(BufferList):
         if copies is not None or self.has_copies:
             self.set_copies(copies)
         self.check_unchanged()
+        # What has been read so far may have run Python's code, which can change the list.
+        if PyList_GET_SIZE(grads) != self.count:
+            raise ValueError(f"grads must have {self.count} arrays, one for each parameter, "
+                             f"got {len(grads)}")
         for i in range(self.count):
             grad = <object>PyList_GET_ITEM(grads, i)
             if grad is None:

@@ -273,6 +273,31 @@ def test_a_step_while_the_numbers_of_another_are_read_is_refused(make):
     assert (param == -2).all()
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda params: fastopt.SGD(params, lr=1.0),
+        lambda params: fastopt.Population("sgd", params, lr=1.0),
+    ],
+    ids=["optimizer", "population"],
+)
+def test_gradients_that_vanish_while_numbers_are_read_are_missed(make):
+    params, grads = [np.zeros((2, 3))], [np.ones((2, 3))]
+    optimizer = make(params)
+    with pytest.raises(ValueError, match=r"grads must have 1 arrays, .* got 0"):
+        optimizer.step(grads, grad_scale=Number(grads.clear))
+    assert not params[0].any()
+
+
+def test_groups_that_vanish_while_their_numbers_are_read_are_stepped():
+    params = [np.zeros(3), np.zeros(3)]
+    optimizer = fastopt.SGD([{"params": param} for param in params], lr=1.0)
+    groups = optimizer.param_groups
+    groups[0]["lr"] = Number(groups.clear)
+    optimizer.step([np.ones(3), np.ones(3)])
+    assert (np.array(params) == -1).all()
+
+
 def test_while_a_step_runs_no_group_is_added():
     param = np.zeros(3)
     optimizer = fastopt.SGD(param, lr=1.0)
