@@ -252,7 +252,7 @@ class Number(float):
         return 1.0
 
 
-@pytest.mark.parametrize(
+of_either_kind = pytest.mark.parametrize(
     "make",
     [
         lambda param: fastopt.SGD(param, lr=1.0),
@@ -260,6 +260,9 @@ class Number(float):
     ],
     ids=["optimizer", "population"],
 )
+
+
+@of_either_kind
 def test_a_step_while_the_numbers_of_another_are_read_is_refused(make):
     param, grad = np.zeros((2, 3)), np.ones((2, 3))
     optimizer = make(param)
@@ -273,14 +276,7 @@ def test_a_step_while_the_numbers_of_another_are_read_is_refused(make):
     assert (param == -2).all()
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda params: fastopt.SGD(params, lr=1.0),
-        lambda params: fastopt.Population("sgd", params, lr=1.0),
-    ],
-    ids=["optimizer", "population"],
-)
+@of_either_kind
 def test_gradients_that_vanish_while_numbers_are_read_are_missed(make):
     params, grads = [np.zeros((2, 3))], [np.ones((2, 3))]
     optimizer = make(params)
