@@ -190,6 +190,7 @@ def main():
     options = parser.parse_args()
     if options.networks < 3 ** len(RUNGS):
         parser.error(f"--networks must be at least {3 ** len(RUNGS)}, got {options.networks}")
+    options.output.parent.mkdir(parents=True, exist_ok=True)
     data = load_digits()
     curves = {}
     print(f"{'rule':<10}{'best loss':>10}{'its lr':>10}{'seconds':>10}{'alone':>10}  same bits")
