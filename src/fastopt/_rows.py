@@ -71,7 +71,7 @@ def owned(value: Any) -> Any:
 def of_rows(value: Any, rows: Indices) -> Any:
     """A hyper-parameter of some rows."""
     if isinstance(value, list) and any(map(is_schedule, value)):
-        return [value[row] for row in rows]
+        return owned([value[row] for row in rows])
     if not (isinstance(value, np.ndarray) and value.ndim):
         value = owned(value)
     return value[rows] if isinstance(value, np.ndarray) else value

@@ -206,6 +206,14 @@ def test_select_keeps_which_rows_were_skipped():
     assert models.skipped_steps.tolist() == [0, 1]
 
 
+def test_rates_without_a_schedule_are_an_array_once_those_with_one_are_dropped():
+    schedule = fastopt.schedules.linear(1.0, 0.0, steps=10)
+    models = fastopt.Population("sgd", np.zeros((3, 1)), lr=[schedule, 0.1, 0.2])
+    models.select([2, 1])
+    models.hypers["lr"] *= 2
+    assert models.lr.tolist() == [0.4, 0.2]
+
+
 def test_select_takes_a_mask_and_returns_the_structure_of_the_parameters():
     arrays = {"w": np.arange(6.0).reshape(3, 2), "b": np.arange(3.0)}
     models = fastopt.Population("sgd", arrays, lr=[0.1, 0.2, 0.3])
