@@ -358,3 +358,15 @@ def test_it_runs_as_a_module_and_says_what_it_can():
 def test_report_writes_a_page(tmp_path, path):
     assert main(["report", path, str(tmp_path / "page.html")]) == 0
     assert "<h1>first</h1>" in (tmp_path / "page.html").read_text()
+
+
+def test_a_table_holds_a_choice_that_is_no_text(tmp_path):
+    table = str(tmp_path / "table.csv")
+    files = [str(tmp_path / name) for name in ("first.db", "second.db")]
+    space = {"file": tune.Categorical(["a", "caf\udce9"])}
+    studies = [tune.Study(space, strategy="grid", storage=file) for file in files]
+    studies[0].run(lambda params: len(params["file"]))
+    assert main(["export", files[0], "--csv", table]) == 0
+    assert main(["import", files[1], "--csv", table]) == 0
+    there, here = ([(t.params, t.value) for t in study.trials] for study in studies)
+    assert there == here

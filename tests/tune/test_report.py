@@ -145,3 +145,12 @@ def test_on_a_narrow_screen_long_texts_are_broken_and_numbers_are_not(tmp_path):
     # Whatever is wide is in a box that scrolls by itself.
     assert text.count("<table>") == text.count('<div class="wide">\n<table>')
     assert text.count("<img") == len(re.findall(r'<div class="wide( broad)?"><img', text))
+
+
+@needs_matplotlib
+def test_a_choice_that_is_no_text_is_shown_with_an_escape(tmp_path):
+    space = {"file": tune.Categorical(["a", "caf\udce9"]), "x": tune.Int(0, 4)}
+    study = tune.Study(space, strategy="grid")
+    study.run(lambda params: params["x"])
+    study.report(tmp_path / "report.html")
+    assert r"caf\udce9" in (tmp_path / "report.html").read_text(encoding="utf-8")

@@ -217,7 +217,8 @@ def _read_empty(space: Space, params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _text(choice: Any) -> str:
-    return "" if choice is None else str(choice)
+    # As a file in UTF-8 has it: a file name, for one, may be no text.
+    return "" if choice is None else str(choice).encode("utf-8", "backslashreplace").decode()
 
 
 def _read_cell(parameter: Any, cell: str) -> Any:

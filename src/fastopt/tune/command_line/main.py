@@ -136,8 +136,9 @@ def _file(path: str, mode: str) -> Iterator[IO[str]]:
     if path == "-":
         yield sys.stdin if mode == "r" else sys.stdout
         return
-    # Spreadsheets write a byte order mark.
-    with open(path, mode, encoding="utf-8-sig" if mode == "r" else "utf-8", newline="") as file:
+    # Spreadsheets write a byte order mark. Texts may hold what UTF-8 cannot.
+    encoding, errors = ("utf-8-sig", "strict") if mode == "r" else ("utf-8", "backslashreplace")
+    with open(path, mode, encoding=encoding, errors=errors, newline="") as file:
         yield file
 
 

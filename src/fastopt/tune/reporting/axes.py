@@ -174,8 +174,9 @@ def distinct(values: Sequence[Any]) -> list[str]:
 
 
 def plain(text: str) -> str:
-    """A label that matplotlib does not take for mathematics."""
-    return text.replace("$", r"\$")
+    """A label that matplotlib can draw, and does not take for mathematics."""
+    # A lone surrogate, as in the name of a file that is no text, is an error to it.
+    return text.encode("utf-8", "backslashreplace").decode().replace("$", r"\$")
 
 
 def titles(names: Sequence[str], longest: int = 16) -> list[str]:
