@@ -154,3 +154,25 @@ def test_a_trial_that_ends_elsewhere_does_not_end_a_run(tmp_path, generator, del
             ends = {trial.number: (trial.value, trial.values) for trial in seen.trials}
             own = 1.0, [3.0, 2.0, 1.0] if generator else []
             assert ends == {**({} if deleted else {0: (5.0, [])}), 1: own, 2: own}
+
+
+@pytest.mark.parametrize("fate", ["runs", "has ended", "deleted"])
+def test_a_paused_trial_that_another_study_takes_does_not_end_a_run(tmp_path, fate):
+    study, other = (open_study(tmp_path / "study.db") for _ in range(2))
+
+    def training(params):
+        if tune.current_trial().number == 2:  # the first trial waits at the first rung
+            other.requeue(0)
+            assert other.ask().number == 0
+            if fate != "runs":
+                other.tell(0, 5.0)
+            if fate == "deleted":
+                other.delete(0)
+        yield from [3.0, 2.0, 1.0]
+
+    words = "has ended" if fate == "deleted" else fate
+    with pytest.warns(RuntimeWarning, match=f"trial 0 was queued again and {words} elsewhere"):
+        study.run(training, 4, scheduler=tune.Halving(last=3, pause=True))
+    states = {trial.number: trial.state for trial in study.trials}
+    assert states.get(0) == {"runs": "running", "has ended": "done"}.get(fate)
+    assert sorted(states[n] for n in (1, 2, 3)) == ["done", "stopped", "stopped"]

@@ -94,9 +94,8 @@ class Reports:
     ) -> Mapping[int, str]:
         # What other processes have written counts.
         self._history.refresh()
-        # One that was queued again may be somebody else's by now.
         own = self._owner.name()
-        trials = [t for t in trials if self._history.owners.get(t.number) == own]
+        trials = [t for t in trials if self.owns(t.number)]
         decided = decider.decide(trials)
         for trial in trials:
             # A paused trial comes to its rung again if it has to start anew.
@@ -117,12 +116,17 @@ class Reports:
                 self._storage.finish(connection, trial.number, *outcome)
         return decided
 
+    def owns(self, number: int) -> bool:
+        """Whether a trial runs for this owner; one that was queued again may be somebody else's."""
+        return self._history.owners.get(number) == self._owner.name()
+
     def resume(self, paused: Iterable[int], more: bool, decider: Decider) -> int | None:
         """The number of a paused trial that goes on, which is stored, if one does."""
 
         def choose(connection: sqlite3.Connection) -> int | None:
             self._history.refresh()
-            number = decider.resume([self._history.trials[n] for n in paused], more)
+            here = filter(self.owns, paused)
+            number = decider.resume([self._history.trials[n] for n in here], more)
             if number is not None:
                 values = own_values(self._history.trials[number])
                 self._storage.report(connection, number, self._owner.name(), values, len(values))

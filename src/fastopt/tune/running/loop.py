@@ -224,6 +224,8 @@ class Run:
             # No trial is left that they could wait for.
             for number in list(self._paused):
                 notes = self._paused.pop(number).notes.get(number, {})
+                if self._has_gone(number, self._ledger.reports.owns(number)):
+                    continue
                 values = self._running[number].values
                 self._end(number, Outcome("stopped", values[-1], values=values, notes=notes))
 
@@ -374,14 +376,17 @@ class Run:
             outcome.values = task.rows[0].values if task.rows else []
         self._finish(task, outcome)
 
-    def _has_gone(self, number: int) -> bool:
-        """Whether a trial of this run has been queued again and has ended elsewhere."""
-        if self._ledger.history.runs(number):
+    def _has_gone(self, number: int, own: bool = True) -> bool:
+        """Whether a trial of this run has been queued again and has ended elsewhere, or runs there
+        if it is not our ``own`` any more.
+        """
+        runs = self._ledger.history.runs(number)
+        if runs and own:
             return False
         del self._running[number]
         warnings.warn(
-            f"trial {number} was queued again and has ended elsewhere: what it comes to here is "
-            "not stored",
+            f"trial {number} was queued again and {'runs' if runs else 'has ended'} elsewhere: "
+            "what it comes to here is not stored",
             RuntimeWarning,
             stacklevel=2,
         )
