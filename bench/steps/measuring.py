@@ -141,6 +141,7 @@ def _serve(connection: Any, threads: int) -> None:
             if name not in loaded:
                 RIVALS[name].load(threads)
                 loaded.add(name)
+                gc.freeze()  # to search what the libraries made would take most of `release`
         tensors, rule = problem.tensors(), fastopt.RULES[problem.rule]
         for name in names:
             cases[name] = RIVALS[name].make(rule, tensors, **problem.options)
