@@ -46,7 +46,7 @@ class _Offloaded(Stepping):
         torch.optim.Optimizer.__init__(self, model_params, defaults)  # type: ignore[arg-type]
 
     def __getstate__(self) -> dict[str, Any]:
-        """For copies and pickles: of the settings, torch's has those that groups have."""
+        """For copies and pickles. What torch keeps there lacks the settings that no group has."""
         own = {"adam_w_mode", "fp32_optimizer_states"} & vars(self).keys()
         state: Any = super().__getstate__()
         return {**state, **{name: getattr(self, name) for name in own}}

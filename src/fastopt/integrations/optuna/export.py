@@ -119,8 +119,8 @@ def _choices(choices: Sequence[Any]) -> list[Any]:
 def _trial(
     trial: tune.Trial, space: tune.Space, distributions: dict[str, BaseDistribution]
 ) -> FrozenTrial:
-    params = trial.params
-    for name, value in params.items():
+    params = dict(trial.params)
+    for name, value in trial.params.items():
         distribution = distributions[name]
         if isinstance(distribution, CategoricalDistribution):
             params[name] = distribution.choices[space.parameters[name].index(value)]
